@@ -8,12 +8,13 @@
 use crate::abi::signature;
 use crate::emit::{Features, Tier, name_space};
 use crate::finish;
+use crate::pressure;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{
     ExtFuncData, ExternalName, InstBuilder, Signature, SourceLoc, UserExternalName, UserFuncName,
 };
 use cranelift_codegen::isa::OwnedTargetIsa;
-use cranelift_codegen::settings::{Configurable, Flags};
+use cranelift_codegen::settings::{Configurable, Flags, Value};
 use cranelift_codegen::{CodegenError, Context};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::fmt::{self, Write};
@@ -90,7 +91,12 @@ impl Default for Scratch {
 /// Compiles functions. One serves all threads.
 pub struct Compiler {
     settings: Settings,
+    /// Optimizes; its flags are those of the key.
     isa: OwnedTargetIsa,
+    /// Makes machine code of what was optimized.
+    emitter: OwnedTargetIsa,
+    /// The same with the register allocator whose time is linear (see `pressure`).
+    linear_emitter: OwnedTargetIsa,
     features: Features,
 }
 
@@ -103,36 +109,29 @@ impl Compiler {
     /// A compiler for a processor by name: `native`, or one of Cranelift's presets such as `x86-64`,
     /// `x86-64-v3`, `skylake`. Features that this processor lacks are an error.
     pub fn with_cpu(settings: &Settings, cpu: &str) -> Result<Compiler, String> {
-        let native = cranelift_native::builder().map_err(str::to_string)?;
-        let flags = shared_flags(settings)?;
-        let native = native.finish(flags.clone()).map_err(|error| error.to_string())?;
-        let isa = if cpu == "native" {
-            native
-        } else {
+        let target = |cpu: &str, flags: Flags| -> Result<OwnedTargetIsa, String> {
+            let native = cpu == "native";
             let mut builder =
-                cranelift_native::builder_with_options(false).map_err(str::to_string)?;
-            let known = builder.iter().any(|setting| setting.name == cpu);
-            let named = builder.enable(cpu).map_err(|_| unknown_cpu(cpu));
-            if !known {
-                named?;
-                return Err(unknown_cpu(cpu));
+                cranelift_native::builder_with_options(native).map_err(str::to_string)?;
+            if !native {
+                builder.enable(cpu).map_err(|_| unknown_cpu(cpu))?;
             }
-            named?;
-            let isa = builder.finish(flags).map_err(|error| error.to_string())?;
-            let host = native.isa_flags();
-            for flag in isa.isa_flags().iter().filter(|flag| flag.as_bool() == Some(true)) {
-                let present = host
-                    .iter()
-                    .any(|native| native.name == flag.name && native.as_bool() == Some(true));
-                if !present {
-                    return Err(format!(
-                        "cpu `{cpu}` needs `{}`, which this processor lacks",
-                        flag.name
-                    ));
-                }
-            }
-            isa
+            builder.finish(flags).map_err(|error| error.to_string())
         };
+        let isa = target(cpu, shared_flags(settings, Stage::Optimize)?)?;
+        if cpu != "native" {
+            let host = target("native", isa.flags().clone())?;
+            let lacking = isa.isa_flags().into_iter().find(|flag| {
+                let same = |host: &Value| host.name == flag.name && host.as_bool() == Some(true);
+                flag.as_bool() == Some(true) && !host.isa_flags().iter().any(same)
+            });
+            if let Some(flag) = lacking {
+                let name = flag.name;
+                return Err(format!("cpu `{cpu}` needs `{name}`, which this processor lacks"));
+            }
+        }
+        let emitter = target(cpu, shared_flags(settings, Stage::Emit)?)?;
+        let linear_emitter = target(cpu, shared_flags(settings, Stage::EmitLinear)?)?;
         let has = |name: &str| {
             isa.isa_flags().iter().any(|flag| flag.name == name && flag.as_bool() == Some(true))
         };
@@ -143,7 +142,7 @@ impl Compiler {
             // Cranelift uses the fused instructions in their AVX encoding.
             fma: has("has_fma") && has("has_avx"),
         };
-        Ok(Compiler { settings: settings.clone(), isa, features })
+        Ok(Compiler { settings: settings.clone(), isa, emitter, linear_emitter, features })
     }
 
     /// The settings that functions are compiled under.
@@ -264,8 +263,14 @@ impl Compiler {
 
     /// Compiles `scratch.context.func`.
     fn emit(&self, func: FuncIndex, scratch: &mut Scratch) -> Result<(), CompileError> {
-        let result = scratch.context.compile(&*self.isa, &mut ControlPlane::default());
-        result.map(|_| ()).map_err(|error| match error.inner {
+        let Scratch { context, .. } = scratch;
+        let mut plane = ControlPlane::default();
+        let result = context.optimize(&*self.isa, &mut plane).and_then(|()| {
+            let excessive = pressure::is_excessive(&context.func);
+            let emitter = if excessive { &self.linear_emitter } else { &self.emitter };
+            context.compile(&**emitter, &mut plane).map(|_| ()).map_err(|error| error.inner)
+        });
+        result.map_err(|error| match error {
             CodegenError::CodeTooLarge | CodegenError::ImplLimitExceeded => {
                 let what = "its code passes a limit of the code generator".to_string();
                 CompileError::TooLarge { func, what }
@@ -339,7 +344,16 @@ fn contain<R>(
     })
 }
 
-fn shared_flags(settings: &Settings) -> Result<Flags, String> {
+/// Cranelift's pipeline in two steps, so that the choice of an allocator can depend on the result of
+/// the first. The level of optimization concerns the first step only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Optimize,
+    Emit,
+    EmitLinear,
+}
+
+fn shared_flags(settings: &Settings, stage: Stage) -> Result<Flags, String> {
     let mut builder = cranelift_codegen::settings::builder();
     let mut set = |name: &str, value: &str| {
         builder.set(name, value).map_err(|error| format!("setting {name}: {error}"))
@@ -348,13 +362,17 @@ fn shared_flags(settings: &Settings) -> Result<Flags, String> {
     set(
         "opt_level",
         match settings.opt_level {
+            _ if stage != Stage::Optimize => "none",
             OptLevel::None => "none",
             OptLevel::Speed => "speed",
             OptLevel::SpeedAndSize => "speed_and_size",
         },
     )?;
+    let linear = stage == Stage::EmitLinear;
+    set("regalloc_algorithm", if linear { "single_pass" } else { "backtracking" })?;
     set("enable_verifier", flag(settings.verifier))?;
-    set("enable_nan_canonicalization", flag(settings.nan_canonicalization))?;
+    let canonical = settings.nan_canonicalization && stage == Stage::Optimize;
+    set("enable_nan_canonicalization", flag(canonical))?;
     // `br_table` is the one place that Cranelift masks by itself; accesses are masked by `lower`.
     set("enable_table_access_spectre_mitigation", flag(settings.spectre_mitigation))?;
     set("enable_heap_access_spectre_mitigation", flag(settings.spectre_mitigation))?;

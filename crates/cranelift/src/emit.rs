@@ -59,11 +59,11 @@ pub(crate) struct Features {
 /// The intermediate form of an instruction takes up to 1 KiB at its peak (register allocation).
 pub(crate) mod limits {
     /// Instructions and values of the intermediate form.
-    pub(crate) const NODES: usize = 4_000_000;
+    pub(crate) const NODES: usize = 2_000_000;
     /// Arguments carried by branches, entries of branch tables.
     pub(crate) const BRANCH_WORK: usize = 8_000_000;
     /// Words of operand lists, those of block parameters that stand for merged locals included.
-    pub(crate) const LIST_WORDS: usize = 32_000_000;
+    pub(crate) const LIST_WORDS: usize = 16_000_000;
     /// Distinct alias regions; further ones are not told apart. The table of access flags has 2^16
     /// entries for the whole function.
     pub(crate) const REGIONS: usize = 8_000;

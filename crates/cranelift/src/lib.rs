@@ -13,6 +13,7 @@ mod control;
 mod emit;
 mod finish;
 mod numeric;
+mod pressure;
 mod simd;
 
 pub use compiler::{CompileError, Compiler, Scratch};

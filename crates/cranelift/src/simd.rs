@@ -317,19 +317,37 @@ impl Tier<'_> {
             O::I32x4TruncSatF32x4U => unary!(self, F32X4, fcvt_to_uint_sat, I32X4),
             O::F32x4ConvertI32x4S => unary!(self, I32X4, fcvt_from_sint, F32X4),
             O::F32x4ConvertI32x4U => unary!(self, I32X4, fcvt_from_uint, F32X4),
+            O::I32x4RelaxedTruncF64x2SZero if self.fast() && self.features.x86 => {
+                // What does not fit becomes the smallest integer.
+                let x = self.pop_lanes(F64X2);
+                let wide = self.b.ins().x86_cvtt2dq(I64X2, x);
+                let zero = self.zero_lanes(I64X2);
+                let value = self.b.ins().snarrow(wide, zero);
+                self.push_vector(value);
+            }
             O::I32x4TruncSatF64x2SZero | O::I32x4RelaxedTruncF64x2SZero => {
                 let x = self.pop_lanes(F64X2);
                 let wide = self.b.ins().fcvt_to_sint_sat(I64X2, x);
-                let zero = self.vector_const(0);
-                let zero = self.as_lanes(I64X2, zero);
+                let zero = self.zero_lanes(I64X2);
                 let value = self.b.ins().snarrow(wide, zero);
+                self.push_vector(value);
+            }
+            O::I32x4TruncSatF64x2UZero | O::I32x4RelaxedTruncF64x2UZero
+                if self.lacks(self.features.sse41) =>
+            {
+                let x = self.pop_lanes(F64X2);
+                let mut value = self.zero_lanes(I32X4);
+                for lane in 0..2u8 {
+                    let scalar = self.b.ins().extractlane(x, lane);
+                    let scalar = self.b.ins().fcvt_to_uint_sat(I32, scalar);
+                    value = self.b.ins().insertlane(value, scalar, lane);
+                }
                 self.push_vector(value);
             }
             O::I32x4TruncSatF64x2UZero | O::I32x4RelaxedTruncF64x2UZero => {
                 let x = self.pop_lanes(F64X2);
                 let wide = self.b.ins().fcvt_to_uint_sat(I64X2, x);
-                let zero = self.vector_const(0);
-                let zero = self.as_lanes(I64X2, zero);
+                let zero = self.zero_lanes(I64X2);
                 let value = self.b.ins().uunarrow(wide, zero);
                 self.push_vector(value);
             }
@@ -394,6 +412,12 @@ impl Tier<'_> {
             }
             ref other => unreachable!("the driver forwards numeric instructions only: {other:?}"),
         }
+    }
+
+    /// Zero in this type itself: Cranelift knows some instructions only together with it.
+    fn zero_lanes(&mut self, lanes: Type) -> Value {
+        let constant = self.b.func.dfg.constants.insert([0; 16].as_slice().into());
+        self.b.ins().vconst(lanes, constant)
     }
 
     /// Whether relaxed instructions may do what this processor does best.
