@@ -20,10 +20,7 @@ const NAMED_KINDS: &[&str] = &[".md", ".rs"];
 const PLACEHOLDERS: &[char] = &['*', '<', '{', '…', '$'];
 
 pub fn check(document: &Source, files: &[String], all: &[Source], findings: &mut Vec<String>) {
-    let folder = document
-        .path
-        .rsplit_once('/')
-        .map_or("", |(folder, _)| folder);
+    let folder = document.path.rsplit_once('/').map_or("", |(folder, _)| folder);
     for (line, piece) in pieces(&document.text) {
         let place = format!("{}:{line}", document.path);
         match piece {
@@ -70,10 +67,7 @@ fn pieces(text: &str) -> Vec<(usize, Piece)> {
             in_comment = !line.contains("-->");
             continue;
         }
-        if let Some(mark) = ["```", "~~~"]
-            .iter()
-            .find(|mark| trimmed.starts_with(**mark))
-        {
+        if let Some(mark) = ["```", "~~~"].iter().find(|mark| trimmed.starts_with(**mark)) {
             fence = Some(mark);
             continue;
         }
@@ -160,9 +154,7 @@ fn exists(path: &str, folder: &str, files: &[String]) -> bool {
 /// Whether there is such a file or folder.
 fn is_there(path: &str, files: &[String]) -> bool {
     let inside = format!("{path}/");
-    files
-        .iter()
-        .any(|file| file == path || file.starts_with(&inside))
+    files.iter().any(|file| file == path || file.starts_with(&inside))
 }
 
 fn check_link(
@@ -240,15 +232,10 @@ mod tests {
             "tests/golden/a.wat",
         ];
         let files = files.map(str::to_owned);
-        let source = |path: &str, text: &str| Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
+        let source =
+            |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
         let all = [
-            source(
-                "docs/book.md",
-                "# A book\n## Why do we `x`?\n## Why do we `x`?\n",
-            ),
+            source("docs/book.md", "# A book\n## Why do we `x`?\n## Why do we `x`?\n"),
             source(path, text),
         ];
         let mut findings = Vec::new();
@@ -267,18 +254,12 @@ mod tests {
     #[test]
     fn named_paths_that_do_not_exist_are_found() {
         check_counts(&[
-            (
-                "see `crates/vm/src/lib.rs`, `crates/vm/` and `tests/golden`",
-                0,
-            ),
+            ("see `crates/vm/src/lib.rs`, `crates/vm/` and `tests/golden`", 0),
             ("see `crates/vm/src/gone.rs`", 1),
             ("see `benches/README.md`", 1),
             ("see `lib.rs:12` and `book.md`", 0),
             ("see `gone.md`", 1),
-            (
-                "flags `-C`, a ratio `a/b`, `std/io`, `target/release/wardian`",
-                0,
-            ),
+            ("flags `-C`, a ratio `a/b`, `std/io`, `target/release/wardian`", 0),
             ("crates/vm/src/gone.rs outside of code", 0),
         ]);
     }
@@ -286,10 +267,7 @@ mod tests {
     #[test]
     fn placeholders_end_what_is_checked() {
         check_counts(&[
-            (
-                "`crates/<name>/src` and `tests/golden/*.wat` and `crates/{vm,wasi}`",
-                0,
-            ),
+            ("`crates/<name>/src` and `tests/golden/*.wat` and `crates/{vm,wasi}`", 0),
             ("`crates/vm/gone/*.rs`", 1),
         ]);
     }
@@ -297,31 +275,19 @@ mod tests {
     #[test]
     fn commands_in_code_blocks_are_checked_and_comments_are_not() {
         check_counts(&[
-            (
-                "```sh\nwardian --dir=tests/golden tests/golden/a.wat\n```\n",
-                0,
-            ),
+            ("```sh\nwardian --dir=tests/golden tests/golden/a.wat\n```\n", 0),
             ("```sh\nwardian tests/golden/gone.wat -- x\n```\n", 1),
-            (
-                "<!-- `tests/gone.wat` -->\n<!--\n`tests/gone.wat`\n-->\n",
-                0,
-            ),
+            ("<!-- `tests/gone.wat` -->\n<!--\n`tests/gone.wat`\n-->\n", 0),
         ]);
     }
 
     #[test]
     fn links_that_lead_nowhere_are_found() {
         check_counts(&[
-            (
-                "[a](docs/book.md) [b](https://example.org/x) [`c`](docs/)",
-                0,
-            ),
+            ("[a](docs/book.md) [b](https://example.org/x) [`c`](docs/)", 0),
             ("[a](docs/gone.md)", 1),
             ("[a](../other.md)", 1),
-            (
-                "[a](docs/book.md#a-book) [b](docs/book.md#why-do-we-x-1)",
-                0,
-            ),
+            ("[a](docs/book.md#a-book) [b](docs/book.md#why-do-we-x-1)", 0),
             ("[a](docs/book.md#no-book)", 1),
             ("# Here\n[a](#here)", 0),
             ("# Here\n[a](#there)", 1),

@@ -43,9 +43,7 @@ pub fn run(repo: &Repo, _: &[String]) -> Outcome {
         let license = text(&package["license"]);
         if package["source"].is_null() {
             if license != OURS {
-                findings.push(format!(
-                    "{name}: our own licence is {OURS}, not `{license}`"
-                ));
+                findings.push(format!("{name}: our own licence is {OURS}, not `{license}`"));
             }
             continue;
         }
@@ -61,10 +59,8 @@ pub fn run(repo: &Repo, _: &[String]) -> Outcome {
     }
     println!("licenses: {} dependencies examined", examined.len());
     if partial {
-        let missing: Vec<String> = locked(repo)?
-            .into_iter()
-            .filter(|name| !examined.contains(name))
-            .collect();
+        let missing: Vec<String> =
+            locked(repo)?.into_iter().filter(|name| !examined.contains(name)).collect();
         println!(
             "licenses: not examined, {} packages for other platforms that are not on this machine \
              (`cargo fetch --locked` brings them): {}",
@@ -80,8 +76,7 @@ fn host(repo: &Repo) -> Result<String, String> {
     let output = output.map_err(|error| format!("cannot start cargo: {error}"))?;
     let output = String::from_utf8_lossy(&output.stdout);
     let host = output.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned)
-        .ok_or_else(|| "cargo does not tell its host".to_owned())
+    host.map(str::to_owned).ok_or_else(|| "cargo does not tell its host".to_owned())
 }
 
 /// Name and version of each package of the lock file that comes from a registry.
@@ -103,10 +98,7 @@ fn locked(repo: &Repo) -> Result<Vec<String>, String> {
 /// Whether one choice among those that the SPDX expression leaves is made of allowed licences only.
 fn is_allowed(expression: &str) -> Result<bool, String> {
     // `/` is the old spelling of OR.
-    let spaced = expression
-        .replace('(', " ( ")
-        .replace(')', " ) ")
-        .replace('/', " OR ");
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut parser = Parser { words, at: 0 };
     let allowed = parser.alternatives()?;
@@ -152,11 +144,7 @@ impl Parser<'_> {
     fn license(&mut self) -> Result<bool, String> {
         if self.take("(") {
             let allowed = self.alternatives()?;
-            return if self.take(")") {
-                Ok(allowed)
-            } else {
-                Err("`)` is missing".to_owned())
-            };
+            return if self.take(")") { Ok(allowed) } else { Err("`)` is missing".to_owned()) };
         }
         let mut name = self.name()?;
         if self.take("WITH") {

@@ -128,9 +128,8 @@ mod tests {
     fn help_lists_every_command_on_one_line() {
         let help = super::help();
         for command in super::COMMANDS {
-            let lines = help
-                .lines()
-                .filter(|line| line.starts_with(&format!("  {} ", command.name)));
+            let lines =
+                help.lines().filter(|line| line.starts_with(&format!("  {} ", command.name)));
             assert_eq!(lines.count(), 1, "{}", command.name);
         }
         assert!(help.lines().all(|line| line.len() <= 110), "{help}");

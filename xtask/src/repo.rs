@@ -46,9 +46,7 @@ impl Repo {
                 root.display()
             ));
         }
-        Ok(Self {
-            root: root.to_owned(),
-        })
+        Ok(Self { root: root.to_owned() })
     }
 
     /// All files, sorted.
@@ -147,13 +145,7 @@ impl Repo {
     fn files_by_git(&self) -> Option<Vec<String>> {
         let output = Command::new("git")
             .current_dir(&self.root)
-            .args([
-                "ls-files",
-                "-z",
-                "--cached",
-                "--others",
-                "--exclude-standard",
-            ])
+            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
             .output()
             .ok()?;
         if !output.status.success() {

@@ -8,10 +8,7 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 /// The token trees of a file.
 pub fn tokens(text: &str) -> Result<Vec<TokenTree>, String> {
     let stream: TokenStream = text.parse().map_err(|error: proc_macro2::LexError| {
-        format!(
-            "line {}: not Rust tokens ({error})",
-            error.span().start().line
-        )
+        format!("line {}: not Rust tokens ({error})", error.span().start().line)
     })?;
     Ok(stream.into_iter().collect())
 }
@@ -59,11 +56,7 @@ pub fn attribute(tokens: &[TokenTree], i: usize) -> Option<(&Group, usize)> {
     if !is_punct(tokens.get(i), '#') {
         return None;
     }
-    let i = if is_punct(tokens.get(i + 1), '!') {
-        i + 2
-    } else {
-        i + 1
-    };
+    let i = if is_punct(tokens.get(i + 1), '!') { i + 2 } else { i + 1 };
     Some((group(tokens.get(i), Delimiter::Bracket)?, i + 1))
 }
 

@@ -27,16 +27,11 @@ const LEFTOVER_MACROS: &[&str] = &["dbg", "todo", "unimplemented"];
 
 /// Beginnings of paths that exist where this was developed and nowhere else; spelled so that this
 /// file does not contain them.
-const OUTSIDE: &[&str] = &[
-    concat!("../", "shared"),
-    concat!("../", ".library"),
-    concat!("/", "work/"),
-];
+const OUTSIDE: &[&str] =
+    &[concat!("../", "shared"), concat!("../", ".library"), concat!("/", "work/")];
 
 /// Endings of files that are looked through for the mark of work that is left.
-const SOURCE_ENDINGS: &[&str] = &[
-    ".rs", ".toml", ".sh", ".c", ".h", ".cpp", ".hpp", ".py", ".go",
-];
+const SOURCE_ENDINGS: &[&str] = &[".rs", ".toml", ".sh", ".c", ".h", ".cpp", ".hpp", ".py", ".go"];
 
 pub fn run(repo: &Repo, _: &[String]) -> Outcome {
     let sources = repo.sources()?;
@@ -127,10 +122,7 @@ fn check_lints(manifest: &Source, sources: &[Source], findings: &mut Vec<String>
     let takes_lints =
         lines.any(|line| line == "[lints]") && lines.next() == Some("workspace = true");
     if !in_other_workspace && !takes_lints {
-        findings.push(format!(
-            "{}: lacks `[lints]` with `workspace = true`",
-            manifest.path
-        ));
+        findings.push(format!("{}: lacks `[lints]` with `workspace = true`", manifest.path));
     }
 }
 
@@ -163,11 +155,7 @@ fn reach(path: &str, is_root: bool, sources: &[Source], reached: &mut BTreeSet<S
     };
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let stem = name.trim_end_matches(".rs");
-    let children = if is_root || stem == "mod" {
-        folder.to_owned()
-    } else {
-        join(folder, stem)
-    };
+    let children = if is_root || stem == "mod" { folder.to_owned() } else { join(folder, stem) };
     let mut declared = Vec::new();
     find_modules(&tokens, folder, &children, false, &mut declared);
     for (path, is_root) in declared {
@@ -265,10 +253,7 @@ mod tests {
     use super::*;
 
     fn source(path: &str, text: &str) -> Source {
-        Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Source { path: path.to_owned(), text: text.to_owned() }
     }
 
     fn findings(check: impl FnOnce(&mut Vec<String>)) -> Vec<String> {
@@ -319,28 +304,20 @@ mod tests {
     #[test]
     fn a_package_without_the_lints_is_found() {
         let lints = |text: &str| {
-            let sources = [
-                source("a/Cargo.toml", text),
-                source("b/Cargo.toml", "[workspace]\n"),
-            ];
+            let sources = [source("a/Cargo.toml", text), source("b/Cargo.toml", "[workspace]\n")];
             findings(|all| check_lints(&sources[0], &sources, all))
         };
         assert!(lints("[package]\n[lints]\nworkspace = true\n").is_empty());
         assert_eq!(lints("[package]\n").len(), 1);
         assert_eq!(lints("[package]\n[lints]\n").len(), 1);
         assert!(lints("[package]\n[workspace]\n").is_empty());
-        let inner = [
-            source("b/c/Cargo.toml", "[package]\n"),
-            source("b/Cargo.toml", "[workspace]\n"),
-        ];
+        let inner =
+            [source("b/c/Cargo.toml", "[package]\n"), source("b/Cargo.toml", "[workspace]\n")];
         assert!(findings(|all| check_lints(&inner[0], &inner, all)).is_empty());
     }
 
     fn dead(files: &[(&str, &str)], root: &str) -> Vec<String> {
-        let sources: Vec<Source> = files
-            .iter()
-            .map(|(path, text)| source(path, text))
-            .collect();
+        let sources: Vec<Source> = files.iter().map(|(path, text)| source(path, text)).collect();
         let target = Target {
             package: "a".to_owned(),
             name: "a".to_owned(),

@@ -86,9 +86,7 @@ enum Kind {
 }
 
 /// Heading of the column of each kind (ORDER kind).
-const KINDS: [&str; 8] = [
-    "block", "fn", "impl", "trait", "extern", "attr", "asm", "other",
-];
+const KINDS: [&str; 8] = ["block", "fn", "impl", "trait", "extern", "attr", "asm", "other"];
 const _: () = assert!(Kind::Other as usize + 1 == KINDS.len());
 
 impl Counts {
@@ -176,12 +174,8 @@ fn is_in(path: &str, rooms: &[&str]) -> bool {
 }
 
 fn audit(sources: &[Source], targets: &[Target]) -> Report {
-    let mut report = Report {
-        invariants: Vec::new(),
-        files: Vec::new(),
-        guest_sources: 0,
-        errors: Vec::new(),
-    };
+    let mut report =
+        Report { invariants: Vec::new(), files: Vec::new(), guest_sources: 0, errors: Vec::new() };
     match sources.iter().find(|source| source.path == INVARIANTS) {
         Some(source) => define_invariants(source, &mut report),
         None => report.errors.push(format!("{INVARIANTS} is missing")),
@@ -207,22 +201,14 @@ fn audit(sources: &[Source], targets: &[Target]) -> Report {
     let macros = Macros::gather(&scans);
     macros.check(&mut report.errors);
     for (source, scan) in &scans {
-        let file = check_file(
-            source,
-            scan,
-            &macros,
-            &report.invariants,
-            &mut report.errors,
-        );
+        let file = check_file(source, scan, &macros, &report.invariants, &mut report.errors);
         if !file.counts.is_zero() || !file.from_macros.is_zero() {
             report.files.push(file);
         }
     }
     let blocks = report.total(false).blocks();
     if blocks > BUDGET {
-        report.errors.push(format!(
-            "{blocks} unsafe blocks, more than the budget of {BUDGET}"
-        ));
+        report.errors.push(format!("{blocks} unsafe blocks, more than the budget of {BUDGET}"));
     }
     report
 }
@@ -239,9 +225,7 @@ fn define_invariants(source: &Source, report: &mut Report) {
                 "{INVARIANTS}: `{line}`: the name of an invariant is lower case words"
             ));
         } else if report.invariants.iter().any(|known| known == name) {
-            report
-                .errors
-                .push(format!("{INVARIANTS}: [{name}] is defined twice"));
+            report.errors.push(format!("{INVARIANTS}: [{name}] is defined twice"));
         } else {
             report.invariants.push(name.to_owned());
         }
@@ -273,10 +257,8 @@ fn check_forbids(targets: &[Target], scans: &[(&Source, Scan)], errors: &mut Vec
         if is_in(&target.path, ROOMS) {
             continue;
         }
-        let scan = scans
-            .iter()
-            .find(|(source, _)| source.path == target.path)
-            .map(|(_, scan)| scan);
+        let scan =
+            scans.iter().find(|(source, _)| source.path == target.path).map(|(_, scan)| scan);
         // A file that could not be scanned has its own error.
         if scan.is_some_and(|scan| !scan.forbids) {
             errors.push(format!(
@@ -319,8 +301,7 @@ fn check_file(
     }
     for name in &scan.macros {
         if let Some(weight) = macros.weight_in(name, path) {
-            file.from_macros
-                .add_times(weight, macros.expansions(name, &mut Vec::new()));
+            file.from_macros.add_times(weight, macros.expansions(name, &mut Vec::new()));
         }
     }
     file
@@ -374,19 +355,14 @@ fn check_site(
 
 /// The `// SAFETY:` comment that ends directly above the site, as one line of text.
 fn safety_comment(lines: &[&str], site: &Site) -> Option<String> {
-    site.starts
-        .iter()
-        .find_map(|&start| comment_above(lines, start))
+    site.starts.iter().find_map(|&start| comment_above(lines, start))
 }
 
 fn comment_above(lines: &[&str], start: usize) -> Option<String> {
     let above = lines.get(..start.checked_sub(1)?)?;
     let is_comment = |line: &str| line.starts_with("//") && !is_doc(line);
     let mut above = above.iter().map(|line| line.trim()).rev().peekable();
-    while above
-        .next_if(|line| line.starts_with("#[") || is_doc(line))
-        .is_some()
-    {}
+    while above.next_if(|line| line.starts_with("#[") || is_doc(line)).is_some() {}
     let mut text = Vec::new();
     while let Some(line) = above.next_if(|line| is_comment(line)) {
         let line = line.trim_start_matches('/').trim();
@@ -550,8 +526,7 @@ impl Scan {
                 }
             }
             TokenTree::Ident(word) if here.in_call || here.in_macro.is_some() => {
-                self.words_in_macros
-                    .push((word.to_string(), line(&tokens[i])));
+                self.words_in_macros.push((word.to_string(), line(&tokens[i])));
             }
             TokenTree::Group(inner) => {
                 let mut context = here.clone();
@@ -629,10 +604,7 @@ impl Scan {
             if let Some(transcriber) = any_group(body.get(i))
                 && is_transcriber
             {
-                let context = Context {
-                    in_macro: Some((name.clone(), arm)),
-                    ..Context::default()
-                };
+                let context = Context { in_macro: Some((name.clone(), arm)), ..Context::default() };
                 self.walk(&trees(transcriber), &context);
                 arm += 1;
             }
@@ -676,11 +648,7 @@ fn kind_of(tokens: &[TokenTree], i: usize, in_attribute: bool) -> Option<Kind> {
     match ident(next).as_deref() {
         Some("fn") => (!is_type(tokens.get(i + 2))).then_some(Kind::Fn),
         Some("extern") => {
-            let i = if is_abi(tokens.get(i + 2)) {
-                i + 3
-            } else {
-                i + 2
-            };
+            let i = if is_abi(tokens.get(i + 2)) { i + 3 } else { i + 2 };
             if group(tokens.get(i), Delimiter::Brace).is_some() {
                 Some(Kind::Extern)
             } else {
@@ -725,11 +693,9 @@ fn impl_header(tokens: &[TokenTree]) -> Option<bool> {
     }
     if !is_ident(rest.first(), "impl") {
         // Another item that has methods ends the reach of an outer `impl`.
-        let starts_item = rest.iter().any(|token| {
-            ["trait", "mod", "fn"]
-                .iter()
-                .any(|word| is_ident(Some(token), word))
-        });
+        let starts_item = rest
+            .iter()
+            .any(|token| ["trait", "mod", "fn"].iter().any(|word| is_ident(Some(token), word)));
         return starts_item.then_some(false);
     }
     // `for<'a>` is a bound; `for Type` follows the trait.
@@ -751,9 +717,8 @@ struct Macros<'a> {
 impl<'a> Macros<'a> {
     fn gather(scans: &'a [(&'a Source, Scan)]) -> Self {
         let sites = scans.iter().flat_map(|(_, scan)| &scan.sites);
-        let own: BTreeSet<String> = sites
-            .filter_map(|site| Some(site.in_macro.as_ref()?.0.clone()))
-            .collect();
+        let own: BTreeSet<String> =
+            sites.filter_map(|site| Some(site.in_macro.as_ref()?.0.clone())).collect();
         let mut reaching = own.clone();
         loop {
             let callers: Vec<String> = Self::calls_in(scans)
@@ -766,11 +731,7 @@ impl<'a> Macros<'a> {
             }
             reaching.extend(callers);
         }
-        Self {
-            scans,
-            own,
-            reaching,
-        }
+        Self { scans, own, reaching }
     }
 
     fn calls_in(scans: &'a [(&'a Source, Scan)]) -> impl Iterator<Item = (&'a str, &'a Call)> {
@@ -827,9 +788,8 @@ impl<'a> Macros<'a> {
         for (source, scan) in self.scans {
             let path = &source.path;
             for (name, line) in &scan.unsafe_exports {
-                errors.push(format!(
-                    "{path}:{line}: the exported macro `{name}` contains `unsafe`"
-                ));
+                errors
+                    .push(format!("{path}:{line}: the exported macro `{name}` contains `unsafe`"));
             }
             for site in scan.sites.iter().filter(|site| site.repeated) {
                 errors.push(format!(
@@ -892,10 +852,7 @@ mod tests {
                         //! - **[mapped range]** is mapped.\n\n";
 
     fn source(path: &str, text: &str) -> Source {
-        Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Source { path: path.to_owned(), text: text.to_owned() }
     }
 
     fn library(package: &str) -> Target {
@@ -944,10 +901,7 @@ mod tests {
 
     #[test]
     fn a_block_without_comment_fails() {
-        breaks(
-            "fn f() {\n    unsafe { g() }\n}\n",
-            "without a `// SAFETY:`",
-        );
+        breaks("fn f() {\n    unsafe { g() }\n}\n", "without a `// SAFETY:`");
         breaks(
             "fn f() {\n    // SAFETY: [mapped range]\n    let x = 1;\n    unsafe { g() }\n}\n",
             "without a `// SAFETY:`",
@@ -1010,10 +964,7 @@ mod tests {
 
     #[test]
     fn blocks_in_the_arguments_of_a_macro_count() {
-        breaks(
-            "fn f() {\n    assert!(unsafe { g() });\n}\n",
-            "without a `// SAFETY:`",
-        );
+        breaks("fn f() {\n    assert!(unsafe { g() });\n}\n", "without a `// SAFETY:`");
         let report =
             holds("fn f() {\n    // SAFETY: [mapped range]\n    assert!(unsafe { g() });\n}\n");
         assert_eq!(count(&report, Kind::Block), 1);
@@ -1038,9 +989,7 @@ mod tests {
         ] {
             breaks(item, "without a `// SAFETY:`");
             breaks(&format!("// SAFETY: yes\n{item}"), "cites no named");
-            let report = holds(&format!(
-                "// SAFETY: [mapped range]\n#[allow(dead_code)]\n{item}"
-            ));
+            let report = holds(&format!("// SAFETY: [mapped range]\n#[allow(dead_code)]\n{item}"));
             assert_eq!(count(&report, kind), 1);
         }
     }
@@ -1054,10 +1003,7 @@ mod tests {
     #[test]
     fn an_unsafe_fn_needs_a_safety_section() {
         breaks("/// F.\nunsafe fn f() {}\n", "without a `# Safety` section");
-        breaks(
-            "pub(crate) unsafe extern \"C\" fn f() {}\n",
-            "without a `# Safety` section",
-        );
+        breaks("pub(crate) unsafe extern \"C\" fn f() {}\n", "without a `# Safety` section");
         let report = holds("/// F.\n///\n/// # Safety\n///\n/// - x\npub unsafe fn f() {}\n");
         assert_eq!(count(&report, Kind::Fn), 1);
     }
@@ -1112,10 +1058,8 @@ mod tests {
             "macro_rules! m { () => { unsafe { g() } } }\n",
         ] {
             let other = format!("#![forbid(unsafe_code)]\n{text}");
-            let sources = [
-                source("crates/vm/src/lib.rs", HEAD),
-                source("crates/wasi/src/lib.rs", &other),
-            ];
+            let sources =
+                [source("crates/vm/src/lib.rs", HEAD), source("crates/wasi/src/lib.rs", &other)];
             let errors = audit(&sources, &[library("wasi")]).errors;
             assert_eq!(errors.len(), 1, "{text}: {errors:#?}");
             assert!(errors[0].contains("outside its room"), "{errors:#?}");
@@ -1138,10 +1082,7 @@ mod tests {
         let kernel = || source("crates/vm/src/lib.rs", HEAD);
         for (text, errors) in [
             ("#![forbid(unsafe_code)]\n", 0),
-            (
-                "//! X.\n#![warn(missing_docs)]\n#![forbid(unsafe_code)]\n",
-                0,
-            ),
+            ("//! X.\n#![warn(missing_docs)]\n#![forbid(unsafe_code)]\n", 0),
             ("//! X.\n", 1),
             ("#![deny(unsafe_code)]\n", 1),
             ("// #![forbid(unsafe_code)]\n", 1),
@@ -1155,18 +1096,9 @@ mod tests {
     #[test]
     fn allowing_the_lint_fails_anywhere() {
         breaks("#![allow(unsafe_code)]\n", "is allowed");
-        breaks(
-            "#[cfg_attr(test, allow(dead_code, unsafe_code))]\nfn f() {}\n",
-            "is allowed",
-        );
-        breaks(
-            "#[expect(unsafe_code, reason = \"x\")]\nfn f() {}\n",
-            "is allowed",
-        );
-        let manifest = source(
-            "Cargo.toml",
-            "[workspace.lints.rust]\nunsafe_code = \"allow\"\n",
-        );
+        breaks("#[cfg_attr(test, allow(dead_code, unsafe_code))]\nfn f() {}\n", "is allowed");
+        breaks("#[expect(unsafe_code, reason = \"x\")]\nfn f() {}\n", "is allowed");
+        let manifest = source("Cargo.toml", "[workspace.lints.rust]\nunsafe_code = \"allow\"\n");
         let errors = audit(&[source("crates/vm/src/lib.rs", HEAD), manifest], &[]).errors;
         assert_eq!(errors.len(), 1, "{errors:#?}");
     }
@@ -1197,9 +1129,7 @@ mod tests {
     #[test]
     fn a_block_reached_through_other_macros_counts_once_per_expansion() {
         let wrapper = "macro_rules! four { () => { two!(); two!() } }\n";
-        let report = holds(&format!(
-            "{TWO}{wrapper}fn f() {{ four!(); four!(); two!() }}\n"
-        ));
+        let report = holds(&format!("{TWO}{wrapper}fn f() {{ four!(); four!(); two!() }}\n"));
         assert_eq!(count(&report, Kind::Block), 10);
     }
 
@@ -1234,10 +1164,7 @@ mod tests {
     fn more_blocks_than_the_budget_fail() {
         let block = "    // SAFETY: [mapped range]\n    unsafe { g() };\n";
         holds(&format!("fn f() {{\n{}}}\n", block.repeat(BUDGET)));
-        breaks(
-            &format!("fn f() {{\n{}}}\n", block.repeat(BUDGET + 1)),
-            "more than the budget",
-        );
+        breaks(&format!("fn f() {{\n{}}}\n", block.repeat(BUDGET + 1)), "more than the budget");
     }
 
     #[test]
@@ -1256,10 +1183,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_rust_fails() {
         let report = audit(
-            &[
-                source("crates/vm/src/lib.rs", HEAD),
-                source("crates/vm/src/a.rs", "fn f() { "),
-            ],
+            &[source("crates/vm/src/lib.rs", HEAD), source("crates/vm/src/a.rs", "fn f() { ")],
             &[],
         );
         assert_eq!(report.errors.len(), 1, "{:#?}", report.errors);
