@@ -38,14 +38,11 @@ pub struct Target {
 
 impl Repo {
     pub fn open() -> Result<Self, String> {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = here.parent().expect("xtask lies one level below the root");
-        if !root.join("Cargo.toml").is_file() {
-            return Err(format!(
-                "{} is gone: xtask was built in another place; build it again",
-                root.display()
-            ));
-        }
+        // Asked when we run, not when we are compiled: a target folder that was copied to another
+        // checkout would otherwise make us look at the first one.
+        let here = std::env::var_os("CARGO_MANIFEST_DIR");
+        let here = here.ok_or("start this by `cargo xtask`, which says where the repository is")?;
+        let root = Path::new(&here).parent().expect("xtask lies one level below the root");
         Ok(Self { root: root.to_owned() })
     }
 
