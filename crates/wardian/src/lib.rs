@@ -6,11 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+mod backtrace;
 mod config;
 mod engine;
 pub mod error;
 mod types;
 
+pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use config::*;
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{Error, ErrorKind, Result};
