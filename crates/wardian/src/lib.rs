@@ -1,1 +1,4 @@
 #![forbid(unsafe_code)]
+
+mod guest_memory;
+pub use guest_memory::*;
