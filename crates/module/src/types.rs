@@ -22,6 +22,14 @@ impl TypeId {
     pub const fn as_u32(self) -> u32 {
         self.0.get()
     }
+
+    /// The id of a number; whether a type with it is registered is another question.
+    pub const fn from_u32(number: u32) -> Option<TypeId> {
+        match NonZeroU32::new(number) {
+            Some(number) => Some(TypeId(number)),
+            None => None,
+        }
+    }
 }
 
 /// `valtype` of the specification.

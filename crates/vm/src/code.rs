@@ -278,6 +278,15 @@ impl Code {
         &self.layout
     }
 
+    /// The image it was published from, text included.
+    pub fn image(&self) -> CodeImage {
+        let tables = self.tables();
+        // SAFETY: [arena] the text was written by `publish`, is readable in the executable view, and
+        // does not change until `self` is dropped.
+        let text = unsafe { std::slice::from_raw_parts(tables.text, self.text_size()) };
+        CodeImage { text: text.to_vec(), ..tables.image.clone() }
+    }
+
     /// Size of the text in bytes.
     pub fn text_size(&self) -> usize {
         self.tables().image.funcs.last().map_or(0, |f| f.end as usize)

@@ -398,6 +398,11 @@ impl Store {
         module.funcs.get(id.index as usize).map(|ty| &module.types[ty.index()])
     }
 
+    /// The type whose number a trap report holds.
+    pub fn type_by_number(&self, number: u32) -> Option<RegisteredType> {
+        RegisteredType::from_id(TypeId::from_u32(number)?)
+    }
+
     // ---- values ----
 
     /// Bits of `value` as generated code holds them, if it is a value of type `ty`.

@@ -2,12 +2,16 @@
 //!
 //! Invariant: an engine's configuration was validated and never changes.
 
-use crate::config::Config;
-use crate::error::{Context as _, Result};
+use crate::config::{ArtifactKey, Config};
+use crate::error::{Context as _, Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
+use wardian_module::image::CodeImage;
+use wardian_module::{Module, Settings};
+use wardian_runtime as rt;
+use wardian_runtime::artifact;
 
 /// First bytes of an artifact. No wasm module and no text starts like this.
 pub(crate) const ARTIFACT_MAGIC: &[u8; 8] = b"\0wardian";
@@ -30,6 +34,10 @@ pub struct Engine {
 
 struct EngineInner {
     config: Config,
+    settings: Arc<Settings>,
+    compiler: rt::Compiler,
+    /// Read when it is first needed.
+    artifact_key: OnceLock<artifact::ArtifactKey>,
 }
 
 /// What kind of artifact some bytes are.
@@ -49,7 +57,18 @@ impl Engine {
     /// when this machine cannot run generated code.
     pub fn new(config: &Config) -> Result<Engine> {
         config.validate()?;
-        Ok(Engine { inner: Arc::new(EngineInner { config: config.clone() }) })
+        wardian_vm::supported().map_err(Error::msg)?;
+        let compiler =
+            rt::Compiler::new(&config.settings, config.target_cpu.name(), config.parallel_compilation)
+                .map_err(|error| Error::tagged(ErrorKind::Misuse, error))?;
+        Ok(Engine {
+            inner: Arc::new(EngineInner {
+                config: config.clone(),
+                settings: Arc::new(config.settings.clone()),
+                compiler,
+                artifact_key: OnceLock::new(),
+            }),
+        })
     }
 
     /// Whether both are the same engine, one a clone of the other.
@@ -65,6 +84,80 @@ impl Engine {
     /// A reference that does not keep the engine alive.
     pub fn weak(&self) -> EngineWeak {
         EngineWeak { inner: Arc::downgrade(&self.inner) }
+    }
+
+    pub(crate) fn settings(&self) -> &Arc<Settings> {
+        &self.inner.settings
+    }
+
+    pub(crate) fn backtrace_details(&self) -> bool {
+        self.config().backtrace_details.enabled()
+    }
+
+    pub(crate) fn compile(&self, wasm: Vec<u8>) -> Result<(Module, CodeImage)> {
+        let (module, bodies) = self.decode(wasm)?;
+        let image = rt::compile(&self.inner.compiler, &module, bodies).map_err(compile_error)?;
+        Ok((module, image))
+    }
+
+    fn decode(&self, wasm: Vec<u8>) -> Result<(Module, Vec<wardian_module::Body>)> {
+        wardian_module::decode(wasm, self.settings().proposals).map_err(invalid)
+    }
+
+    pub(crate) fn validate(&self, binary: &[u8]) -> Result<()> {
+        rt::validate(binary, self.settings().proposals).map_err(invalid)
+    }
+
+    /// Compiles a module from its binary or text form into an artifact, without loading it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Module::new`](crate::Module::new), and when the key for artifacts cannot be had.
+    pub fn precompile_module(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let wasm = wat::parse_bytes(bytes)
+            .map_err(|error| Error::tagged(ErrorKind::InvalidModule, error.to_string()))?;
+        let (module, image) = self.compile(wasm.into_owned())?;
+        self.encode_artifact(&module.wasm, &image)
+    }
+
+    fn artifact_key(&self) -> Result<&artifact::ArtifactKey> {
+        if let Some(key) = self.inner.artifact_key.get() {
+            return Ok(key);
+        }
+        let key = match &self.config().artifact_key {
+            ArtifactKey::Bytes(bytes) => artifact::ArtifactKey::from_bytes(*bytes),
+            ArtifactKey::UserFile => artifact::ArtifactKey::of_user()?,
+            ArtifactKey::File(path) => artifact::ArtifactKey::from_file(path)?,
+        };
+        Ok(self.inner.artifact_key.get_or_init(|| key))
+    }
+
+    fn compatibility(&self) -> artifact::Compatibility {
+        artifact::Compatibility::new(self.settings(), &self.inner.compiler.isa_key())
+    }
+
+    pub(crate) fn encode_artifact(&self, wasm: &[u8], image: &CodeImage) -> Result<Vec<u8>> {
+        Ok(artifact::encode(self.artifact_key()?, &self.compatibility(), wasm, image))
+    }
+
+    pub(crate) fn decode_artifact(&self, bytes: &[u8]) -> Result<(Module, CodeImage)> {
+        let key = self.artifact_key()?;
+        match artifact::decode(bytes, artifact::Trust::Key(key), &self.compatibility()) {
+            Ok((wasm, image)) => Ok((self.decode(wasm)?.0, image)),
+            Err(_) if self.config().recompile_rejected_artifacts => {
+                self.compile(artifact::embedded_wasm(bytes)?.to_vec())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn decode_vouched(
+        &self,
+        vouched: &wardian_vm::VouchedArtifact<'_>,
+    ) -> Result<(Module, CodeImage)> {
+        let trust = artifact::Trust::Vouched(vouched);
+        let (wasm, image) = artifact::decode(vouched.bytes(), trust, &self.compatibility())?;
+        Ok((self.decode(wasm)?.0, image))
     }
 
     /// Whether `bytes` look like an artifact of any version. Says nothing about who made them.
@@ -95,6 +188,17 @@ impl Default for Engine {
     /// On a machine that cannot run generated code, where [`Engine::new`] gives an error.
     fn default() -> Engine {
         Engine::new(&Config::default()).expect("this machine cannot run generated code")
+    }
+}
+
+fn invalid(error: wardian_module::DecodeError) -> Error {
+    Error::tagged(ErrorKind::InvalidModule, error.to_string())
+}
+
+fn compile_error(error: rt::CompileError) -> Error {
+    match error {
+        rt::CompileError::Invalid(error) => invalid(error),
+        other => Error::tagged(ErrorKind::Limit, other.to_string()),
     }
 }
 
