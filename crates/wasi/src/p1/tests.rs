@@ -51,6 +51,12 @@ struct Guest {
 
 type Result<T> = std::result::Result<T, Errno>;
 
+/// Next cookie, inode, file type, name.
+type Dirent = (u64, u64, u8, String);
+
+/// Index of the subscription, errno, type, bytes, flags.
+type Event = (u64, u16, u8, u64, u16);
+
 impl Guest {
     fn new(builder: &mut WasiCtxBuilder) -> Guest {
         Guest {
@@ -281,13 +287,8 @@ impl Guest {
     }
 
     /// The entries of a directory from a cookie on, read with a buffer of `buf_len`, as far as they
-    /// are whole: next cookie, inode, file type, name. And whether the end was reached.
-    fn readdir(
-        &mut self,
-        fd: u32,
-        cookie: u64,
-        buf_len: u32,
-    ) -> Result<(Vec<(u64, u64, u8, String)>, bool)> {
+    /// are whole, and whether the end was reached.
+    fn readdir(&mut self, fd: u32, cookie: u64, buf_len: u32) -> Result<(Vec<Dirent>, bool)> {
         let args = [fd.into(), DATA.into(), buf_len.into(), cookie, OUT.into()];
         self.call("fd_readdir", &args)?;
         let used = self.out32();
@@ -320,8 +321,8 @@ impl Guest {
         Ok(self.memory.read_u64(OUT.into()).unwrap())
     }
 
-    /// Polls; gives userdata, errno, type, bytes and flags of each event.
-    fn poll(&mut self, subscriptions: &[Sub]) -> Result<Vec<(u64, u16, u8, u64, u16)>> {
+    /// Polls.
+    fn poll(&mut self, subscriptions: &[Sub]) -> Result<Vec<Event>> {
         for (index, subscription) in subscriptions.iter().enumerate() {
             let at = u64::from(IOVS) + index as u64 * 48;
             self.memory.fill(at, 48, 0).unwrap();
