@@ -1,1 +1,6 @@
+//! What each WebAssembly instruction does, written once for all compiled tiers.
+
 #![forbid(unsafe_code)]
+
+mod emit;
+pub use emit::*;

@@ -1,1 +1,27 @@
+//! Decoded and validated modules, their types, and everything that generated code and host must
+//! agree on: layout of shared memory, calling convention, traps, builtins, settings, code images.
+//!
+//! `module` knows nothing of machines beyond that agreement, makes no code and runs none; it reads
+//! neither clock, file nor environment.
+
 #![forbid(unsafe_code)]
+
+pub mod abi;
+pub mod builtin;
+pub mod decode;
+pub mod image;
+mod index;
+pub mod layout;
+mod module;
+mod names;
+pub mod settings;
+mod trap;
+pub mod types;
+
+pub use builtin::{Builtin, Operation};
+pub use decode::{Body, DecodeError, decode};
+pub use index::*;
+pub use module::*;
+pub use settings::{MemoryPlan, OptLevel, Proposal, Proposals, Settings};
+pub use trap::Trap;
+pub use types::*;

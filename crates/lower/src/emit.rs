@@ -1,0 +1,340 @@
+//! What a compiled tier offers to the lowering.
+//!
+//! A tier owns the operand stack: the driver holds no operand between two WebAssembly instructions.
+//! Locals, structured control and numeric instructions go to the tier as they are; everything that
+//! touches memory, tables, globals, functions or the host is expanded by the driver into the
+//! straight-line operations below ([`Emit::Value`]s within one instruction).
+//!
+//! Invariants:
+//! - A [`Emit::Value`] is used once; a second use asks for a [`Emit::copy`].
+//! - An [`Index`] is a 64-bit value known to be zero-extended from 32 bits, or one that was 64-bit in
+//!   the program. Only this crate makes one.
+//! - An [`Addr`] was checked against its memory or table, or lies in its guard region.
+//! - An expansion has no join but the ones a tier makes inside one operation; no address derived from
+//!   a reference lives across a call.
+
+use wardian_module::layout::{Field, FuncRefField, Repr};
+use wardian_module::{
+    Builtin, DefinedFuncIndex, FuncIndex, FuncType, HeapTop, MemoryIndex, TableIndex, Trap, ValType,
+};
+use wasmparser::Operator;
+
+/// A 64-bit index whose upper half is right: see the invariants of this file.
+#[derive(Debug)]
+#[must_use]
+pub struct Index<V>(pub(crate) V);
+
+impl<V> Index<V> {
+    /// The 64-bit value.
+    pub fn into_value(self) -> V {
+        self.0
+    }
+
+    /// The 64-bit value.
+    pub fn as_value(&self) -> &V {
+        &self.0
+    }
+}
+
+/// An address that may be accessed: see the invariants of this file.
+#[derive(Debug)]
+#[must_use]
+pub struct Addr<A>(pub(crate) A);
+
+impl<A> Addr<A> {
+    /// The tier's own form.
+    pub fn into_inner(self) -> A {
+        self.0
+    }
+}
+
+/// A constant of any representation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Const {
+    /// 32 bits.
+    I32(u32),
+    /// 64 bits.
+    I64(u64),
+    /// Bits of a 32-bit float.
+    F32(u32),
+    /// Bits of a 64-bit float.
+    F64(u64),
+    /// Bits of a vector, little-endian.
+    V128(u128),
+    /// The null function reference.
+    NullPointer,
+}
+
+/// Integer operations inside expansions; both operands and the result have the same width.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arith {
+    /// Wrapping addition.
+    Add,
+    /// Wrapping subtraction.
+    Sub,
+    /// Bitwise and.
+    And,
+    /// Bitwise or.
+    Or,
+    /// Logical shift left.
+    Shl,
+    /// Logical shift right.
+    ShrU,
+}
+
+/// Comparisons inside expansions. Integers unless the operands are floats.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compare {
+    /// Equal.
+    Eq,
+    /// Not equal (floats: or unordered).
+    Ne,
+    /// Unsigned less than (floats: ordered and less).
+    LtU,
+    /// Unsigned greater than (floats: ordered and greater).
+    GtU,
+    /// Unsigned less than or equal (floats: ordered and less or equal).
+    LeU,
+    /// Unsigned greater than or equal (floats: ordered and greater or equal).
+    GeU,
+}
+
+/// How a memory access reads or writes; the value's representation follows from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// All bytes of a value.
+    Full(Repr),
+    /// Loads: `bits` bits extended to an integer of `to`. Stores: the low `bits` bits of `to`.
+    Narrow {
+        /// Width in memory: 8, 16 or 32.
+        bits: u8,
+        /// Sign-extend (loads only).
+        signed: bool,
+        /// `Repr::I32` or `Repr::I64`.
+        to: Repr,
+    },
+    /// Vector load of 64 bits, each of the `lane_bits`-wide lanes extended to twice its width.
+    Extend {
+        /// 8, 16 or 32.
+        lane_bits: u8,
+        /// Sign-extend.
+        signed: bool,
+    },
+    /// Vector load of one lane into all lanes.
+    Splat {
+        /// 8, 16, 32 or 64.
+        lane_bits: u8,
+    },
+    /// Vector load of 32 or 64 bits, zeros above.
+    Zero {
+        /// 32 or 64.
+        bits: u8,
+    },
+}
+
+impl Access {
+    /// Bytes touched in memory.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Access::Full(repr) => repr.bytes(),
+            Access::Narrow { bits, .. } | Access::Zero { bits } => bits as u32 / 8,
+            Access::Extend { .. } => 8,
+            Access::Splat { lane_bits } => lane_bits as u32 / 8,
+        }
+    }
+}
+
+/// What a trap means, with what its message needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TrapInfo {
+    /// The trap.
+    pub trap: Trap,
+    /// An index for the message: the memory, table or type concerned; 0 if none.
+    pub place: u32,
+}
+
+/// Whom a call reaches.
+#[derive(Debug)]
+pub enum Callee<V> {
+    /// A function of this module; the callee's context is the caller's.
+    Direct(DefinedFuncIndex),
+    /// An import: code and context lie in the VM context.
+    Import(FuncIndex),
+    /// Code and context taken from a function reference.
+    Pointer {
+        /// Code address.
+        code: V,
+        /// Context to pass.
+        context: V,
+    },
+}
+
+/// A kind of structured block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BlockKind {
+    /// `block`: branches go to its end.
+    Block,
+    /// `loop`: branches go to its start.
+    Loop,
+    /// `if`: pops its condition (above the parameters); branches go to its end.
+    If,
+}
+
+/// A compiled tier, while it compiles one function.
+///
+/// `depth` counts enclosing blocks outwards, 0 the innermost, as in the text format; the function body
+/// itself is the outermost block. Code that cannot be reached is not forwarded: after
+/// [`Emit::branch`], [`Emit::branch_table`], [`Emit::ret`], [`Emit::trap`] and tail calls the next call
+/// is [`Emit::else_`] or [`Emit::end`] of the innermost block that was entered.
+pub trait Emit {
+    /// An operand inside an expansion. Not `Copy`: see the invariants of this file.
+    type Value;
+    /// An address; may hold its parts apart until the access.
+    type Addr;
+
+    // ---- where we are ----
+
+    /// Code that follows stems from this offset of the module's bytes.
+    fn location(&mut self, wasm_offset: u32);
+
+    // ---- the operand stack ----
+
+    /// Takes the top operand.
+    fn pop(&mut self) -> Self::Value;
+    /// Pushes an operand.
+    fn push(&mut self, value: Self::Value);
+    /// A second use of the same operand.
+    fn copy(&mut self, value: &Self::Value) -> Self::Value;
+    /// `drop`
+    fn drop_top(&mut self);
+
+    // ---- forwarded as they are ----
+
+    /// `local.get`
+    fn local_get(&mut self, local: u32);
+    /// `local.set`
+    fn local_set(&mut self, local: u32);
+    /// `local.tee`
+    fn local_tee(&mut self, local: u32);
+    /// `select`, with the type of its operands.
+    fn select(&mut self, ty: ValType);
+    /// Any instruction that takes operands, computes and pushes results without memory, tables,
+    /// globals, calls or control. Includes constants and vectors. Divisions and conversions that trap
+    /// do so by themselves only if the settings allow signals; otherwise the driver has emitted the
+    /// checks and the instruction cannot trap.
+    fn numeric(&mut self, op: &Operator<'_>);
+
+    // ---- structured control ----
+
+    /// Enters a block with these parameters (on the stack) and results.
+    fn enter(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]);
+    /// `else` of the innermost `if`. `reachable` says whether the end of the first arm is.
+    fn else_(&mut self, reachable: bool);
+    /// `end` of the innermost block. `reachable` says whether control falls into it from above;
+    /// `continues` whether code after it can be reached at all (by falling in, by a branch, or by the
+    /// missing `else` of an `if`). For the function body itself, this is the return.
+    fn end(&mut self, reachable: bool, continues: bool);
+    /// `br`
+    fn branch(&mut self, depth: u32);
+    /// `br_if`: pops the condition.
+    fn branch_if(&mut self, depth: u32);
+    /// Branches if `condition` (an `i32`), which is not on the stack, with the block's operands on it.
+    fn branch_if_value(&mut self, condition: Self::Value, depth: u32);
+    /// `br_table`: pops the index, masked against speculation as the settings say.
+    fn branch_table(&mut self, targets: &[u32], default: u32);
+    /// `return`
+    fn ret(&mut self);
+
+    // ---- straight-line operations ----
+
+    /// A constant.
+    fn constant(&mut self, value: Const) -> Self::Value;
+    /// Integer arithmetic.
+    fn arith(&mut self, op: Arith, a: Self::Value, b: Self::Value) -> Self::Value;
+    /// Comparison; the result is an `i32` of 0 or 1.
+    fn compare(&mut self, op: Compare, a: Self::Value, b: Self::Value) -> Self::Value;
+    /// Zero extension of 32 to 64 bits. Always emitted unless the tier itself wrote the register by a
+    /// 32-bit operation in this block.
+    fn zero_extend(&mut self, value: Self::Value) -> Self::Value;
+    /// The low 32 bits.
+    fn wrap(&mut self, value: Self::Value) -> Self::Value;
+    /// `if condition then a else b` in a form that the processor does not speculate on.
+    fn guard(&mut self, condition: Self::Value, a: Self::Value, b: Self::Value) -> Self::Value;
+    /// Whether a reference of this hierarchy is null, as an `i32`.
+    fn is_null(&mut self, top: HeapTop, value: Self::Value) -> Self::Value;
+
+    /// Reads a field.
+    fn load_field(&mut self, field: Field) -> Self::Value;
+    /// Writes a field.
+    fn store_field(&mut self, field: Field, value: Self::Value);
+    /// The reference to a function of the module (`ref.func`).
+    fn func_ref(&mut self, func: FuncIndex) -> Self::Value;
+    /// Reads from a function reference. With `null_trap`, the reference may be null and the fault of
+    /// reading it means that trap; only given when the settings allow signals.
+    fn load_func_ref(
+        &mut self,
+        reference: Self::Value,
+        field: FuncRefField,
+        null_trap: Option<Trap>,
+    ) -> Self::Value;
+
+    /// The address of byte `index + offset` of a memory.
+    fn memory_addr(
+        &mut self,
+        memory: MemoryIndex,
+        index: Index<Self::Value>,
+        offset: u64,
+    ) -> Self::Addr;
+    /// The address of element `index` of a table.
+    fn table_addr(&mut self, table: TableIndex, index: Index<Self::Value>) -> Self::Addr;
+    /// Null instead of `addr` if `out_of_bounds`, in a form that the processor does not speculate on.
+    fn guard_addr(&mut self, out_of_bounds: Self::Value, addr: Self::Addr) -> Self::Addr;
+    /// Reads memory. With `may_fault`, a fault means that the access is out of bounds; without, the
+    /// address was checked.
+    fn memory_load(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        may_fault: bool,
+    ) -> Self::Value;
+    /// Writes memory.
+    fn memory_store(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        value: Self::Value,
+        may_fault: bool,
+    );
+    /// Reads a table element.
+    fn table_load(&mut self, table: TableIndex, addr: Addr<Self::Addr>) -> Self::Value;
+    /// Writes a table element.
+    fn table_store(&mut self, table: TableIndex, addr: Addr<Self::Addr>, value: Self::Value);
+
+    /// Replaces lane `lane` of the vector operand (`v128.loadN_lane`).
+    fn replace_lane(
+        &mut self,
+        lane_bits: u8,
+        lane: u8,
+        vector: Self::Value,
+        scalar: Self::Value,
+    ) -> Self::Value;
+    /// Extracts lane `lane` as an `i32` (8, 16, 32 bits, upper bits undefined) or `i64`.
+    fn extract_lane(&mut self, lane_bits: u8, lane: u8, vector: Self::Value) -> Self::Value;
+
+    /// Traps if `condition` is not zero, with up to two 64-bit details for the message.
+    fn trap_if(&mut self, condition: Self::Value, info: TrapInfo, details: Vec<Self::Value>);
+    /// Traps.
+    fn trap(&mut self, info: TrapInfo);
+    /// Calls a builtin with its constants and arguments.
+    fn builtin(
+        &mut self,
+        builtin: Builtin,
+        first: u32,
+        second: u32,
+        args: Vec<Self::Value>,
+    ) -> Option<Self::Value>;
+    /// Calls a function: pops the arguments, pushes the results. A tail call ends the block.
+    fn call(&mut self, callee: Callee<Self::Value>, ty: &FuncType, tail: bool);
+}

@@ -1,0 +1,179 @@
+//! Builtins: what generated code asks of the host, stated once.
+//!
+//! Every builtin is called through one shim (see `layout::ModuleTable`) with the arguments
+//! `(context, operation, a, b, c, d)`: `operation` packs the builtin's number with two constants known
+//! when the code is compiled ([`Operation`]), `a` to `d` are the dynamic arguments as 64-bit values
+//! whose upper halves are undefined for 32-bit types. A builtin returns a value or a trap; a trap never
+//! returns to the code that called.
+
+use crate::trap::Trap;
+
+/// Type of a builtin's argument or result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Word {
+    /// 32 bits; the upper half is undefined.
+    W32,
+    /// 64 bits.
+    W64,
+    /// A reference of the function hierarchy (a pointer).
+    FuncRef,
+}
+
+macro_rules! define_builtins {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ident),*) $(-> $result:ident)?;)*) => {
+        /// An operation of the host that generated code calls.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u8)]
+        pub enum Builtin {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Builtin {
+            /// Every builtin, in order of its number.
+            pub const ALL: &'static [Builtin] = &[$(Builtin::$name),*];
+
+            /// Types of the dynamic arguments: at most four.
+            pub const fn params(self) -> &'static [Word] {
+                match self {
+                    $(Builtin::$name => &[$(Word::$ty),*],)*
+                }
+            }
+
+            /// Type of the result.
+            pub const fn result(self) -> Option<Word> {
+                match self {
+                    $(Builtin::$name => define_builtins!(@result $($result)?),)*
+                }
+            }
+
+            /// Its name, for dumps.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Builtin::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+    (@result) => { None };
+    (@result $result:ident) => { Some(Word::$result) };
+}
+
+define_builtins! {
+    /// Raises a trap. Constants: the trap's code; a type index (`BadSignature`) or table/memory index.
+    /// Arguments: details for the message, by trap: see `Trap` and `runtime`'s message builder.
+    Raise(x: W64, y: W64);
+    /// `memory.grow`. Constant: memory. Result: the old size in pages or -1, in the index type.
+    MemoryGrow(pages: W64) -> W64;
+    /// `memory.copy`. Constants: destination and source memory.
+    MemoryCopy(target: W64, source: W64, length: W64);
+    /// `memory.fill`. Constant: memory.
+    MemoryFill(target: W64, value: W32, length: W64);
+    /// `memory.init`. Constants: memory, data segment.
+    MemoryInit(target: W64, source: W32, length: W32);
+    /// `data.drop`. Constant: data segment.
+    DataDrop();
+    /// `table.grow` on a table of functions. Constant: table. Result: old size or -1.
+    TableGrowFunc(value: FuncRef, count: W64) -> W64;
+    /// `table.grow` on a table of 32-bit references. Constant: table. Result: old size or -1.
+    TableGrowRef(value: W32, count: W64) -> W64;
+    /// `table.fill` on a table of functions. Constant: table.
+    TableFillFunc(target: W64, value: FuncRef, count: W64);
+    /// `table.fill` on a table of 32-bit references. Constant: table.
+    TableFillRef(target: W64, value: W32, count: W64);
+    /// `table.copy`. Constants: destination and source table.
+    TableCopy(target: W64, source: W64, length: W64);
+    /// `table.init`. Constants: table, element segment.
+    TableInit(target: W64, source: W32, length: W32);
+    /// `elem.drop`. Constant: element segment.
+    ElemDrop();
+    /// `f32.ceil` and its kin on processors without rounding instructions, on bits.
+    /// Constant: the operation (0 ceil, 1 floor, 2 trunc, 3 nearest).
+    RoundF32(bits: W32) -> W32;
+    /// The same for `f64`.
+    RoundF64(bits: W64) -> W64;
+    /// Fused multiply-add on bits, for processors without it.
+    FmaF32(x: W32, y: W32, z: W32) -> W32;
+    /// The same for `f64`.
+    FmaF64(x: W64, y: W64, z: W64) -> W64;
+}
+
+impl Builtin {
+    /// The builtin of a number, if it is one.
+    pub const fn from_number(number: u8) -> Option<Builtin> {
+        if (number as usize) < Builtin::ALL.len() {
+            Some(Builtin::ALL[number as usize])
+        } else {
+            None
+        }
+    }
+}
+
+const _: () = {
+    let mut i = 0;
+    while i < Builtin::ALL.len() {
+        assert!(Builtin::ALL[i] as usize == i, "numbers are positions in ALL");
+        assert!(Builtin::ALL[i].params().len() <= 4, "arguments fit the registers of the shim");
+        i += 1;
+    }
+};
+
+/// A builtin with its constants, as it travels in one register.
+///
+/// Bits 0..8 the number, 8..36 the first constant, 36..64 the second. Index spaces have at most
+/// 1,000,000 entries (20 bits).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Operation {
+    /// What to do.
+    pub builtin: Builtin,
+    /// First constant, below 2^28.
+    pub first: u32,
+    /// Second constant, below 2^28.
+    pub second: u32,
+}
+
+impl Operation {
+    /// A builtin with its constants. Panics if a constant has more than 28 bits, which validated
+    /// index spaces rule out.
+    pub const fn new(builtin: Builtin, first: u32, second: u32) -> Operation {
+        assert!(first < 1 << 28 && second < 1 << 28, "constants of a builtin have 28 bits");
+        Operation { builtin, first, second }
+    }
+
+    /// The operation that raises `trap`; `place` is an index for the message.
+    pub const fn raise(trap: Trap, place: u32) -> Operation {
+        Operation::new(Builtin::Raise, trap.code() as u32, place)
+    }
+
+    /// The packed form.
+    pub const fn pack(self) -> u64 {
+        self.builtin as u64 | (self.first as u64) << 8 | (self.second as u64) << 36
+    }
+
+    /// The operation of a packed form, if its number is a builtin.
+    pub const fn unpack(packed: u64) -> Option<Operation> {
+        match Builtin::from_number(packed as u8) {
+            Some(builtin) => Some(Operation {
+                builtin,
+                first: (packed >> 8) as u32 & 0x0fff_ffff,
+                second: (packed >> 36) as u32,
+            }),
+            None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_survive_packing() {
+        for &builtin in Builtin::ALL {
+            for (first, second) in [(0, 0), (1, 2), ((1 << 28) - 1, (1 << 28) - 1), (999_999, 7)] {
+                let operation = Operation::new(builtin, first, second);
+                assert_eq!(Operation::unpack(operation.pack()), Some(operation));
+            }
+        }
+        assert_eq!(Operation::unpack(Builtin::ALL.len() as u64), None);
+    }
+}

@@ -1,0 +1,559 @@
+//! From bytes to [`Module`]: one pass that validates every section and keeps what later stages need.
+//!
+//! Validation is `wasmparser`'s; the object it accepted is the object that is compiled (no second
+//! parser, advisory class "validator and consumer disagree"). Bodies come back as [`Body`] values that
+//! carry their validator; compiling one validates it.
+
+use crate::index::*;
+use crate::module::*;
+use crate::settings::{Proposal, Proposals};
+use crate::types::*;
+use smallvec::SmallVec;
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use wasmparser::{
+    DataKind, ElementItems, ElementKind, Encoding, ExternalKind, FuncToValidate, Operator, Parser,
+    Payload, TypeRef, UnpackedIndex, ValidPayload, Validator, ValidatorResources,
+};
+
+/// Why bytes are not a module that can be used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DecodeError {
+    /// What was expected and found.
+    pub message: String,
+    /// Offset in the module's bytes.
+    pub offset: usize,
+    /// The function it lies in, if it lies in a body.
+    pub func: Option<FuncIndex>,
+    /// The proposal that would have to be on.
+    pub missing: Option<Proposal>,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(FuncIndex(index)) = self.func {
+            write!(f, "func {index}, ")?;
+        }
+        write!(f, "offset {:#x}: {}", self.offset, self.message)?;
+        match self.missing {
+            Some(p) if !p.built() => {
+                write!(f, " (the {} proposal is not supported by this version)", p.flag())
+            }
+            Some(p) => write!(f, " (switch the proposal on with `-W {}=y`)", p.flag()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+impl DecodeError {
+    fn new(message: impl Into<String>, offset: usize) -> DecodeError {
+        DecodeError { message: message.into(), offset, func: None, missing: None }
+    }
+
+    /// Says which function the error lies in.
+    pub fn in_func(mut self, func: FuncIndex) -> DecodeError {
+        self.func = Some(func);
+        self
+    }
+}
+
+impl From<wasmparser::Error> for DecodeError {
+    fn from(error: wasmparser::Error) -> DecodeError {
+        let missing = error.missing_wasm_feature().and_then(|features| {
+            Proposal::ALL.iter().copied().find(|p| p.features().intersects(features))
+        });
+        let offset = usize::try_from(error.offset()).unwrap_or(usize::MAX);
+        DecodeError { message: error.message().to_string(), offset, func: None, missing }
+    }
+}
+
+/// A function body that is still to be validated, by its validator.
+pub struct Body {
+    /// Which function.
+    pub index: DefinedFuncIndex,
+    /// Its bytes, as a range of the module's.
+    pub range: Range<usize>,
+    /// Its validator.
+    pub validator: FuncToValidate<ValidatorResources>,
+}
+
+/// Decodes and validates all of a module but its function bodies.
+pub fn decode(wasm: Vec<u8>, proposals: Proposals) -> Result<(Module, Vec<Body>), DecodeError> {
+    let wasm = Arc::new(wasm);
+    let mut decoder = Decoder::new(wasm.clone(), proposals);
+    let mut validator = Validator::new_with_features(proposals.features());
+    let mut parser = Parser::new(0);
+    parser.set_features(proposals.features());
+    for payload in parser.parse_all(&wasm) {
+        let payload = payload?;
+        if let Payload::Version { encoding: Encoding::Component, .. } = payload {
+            return Err(DecodeError::new(
+                "this is a component, not a core module; components are not supported by this version",
+                0,
+            ));
+        }
+        if let ValidPayload::Func(validator, body) = validator.payload(&payload)? {
+            decoder.body(validator, body.range());
+        }
+        decoder.payload(payload)?;
+    }
+    Ok(decoder.finish())
+}
+
+struct Decoder {
+    module: Module,
+    bodies: Vec<Body>,
+    /// Functions that something other than a direct call can refer to.
+    escaped: Vec<bool>,
+}
+
+fn range(range: Range<u64>) -> Range<usize> {
+    // Offsets of a slice in memory fit usize.
+    range.start as usize..range.end as usize
+}
+
+impl Decoder {
+    fn new(wasm: Arc<Vec<u8>>, proposals: Proposals) -> Decoder {
+        let module = Module {
+            wasm,
+            proposals,
+            types: Vec::new(),
+            imports: Vec::new(),
+            exports: Vec::new(),
+            export_names: HashMap::new(),
+            funcs: Vec::new(),
+            imported_funcs: 0,
+            tables: Vec::new(),
+            imported_tables: 0,
+            memories: Vec::new(),
+            imported_memories: 0,
+            globals: Vec::new(),
+            imported_globals: 0,
+            tags: Vec::new(),
+            imported_tags: 0,
+            elements: Vec::new(),
+            data: Vec::new(),
+            start: None,
+            func_refs: Vec::new(),
+            func_ref_count: 0,
+            bodies: Vec::new(),
+            code_section: 0..0,
+            customs: Vec::new(),
+        };
+        Decoder { module, bodies: Vec::new(), escaped: Vec::new() }
+    }
+
+    fn body(&mut self, validator: FuncToValidate<ValidatorResources>, body: Range<u64>) {
+        let index = DefinedFuncIndex::from(self.bodies.len());
+        let range = range(body);
+        self.module.bodies.push(range.clone());
+        self.bodies.push(Body { index, range, validator });
+    }
+
+    /// Records a payload that the validator has accepted.
+    fn payload(&mut self, payload: Payload<'_>) -> Result<(), DecodeError> {
+        match payload {
+            Payload::TypeSection(section) => {
+                for group in section {
+                    self.rec_group(group?)?;
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports_with_offsets() {
+                    let (offset, import) = import?;
+                    self.import(import, offset as usize)?;
+                }
+            }
+            Payload::FunctionSection(section) => {
+                for ty in section {
+                    self.module.funcs.push(TypeIndex(ty?));
+                }
+            }
+            Payload::TableSection(section) => {
+                for item in section.into_iter_with_offsets() {
+                    let (offset, table) = item?;
+                    let ty = self.table_type(table.ty, offset as usize)?;
+                    let init = match table.init {
+                        wasmparser::TableInit::RefNull => None,
+                        wasmparser::TableInit::Expr(expr) => Some(self.const_expr(expr)?),
+                    };
+                    self.module.tables.push(Table { ty, init });
+                }
+            }
+            Payload::MemorySection(section) => {
+                for ty in section {
+                    self.module.memories.push(memory_type(ty?));
+                }
+            }
+            Payload::TagSection(section) => {
+                for ty in section {
+                    self.module.tags.push(TypeIndex(ty?.func_type_idx));
+                }
+            }
+            Payload::GlobalSection(section) => {
+                for item in section.into_iter_with_offsets() {
+                    let (offset, global) = item?;
+                    let ty = self.global_type(global.ty, offset as usize)?;
+                    let init = Some(self.const_expr(global.init_expr)?);
+                    self.module.globals.push(Global { ty, init });
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    self.export(export?);
+                }
+            }
+            Payload::StartSection { func, .. } => {
+                self.module.start = Some(FuncIndex(func));
+                self.escape(FuncIndex(func));
+            }
+            Payload::ElementSection(section) => {
+                for item in section.into_iter_with_offsets() {
+                    let (offset, element) = item?;
+                    self.element(element, offset as usize)?;
+                }
+            }
+            Payload::DataSection(section) => {
+                for data in section {
+                    self.data(data?)?;
+                }
+            }
+            Payload::CodeSectionStart { unchecked_range, .. } => {
+                self.module.code_section = range(unchecked_range);
+            }
+            Payload::CustomSection(section) => {
+                let end = section.range().end as usize;
+                let bytes = end - section.data().len()..end;
+                self.module.customs.push(CustomSection { name: section.name().into(), bytes });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn rec_group(&mut self, group: wasmparser::RecGroup) -> Result<(), DecodeError> {
+        let first = self.module.types.len();
+        let mut builder = GroupBuilder::new();
+        let count = group.types().len();
+        for (offset, ty) in group.into_types_and_offsets() {
+            let wasmparser::CompositeInnerType::Func(func) = &ty.composite_type.inner else {
+                return Err(DecodeError {
+                    missing: Some(Proposal::Gc),
+                    ..DecodeError::new("only function types are supported", offset as usize)
+                });
+            };
+            let mut convert = |types: &[wasmparser::ValType]| {
+                types
+                    .iter()
+                    .map(|ty| {
+                        val_type(*ty, offset as usize, &mut |index| match index {
+                            UnpackedIndex::RecGroup(i) => {
+                                Ok(builder.concrete(DefinedRef::Inside(i)))
+                            }
+                            UnpackedIndex::Module(i) if i as usize >= first => {
+                                Ok(builder.concrete(DefinedRef::Inside(i - first as u32)))
+                            }
+                            UnpackedIndex::Module(i) => Ok(builder
+                                .concrete(DefinedRef::Outside(&self.module.types[i as usize]))),
+                            UnpackedIndex::Id(_) => Err(()),
+                        })
+                    })
+                    .collect::<Result<Box<[ValType]>, DecodeError>>()
+            };
+            let ty = FuncType::new(convert(func.params())?, convert(func.results())?);
+            builder.push(ty);
+        }
+        let group = builder.finish();
+        for position in 0..count as u32 {
+            self.module.types.push(RegisteredType::new(group.clone(), position));
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, import: wasmparser::Import<'_>, offset: usize) -> Result<(), DecodeError> {
+        let index = match import.ty {
+            TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                self.module.funcs.push(TypeIndex(ty));
+                self.module.imported_funcs += 1;
+                ExternIndex::Func(FuncIndex::from(self.module.funcs.len() - 1))
+            }
+            TypeRef::Table(ty) => {
+                let ty = self.table_type(ty, offset)?;
+                self.module.tables.push(Table { ty, init: None });
+                self.module.imported_tables += 1;
+                ExternIndex::Table(TableIndex::from(self.module.tables.len() - 1))
+            }
+            TypeRef::Memory(ty) => {
+                self.module.memories.push(memory_type(ty));
+                self.module.imported_memories += 1;
+                ExternIndex::Memory(MemoryIndex::from(self.module.memories.len() - 1))
+            }
+            TypeRef::Global(ty) => {
+                let ty = self.global_type(ty, offset)?;
+                self.module.globals.push(Global { ty, init: None });
+                self.module.imported_globals += 1;
+                ExternIndex::Global(GlobalIndex::from(self.module.globals.len() - 1))
+            }
+            TypeRef::Tag(ty) => {
+                self.module.tags.push(TypeIndex(ty.func_type_idx));
+                self.module.imported_tags += 1;
+                ExternIndex::Tag(TagIndex::from(self.module.tags.len() - 1))
+            }
+        };
+        let (module, field) = (import.module.into(), import.name.into());
+        self.module.imports.push(Import { module, field, index });
+        Ok(())
+    }
+
+    fn export(&mut self, export: wasmparser::Export<'_>) {
+        let index = match export.kind {
+            ExternalKind::Func | ExternalKind::FuncExact => {
+                self.escape(FuncIndex(export.index));
+                ExternIndex::Func(FuncIndex(export.index))
+            }
+            ExternalKind::Table => ExternIndex::Table(TableIndex(export.index)),
+            ExternalKind::Memory => ExternIndex::Memory(MemoryIndex(export.index)),
+            ExternalKind::Global => ExternIndex::Global(GlobalIndex(export.index)),
+            ExternalKind::Tag => ExternIndex::Tag(TagIndex(export.index)),
+        };
+        let name: Box<str> = export.name.into();
+        self.module.export_names.insert(name.clone(), self.module.exports.len());
+        self.module.exports.push(Export { name, index });
+    }
+
+    fn element(
+        &mut self,
+        element: wasmparser::Element<'_>,
+        offset: usize,
+    ) -> Result<(), DecodeError> {
+        let mode = match element.kind {
+            ElementKind::Passive => SegmentMode::Passive,
+            ElementKind::Declared => SegmentMode::Declared,
+            ElementKind::Active { table_index, offset_expr } => SegmentMode::Active(
+                TableIndex(table_index.unwrap_or(0)),
+                self.const_expr(offset_expr)?,
+            ),
+        };
+        let (ty, items) = match element.items {
+            ElementItems::Functions(items) => {
+                let items: Vec<_> = items
+                    .into_iter()
+                    .map(|index| index.map(FuncIndex))
+                    .collect::<Result<_, _>>()?;
+                items.iter().for_each(|&index| self.escape(index));
+                let heap = HeapType::Func;
+                (RefType { nullable: false, heap }, ElemItems::Funcs(items.into()))
+            }
+            ElementItems::Expressions(ty, items) => {
+                let items: Vec<_> = items
+                    .into_iter()
+                    .map(|expr| self.const_expr(expr?))
+                    .collect::<Result<_, DecodeError>>()?;
+                (self.ref_type(ty, offset)?, ElemItems::Exprs(items.into()))
+            }
+        };
+        self.module.elements.push(ElemSegment { mode, ty, items });
+        Ok(())
+    }
+
+    fn data(&mut self, data: wasmparser::Data<'_>) -> Result<(), DecodeError> {
+        let mode = match data.kind {
+            DataKind::Passive => SegmentMode::Passive,
+            DataKind::Active { memory_index, offset_expr } => {
+                SegmentMode::Active(MemoryIndex(memory_index), self.const_expr(offset_expr)?)
+            }
+        };
+        let end = data.range.end as usize;
+        let bytes = end - data.data.len()..end;
+        self.module.data.push(DataSegment { mode, bytes });
+        Ok(())
+    }
+
+    fn const_expr(&mut self, expr: wasmparser::ConstExpr<'_>) -> Result<ConstExpr, DecodeError> {
+        let mut ops = SmallVec::new();
+        let mut reader = expr.get_operators_reader();
+        while !reader.eof() {
+            let (op, offset) = reader.read_with_offset()?;
+            ops.push(match op {
+                Operator::I32Const { value } => ConstOp::I32(value),
+                Operator::I64Const { value } => ConstOp::I64(value),
+                Operator::F32Const { value } => ConstOp::F32(value.bits()),
+                Operator::F64Const { value } => ConstOp::F64(value.bits()),
+                Operator::V128Const { value } => ConstOp::V128(value.i128() as u128),
+                Operator::GlobalGet { global_index } => {
+                    ConstOp::GlobalGet(GlobalIndex(global_index))
+                }
+                Operator::RefFunc { function_index } => {
+                    self.escape(FuncIndex(function_index));
+                    ConstOp::RefFunc(FuncIndex(function_index))
+                }
+                Operator::RefNull { hty } => {
+                    ConstOp::RefNull(self.heap_type(hty, offset as usize)?.top())
+                }
+                Operator::I32Add => ConstOp::I32Add,
+                Operator::I32Sub => ConstOp::I32Sub,
+                Operator::I32Mul => ConstOp::I32Mul,
+                Operator::I64Add => ConstOp::I64Add,
+                Operator::I64Sub => ConstOp::I64Sub,
+                Operator::I64Mul => ConstOp::I64Mul,
+                Operator::End => break,
+                other => {
+                    let message = format!("constant expression uses {other:?}");
+                    return Err(DecodeError {
+                        missing: Some(Proposal::Gc),
+                        ..DecodeError::new(message, offset as usize)
+                    });
+                }
+            });
+        }
+        Ok(ConstExpr(ops))
+    }
+
+    /// Notes that `func` can be referred to by a reference.
+    fn escape(&mut self, func: FuncIndex) {
+        if self.escaped.len() <= func.index() {
+            self.escaped.resize(func.index() + 1, false);
+        }
+        self.escaped[func.index()] = true;
+    }
+
+    fn heap_type(&self, ty: wasmparser::HeapType, offset: usize) -> Result<HeapType, DecodeError> {
+        self.module.heap_type(ty, offset)
+    }
+
+    fn ref_type(&self, ty: wasmparser::RefType, offset: usize) -> Result<RefType, DecodeError> {
+        let heap = self.heap_type(ty.heap_type(), offset)?;
+        Ok(RefType { nullable: ty.is_nullable(), heap })
+    }
+
+    fn table_type(
+        &self,
+        ty: wasmparser::TableType,
+        offset: usize,
+    ) -> Result<TableType, DecodeError> {
+        Ok(TableType {
+            index: if ty.table64 { IndexType::I64 } else { IndexType::I32 },
+            limits: Limits { min: ty.initial, max: ty.maximum },
+            element: self.ref_type(ty.element_type, offset)?,
+        })
+    }
+
+    fn global_type(
+        &self,
+        ty: wasmparser::GlobalType,
+        offset: usize,
+    ) -> Result<GlobalType, DecodeError> {
+        Ok(GlobalType {
+            content: self.module.val_type(ty.content_type, offset)?,
+            mutable: ty.mutable,
+        })
+    }
+
+    fn finish(mut self) -> (Module, Vec<Body>) {
+        // spec 3.1.2: a function named by `ref.func` in a body must occur outside of bodies, so
+        // `escaped` is complete before any body is read.
+        self.escaped.resize(self.module.funcs.len(), false);
+        let imported = self.module.imported_funcs;
+        let mut next = 0;
+        self.module.func_refs = self
+            .escaped
+            .iter()
+            .enumerate()
+            .map(|(index, escaped)| {
+                (*escaped || index < imported).then(|| {
+                    next += 1;
+                    next - 1
+                })
+            })
+            .collect();
+        self.module.func_ref_count = next;
+        (self.module, self.bodies)
+    }
+}
+
+impl Module {
+    /// The heap type that the module's bytes name.
+    pub fn heap_type(
+        &self,
+        ty: wasmparser::HeapType,
+        offset: usize,
+    ) -> Result<HeapType, DecodeError> {
+        heap_type(ty, offset, &mut |index| match index {
+            UnpackedIndex::Module(i) => {
+                self.types.get(i as usize).map(|ty| HeapType::ConcreteFunc(ty.id())).ok_or(())
+            }
+            _ => Err(()),
+        })
+    }
+
+    /// The value type that the module's bytes name.
+    pub fn val_type(&self, ty: wasmparser::ValType, offset: usize) -> Result<ValType, DecodeError> {
+        val_type(ty, offset, &mut |index| match index {
+            UnpackedIndex::Module(i) => {
+                self.types.get(i as usize).map(|ty| HeapType::ConcreteFunc(ty.id())).ok_or(())
+            }
+            _ => Err(()),
+        })
+    }
+}
+
+fn memory_type(ty: wasmparser::MemoryType) -> MemoryType {
+    MemoryType {
+        index: if ty.memory64 { IndexType::I64 } else { IndexType::I32 },
+        limits: Limits { min: ty.initial, max: ty.maximum },
+        shared: ty.shared,
+        page_size_log2: ty.page_size_log2.unwrap_or(16) as u8,
+    }
+}
+
+type Resolve<'a> = dyn FnMut(UnpackedIndex) -> Result<HeapType, ()> + 'a;
+
+fn val_type(
+    ty: wasmparser::ValType,
+    offset: usize,
+    resolve: &mut Resolve<'_>,
+) -> Result<ValType, DecodeError> {
+    Ok(match ty {
+        wasmparser::ValType::I32 => ValType::I32,
+        wasmparser::ValType::I64 => ValType::I64,
+        wasmparser::ValType::F32 => ValType::F32,
+        wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::V128 => ValType::V128,
+        wasmparser::ValType::Ref(ty) => ValType::Ref(RefType {
+            nullable: ty.is_nullable(),
+            heap: heap_type(ty.heap_type(), offset, resolve)?,
+        }),
+    })
+}
+
+fn heap_type(
+    ty: wasmparser::HeapType,
+    offset: usize,
+    resolve: &mut Resolve<'_>,
+) -> Result<HeapType, DecodeError> {
+    use wasmparser::AbstractHeapType as A;
+    let unsupported = || DecodeError::new(format!("unsupported heap type {ty:?}"), offset);
+    Ok(match ty {
+        wasmparser::HeapType::Concrete(index) => resolve(index).map_err(|()| unsupported())?,
+        wasmparser::HeapType::Abstract { shared: false, ty } => match ty {
+            A::Func => HeapType::Func,
+            A::NoFunc => HeapType::NoFunc,
+            A::Extern => HeapType::Extern,
+            A::NoExtern => HeapType::NoExtern,
+            A::Any => HeapType::Any,
+            A::Eq => HeapType::Eq,
+            A::I31 => HeapType::I31,
+            A::Struct => HeapType::Struct,
+            A::Array => HeapType::Array,
+            A::None => HeapType::None,
+            A::Exn => HeapType::Exn,
+            A::NoExn => HeapType::NoExn,
+            _ => return Err(unsupported()),
+        },
+        _ => return Err(unsupported()),
+    })
+}

@@ -1,0 +1,220 @@
+//! Compiled functions and how they become one image.
+//!
+//! A tier makes a [`FunctionCode`] per function, in any order and on any thread; [`link`] lays them
+//! out and resolves references between them. The image is position-independent: it holds distances
+//! between functions and to the module table, never an address.
+//!
+//! Invariant: tables of an image are sorted by offset, and every function lies inside the text.
+
+use crate::index::DefinedFuncIndex;
+use crate::trap::Trap;
+
+/// What a relocation points at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RelocTarget {
+    /// The entry of a function of the same module.
+    Func(DefinedFuncIndex),
+    /// The module table.
+    ModuleTable,
+}
+
+/// A 32-bit distance to fill in: `target + addend - place`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reloc {
+    /// Where, in bytes from the function's start.
+    pub offset: u32,
+    /// To what.
+    pub target: RelocTarget,
+    /// Added to the distance.
+    pub addend: i64,
+}
+
+/// A place where the processor may fault, and what that means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TrapSite {
+    /// Offset of the instruction.
+    pub offset: u32,
+    /// What its fault means.
+    pub trap: Trap,
+}
+
+/// From here on, code stems from this place of the module.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Location {
+    /// Offset in the code.
+    pub offset: u32,
+    /// Offset in the module's bytes; [`Location::NONE`] for code of no instruction.
+    pub wasm: u32,
+}
+
+impl Location {
+    /// `wasm` of code that stems from no instruction.
+    pub const NONE: u32 = u32::MAX;
+}
+
+/// One compiled function. Offsets count from its start.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FunctionCode {
+    /// Machine code and constants.
+    pub bytes: Vec<u8>,
+    /// Alignment in bytes, a power of two.
+    pub align: u32,
+    /// References to resolve.
+    pub relocs: Vec<Reloc>,
+    /// Where it may fault, in order.
+    pub traps: Vec<TrapSite>,
+    /// Where it stems from, in order.
+    pub locations: Vec<Location>,
+}
+
+/// Position of a function in the text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FuncRange {
+    /// Entry.
+    pub start: u32,
+    /// End of code and constants.
+    pub end: u32,
+}
+
+/// All code of a module. Offsets count from the start of the text.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CodeImage {
+    /// Machine code and constants.
+    pub text: Vec<u8>,
+    /// Position of each defined function.
+    pub funcs: Vec<FuncRange>,
+    /// Where code may fault, sorted.
+    pub traps: Vec<TrapSite>,
+    /// Where code stems from, sorted.
+    pub locations: Vec<Location>,
+}
+
+/// An image could not be made or is not sound.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ImageError(pub String);
+
+impl std::fmt::Display for ImageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ImageError {}
+
+/// Lays out `funcs`, in order, and resolves what they refer to. The module table lies `table_bytes`
+/// before the text.
+pub fn link(funcs: Vec<FunctionCode>, table_bytes: usize) -> Result<CodeImage, ImageError> {
+    let too_large = || ImageError("compiled code of the module exceeds 1 GiB".into());
+    let mut image = CodeImage::default();
+    let mut size = 0usize;
+    for func in &funcs {
+        size = size.next_multiple_of(func.align.max(1) as usize);
+        let start = size;
+        size += func.bytes.len();
+        if size > 1 << 30 {
+            return Err(too_large());
+        }
+        image.funcs.push(FuncRange { start: start as u32, end: size as u32 });
+    }
+    image.text.reserve_exact(size);
+    for (index, func) in funcs.into_iter().enumerate() {
+        let start = image.funcs[index].start;
+        // Between functions lies what traps when it is run (`int3`).
+        image.text.resize(start as usize, 0xcc);
+        image.text.extend_from_slice(&func.bytes);
+        for reloc in &func.relocs {
+            let place = i64::from(start) + i64::from(reloc.offset);
+            let target = match reloc.target {
+                RelocTarget::Func(target) => i64::from(image.funcs[target.index()].start),
+                RelocTarget::ModuleTable => -(table_bytes as i64),
+            };
+            let distance = i32::try_from(target + reloc.addend - place).map_err(|_| too_large())?;
+            let place = place as usize;
+            image
+                .text
+                .get_mut(place..place + 4)
+                .ok_or_else(|| ImageError("relocation outside its function".into()))?
+                .copy_from_slice(&distance.to_le_bytes());
+        }
+        image.traps.extend(func.traps.iter().map(|t| TrapSite { offset: t.offset + start, ..*t }));
+        image
+            .locations
+            .extend(func.locations.iter().map(|l| Location { offset: l.offset + start, ..*l }));
+    }
+    image.check()?;
+    Ok(image)
+}
+
+impl CodeImage {
+    /// Checks the invariant of this file.
+    pub fn check(&self) -> Result<(), ImageError> {
+        let length = self.text.len() as u64;
+        let mut end = 0;
+        for func in &self.funcs {
+            if func.start < end || func.end < func.start || u64::from(func.end) > length {
+                return Err(ImageError("function outside the text, or out of order".into()));
+            }
+            end = func.end;
+        }
+        let sorted = self.traps.is_sorted_by_key(|t| t.offset)
+            && self.locations.is_sorted_by_key(|l| l.offset)
+            && self.traps.last().is_none_or(|t| u64::from(t.offset) < length);
+        if sorted { Ok(()) } else { Err(ImageError("tables out of order".into())) }
+    }
+
+    /// What a fault at `offset` means.
+    pub fn trap_at(&self, offset: u32) -> Option<Trap> {
+        let found = self.traps.binary_search_by_key(&offset, |t| t.offset).ok()?;
+        Some(self.traps[found].trap)
+    }
+
+    /// The function that `offset` lies in.
+    pub fn func_at(&self, offset: u32) -> Option<DefinedFuncIndex> {
+        let after = self.funcs.partition_point(|f| f.start <= offset);
+        let index = after.checked_sub(1)?;
+        (offset < self.funcs[index].end).then(|| DefinedFuncIndex::from(index))
+    }
+
+    /// The offset in the module's bytes that code at `offset` stems from.
+    pub fn location_at(&self, offset: u32) -> Option<u32> {
+        let func = self.funcs[self.func_at(offset)?.index()];
+        let after = self.locations.partition_point(|l| l.offset <= offset);
+        let found = self.locations[after.checked_sub(1)?];
+        (found.offset >= func.start && found.wasm != Location::NONE).then_some(found.wasm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn func(bytes: usize, relocs: Vec<Reloc>) -> FunctionCode {
+        FunctionCode { bytes: vec![0x90; bytes], align: 16, relocs, ..FunctionCode::default() }
+    }
+
+    #[test]
+    fn distances_are_relative_to_their_place() {
+        let to = |offset, target| Reloc { offset, target, addend: -4 };
+        let image = link(
+            vec![
+                func(20, vec![to(4, RelocTarget::Func(DefinedFuncIndex(1)))]),
+                func(12, vec![to(8, RelocTarget::ModuleTable)]),
+            ],
+            4096,
+        )
+        .unwrap();
+        let word = |at: usize| i32::from_le_bytes(image.text[at..at + 4].try_into().unwrap());
+        assert_eq!(image.funcs[1].start, 32);
+        assert_eq!(word(4), 32 - 4 - 4);
+        assert_eq!(word(32 + 8), -4096 - 4 - 40);
+        assert_eq!(image.func_at(19), Some(DefinedFuncIndex(0)));
+        assert_eq!(image.func_at(20), None);
+        assert_eq!(image.text[20], 0xcc);
+    }
+
+    #[test]
+    fn a_relocation_outside_the_text_is_refused() {
+        let reloc = Reloc { offset: 18, target: RelocTarget::ModuleTable, addend: 0 };
+        assert!(link(vec![func(20, vec![reloc])], 4096).is_err());
+    }
+}

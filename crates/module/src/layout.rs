@@ -1,0 +1,510 @@
+//! Memory that generated code and host share: every structure, field and offset, stated once.
+//!
+//! ```text
+//!  VM context of an instance (one allocation, 16-aligned)         store context
+//!  ┌──────────────────────────────────────────────┐           ┌─────────────────┐
+//!  │ Owner { store ───────────────────────────────┼──────────>│ stack_limit     │
+//!  │ own memories    {base, length} …             │           │ fuel, epoch     │
+//!  │ imported memories  *{base, length} …         │           └─────────────────┘
+//!  │ own tables      {base, length} …             │
+//!  │ imported tables *{base, length} …            │      module table   │ text
+//!  │ imported globals *value …                    │    ┌────────────────┼──────────
+//!  │ own globals     16 bytes each …              │    │ builtin shim   │ functions
+//!  │ function references  FuncRef …               │    │ type ids       │
+//!  └──────────────────────────────────────────────┘    └────────────────┴──────────
+//! ```
+//!
+//! Compilers name a [`Field`] and get its [`Path`]; offsets come from here and nowhere else. The
+//! module table lies at a fixed distance before the module's text, so code reaches it relative to its
+//! own address and holds no absolute one.
+//!
+//! Invariant: two fields whose [`Region`]s differ never share a byte.
+
+use crate::index::*;
+use crate::module::Module;
+use crate::types::{HeapTop, HeapType, ValType};
+use std::cell::Cell;
+use std::mem::offset_of;
+
+/// Granularity at which text and module table are mapped, in bytes.
+pub const CODE_PAGE: usize = 4096;
+
+/// What every context register points to first: the VM context of an instance or the record of a host
+/// function begin with it, so that shims treat both alike.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Owner {
+    /// The store context.
+    pub store: *mut StoreContext,
+    /// Which instance or host function of the store this is.
+    pub id: u32,
+    /// [`Owner::INSTANCE`] or [`Owner::HOST`].
+    pub kind: u32,
+}
+
+impl Owner {
+    /// `kind` of a VM context.
+    pub const INSTANCE: u32 = 0x5741_4631;
+    /// `kind` of a host function's record.
+    pub const HOST: u32 = 0x5741_4832;
+}
+
+/// The part of the store context that generated code reads.
+#[derive(Debug)]
+#[repr(C)]
+pub struct StoreContext {
+    /// Lowest stack address that guest code may use.
+    pub stack_limit: Cell<usize>,
+    /// Fuel left; not read yet.
+    pub fuel: Cell<i64>,
+    /// Epoch at which to interrupt; not read yet.
+    pub epoch_deadline: Cell<u64>,
+}
+
+/// A function as tables, imports and references see it. A `funcref` is a pointer to one; null is 0.
+#[derive(Debug)]
+#[repr(C)]
+pub struct FuncRef {
+    /// Where to call.
+    pub code: *const u8,
+    /// First argument: the context of the function's owner, which begins with [`Owner`].
+    pub context: *mut Owner,
+    /// The function's type.
+    pub type_id: u32,
+    /// The function's index among its owner's functions.
+    pub index: u32,
+}
+
+/// Storage of a memory or table.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Storage {
+    /// First byte.
+    pub base: *mut u8,
+    /// Bytes of a memory, elements of a table.
+    pub length: u64,
+}
+
+/// Bytes of a global's storage.
+pub const GLOBAL_SIZE: u32 = 16;
+
+/// Bytes of an element in a table of this hierarchy.
+pub const fn table_element_size(top: HeapTop) -> u32 {
+    match top {
+        HeapTop::Func => 8,
+        HeapTop::Extern | HeapTop::Any | HeapTop::Exn => 4,
+    }
+}
+
+/// Representation of a value in generated code and in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repr {
+    /// 32-bit integer or reference.
+    I32,
+    /// 64-bit integer.
+    I64,
+    /// 32-bit float.
+    F32,
+    /// 64-bit float.
+    F64,
+    /// 128-bit vector.
+    V128,
+    /// A pointer of the host (also function references).
+    Pointer,
+}
+
+impl Repr {
+    /// The representation of values of `ty`.
+    pub const fn of(ty: ValType) -> Repr {
+        match ty {
+            ValType::I32 => Repr::I32,
+            ValType::I64 => Repr::I64,
+            ValType::F32 => Repr::F32,
+            ValType::F64 => Repr::F64,
+            ValType::V128 => Repr::V128,
+            ValType::Ref(ty) => Repr::of_ref(ty.heap),
+        }
+    }
+
+    /// The representation of references to `heap`.
+    pub const fn of_ref(heap: HeapType) -> Repr {
+        match heap.top() {
+            HeapTop::Func => Repr::Pointer,
+            _ => Repr::I32,
+        }
+    }
+
+    /// Its size in bytes.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Repr::I32 | Repr::F32 => 4,
+            Repr::I64 | Repr::F64 | Repr::Pointer => 8,
+            Repr::V128 => 16,
+        }
+    }
+}
+
+/// Something that generated code reads or writes by name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Field {
+    /// Base address of a memory.
+    MemoryBase(MemoryIndex),
+    /// Length of a memory in bytes.
+    MemoryLength(MemoryIndex),
+    /// Base address of a table.
+    TableBase(TableIndex),
+    /// Length of a table in elements.
+    TableLength(TableIndex),
+    /// Value of a global.
+    Global(GlobalIndex),
+    /// Code address of an imported function.
+    ImportCode(FuncIndex),
+    /// Context of an imported function.
+    ImportContext(FuncIndex),
+    /// Lowest stack address that guest code may use.
+    StackLimit,
+    /// Process-wide id of a type of the module.
+    TypeId(TypeIndex),
+    /// Address of the builtin shim.
+    BuiltinShim,
+}
+
+/// A field of a [`FuncRef`] reached through a reference.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FuncRefField {
+    /// Where to call.
+    Code,
+    /// What to pass first.
+    Context,
+    /// The type id.
+    TypeId,
+}
+
+impl FuncRefField {
+    /// Offset in bytes and representation.
+    pub const fn place(self) -> (u32, Repr) {
+        match self {
+            FuncRefField::Code => (offset_of!(FuncRef, code) as u32, Repr::Pointer),
+            FuncRefField::Context => (offset_of!(FuncRef, context) as u32, Repr::Pointer),
+            FuncRefField::TypeId => (offset_of!(FuncRef, type_id) as u32, Repr::I32),
+        }
+    }
+}
+
+/// Where a path starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Root {
+    /// The function's own context.
+    Context,
+    /// The module table, relative to the code.
+    ModuleTable,
+}
+
+/// How to reach a field: start at `root`; if `through` is given, load the pointer at that offset and
+/// go on there; the field lies at `offset`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Path {
+    /// Where to start.
+    pub root: Root,
+    /// Offset of a pointer to follow first. That pointer never changes.
+    pub through: Option<u32>,
+    /// Offset of the field.
+    pub offset: u32,
+    /// What lies there.
+    pub repr: Repr,
+    /// Whether it keeps its value as long as the instance exists.
+    pub constant: bool,
+    /// What may alias it.
+    pub region: Region,
+}
+
+/// Disjoint parts of memory, for alias analysis. Imports of one kind share a region: two of them may
+/// be the same object. An object defined here is never one that was imported, since imports exist
+/// before it does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Region {
+    /// Fields that do not change while the instance exists.
+    Constant,
+    /// The store context.
+    Store,
+    /// Base and length of own memory.
+    MemoryField(MemoryIndex),
+    /// Base and length of any imported memory.
+    ImportedMemoryField,
+    /// Base and length of own table.
+    TableField(TableIndex),
+    /// Base and length of any imported table.
+    ImportedTableField,
+    /// Content of own memory.
+    Memory(MemoryIndex),
+    /// Content of any imported memory.
+    ImportedMemory,
+    /// Elements of own table.
+    Table(TableIndex),
+    /// Elements of any imported table.
+    ImportedTable,
+    /// Own global.
+    Global(GlobalIndex),
+    /// Any imported global.
+    ImportedGlobal,
+}
+
+impl Region {
+    /// A number unique to the region; the optimizer's alias region.
+    pub const fn number(self) -> u32 {
+        const fn pair(kind: u32, index: u32) -> u32 {
+            kind << 24 | index
+        }
+        match self {
+            Region::Constant => 0,
+            Region::Store => 1,
+            Region::ImportedMemoryField => 2,
+            Region::ImportedTableField => 3,
+            Region::ImportedMemory => 4,
+            Region::ImportedTable => 5,
+            Region::ImportedGlobal => 6,
+            Region::MemoryField(i) => pair(1, i.0),
+            Region::TableField(i) => pair(2, i.0),
+            Region::Memory(i) => pair(3, i.0),
+            Region::Table(i) => pair(4, i.0),
+            Region::Global(i) => pair(5, i.0),
+        }
+    }
+}
+
+/// Offsets in the VM context of a module's instances, in bytes from its start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VmLayout {
+    memories: u32,
+    imported_memories: u32,
+    tables: u32,
+    imported_tables: u32,
+    imported_globals: u32,
+    globals: u32,
+    func_refs: u32,
+    size: u32,
+}
+
+const STORAGE: u32 = size_of::<Storage>() as u32;
+const POINTER: u32 = size_of::<*const u8>() as u32;
+const FUNC_REF: u32 = size_of::<FuncRef>() as u32;
+
+impl VmLayout {
+    /// The layout for instances of `module`.
+    pub fn new(module: &Module) -> VmLayout {
+        let mut next = size_of::<Owner>() as u32;
+        let mut take = |count: usize, size: u32| {
+            let start = next;
+            // At most 1,000,000 entries of 24 bytes in each of a handful of lists.
+            next += count as u32 * size;
+            start
+        };
+        let memories = take(module.memories.len() - module.imported_memories, STORAGE);
+        let tables = take(module.tables.len() - module.imported_tables, STORAGE);
+        let globals = take(module.globals.len() - module.imported_globals, GLOBAL_SIZE);
+        let imported_memories = take(module.imported_memories, POINTER);
+        let imported_tables = take(module.imported_tables, POINTER);
+        let imported_globals = take(module.imported_globals, POINTER);
+        let func_refs = take(module.func_ref_count as usize, FUNC_REF);
+        let size = next.next_multiple_of(VmLayout::ALIGN);
+        VmLayout {
+            memories,
+            imported_memories,
+            tables,
+            imported_tables,
+            imported_globals,
+            globals,
+            func_refs,
+            size,
+        }
+    }
+
+    /// Alignment of a VM context in bytes.
+    pub const ALIGN: u32 = 16;
+
+    /// Size of a VM context in bytes.
+    pub const fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// Offset of the [`Storage`] of the `n`th own memory.
+    pub const fn memory(&self, n: usize) -> u32 {
+        self.memories + n as u32 * STORAGE
+    }
+
+    /// Offset of the pointer to the [`Storage`] of the `n`th imported memory.
+    pub const fn imported_memory(&self, n: usize) -> u32 {
+        self.imported_memories + n as u32 * POINTER
+    }
+
+    /// Offset of the [`Storage`] of the `n`th own table.
+    pub const fn table(&self, n: usize) -> u32 {
+        self.tables + n as u32 * STORAGE
+    }
+
+    /// Offset of the pointer to the [`Storage`] of the `n`th imported table.
+    pub const fn imported_table(&self, n: usize) -> u32 {
+        self.imported_tables + n as u32 * POINTER
+    }
+
+    /// Offset of the value of the `n`th own global.
+    pub const fn global(&self, n: usize) -> u32 {
+        self.globals + n as u32 * GLOBAL_SIZE
+    }
+
+    /// Offset of the pointer to the value of the `n`th imported global.
+    pub const fn imported_global(&self, n: usize) -> u32 {
+        self.imported_globals + n as u32 * POINTER
+    }
+
+    /// Offset of the [`FuncRef`] at position `n` (see `Module::func_refs`; imports come first).
+    pub const fn func_ref(&self, n: u32) -> u32 {
+        self.func_refs + n * FUNC_REF
+    }
+
+    /// Offset in the VM context of the [`FuncRef`] of `func`, which must be one that has a position.
+    pub fn func_ref_of(&self, module: &Module, func: FuncIndex) -> u32 {
+        let position = module.func_refs[func.index()];
+        self.func_ref(position.expect("validation admits ref.func of declared functions only"))
+    }
+
+    /// How generated code of `module` reaches `field`.
+    pub fn path(&self, module: &Module, field: Field) -> Path {
+        let storage = |index: usize, imported: usize, own: u32, import: u32, part: usize| {
+            if index < imported {
+                (Some(import + index as u32 * POINTER), part as u32)
+            } else {
+                (None, own + (index - imported) as u32 * STORAGE + part as u32)
+            }
+        };
+        let base = offset_of!(Storage, base);
+        let length = offset_of!(Storage, length);
+        let at = |(through, offset), repr, constant, region| Path {
+            root: Root::Context,
+            through,
+            offset,
+            repr,
+            constant,
+            region,
+        };
+        let memory = |i: MemoryIndex, part| {
+            storage(
+                i.index(),
+                module.imported_memories,
+                self.memories,
+                self.imported_memories,
+                part,
+            )
+        };
+        let table = |i: TableIndex, part| {
+            storage(i.index(), module.imported_tables, self.tables, self.imported_tables, part)
+        };
+        match field {
+            Field::MemoryBase(i) => {
+                at(memory(i, base), Repr::Pointer, false, self.memory_field_region(module, i))
+            }
+            Field::MemoryLength(i) => {
+                at(memory(i, length), Repr::I64, false, self.memory_field_region(module, i))
+            }
+            Field::TableBase(i) => {
+                at(table(i, base), Repr::Pointer, false, table_field_region(module, i))
+            }
+            Field::TableLength(i) => {
+                at(table(i, length), Repr::I64, false, table_field_region(module, i))
+            }
+            Field::Global(i) => {
+                let ty = module.globals[i.index()].ty;
+                let (place, region) = match i.index().checked_sub(module.imported_globals) {
+                    None => ((Some(self.imported_global(i.index())), 0), Region::ImportedGlobal),
+                    Some(n) => ((None, self.global(n)), Region::Global(i)),
+                };
+                at(place, Repr::of(ty.content), !ty.mutable, region)
+            }
+            Field::ImportCode(i) => {
+                let offset = self.func_ref(i.0) + offset_of!(FuncRef, code) as u32;
+                at((None, offset), Repr::Pointer, true, Region::Constant)
+            }
+            Field::ImportContext(i) => {
+                let offset = self.func_ref(i.0) + offset_of!(FuncRef, context) as u32;
+                at((None, offset), Repr::Pointer, true, Region::Constant)
+            }
+            Field::StackLimit => Path {
+                root: Root::Context,
+                through: Some(offset_of!(Owner, store) as u32),
+                offset: offset_of!(StoreContext, stack_limit) as u32,
+                repr: Repr::Pointer,
+                constant: true,
+                region: Region::Store,
+            },
+            Field::TypeId(i) => Path {
+                root: Root::ModuleTable,
+                through: None,
+                offset: ModuleTable::type_id(i),
+                repr: Repr::I32,
+                constant: true,
+                region: Region::Constant,
+            },
+            Field::BuiltinShim => Path {
+                root: Root::ModuleTable,
+                through: None,
+                offset: ModuleTable::BUILTIN_SHIM,
+                repr: Repr::Pointer,
+                constant: true,
+                region: Region::Constant,
+            },
+        }
+    }
+
+    fn memory_field_region(&self, module: &Module, i: MemoryIndex) -> Region {
+        if i.index() < module.imported_memories {
+            Region::ImportedMemoryField
+        } else {
+            Region::MemoryField(i)
+        }
+    }
+}
+
+fn table_field_region(module: &Module, i: TableIndex) -> Region {
+    if i.index() < module.imported_tables {
+        Region::ImportedTableField
+    } else {
+        Region::TableField(i)
+    }
+}
+
+/// Region of the content of a memory.
+pub fn memory_region(module: &Module, i: MemoryIndex) -> Region {
+    if i.index() < module.imported_memories { Region::ImportedMemory } else { Region::Memory(i) }
+}
+
+/// Region of the elements of a table.
+pub fn table_region(module: &Module, i: TableIndex) -> Region {
+    if i.index() < module.imported_tables { Region::ImportedTable } else { Region::Table(i) }
+}
+
+/// The module table: what code needs to know of the process it runs in.
+#[derive(Debug)]
+pub struct ModuleTable;
+
+impl ModuleTable {
+    /// Offset of the address of the builtin shim.
+    pub const BUILTIN_SHIM: u32 = 0;
+    const TYPE_IDS: u32 = 16;
+
+    /// Offset of the id of a type.
+    pub const fn type_id(index: TypeIndex) -> u32 {
+        ModuleTable::TYPE_IDS + 4 * index.0
+    }
+
+    /// Size in bytes of the table of a module with `types` types: a multiple of [`CODE_PAGE`]. The
+    /// text starts that many bytes after the table.
+    pub const fn size(types: usize) -> usize {
+        (ModuleTable::TYPE_IDS as usize + 4 * types).next_multiple_of(CODE_PAGE)
+    }
+}
+
+const _: () = {
+    assert!(size_of::<Owner>() == 16 && align_of::<Owner>() <= VmLayout::ALIGN as usize);
+    assert!(offset_of!(Owner, store) == 0, "shims load the store from offset 0 of a context");
+    assert!(size_of::<Storage>() == 16 && size_of::<FuncRef>() == 24);
+};
