@@ -12,7 +12,7 @@
 mod linker;
 #[cfg(any())]
 pub use linker::add_to_linker_sync;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;
 
 use std::io::{self, Read, Write};
