@@ -12,7 +12,7 @@
 mod linker;
 #[cfg(any())]
 pub use linker::add_to_linker_sync;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;
 
 use std::io::{self, Read, Write};
@@ -967,7 +967,7 @@ impl WasiP1Ctx {
             used += count as u32;
             Ok::<bool, Errno>(used < buf_len)
         };
-        for (entry, next) in dir.list(cookie)?.iter().zip(cookie + 1..) {
+        for (entry, next) in dir.list(cookie)?.iter().zip(cookie.saturating_add(1)..) {
             let mut dirent = [0; DIRENT_SIZE];
             dirent[0..8].copy_from_slice(&next.to_le_bytes());
             dirent[8..16].copy_from_slice(&entry.ino.to_le_bytes());
