@@ -10,11 +10,13 @@ mod backtrace;
 mod config;
 mod engine;
 pub mod error;
+mod guest_memory;
 mod types;
 
 pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use config::*;
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{Error, ErrorKind, Result};
+pub use guest_memory::*;
 pub use types::*;
 pub use wardian_module::{Proposal, Trap};
