@@ -9,8 +9,7 @@ use wardian::{
     Engine, Extern, ExternType, Func, Instance, Linker, Module, Result, Store, StoreLimits,
     StoreLimitsBuilder, Val, ValType, bail, ensure, format_err,
 };
-use wardian_wasi::p1::{self, WasiP1Ctx};
-use wardian_wasi::{DirPerms, FilePerms, I32Exit, WasiCtxBuilder};
+use wardian_wasi::{DirPerms, FilePerms, I32Exit, WasiCtxBuilder, WasiP1Ctx, p1};
 
 /// What the program's store holds.
 struct Host {
