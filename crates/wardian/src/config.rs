@@ -365,6 +365,61 @@ impl Config {
         self
     }
 
+    /// Every choice by its name, as text: for logs and bug reports.
+    ///
+    /// ```
+    /// let entries = wardian::Config::new().entries();
+    /// assert!(entries.iter().any(|(name, value)| name == "wasm_simd" && value == "true"));
+    /// ```
+    pub fn entries(&self) -> Vec<(String, String)> {
+        let Config {
+            settings,
+            strategy,
+            max_wasm_stack,
+            parallel_compilation,
+            artifact_key,
+            recompile_rejected_artifacts,
+            target_cpu,
+            backtrace_max_frames,
+            backtrace_details,
+        } = self;
+        let Settings {
+            proposals,
+            signals_based_traps,
+            memory_reservation,
+            memory_guard_size,
+            memory_may_move,
+            spectre_mitigation,
+            relaxed_simd_deterministic,
+            nan_canonicalization,
+            opt_level,
+            verifier,
+        } = settings;
+        let rest: [(&str, &dyn fmt::Debug); 17] = [
+            ("signals_based_traps", signals_based_traps),
+            ("memory_reservation", memory_reservation),
+            ("memory_guard_size", memory_guard_size),
+            ("memory_may_move", memory_may_move),
+            ("max_wasm_stack", max_wasm_stack),
+            ("spectre_mitigation", spectre_mitigation),
+            ("relaxed_simd_deterministic", relaxed_simd_deterministic),
+            ("strategy", strategy),
+            ("cranelift_opt_level", opt_level),
+            ("cranelift_nan_canonicalization", nan_canonicalization),
+            ("cranelift_debug_verifier", verifier),
+            ("parallel_compilation", parallel_compilation),
+            ("target_cpu", target_cpu),
+            ("artifact_key", artifact_key),
+            ("recompile_rejected_artifacts", recompile_rejected_artifacts),
+            ("wasm_backtrace_max_frames", backtrace_max_frames),
+            ("wasm_backtrace_details", backtrace_details),
+        ];
+        let proposals =
+            Proposal::ALL.iter().map(|&p| (switch(p), proposals.contains(p).to_string()));
+        let rest = rest.into_iter().map(|(name, value)| (name.into(), format!("{value:?}")));
+        proposals.chain(rest).collect()
+    }
+
     /// Whether these choices fit together and can be met by this version.
     pub(crate) fn validate(&self) -> Result<()> {
         let proposals = self.settings.proposals;
@@ -469,7 +524,7 @@ mod tests {
     fn a_key_stays_out_of_debug_output() {
         let mut config = Config::new();
         config.artifact_key([0xab; 32]);
-        let text = format!("{config:?}");
+        let text = format!("{config:?} {:?}", config.entries());
         assert!(!text.contains("171") && !text.contains("ab, "), "{text}");
     }
 
