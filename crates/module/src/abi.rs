@@ -2,7 +2,8 @@
 //!
 //! It is Cranelift's `tail` convention restricted so that the host can follow it: the context comes
 //! first; results past the return registers go to memory through a pointer that follows the context;
-//! the callee pops stack arguments; no register but stack and frame pointer survives a call. Compilers
+//! the callee pops stack arguments; the registers that the system's own convention saves survive a
+//! call (but nothing survives into an exception handler). Compilers
 //! build their signatures, and the kernel its register images, from [`CallLayout`]; a property test
 //! calls random signatures both ways.
 

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use wardian_cranelift::Scratch;
 use wardian_module::image::{CodeImage, FunctionCode, link};
 use wardian_module::layout::{ModuleTable, VmLayout};
-use wardian_module::{Body, Module, Settings};
+use wardian_module::{Body, DecodeError, Module, Proposals, Settings, decode};
 
 pub use wardian_cranelift::CompileError;
 
@@ -48,5 +48,25 @@ pub fn compile(
         let mut scratch = Scratch::new();
         bodies.into_iter().map(|body| one(&mut scratch, body)).collect::<Result<_, _>>()?
     };
-    link(funcs, ModuleTable::size(module.types.len())).map_err(CompileError::from)
+    link(funcs, ModuleTable::size(module.types.len()))
+        .map_err(|error| CompileError::Internal(error.to_string()))
+}
+
+/// Validates a module, bodies included, without compiling it.
+pub fn validate(binary: &[u8], proposals: Proposals) -> Result<(), DecodeError> {
+    let (module, bodies) = decode(binary.to_vec(), proposals)?;
+    let mut allocations = wasmparser::FuncValidatorAllocations::default();
+    for body in bodies {
+        let reader = wasmparser::BinaryReader::new_features(
+            &module.wasm[body.range.clone()],
+            body.range.start as u64,
+            proposals.features(),
+        );
+        let mut validator = body.validator.into_validator(allocations);
+        validator
+            .validate(&wasmparser::FunctionBody::new(reader))
+            .map_err(|error| DecodeError::from(error).in_func(module.func_index(body.index)))?;
+        allocations = validator.into_allocations();
+    }
+    Ok(())
 }

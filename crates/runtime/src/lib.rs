@@ -5,12 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod artifact;
 mod builtins;
 mod compile;
 mod instantiate;
 mod store;
 
 pub use builtins::builtin;
-pub use compile::{CompileError, Compiler, compile};
+pub use compile::{CompileError, Compiler, compile, validate};
 pub use instantiate::InstantiateError;
 pub use store::{InstantiateErrorText, Limits, Store};

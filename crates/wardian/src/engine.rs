@@ -2,7 +2,7 @@
 //!
 //! Invariant: an engine's configuration was validated and never changes.
 
-use crate::config::{ArtifactKey, Config};
+use crate::config::{ArtifactKey, Config, WasmBacktraceDetails};
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::Read as _;
@@ -12,9 +12,6 @@ use wardian_module::image::CodeImage;
 use wardian_module::{Module, Settings};
 use wardian_runtime as rt;
 use wardian_runtime::artifact;
-
-/// First bytes of an artifact. No wasm module and no text starts like this.
-pub(crate) const ARTIFACT_MAGIC: &[u8; 8] = b"\0wardian";
 
 /// Configuration, compiler and code, shared by modules and stores.
 ///
@@ -59,7 +56,7 @@ impl Engine {
         config.validate()?;
         wardian_vm::supported().map_err(Error::msg)?;
         let compiler =
-            rt::Compiler::new(&config.settings, config.target_cpu.name(), config.parallel_compilation)
+            rt::Compiler::new(&config.settings, &config.target_cpu.to_string(), config.parallel_compilation)
                 .map_err(|error| Error::tagged(ErrorKind::Misuse, error))?;
         Ok(Engine {
             inner: Arc::new(EngineInner {
@@ -91,7 +88,13 @@ impl Engine {
     }
 
     pub(crate) fn backtrace_details(&self) -> bool {
-        self.config().backtrace_details.enabled()
+        match self.config().backtrace_details {
+            WasmBacktraceDetails::Enable => true,
+            WasmBacktraceDetails::Disable => false,
+            WasmBacktraceDetails::Environment => {
+                std::env::var_os("WARDIAN_BACKTRACE_DETAILS").is_some_and(|v| v == "1")
+            }
+        }
     }
 
     pub(crate) fn compile(&self, wasm: Vec<u8>) -> Result<(Module, CodeImage)> {
@@ -127,7 +130,7 @@ impl Engine {
         let key = match &self.config().artifact_key {
             ArtifactKey::Bytes(bytes) => artifact::ArtifactKey::from_bytes(*bytes),
             ArtifactKey::UserFile => artifact::ArtifactKey::of_user()?,
-            ArtifactKey::File(path) => artifact::ArtifactKey::from_file(path)?,
+            ArtifactKey::File(path) => artifact::ArtifactKey::of_file(path)?,
         };
         Ok(self.inner.artifact_key.get_or_init(|| key))
     }
@@ -142,8 +145,8 @@ impl Engine {
 
     pub(crate) fn decode_artifact(&self, bytes: &[u8]) -> Result<(Module, CodeImage)> {
         let key = self.artifact_key()?;
-        match artifact::decode(bytes, artifact::Trust::Key(key), &self.compatibility()) {
-            Ok((wasm, image)) => Ok((self.decode(wasm)?.0, image)),
+        match artifact::decode(artifact::Source::Signed(bytes, key), &self.compatibility()) {
+            Ok(found) => Ok((self.decode(found.wasm.to_vec())?.0, found.image)),
             Err(_) if self.config().recompile_rejected_artifacts => {
                 self.compile(artifact::embedded_wasm(bytes)?.to_vec())
             }
@@ -153,16 +156,15 @@ impl Engine {
 
     pub(crate) fn decode_vouched(
         &self,
-        vouched: &wardian_vm::VouchedArtifact<'_>,
+        vouched: wardian_vm::VouchedArtifact<'_>,
     ) -> Result<(Module, CodeImage)> {
-        let trust = artifact::Trust::Vouched(vouched);
-        let (wasm, image) = artifact::decode(vouched.bytes(), trust, &self.compatibility())?;
-        Ok((self.decode(wasm)?.0, image))
+        let found = artifact::decode(artifact::Source::Vouched(vouched), &self.compatibility())?;
+        Ok((self.decode(found.wasm.to_vec())?.0, found.image))
     }
 
     /// Whether `bytes` look like an artifact of any version. Says nothing about who made them.
     pub fn detect_precompiled(bytes: &[u8]) -> Option<Precompiled> {
-        bytes.starts_with(ARTIFACT_MAGIC).then_some(Precompiled::Module)
+        artifact::detect(bytes).then_some(Precompiled::Module)
     }
 
     /// As [`detect_precompiled`](Engine::detect_precompiled), reading only the start of a file.
@@ -174,7 +176,7 @@ impl Engine {
         let path = path.as_ref();
         let mut start = Vec::new();
         File::open(path)
-            .and_then(|file| file.take(ARTIFACT_MAGIC.len() as u64).read_to_end(&mut start))
+            .and_then(|file| file.take(16).read_to_end(&mut start))
             .with_context(|| format!("failed to read `{}`", path.display()))?;
         Ok(Engine::detect_precompiled(&start))
     }
@@ -236,7 +238,7 @@ mod tests {
 
     #[test]
     fn artifacts_are_recognised_by_their_start() {
-        assert_eq!(Engine::detect_precompiled(b"\0wardian 1"), Some(Precompiled::Module));
+        assert_eq!(Engine::detect_precompiled(b"\x89wardian 1"), Some(Precompiled::Module));
         assert_eq!(Engine::detect_precompiled(b"\0asm\x01\0\0\0"), None);
         assert_eq!(Engine::detect_precompiled(b""), None);
     }

@@ -204,9 +204,9 @@ impl Memory {
     pub fn guest_and_store_mut<'a, T: 'static>(
         &self,
         store: impl Into<StoreContextMut<'a, T>>,
-    ) -> (impl GuestMemory + use<'a, T>, &'a mut T) {
+    ) -> (GuestMemoryMut<'a>, &'a mut T) {
         let (bytes, data) = self.data_and_store_mut(store);
-        (PlainMemory(bytes), data)
+        (GuestMemoryMut(bytes), data)
     }
 
     /// Size in bytes.
@@ -287,10 +287,11 @@ fn range(
     Ok(offset..end.ok_or(MemoryAccessError { _private: () })?)
 }
 
-/// A memory that no other thread reaches.
-struct PlainMemory<'a>(&'a mut [u8]);
+/// A linear memory as [`GuestMemory`].
+#[derive(Debug)]
+pub struct GuestMemoryMut<'a>(&'a mut [u8]);
 
-impl GuestMemory for PlainMemory<'_> {
+impl GuestMemory for GuestMemoryMut<'_> {
     fn size(&self) -> u64 {
         self.0.size()
     }

@@ -116,7 +116,7 @@ impl Module {
     /// # Errors
     ///
     /// When it was made for other settings or another processor, or is malformed.
-    pub fn deserialize_vouched(engine: &Engine, artifact: &VouchedArtifact<'_>) -> Result<Module> {
+    pub fn deserialize_vouched(engine: &Engine, artifact: VouchedArtifact<'_>) -> Result<Module> {
         let (module, image) = engine.decode_vouched(artifact)?;
         Module::publish(engine, module, image)
     }

@@ -70,7 +70,7 @@ impl WasmTy for Option<Func> {
         value.map(|id| Func { store, id })
     }
     fn into_kernel(self, store: StoreId) -> Result<Option<FuncId>> {
-        self.map(|func| func.into_kernel(store)).transpose()
+        self.map(|func| WasmTy::into_kernel(func, store)).transpose()
     }
 }
 

@@ -3,10 +3,9 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::func::Func;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, check_store};
-use crate::types::{FuncType, HeapType, RefType, ValType};
+use crate::types::{HeapType, RefType, ValType};
 use std::any::Any;
 use std::marker::PhantomData;
-use wardian_module as m;
 use wardian_vm::{StoreId, Value};
 
 /// A 128-bit vector, as its bits (lane 0 in the lowest).
@@ -451,9 +450,4 @@ impl From<Ref> for Val {
             Ref::Extern(value) => Val::ExternRef(value),
         }
     }
-}
-
-/// The function type of the API for a registered one.
-pub(crate) fn func_type(ty: &m::RegisteredType) -> FuncType {
-    FuncType::from_registered(ty.clone())
 }

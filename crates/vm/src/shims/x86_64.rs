@@ -1,8 +1,8 @@
 //! Entry, exit, builtin and fault shims for x86-64, System V.
 //!
 //! All host functions called from here are `extern "sysv64"`. Generated code uses the `tail`
-//! convention: arguments in the same registers as System V's, callee pops stack arguments, only `rsp`
-//! and `rbp` survive a call, results in `rax`, `rcx`, `xmm0`, `xmm1`.
+//! convention: arguments and callee-saved registers as in System V's, callee pops stack arguments,
+//! results in `rax`, `rcx`, `xmm0`, `xmm1`.
 //!
 //! ```text
 //!  entry frame, downwards from rbp:        the context (`rbx` in all shims) holds
@@ -161,12 +161,15 @@ unsafe extern "sysv64" fn builtin() {
     naked_asm!(
         "push rbp",
         "mov rbp, rsp",
+        "push rbx",
+        "sub rsp, 8",
         "mov rbx, [rdi + {store}]",
         "mov [rbx + {exit_fp}], rbp",
         "call {builtin}",
         "cmp dword ptr [rbx + {pending}], 0",
         "jne {unwind}",
-        "pop rbp",
+        "mov rbx, [rbp - 8]",
+        "leave",
         "ret",
         store = const offset_of!(Owner, store),
         exit_fp = const offset_of!(Context, exit_fp),
@@ -182,12 +185,15 @@ unsafe extern "sysv64" fn typed_exit() {
     naked_asm!(
         "push rbp",
         "mov rbp, rsp",
+        "push rbx",
+        "sub rsp, 8",
         "mov rbx, [rdi + {store}]",
         "mov [rbx + {exit_fp}], rbp",
         "call qword ptr [rdi + {entry}]",
         "cmp dword ptr [rbx + {pending}], 0",
         "jne {unwind}",
-        "pop rbp",
+        "mov rbx, [rbp - 8]",
+        "leave",
         "ret",
         store = const offset_of!(Owner, store),
         exit_fp = const offset_of!(Context, exit_fp),
@@ -204,6 +210,8 @@ unsafe extern "sysv64" fn image_exit() {
     naked_asm!(
         "push rbp",
         "mov rbp, rsp",
+        "push rbx",
+        "push r12",
         "mov rbx, [rdi + {store}]",
         "mov [rbx + {exit_fp}], rbp",
         "sub rsp, {size}",
@@ -234,10 +242,12 @@ unsafe extern "sysv64" fn image_exit() {
         "mov rcx, [rsp + {ints} + 8]",
         "movdqu xmm0, [rsp + {vectors}]",
         "movdqu xmm1, [rsp + {vectors} + 16]",
-        "mov rsp, rbp",
-        "pop rbp",
+        "mov r10, [r12 + {stack_bytes}]",
+        "mov rbx, [rbp - 8]",
+        "mov r12, [rbp - 16]",
+        "leave",
         "pop r11",
-        "add rsp, [r12 + {stack_bytes}]",
+        "add rsp, r10",
         "jmp r11",
         store = const offset_of!(Owner, store),
         exit_fp = const offset_of!(Context, exit_fp),
