@@ -1,1 +1,18 @@
+//! The optimizing tier: functions to machine code by way of Cranelift.
+//!
+//! [`Compiler`] is shared by threads; each has its own [`Scratch`]. What an instruction means comes
+//! from `lower`; this crate says how each of its operations looks in Cranelift's intermediate form.
+//!
+//! `cranelift` reads no clock, file or environment, maps no memory and runs no code.
+
 #![forbid(unsafe_code)]
+
+mod abi;
+mod compiler;
+mod control;
+mod emit;
+mod finish;
+mod numeric;
+mod simd;
+
+pub use compiler::{CompileError, Compiler, Scratch};

@@ -13,13 +13,20 @@
 //! - An expansion has no join but the ones a tier makes inside one operation; no address derived from
 //!   a reference lives across a call.
 
+use smallvec::SmallVec;
 use wardian_module::layout::{Field, FuncRefField, Repr};
 use wardian_module::{
-    Builtin, DefinedFuncIndex, FuncIndex, FuncType, HeapTop, MemoryIndex, TableIndex, Trap, ValType,
+    Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, TableIndex, Trap, TypeIndex,
+    ValType,
 };
 use wasmparser::Operator;
 
 /// A 64-bit index whose upper half is right: see the invariants of this file.
+///
+/// ```compile_fail
+/// // No tier can claim that a value of its own was extended.
+/// let index = wardian_lower::Index(0);
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct Index<V>(pub(crate) V);
@@ -37,6 +44,11 @@ impl<V> Index<V> {
 }
 
 /// An address that may be accessed: see the invariants of this file.
+///
+/// ```compile_fail
+/// // No tier can claim that an address of its own was checked.
+/// let address = wardian_lower::Addr(0);
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct Addr<A>(pub(crate) A);
@@ -153,6 +165,14 @@ pub struct TrapInfo {
     pub place: u32,
 }
 
+/// Values that a trap's message needs, 64 bits each.
+///
+/// The convention: `MemoryOutOfBounds` has the index and the offset; `TableOutOfBounds` and
+/// `IndirectCallOutOfBounds` the index; `IndirectCallToNull` the index where it is checked
+/// explicitly; `BadSignature` the index and the reference, its place being the expected type. The
+/// place of the others is the memory or table.
+pub type Details<V> = SmallVec<[V; 2]>;
+
 /// Whom a call reaches.
 #[derive(Debug)]
 pub enum Callee<V> {
@@ -191,6 +211,17 @@ pub trait Emit {
     type Value;
     /// An address; may hold its parts apart until the access.
     type Addr;
+
+    // ---- the function as a whole ----
+
+    /// Called once, first. `locals` are the declared locals (count and type) that follow the
+    /// parameters; they start as zero or null.
+    fn start(&mut self, locals: &[(u32, ValType)]);
+    /// Whether the tier has reached a limit of its own and wants no more. The driver then validates
+    /// the rest of the function and calls nothing else.
+    fn gave_up(&self) -> bool {
+        false
+    }
 
     // ---- where we are ----
 
@@ -258,8 +289,6 @@ pub trait Emit {
     fn zero_extend(&mut self, value: Self::Value) -> Self::Value;
     /// The low 32 bits.
     fn wrap(&mut self, value: Self::Value) -> Self::Value;
-    /// `if condition then a else b` in a form that the processor does not speculate on.
-    fn guard(&mut self, condition: Self::Value, a: Self::Value, b: Self::Value) -> Self::Value;
     /// Whether a reference of this hierarchy is null, as an `i32`.
     fn is_null(&mut self, top: HeapTop, value: Self::Value) -> Self::Value;
 
@@ -323,8 +352,8 @@ pub trait Emit {
     /// Extracts lane `lane` as an `i32` (8, 16, 32 bits, upper bits undefined) or `i64`.
     fn extract_lane(&mut self, lane_bits: u8, lane: u8, vector: Self::Value) -> Self::Value;
 
-    /// Traps if `condition` is not zero, with up to two 64-bit details for the message.
-    fn trap_if(&mut self, condition: Self::Value, info: TrapInfo, details: Vec<Self::Value>);
+    /// Traps if `condition` is not zero.
+    fn trap_if(&mut self, condition: Self::Value, info: TrapInfo, details: Details<Self::Value>);
     /// Traps.
     fn trap(&mut self, info: TrapInfo);
     /// Calls a builtin with its constants and arguments.
@@ -333,8 +362,9 @@ pub trait Emit {
         builtin: Builtin,
         first: u32,
         second: u32,
-        args: Vec<Self::Value>,
+        args: SmallVec<[Self::Value; 4]>,
     ) -> Option<Self::Value>;
-    /// Calls a function: pops the arguments, pushes the results. A tail call ends the block.
-    fn call(&mut self, callee: Callee<Self::Value>, ty: &FuncType, tail: bool);
+    /// Calls a function of type `ty`: pops the arguments, pushes the results. A tail call ends the
+    /// block.
+    fn call(&mut self, callee: Callee<Self::Value>, ty: TypeIndex, tail: bool);
 }

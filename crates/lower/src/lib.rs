@@ -1,6 +1,20 @@
 //! What each WebAssembly instruction does, written once for all compiled tiers.
+//!
+//! [`lower`] walks a function body, validates it, and drives a tier, which implements [`Emit`].
+//! [`Recorder`] is the smallest such tier: it writes down what it is told, for tests and dumps.
+//!
+//! `lower` knows nothing of machines: no register, no encoding, no calling convention.
 
 #![forbid(unsafe_code)]
 
+mod call;
+mod driver;
 mod emit;
+mod memory;
+mod numeric_checks;
+mod record;
+mod table;
+
+pub use driver::{Outcome, Scratch, lower};
 pub use emit::*;
+pub use record::Recorder;

@@ -1,0 +1,371 @@
+//! The compiler and its settings.
+//!
+//! Invariants:
+//! - Code made by a compiler depends on the module, the settings and [`Compiler::isa_key`], and on
+//!   nothing else.
+//! - A function that is too large, or that Cranelift cannot compile, is an error, never a panic.
+
+use crate::abi::signature;
+use crate::emit::{Features, Tier, name_space};
+use crate::finish;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{
+    ExtFuncData, ExternalName, InstBuilder, Signature, SourceLoc, UserExternalName, UserFuncName,
+};
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::settings::{Configurable, Flags};
+use cranelift_codegen::{CodegenError, Context};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use std::fmt::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use wardian_lower::{Outcome, lower};
+use wardian_module::abi::CallLayout;
+use wardian_module::image::FunctionCode;
+use wardian_module::layout::VmLayout;
+use wardian_module::{Body, DecodeError, FuncIndex, Module, OptLevel, Settings};
+
+/// Largest body, in bytes of WebAssembly, that is compiled at all.
+pub(crate) const MAX_BODY_BYTES: usize = 4 << 20;
+
+/// Why a function could not be compiled.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CompileError {
+    /// Its body is not valid.
+    Invalid(DecodeError),
+    /// It is valid but past a limit of this tier.
+    TooLarge {
+        /// Which function.
+        func: FuncIndex,
+        /// What is too large.
+        what: String,
+    },
+    /// The tier failed: a defect of this crate or of Cranelift.
+    Internal(String),
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CompileError::Invalid(error) => error.fmt(f),
+            CompileError::TooLarge { func: FuncIndex(index), what } => {
+                write!(f, "func {index}: too large to compile: {what}")
+            }
+            CompileError::Internal(message) => write!(f, "the compiler failed: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for CompileError {}
+
+impl From<DecodeError> for CompileError {
+    fn from(error: DecodeError) -> CompileError {
+        CompileError::Invalid(error)
+    }
+}
+
+/// What one thread reuses from function to function.
+pub struct Scratch {
+    lowering: wardian_lower::Scratch,
+    context: Context,
+    builder: FunctionBuilderContext,
+}
+
+impl Scratch {
+    /// Nothing to reuse yet.
+    pub fn new() -> Scratch {
+        Scratch {
+            lowering: wardian_lower::Scratch::default(),
+            context: Context::new(),
+            builder: FunctionBuilderContext::new(),
+        }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch::new()
+    }
+}
+
+/// Compiles functions. One serves all threads.
+pub struct Compiler {
+    settings: Settings,
+    isa: OwnedTargetIsa,
+    features: Features,
+}
+
+impl Compiler {
+    /// A compiler for this processor.
+    pub fn new(settings: &Settings) -> Result<Compiler, String> {
+        Compiler::with_cpu(settings, "native")
+    }
+
+    /// A compiler for a processor by name: `native`, or one of Cranelift's presets such as `x86-64`,
+    /// `x86-64-v3`, `skylake`. Features that this processor lacks are an error.
+    pub fn with_cpu(settings: &Settings, cpu: &str) -> Result<Compiler, String> {
+        let native = cranelift_native::builder().map_err(str::to_string)?;
+        let flags = shared_flags(settings)?;
+        let native = native.finish(flags.clone()).map_err(|error| error.to_string())?;
+        let isa = if cpu == "native" {
+            native
+        } else {
+            let mut builder =
+                cranelift_native::builder_with_options(false).map_err(str::to_string)?;
+            let known = builder.iter().any(|setting| setting.name == cpu);
+            let named = builder.enable(cpu).map_err(|_| unknown_cpu(cpu));
+            if !known {
+                named?;
+                return Err(unknown_cpu(cpu));
+            }
+            named?;
+            let isa = builder.finish(flags).map_err(|error| error.to_string())?;
+            let host = native.isa_flags();
+            for flag in isa.isa_flags().iter().filter(|flag| flag.as_bool() == Some(true)) {
+                let present = host
+                    .iter()
+                    .any(|native| native.name == flag.name && native.as_bool() == Some(true));
+                if !present {
+                    return Err(format!(
+                        "cpu `{cpu}` needs `{}`, which this processor lacks",
+                        flag.name
+                    ));
+                }
+            }
+            isa
+        };
+        let has = |name: &str| {
+            isa.isa_flags().iter().any(|flag| flag.name == name && flag.as_bool() == Some(true))
+        };
+        let features = Features {
+            x86: isa.triple().architecture.to_string() == "x86_64",
+            ssse3: has("has_ssse3"),
+            sse41: has("has_sse41"),
+            // Cranelift uses the fused instructions in their AVX encoding.
+            fma: has("has_fma") && has("has_avx"),
+        };
+        Ok(Compiler { settings: settings.clone(), isa, features })
+    }
+
+    /// The settings that functions are compiled under.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Everything about the target that code depends on: triple and all flags.
+    pub fn isa_key(&self) -> String {
+        let mut key = format!("cranelift {} {}", cranelift_codegen::VERSION, self.isa.triple());
+        let values = self.isa.flags().iter().chain(self.isa.isa_flags());
+        for value in values {
+            write!(key, " {value}").expect("strings can be written to");
+        }
+        key
+    }
+
+    /// Validates and compiles a function.
+    pub fn compile(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        scratch: &mut Scratch,
+    ) -> Result<FunctionCode, CompileError> {
+        let func = module.func_index(body.index);
+        contain(func, scratch, |scratch| {
+            let (index, start) = (body.index, body.range.start as u32);
+            self.build(module, layout, body, scratch)?;
+            self.emit(func, scratch)?;
+            let (finished, frame) = finish::finish(&scratch.context, index, start)?;
+            if self.settings.signals_based_traps || frame <= finish::CHECKED_FRAME {
+                return Ok(finished);
+            }
+            let distance = 4096;
+            self.gate(module, layout, func, frame, distance, start, scratch);
+            self.emit(func, scratch)?;
+            let (gate, _) = finish::finish(&scratch.context, index, start)?;
+            if gate.bytes.len() > distance as usize {
+                let what = "parameters do not fit the stack check".to_string();
+                return Err(CompileError::TooLarge { func, what });
+            }
+            Ok(finish::join(gate, finished, distance))
+        })
+    }
+
+    /// Cranelift's intermediate form of a function, as text.
+    pub fn clif(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        scratch: &mut Scratch,
+    ) -> Result<String, CompileError> {
+        contain(module.func_index(body.index), scratch, |scratch| {
+            self.build(module, layout, body, scratch)?;
+            Ok(scratch.context.func.display().to_string())
+        })
+    }
+
+    /// Machine code of a function, as text with the code generator's names.
+    pub fn disassembly(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        scratch: &mut Scratch,
+    ) -> Result<String, CompileError> {
+        let func = module.func_index(body.index);
+        contain(func, scratch, |scratch| {
+            self.build(module, layout, body, scratch)?;
+            scratch.context.set_disasm(true);
+            self.emit(func, scratch)?;
+            let code = scratch.context.compiled_code();
+            Ok(code.and_then(|code| code.vcode.clone()).unwrap_or_default())
+        })
+    }
+
+    /// Lowers a function into `scratch.context.func`.
+    fn build(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        scratch: &mut Scratch,
+    ) -> Result<(), CompileError> {
+        let func = module.func_index(body.index);
+        let length = body.range.len();
+        if length > MAX_BODY_BYTES {
+            let what = format!("its body has {length} bytes, the limit is {MAX_BODY_BYTES}");
+            return Err(CompileError::TooLarge { func, what });
+        }
+        scratch.context.clear();
+        scratch.context.func.name = UserFuncName::user(name_space::FUNCS, body.index.0);
+        // Lets source locations be stored relative to the body.
+        let start = SourceLoc::new(body.range.start as u32);
+        scratch.context.func.params.ensure_base_srcloc(start);
+        let builder = FunctionBuilder::new(&mut scratch.context.func, &mut scratch.builder);
+        let mut tier =
+            Tier::new(builder, module, layout, &self.settings, self.features, body.index);
+        let outcome = lower(module, &self.settings, body, &mut scratch.lowering, &mut tier);
+        match outcome {
+            Ok(Outcome::Complete) => {
+                tier.b.finalize(self.isa.frontend_config());
+                Ok(())
+            }
+            Ok(Outcome::GaveUp) => {
+                scratch.builder = FunctionBuilderContext::new();
+                let what = "its code grows past what the optimizing tier takes".to_string();
+                Err(CompileError::TooLarge { func, what })
+            }
+            Err(error) => {
+                scratch.builder = FunctionBuilderContext::new();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Compiles `scratch.context.func`.
+    fn emit(&self, func: FuncIndex, scratch: &mut Scratch) -> Result<(), CompileError> {
+        let result = scratch.context.compile(&*self.isa, &mut ControlPlane::default());
+        result.map(|_| ()).map_err(|error| match error.inner {
+            CodegenError::CodeTooLarge | CodegenError::ImplLimitExceeded => {
+                let what = "its code passes a limit of the code generator".to_string();
+                CompileError::TooLarge { func, what }
+            }
+            CodegenError::Verifier(errors) => {
+                CompileError::Internal(format!("func {}: {errors}", func.0))
+            }
+            other => CompileError::Internal(format!("func {}: {other}", func.0)),
+        })
+    }
+
+    /// Makes the gate of a function whose body lies `distance` bytes behind it: invariant [large
+    /// frames] of `finish`.
+    #[expect(clippy::too_many_arguments, reason = "all of it describes one function")]
+    fn gate(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        func: FuncIndex,
+        frame: u32,
+        distance: u32,
+        start: u32,
+        scratch: &mut Scratch,
+    ) {
+        let ty = module.func_type(func).func_type();
+        let own = CallLayout::new(ty);
+        let defined = module.defined_func(func).expect("imports are not compiled");
+        scratch.context.clear();
+        let builder = FunctionBuilder::new(&mut scratch.context.func, &mut scratch.builder);
+        let mut tier = Tier::new(builder, module, layout, &self.settings, self.features, defined);
+        let signature: Signature = signature(ty, &own);
+        tier.b.set_srcloc(SourceLoc::new(start));
+        let params = tier.enter_entry();
+        tier.check_stack(frame);
+        let name = UserExternalName { namespace: name_space::BODY, index: distance };
+        let name = tier.b.func.declare_imported_user_function(name);
+        let signature = tier.b.import_signature(signature);
+        let body = tier.b.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        });
+        tier.b.ins().return_call(body, &params);
+        tier.b.finalize(self.isa.frontend_config());
+    }
+}
+
+fn unknown_cpu(cpu: &str) -> String {
+    format!(
+        "unknown cpu `{cpu}`: expected `native`, `x86-64`, `x86-64-v2`, `x86-64-v3`, `x86-64-v4` or a processor's name"
+    )
+}
+
+/// Runs a compilation so that a panic of the code generator becomes an error. Cranelift asserts much
+/// about its input; that no input drives it into one of them cannot be shown, so a panic is contained
+/// here, where all state it may have left behind is `scratch`.
+fn contain<R>(
+    func: FuncIndex,
+    scratch: &mut Scratch,
+    compile: impl FnOnce(&mut Scratch) -> Result<R, CompileError>,
+) -> Result<R, CompileError> {
+    catch_unwind(AssertUnwindSafe(|| compile(scratch))).unwrap_or_else(|panic| {
+        *scratch = Scratch::new();
+        let message = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Err(CompileError::Internal(format!("func {}: {message}", func.0)))
+    })
+}
+
+fn shared_flags(settings: &Settings) -> Result<Flags, String> {
+    let mut builder = cranelift_codegen::settings::builder();
+    let mut set = |name: &str, value: &str| {
+        builder.set(name, value).map_err(|error| format!("setting {name}: {error}"))
+    };
+    let flag = |on: bool| if on { "true" } else { "false" };
+    set(
+        "opt_level",
+        match settings.opt_level {
+            OptLevel::None => "none",
+            OptLevel::Speed => "speed",
+            OptLevel::SpeedAndSize => "speed_and_size",
+        },
+    )?;
+    set("enable_verifier", flag(settings.verifier))?;
+    set("enable_nan_canonicalization", flag(settings.nan_canonicalization))?;
+    // `br_table` is the one place that Cranelift masks by itself; accesses are masked by `lower`.
+    set("enable_table_access_spectre_mitigation", flag(settings.spectre_mitigation))?;
+    set("enable_heap_access_spectre_mitigation", flag(settings.spectre_mitigation))?;
+    // Stacks are walked by frame pointers.
+    set("preserve_frame_pointers", "true")?;
+    set("unwind_info", "false")?;
+    // The check against the stack limit covers the whole frame.
+    set("enable_probestack", "false")?;
+    // Functions reach each other and the module table at fixed distances, not through a table of
+    // addresses.
+    set("is_pic", "false")?;
+    set("regalloc_checker", "false")?;
+    Ok(Flags::new(builder))
+}

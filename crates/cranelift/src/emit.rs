@@ -1,0 +1,869 @@
+//! The operations of [`Emit`] as Cranelift instructions.
+//!
+//! Invariants:
+//! - Vectors on the operand stack, in locals and in block parameters have the type [`V128`].
+//! - An access to a field, memory or table carries the alias region that `module` gives it, or none;
+//!   never another's. Which of the two is decided once per region.
+//! - `readonly` stands only on fields that never change while the function runs.
+//! - A cold block that raises a trap calls the shim from an instruction whose source location is that
+//!   of the WebAssembly instruction, so that its return address tells it.
+
+use crate::abi::{POINTER, V128, builtin_signature, clif_type, signature};
+use crate::control::Frame;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::{
+    self, AliasRegion, AliasRegionData, BlockArg, Endianness, ExtFuncData, ExternalName,
+    GlobalValueData, InstBuilder, MemFlagsData, SigRef, StackSlot, StackSlotData, StackSlotKind,
+    TrapCode, Type, UserExternalName, Value, types,
+};
+use cranelift_frontend::{FunctionBuilder, Variable};
+use smallvec::SmallVec;
+use std::collections::HashMap;
+use std::rc::Rc;
+use wardian_lower::*;
+use wardian_module::abi::{CallLayout, ResultLoc};
+use wardian_module::layout::{
+    Field, FuncRefField, Region, Repr, Root, VmLayout, memory_region, table_element_size,
+    table_region,
+};
+use wardian_module::{
+    Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, MemoryPlan, Module, Operation,
+    Settings, TableIndex, Trap, TypeIndex, ValType,
+};
+use wasmparser::Operator;
+
+/// Name spaces of symbols.
+pub(crate) mod name_space {
+    /// Defined functions of the module.
+    pub(crate) const FUNCS: u32 = 0;
+    /// The module table.
+    pub(crate) const MODULE_TABLE: u32 = 1;
+    /// The part of a function behind its stack check (see `finish`).
+    pub(crate) const BODY: u32 = 2;
+}
+
+/// What the processor offers beyond its baseline, as far as this crate makes a difference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Features {
+    /// x86-64 at all: the instructions that Cranelift has only there.
+    pub(crate) x86: bool,
+    /// `pshufb`, `pmaddubsw`, `pmulhrsw`.
+    pub(crate) ssse3: bool,
+    /// Rounding and blends.
+    pub(crate) sse41: bool,
+    /// Fused multiply-add.
+    pub(crate) fma: bool,
+}
+
+/// Bounds on what one function may become, since the code generator has no memory budget of its own.
+/// The intermediate form of an instruction takes up to 1 KiB at its peak (register allocation).
+pub(crate) mod limits {
+    /// Instructions and values of the intermediate form.
+    pub(crate) const NODES: usize = 4_000_000;
+    /// Arguments carried by branches, entries of branch tables.
+    pub(crate) const BRANCH_WORK: usize = 8_000_000;
+    /// Words of operand lists, those of block parameters that stand for merged locals included.
+    pub(crate) const LIST_WORDS: usize = 32_000_000;
+    /// Distinct alias regions; further ones are not told apart. The table of access flags has 2^16
+    /// entries for the whole function.
+    pub(crate) const REGIONS: usize = 8_000;
+}
+
+/// An address: `base + offset`.
+#[derive(Clone, Copy)]
+pub(crate) struct Address {
+    base: Value,
+    offset: i32,
+}
+
+/// The parts of a call that depend on its type.
+pub(crate) struct CallShape {
+    pub(crate) signature: SigRef,
+    pub(crate) layout: CallLayout,
+}
+
+/// One function on its way to Cranelift's intermediate form.
+pub(crate) struct Tier<'a> {
+    pub(crate) b: FunctionBuilder<'a>,
+    pub(crate) module: &'a Module,
+    pub(crate) settings: &'a Settings,
+    pub(crate) features: Features,
+    layout: &'a VmLayout,
+    pub(crate) ty: TypeIndex,
+    /// This function's own call layout.
+    pub(crate) own: CallLayout,
+    pub(crate) stack: Vec<Value>,
+    pub(crate) frames: Vec<Frame>,
+    locals: Vec<Variable>,
+    /// The function's context.
+    context: Value,
+    /// Address of the caller's result area, if there is one.
+    pub(crate) area: Option<Value>,
+    /// The area that calls of this function have their results in: one for all, since results are
+    /// read right after the call.
+    result_slot: Option<StackSlot>,
+    shapes: HashMap<TypeIndex, Rc<CallShape>>,
+    funcs: HashMap<DefinedFuncIndex, ir::FuncRef>,
+    builtins: HashMap<Builtin, SigRef>,
+    raises: [Option<SigRef>; 3],
+    regions: HashMap<Region, Option<AliasRegion>>,
+    module_table: Option<ir::GlobalValue>,
+    /// See `limits::BRANCH_WORK`.
+    pub(crate) branch_work: usize,
+}
+
+fn trap_code(trap: Trap) -> TrapCode {
+    TrapCode::user(trap.code()).expect("codes of traps are small and not zero")
+}
+
+impl<'a> Tier<'a> {
+    /// Starts the function: signature, entry block, stack check.
+    pub(crate) fn new(
+        b: FunctionBuilder<'a>,
+        module: &'a Module,
+        layout: &'a VmLayout,
+        settings: &'a Settings,
+        features: Features,
+        func: DefinedFuncIndex,
+    ) -> Tier<'a> {
+        let ty = module.funcs[module.func_index(func).index()];
+        let own = CallLayout::new(module.types[ty.index()].func_type());
+        let tier = Tier {
+            b,
+            module,
+            settings,
+            features,
+            layout,
+            ty,
+            own,
+            stack: Vec::new(),
+            frames: Vec::new(),
+            locals: Vec::new(),
+            context: Value::from_u32(0),
+            area: None,
+            result_slot: None,
+            shapes: HashMap::new(),
+            funcs: HashMap::new(),
+            builtins: HashMap::new(),
+            raises: [None; 3],
+            regions: HashMap::new(),
+            module_table: None,
+            branch_work: 0,
+        };
+        tier.b.func.signature = signature(tier.func_type(), &tier.own);
+        tier
+    }
+
+    pub(crate) fn func_type(&self) -> &'a wardian_module::FuncType {
+        self.module.types[self.ty.index()].func_type()
+    }
+
+    // ---- fields, regions and flags ----
+
+    fn region(&mut self, region: Region) -> Option<AliasRegion> {
+        if let Some(known) = self.regions.get(&region) {
+            return *known;
+        }
+        let description = match region {
+            Region::Constant => "constant",
+            Region::Store => "store",
+            Region::MemoryField(_) | Region::ImportedMemoryField => "memory field",
+            Region::TableField(_) | Region::ImportedTableField => "table field",
+            Region::Memory(_) | Region::ImportedMemory => "memory",
+            Region::Table(_) | Region::ImportedTable => "table",
+            Region::Global(_) | Region::ImportedGlobal => "global",
+        };
+        let data = AliasRegionData { user_id: region.number(), description: description.into() };
+        let made = (self.regions.len() < limits::REGIONS)
+            .then(|| self.b.func.dfg.alias_regions.insert(data));
+        self.regions.insert(region, made);
+        made
+    }
+
+    /// Flags of an access that cannot fault, to data of the host that is aligned.
+    fn trusted(&mut self, region: Region) -> MemFlagsData {
+        let region = self.region(region);
+        MemFlagsData::trusted().with_alias_region(region)
+    }
+
+    /// Flags of reading what never changes.
+    fn constant_flags(&mut self) -> MemFlagsData {
+        self.trusted(Region::Constant).with_readonly().with_can_move()
+    }
+
+    /// Whether a field keeps its value while this function runs.
+    fn is_constant(&self, field: Field, constant: bool) -> bool {
+        match field {
+            // A memory that never moves has one base for life.
+            Field::MemoryBase(i) => {
+                let ty = &self.module.memories[i.index()];
+                !MemoryPlan::new(self.settings, ty).may_move
+            }
+            _ => constant,
+        }
+    }
+
+    fn module_table(&mut self) -> Value {
+        let global = *self.module_table.get_or_insert_with(|| {
+            let name = UserExternalName { namespace: name_space::MODULE_TABLE, index: 0 };
+            let name = self.b.func.declare_imported_user_function(name);
+            self.b.func.create_global_value(GlobalValueData::Symbol {
+                name: ExternalName::user(name),
+                offset: 0.into(),
+                colocated: true,
+                tls: false,
+            })
+        });
+        self.b.ins().symbol_value(POINTER, global)
+    }
+
+    /// Address and flags of a field.
+    fn field(&mut self, field: Field) -> (Type, MemFlagsData, Value, i32) {
+        let path = self.layout.path(self.module, field);
+        let mut base = match path.root {
+            Root::Context => self.context,
+            Root::ModuleTable => self.module_table(),
+        };
+        if let Some(through) = path.through {
+            let flags = self.constant_flags();
+            base = self.b.ins().load(POINTER, flags, base, through as i32);
+        }
+        let mut flags = self.trusted(path.region);
+        if path.repr == Repr::V128 {
+            // Storage of globals that the host owns need not have the vector's alignment.
+            let region = flags.alias_region();
+            flags = MemFlagsData::new().with_notrap().with_alias_region(region);
+        }
+        if self.is_constant(field, path.constant) {
+            flags = flags.with_readonly().with_can_move();
+        }
+        (clif_type(path.repr), flags, base, path.offset as i32)
+    }
+
+    /// The stack limit as the prologue's check reads it.
+    pub(crate) fn declare_stack_limit(&mut self) {
+        let path = self.layout.path(self.module, Field::StackLimit);
+        let flags = self.constant_flags();
+        let flags = self.b.func.dfg.mem_flags.insert(flags).expect("the table was empty");
+        let mut base = self.b.create_global_value(GlobalValueData::VMContext);
+        for offset in path.through.into_iter().chain([path.offset]) {
+            base = self.b.create_global_value(GlobalValueData::Load {
+                base,
+                offset: (offset as i32).into(),
+                global_type: POINTER,
+                flags,
+            });
+        }
+        self.b.func.stack_limit = Some(base);
+    }
+
+    /// Makes the entry block and learns the context; the values of all of Cranelift's parameters.
+    pub(crate) fn enter_entry(&mut self) -> Vec<Value> {
+        let entry = self.b.create_block();
+        self.b.append_block_params_for_function_params(entry);
+        self.b.switch_to_block(entry);
+        self.b.seal_block(entry);
+        let params = self.b.block_params(entry).to_vec();
+        self.context = params[0];
+        params
+    }
+
+    /// Raises a stack overflow if fewer than `bytes` are left, in code, where the prologue may not
+    /// fault.
+    pub(crate) fn check_stack(&mut self, bytes: u32) {
+        let limit = self.load_field(Field::StackLimit);
+        // Addresses and frames are far below 2^63.
+        let limit = match bytes {
+            0 => limit,
+            bytes => self.b.ins().iadd_imm_u(limit, i64::from(bytes)),
+        };
+        let sp = self.b.ins().get_stack_pointer(POINTER);
+        let below = self.b.ins().icmp(IntCC::UnsignedLessThan, sp, limit);
+        self.raise_if(below, TrapInfo { trap: Trap::StackOverflow, place: 0 }, &[]);
+    }
+
+    // ---- traps ----
+
+    /// Raises a trap in the current block and ends it.
+    fn raise(&mut self, info: TrapInfo, details: &[Value]) {
+        let count = details.len();
+        let signature = match self.raises[count] {
+            Some(signature) => signature,
+            None => {
+                let signature = builtin_signature(&Builtin::Raise.params()[..count], None);
+                *self.raises[count].insert(self.b.import_signature(signature))
+            }
+        };
+        let operation = Operation::raise(info.trap, info.place).pack();
+        self.call_shim(signature, operation, details);
+        // The shim does not come back; if it did, this stops the function.
+        self.b.ins().trap(trap_code(Trap::UnreachableCodeReached));
+    }
+
+    fn raise_if(&mut self, condition: Value, info: TrapInfo, details: &[Value]) {
+        let cold = self.b.create_block();
+        let next = self.b.create_block();
+        self.b.ins().brif(condition, cold, &[], next, &[]);
+        self.b.seal_block(cold);
+        self.b.seal_block(next);
+        self.b.set_cold_block(cold);
+        self.b.switch_to_block(cold);
+        self.raise(info, details);
+        self.b.switch_to_block(next);
+    }
+
+    fn call_shim(&mut self, signature: SigRef, operation: u64, args: &[Value]) -> ir::Inst {
+        let shim = self.load_field(Field::BuiltinShim);
+        let operation = self.b.ins().iconst(types::I64, operation as i64);
+        let mut values: SmallVec<[Value; 6]> = SmallVec::from_slice(&[self.context, operation]);
+        values.extend_from_slice(args);
+        self.b.ins().call_indirect(signature, shim, &values)
+    }
+
+    // ---- the operand stack ----
+
+    pub(crate) fn pop1(&mut self) -> Value {
+        self.stack.pop().expect("validated: operands are there")
+    }
+
+    pub(crate) fn pop2(&mut self) -> (Value, Value) {
+        let y = self.pop1();
+        (self.pop1(), y)
+    }
+
+    pub(crate) fn pop3(&mut self) -> (Value, Value, Value) {
+        let z = self.pop1();
+        let (x, y) = self.pop2();
+        (x, y, z)
+    }
+
+    pub(crate) fn push1(&mut self, value: Value) {
+        self.stack.push(value);
+    }
+
+    /// A vector as lanes of another type.
+    pub(crate) fn as_lanes(&mut self, lanes: Type, value: Value) -> Value {
+        if self.b.func.dfg.value_type(value) == lanes {
+            return value;
+        }
+        let flags = MemFlagsData::new().with_endianness(Endianness::Little);
+        self.b.ins().bitcast(lanes, flags, value)
+    }
+
+    /// A truth value as an `i32`.
+    pub(crate) fn flag(&mut self, value: Value) -> Value {
+        self.b.ins().uextend(types::I32, value)
+    }
+
+    fn zero_of(&mut self, ty: Type) -> Value {
+        match ty {
+            types::F32 => self.b.ins().f32const(0.0),
+            types::F64 => self.b.ins().f64const(0.0),
+            V128 => self.vector_const(0),
+            int => self.b.ins().iconst(int, 0),
+        }
+    }
+
+    pub(crate) fn vector_const(&mut self, bits: u128) -> Value {
+        let data = bits.to_le_bytes().as_slice().into();
+        let constant = self.b.func.dfg.constants.insert(data);
+        self.b.ins().vconst(V128, constant)
+    }
+
+    // ---- calls ----
+
+    fn shape(&mut self, ty: TypeIndex) -> Rc<CallShape> {
+        if let Some(shape) = self.shapes.get(&ty) {
+            return shape.clone();
+        }
+        let func_type = self.module.types[ty.index()].func_type();
+        let layout = CallLayout::new(func_type);
+        let signature = self.b.import_signature(signature(func_type, &layout));
+        let shape = Rc::new(CallShape { signature, layout });
+        self.shapes.insert(ty, shape.clone());
+        shape
+    }
+
+    fn direct(&mut self, func: DefinedFuncIndex, signature: SigRef) -> ir::FuncRef {
+        if let Some(known) = self.funcs.get(&func) {
+            return *known;
+        }
+        let name = UserExternalName { namespace: name_space::FUNCS, index: func.0 };
+        let name = self.b.func.declare_imported_user_function(name);
+        let made = self.b.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        });
+        self.funcs.insert(func, made);
+        made
+    }
+
+    /// Address of an area of at least `bytes` for the results of a call.
+    fn result_area(&mut self, bytes: u32) -> Value {
+        let slot = *self.result_slot.get_or_insert_with(|| {
+            let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 0, 4);
+            self.b.create_sized_stack_slot(data)
+        });
+        let data = &mut self.b.func.sized_stack_slots[slot];
+        data.size = data.size.max(bytes);
+        self.b.ins().stack_addr(POINTER, slot, 0)
+    }
+
+    /// Flags of reading or writing results in memory. No region: whoever calls is a fence.
+    pub(crate) fn area_flags() -> MemFlagsData {
+        MemFlagsData::new().with_notrap()
+    }
+
+    // ---- memory ----
+
+    fn memory_flags(&mut self, memory: MemoryIndex, may_fault: bool) -> MemFlagsData {
+        let region = self.region(memory_region(self.module, memory));
+        let trap = may_fault.then(|| trap_code(Trap::MemoryOutOfBounds));
+        MemFlagsData::new()
+            .with_endianness(Endianness::Little)
+            .with_trap_code(trap)
+            .with_alias_region(region)
+    }
+
+    fn table_flags(&mut self, table: TableIndex) -> (Type, MemFlagsData) {
+        let element = self.module.tables[table.index()].ty.element;
+        let flags = self.trusted(table_region(self.module, table));
+        (clif_type(Repr::of_ref(element.heap)), flags)
+    }
+
+    /// The lane type of a lane of this many bits, and the vector type of such lanes.
+    pub(crate) fn lane_types(lane_bits: u8) -> (Type, Type) {
+        match lane_bits {
+            8 => (types::I8, types::I8X16),
+            16 => (types::I16, types::I16X8),
+            32 => (types::I32, types::I32X4),
+            _ => (types::I64, types::I64X2),
+        }
+    }
+
+    pub(crate) fn block_args(&self, count: usize) -> SmallVec<[BlockArg; 4]> {
+        let from = self.stack.len() - count;
+        self.stack[from..].iter().map(|value| BlockArg::Value(*value)).collect()
+    }
+}
+
+impl Emit for Tier<'_> {
+    type Value = Value;
+    type Addr = Address;
+
+    fn start(&mut self, locals: &[(u32, ValType)]) {
+        let mut params = self.enter_entry().into_iter().skip(1);
+        self.area = if self.own.area_bytes > 0 { params.next() } else { None };
+        for param in params {
+            let ty = self.b.func.dfg.value_type(param);
+            let local = self.b.declare_var(ty);
+            self.b.def_var(local, param);
+            self.locals.push(local);
+        }
+        if self.settings.signals_based_traps {
+            self.declare_stack_limit();
+        } else {
+            self.check_stack(0);
+        }
+        for (count, ty) in locals {
+            let ty = clif_type(Repr::of(*ty));
+            let zero = self.zero_of(ty);
+            for _ in 0..*count {
+                let local = self.b.declare_var(ty);
+                self.b.def_var(local, zero);
+                self.locals.push(local);
+            }
+        }
+        self.enter_function();
+    }
+
+    fn gave_up(&self) -> bool {
+        let dfg = &self.b.func.dfg;
+        dfg.num_values().max(dfg.num_insts()) > limits::NODES
+            || dfg.value_lists.capacity() > limits::LIST_WORDS
+            || self.branch_work > limits::BRANCH_WORK
+    }
+
+    fn location(&mut self, wasm_offset: u32) {
+        self.b.set_srcloc(ir::SourceLoc::new(wasm_offset));
+    }
+
+    fn pop(&mut self) -> Value {
+        self.pop1()
+    }
+
+    fn push(&mut self, value: Value) {
+        self.push1(value);
+    }
+
+    fn copy(&mut self, value: &Value) -> Value {
+        *value
+    }
+
+    fn drop_top(&mut self) {
+        self.pop1();
+    }
+
+    fn local_get(&mut self, local: u32) {
+        let value = self.b.use_var(self.locals[local as usize]);
+        self.push1(value);
+    }
+
+    fn local_set(&mut self, local: u32) {
+        let value = self.pop1();
+        self.b.def_var(self.locals[local as usize], value);
+    }
+
+    fn local_tee(&mut self, local: u32) {
+        let value = self.pop1();
+        self.b.def_var(self.locals[local as usize], value);
+        self.push1(value);
+    }
+
+    fn select(&mut self, _ty: ValType) {
+        let (x, y, condition) = self.pop3();
+        let value = self.b.ins().select(condition, x, y);
+        self.push1(value);
+    }
+
+    fn numeric(&mut self, op: &Operator<'_>) {
+        if !self.scalar(op) {
+            self.simd(op);
+        }
+    }
+
+    fn enter(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]) {
+        self.enter_block(kind, params, results);
+    }
+
+    fn else_(&mut self, reachable: bool) {
+        self.else_arm(reachable);
+    }
+
+    fn end(&mut self, reachable: bool, continues: bool) {
+        self.end_block(reachable, continues);
+    }
+
+    fn branch(&mut self, depth: u32) {
+        self.jump_to(depth);
+    }
+
+    fn branch_if(&mut self, depth: u32) {
+        let condition = self.pop1();
+        self.branch_if_value(condition, depth);
+    }
+
+    fn branch_if_value(&mut self, condition: Value, depth: u32) {
+        self.jump_to_if(condition, depth);
+    }
+
+    fn branch_table(&mut self, targets: &[u32], default: u32) {
+        self.jump_by_table(targets, default);
+    }
+
+    fn ret(&mut self) {
+        let from = self.stack.len() - self.func_type().results().len();
+        let results = self.stack.split_off(from);
+        self.return_values(&results);
+    }
+
+    fn constant(&mut self, value: Const) -> Value {
+        match value {
+            Const::I32(v) => self.b.ins().iconst(types::I32, i64::from(v)),
+            Const::I64(v) => self.b.ins().iconst(types::I64, v as i64),
+            Const::F32(v) => self.b.ins().f32const(ir::immediates::Ieee32::with_bits(v)),
+            Const::F64(v) => self.b.ins().f64const(ir::immediates::Ieee64::with_bits(v)),
+            Const::V128(v) => self.vector_const(v),
+            Const::NullPointer => self.b.ins().iconst(POINTER, 0),
+        }
+    }
+
+    fn arith(&mut self, op: Arith, a: Value, b: Value) -> Value {
+        match op {
+            Arith::Add => self.b.ins().iadd(a, b),
+            Arith::Sub => self.b.ins().isub(a, b),
+            Arith::And => self.b.ins().band(a, b),
+            Arith::Or => self.b.ins().bor(a, b),
+            Arith::Shl => self.b.ins().ishl(a, b),
+            Arith::ShrU => self.b.ins().ushr(a, b),
+        }
+    }
+
+    fn compare(&mut self, op: Compare, a: Value, b: Value) -> Value {
+        let result = if self.b.func.dfg.value_type(a).is_float() {
+            let condition = match op {
+                Compare::Eq => FloatCC::Equal,
+                Compare::Ne => FloatCC::NotEqual,
+                Compare::LtU => FloatCC::LessThan,
+                Compare::GtU => FloatCC::GreaterThan,
+                Compare::LeU => FloatCC::LessThanOrEqual,
+                Compare::GeU => FloatCC::GreaterThanOrEqual,
+            };
+            self.b.ins().fcmp(condition, a, b)
+        } else {
+            let condition = match op {
+                Compare::Eq => IntCC::Equal,
+                Compare::Ne => IntCC::NotEqual,
+                Compare::LtU => IntCC::UnsignedLessThan,
+                Compare::GtU => IntCC::UnsignedGreaterThan,
+                Compare::LeU => IntCC::UnsignedLessThanOrEqual,
+                Compare::GeU => IntCC::UnsignedGreaterThanOrEqual,
+            };
+            self.b.ins().icmp(condition, a, b)
+        };
+        self.flag(result)
+    }
+
+    fn zero_extend(&mut self, value: Value) -> Value {
+        self.b.ins().uextend(types::I64, value)
+    }
+
+    fn wrap(&mut self, value: Value) -> Value {
+        self.b.ins().ireduce(types::I32, value)
+    }
+
+    fn is_null(&mut self, _top: HeapTop, value: Value) -> Value {
+        // Null is 0 in every hierarchy.
+        let result = self.b.ins().icmp_imm_u(IntCC::Equal, value, 0);
+        self.flag(result)
+    }
+
+    fn load_field(&mut self, field: Field) -> Value {
+        let (ty, flags, base, offset) = self.field(field);
+        self.b.ins().load(ty, flags, base, offset)
+    }
+
+    fn store_field(&mut self, field: Field, value: Value) {
+        let (_, flags, base, offset) = self.field(field);
+        self.b.ins().store(flags, value, base, offset);
+    }
+
+    fn func_ref(&mut self, func: FuncIndex) -> Value {
+        let offset = self.layout.func_ref_of(self.module, func);
+        self.b.ins().iadd_imm_u(self.context, i64::from(offset))
+    }
+
+    fn load_func_ref(
+        &mut self,
+        reference: Value,
+        field: FuncRefField,
+        null_trap: Option<Trap>,
+    ) -> Value {
+        let (offset, repr) = field.place();
+        let flags = self.trusted(Region::Constant).with_trap_code(null_trap.map(trap_code));
+        self.b.ins().load(clif_type(repr), flags, reference, offset as i32)
+    }
+
+    fn memory_addr(&mut self, memory: MemoryIndex, index: Index<Value>, offset: u64) -> Address {
+        let memory_base = self.load_field(Field::MemoryBase(memory));
+        let base = self.b.ins().iadd(memory_base, index.into_value());
+        match i32::try_from(offset) {
+            Ok(offset) => Address { base, offset },
+            Err(_) => {
+                let offset = self.b.ins().iconst(types::I64, offset as i64);
+                Address { base: self.b.ins().iadd(base, offset), offset: 0 }
+            }
+        }
+    }
+
+    fn table_addr(&mut self, table: TableIndex, index: Index<Value>) -> Address {
+        let element = self.module.tables[table.index()].ty.element;
+        let size = table_element_size(element.heap.top());
+        let table_base = self.load_field(Field::TableBase(table));
+        let offset = self.b.ins().ishl_imm_u(index.into_value(), i64::from(size.trailing_zeros()));
+        Address { base: self.b.ins().iadd(table_base, offset), offset: 0 }
+    }
+
+    fn guard_addr(&mut self, out_of_bounds: Value, addr: Address) -> Address {
+        // The offset goes in first, so that the masked address is null itself.
+        let full = match addr.offset {
+            0 => addr.base,
+            offset => self.b.ins().iadd_imm_u(addr.base, i64::from(offset)),
+        };
+        let null = self.b.ins().iconst(POINTER, 0);
+        let base = self.b.ins().select_spectre_guard(out_of_bounds, null, full);
+        Address { base, offset: 0 }
+    }
+
+    fn memory_load(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        may_fault: bool,
+    ) -> Value {
+        let Address { base, offset } = addr.into_inner();
+        let flags = self.memory_flags(memory, may_fault);
+        let ins = self.b.ins();
+        match access {
+            Access::Full(repr) => ins.load(clif_type(repr), flags, base, offset),
+            Access::Narrow { bits, signed, to } => match (bits, signed) {
+                (8, false) => ins.uload8(clif_type(to), flags, base, offset),
+                (8, true) => ins.sload8(clif_type(to), flags, base, offset),
+                (16, false) => ins.uload16(clif_type(to), flags, base, offset),
+                (16, true) => ins.sload16(clif_type(to), flags, base, offset),
+                (_, false) => ins.uload32(flags, base, offset),
+                (_, true) => ins.sload32(flags, base, offset),
+            },
+            Access::Extend { lane_bits, signed } => {
+                let value = match (lane_bits, signed) {
+                    (8, false) => ins.uload8x8(flags, base, offset),
+                    (8, true) => ins.sload8x8(flags, base, offset),
+                    (16, false) => ins.uload16x4(flags, base, offset),
+                    (16, true) => ins.sload16x4(flags, base, offset),
+                    (_, false) => ins.uload32x2(flags, base, offset),
+                    (_, true) => ins.sload32x2(flags, base, offset),
+                };
+                self.as_lanes(V128, value)
+            }
+            Access::Splat { lane_bits } => {
+                let (lane, lanes) = Self::lane_types(lane_bits);
+                let value = ins.load(lane, flags, base, offset);
+                let value = self.b.ins().splat(lanes, value);
+                self.as_lanes(V128, value)
+            }
+            Access::Zero { bits } => {
+                let (lane, lanes) = Self::lane_types(bits);
+                let value = ins.load(lane, flags, base, offset);
+                let value = self.b.ins().scalar_to_vector(lanes, value);
+                self.as_lanes(V128, value)
+            }
+        }
+    }
+
+    fn memory_store(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        value: Value,
+        may_fault: bool,
+    ) {
+        let Address { base, offset } = addr.into_inner();
+        let flags = self.memory_flags(memory, may_fault);
+        let ins = self.b.ins();
+        match access {
+            Access::Narrow { bits: 8, .. } => ins.istore8(flags, value, base, offset),
+            Access::Narrow { bits: 16, .. } => ins.istore16(flags, value, base, offset),
+            Access::Narrow { .. } => ins.istore32(flags, value, base, offset),
+            Access::Full(_) => ins.store(flags, value, base, offset),
+            Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => {
+                unreachable!("only loads extend")
+            }
+        };
+    }
+
+    fn table_load(&mut self, table: TableIndex, addr: Addr<Address>) -> Value {
+        let Address { base, offset } = addr.into_inner();
+        let (ty, flags) = self.table_flags(table);
+        self.b.ins().load(ty, flags, base, offset)
+    }
+
+    fn table_store(&mut self, table: TableIndex, addr: Addr<Address>, value: Value) {
+        let Address { base, offset } = addr.into_inner();
+        let (_, flags) = self.table_flags(table);
+        self.b.ins().store(flags, value, base, offset);
+    }
+
+    fn replace_lane(&mut self, lane_bits: u8, lane: u8, vector: Value, scalar: Value) -> Value {
+        let (lane_ty, lanes) = Self::lane_types(lane_bits);
+        let scalar = if lane_bits < 32 { self.b.ins().ireduce(lane_ty, scalar) } else { scalar };
+        let vector = self.as_lanes(lanes, vector);
+        let vector = self.b.ins().insertlane(vector, scalar, lane);
+        self.as_lanes(V128, vector)
+    }
+
+    fn extract_lane(&mut self, lane_bits: u8, lane: u8, vector: Value) -> Value {
+        let (_, lanes) = Self::lane_types(lane_bits);
+        let vector = self.as_lanes(lanes, vector);
+        let scalar = self.b.ins().extractlane(vector, lane);
+        if lane_bits < 32 { self.flag(scalar) } else { scalar }
+    }
+
+    fn trap_if(&mut self, condition: Value, info: TrapInfo, details: Details<Value>) {
+        if self.settings.signals_based_traps && details.is_empty() {
+            self.b.ins().trapnz(condition, trap_code(info.trap));
+        } else {
+            self.raise_if(condition, info, &details);
+        }
+    }
+
+    fn trap(&mut self, info: TrapInfo) {
+        self.raise(info, &[]);
+    }
+
+    fn builtin(
+        &mut self,
+        builtin: Builtin,
+        first: u32,
+        second: u32,
+        args: SmallVec<[Value; 4]>,
+    ) -> Option<Value> {
+        let signature = match self.builtins.get(&builtin) {
+            Some(signature) => *signature,
+            None => {
+                let signature = builtin_signature(builtin.params(), builtin.result());
+                let signature = self.b.import_signature(signature);
+                self.builtins.insert(builtin, signature);
+                signature
+            }
+        };
+        let operation = Operation::new(builtin, first, second).pack();
+        let call = self.call_shim(signature, operation, &args);
+        self.b.inst_results(call).first().copied()
+    }
+
+    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool) {
+        let shape = self.shape(ty);
+        let CallShape { signature, layout } = &*shape;
+        let (func, code, context) = match callee {
+            Callee::Direct(func) => (Some(self.direct(func, *signature)), None, self.context),
+            Callee::Import(func) => {
+                let code = self.load_field(Field::ImportCode(func));
+                (None, Some(code), self.load_field(Field::ImportContext(func)))
+            }
+            Callee::Pointer { code, context } => (None, Some(code), context),
+        };
+        let area = match (layout.area_bytes, tail) {
+            (0, _) => None,
+            // spec (return_call): the callee's results are this function's, so it has an area too,
+            // of the same size.
+            (_, true) => Some(self.area.expect("results match those of the callee")),
+            (bytes, false) => Some(self.result_area(bytes)),
+        };
+        let from = self.stack.len() - layout.params.len();
+        let mut args: SmallVec<[Value; 8]> = SmallVec::new();
+        args.push(context);
+        args.extend(area);
+        args.extend(self.stack.drain(from..));
+        let call = match (func, code, tail) {
+            (Some(func), _, false) => self.b.ins().call(func, &args),
+            (Some(func), _, true) => self.b.ins().return_call(func, &args),
+            (None, Some(code), false) => self.b.ins().call_indirect(*signature, code, &args),
+            (None, Some(code), true) => self.b.ins().return_call_indirect(*signature, code, &args),
+            (None, None, _) => unreachable!("a callee is a function or an address"),
+        };
+        if tail {
+            return;
+        }
+        let mut in_registers = 0;
+        for (loc, ty) in
+            layout.results.iter().zip(self.module.types[ty.index()].func_type().results())
+        {
+            let value = match loc {
+                ResultLoc::Int(_) | ResultLoc::Vector(_) => {
+                    in_registers += 1;
+                    self.b.inst_results(call)[in_registers - 1]
+                }
+                ResultLoc::Area(offset) => {
+                    let area = area.expect("a result lies in it");
+                    let ty = clif_type(Repr::of(*ty));
+                    self.b.ins().load(ty, Self::area_flags(), area, *offset as i32)
+                }
+            };
+            self.stack.push(value);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! From Cranelift's result to [`FunctionCode`]: relocations, trap table, locations, and the stack check
+//! of large frames.
+//!
+//! Invariant [large frames]: where a prologue may not fault, a function checks the stack in code, after
+//! its frame was made. That is sound while the frame is at most [`CHECKED_FRAME`], which the reserve
+//! below the stack limit covers. A larger function is entered through a gate, a function of the same
+//! signature that checks for the whole frame before it tail-calls the body.
+
+use crate::compiler::CompileError;
+use crate::emit::name_space;
+use cranelift_codegen::binemit::Reloc as ClifReloc;
+use cranelift_codegen::ir::{ExternalName, TrapCode};
+use cranelift_codegen::{CompiledCode, Context, FinalizedRelocTarget};
+use wardian_module::image::{FunctionCode, Location, Reloc, RelocTarget, TrapSite};
+use wardian_module::{DefinedFuncIndex, Trap};
+
+/// Largest frame, in bytes, that is checked after it was made. The kernel keeps a reserve of at least
+/// 64 KiB below the stack limit, which must also hold the raise shim and what it calls.
+pub(crate) const CHECKED_FRAME: u32 = 4096;
+
+/// What a fault with this code means.
+fn trap_of(code: TrapCode) -> Option<Trap> {
+    match code {
+        TrapCode::STACK_OVERFLOW => Some(Trap::StackOverflow),
+        TrapCode::INTEGER_OVERFLOW => Some(Trap::IntegerOverflow),
+        TrapCode::INTEGER_DIVISION_BY_ZERO => Some(Trap::IntegerDivisionByZero),
+        TrapCode::BAD_CONVERSION_TO_INTEGER => Some(Trap::BadConversionToInteger),
+        TrapCode::HEAP_OUT_OF_BOUNDS => Some(Trap::MemoryOutOfBounds),
+        user => Trap::from_code(user.as_raw().get()),
+    }
+}
+
+/// The code that Cranelift made for defined function `index`, and the bytes of stack that a call of it
+/// takes. Code of no instruction (the prologue) counts as that of the function's start, `start` in the
+/// module's bytes.
+pub(crate) fn finish(
+    context: &Context,
+    index: DefinedFuncIndex,
+    start: u32,
+) -> Result<(FunctionCode, u32), CompileError> {
+    let func = &context.func;
+    let compiled = context.compiled_code().expect("the function was compiled");
+    let buffer = &compiled.buffer;
+    let mut relocs = Vec::with_capacity(buffer.relocs().len());
+    for reloc in buffer.relocs() {
+        let (target, addend) = match &reloc.target {
+            FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => {
+                let name = &func.params.user_named_funcs()[*name];
+                match name.namespace {
+                    name_space::FUNCS => {
+                        (RelocTarget::Func(DefinedFuncIndex(name.index)), reloc.addend)
+                    }
+                    name_space::MODULE_TABLE => (RelocTarget::ModuleTable, reloc.addend),
+                    name_space::BODY => {
+                        (RelocTarget::Func(index), reloc.addend + i64::from(name.index))
+                    }
+                    other => return Err(internal(format!("symbol of name space {other}"))),
+                }
+            }
+            other => return Err(internal(format!("reference to {other:?}"))),
+        };
+        if !matches!(reloc.kind, ClifReloc::X86CallPCRel4 | ClifReloc::X86PCRel4) {
+            return Err(internal(format!("relocation of kind {:?}", reloc.kind)));
+        }
+        relocs.push(Reloc { offset: reloc.offset, target, addend });
+    }
+    let mut traps = Vec::with_capacity(buffer.traps().len());
+    for site in buffer.traps() {
+        let trap = trap_of(site.code)
+            .ok_or_else(|| internal(format!("trap code {} is not known", site.code)))?;
+        traps.push(TrapSite { offset: site.offset, trap });
+    }
+    traps.sort_by_key(|site| site.offset);
+    let code = FunctionCode {
+        bytes: buffer.data().to_vec(),
+        align: buffer.alignment,
+        relocs,
+        traps,
+        locations: locations(compiled, start),
+    };
+    // Return address and saved frame pointer lie above what the layout counts.
+    let frame = buffer.frame_layout().map_or(0, |layout| layout.frame_to_fp_offset + 16);
+    Ok((code, frame))
+}
+
+fn internal(message: String) -> CompileError {
+    CompileError::Internal(message)
+}
+
+fn locations(compiled: &CompiledCode, start: u32) -> Vec<Location> {
+    let mut locations: Vec<Location> = Vec::new();
+    let mut push = |offset, wasm| match locations.last_mut() {
+        // A stretch of no bytes.
+        Some(last) if last.offset == offset => last.wasm = wasm,
+        Some(last) if last.wasm == wasm => {}
+        _ => locations.push(Location { offset, wasm }),
+    };
+    push(0, start);
+    let mut end = 0;
+    for source in compiled.buffer.get_srclocs_sorted() {
+        if source.start > end && end > 0 {
+            push(end, Location::NONE);
+        }
+        let wasm = if source.loc.is_default() { Location::NONE } else { source.loc.bits() };
+        push(source.start, wasm);
+        end = source.end;
+    }
+    if end > 0 && end < compiled.code_info().total_size {
+        push(end, Location::NONE);
+    }
+    locations
+}
+
+/// Puts a gate before a body, at the distance that the gate was compiled for.
+pub(crate) fn join(mut gate: FunctionCode, body: FunctionCode, distance: u32) -> FunctionCode {
+    gate.bytes.resize(distance as usize, 0xcc);
+    gate.bytes.extend_from_slice(&body.bytes);
+    gate.align = gate.align.max(body.align);
+    gate.relocs.extend(body.relocs.into_iter().map(|r| Reloc { offset: r.offset + distance, ..r }));
+    gate.traps
+        .extend(body.traps.into_iter().map(|t| TrapSite { offset: t.offset + distance, ..t }));
+    gate.locations
+        .extend(body.locations.into_iter().map(|l| Location { offset: l.offset + distance, ..l }));
+    gate
+}

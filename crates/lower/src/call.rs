@@ -1,0 +1,93 @@
+//! Calls: direct, through a table, through a reference; tail calls alike.
+//!
+//! Invariant [typed call]: code reached through a pointer is called with the signature that its
+//! function reference was checked to have, by its type id or by the static type of what holds it.
+
+use crate::driver::Lowering;
+use crate::emit::*;
+use wardian_module::layout::{Field, FuncRefField};
+use wardian_module::{FuncIndex, HeapTop, HeapType, TableIndex, Trap, TypeIndex};
+
+impl<E: Emit> Lowering<'_, E> {
+    pub(crate) fn call(&mut self, func: FuncIndex, tail: bool) {
+        let ty = self.module.funcs[func.index()];
+        let callee = match self.module.defined_func(func) {
+            Some(defined) => Callee::Direct(defined),
+            None => Callee::Import(func),
+        };
+        self.finish_call(callee, ty, tail);
+    }
+
+    pub(crate) fn call_ref(&mut self, ty: TypeIndex, tail: bool) {
+        let reference = self.emit.pop();
+        let null_trap = self.null_check(&reference, Trap::NullReference, 0, Details::new());
+        self.call_reference(reference, null_trap, ty, tail);
+    }
+
+    pub(crate) fn call_indirect(&mut self, ty: TypeIndex, table: u32, tail: bool) {
+        let index = self.pop_index(self.table_index_type(table));
+        let null_detail = self.copy_index(&index);
+        let type_detail = self.copy_index(&index);
+        let table_index = TableIndex(table);
+        let addr = self.element_address(table_index, index, Trap::IndirectCallOutOfBounds);
+        let reference = self.emit.table_load(table_index, addr);
+
+        let element = self.module.tables[table as usize].ty.element;
+        let mut null_trap = None;
+        if element.nullable {
+            let details = Details::from_iter([null_detail]);
+            null_trap = self.null_check(&reference, Trap::IndirectCallToNull, table, details);
+        }
+        let expected = self.module.types[ty.index()].id();
+        if element.heap != HeapType::ConcreteFunc(expected) {
+            let copy = self.emit.copy(&reference);
+            let found = self.emit.load_func_ref(copy, FuncRefField::TypeId, null_trap.take());
+            let expected = self.emit.load_field(Field::TypeId(ty));
+            let differs = self.emit.compare(Compare::Ne, found, expected);
+            let reference_detail = self.emit.copy(&reference);
+            let info = TrapInfo { trap: Trap::BadSignature, place: ty.0 };
+            let details = Details::from_iter([type_detail, reference_detail]);
+            self.emit.trap_if(differs, info, details);
+        }
+        self.call_reference(reference, null_trap, ty, tail);
+    }
+
+    /// Makes sure that null traps: by the fault of the first load, which then gets the trap that this
+    /// returns, or by a check here.
+    fn null_check(
+        &mut self,
+        reference: &E::Value,
+        trap: Trap,
+        place: u32,
+        details: Details<E::Value>,
+    ) -> Option<Trap> {
+        if self.settings.signals_based_traps {
+            return Some(trap);
+        }
+        let copy = self.emit.copy(reference);
+        let null = self.emit.is_null(HeapTop::Func, copy);
+        self.emit.trap_if(null, TrapInfo { trap, place }, details);
+        None
+    }
+
+    /// Calls a reference of type `ty`, null if `null_trap` is given.
+    fn call_reference(
+        &mut self,
+        reference: E::Value,
+        null_trap: Option<Trap>,
+        ty: TypeIndex,
+        tail: bool,
+    ) {
+        let copy = self.emit.copy(&reference);
+        let code = self.emit.load_func_ref(copy, FuncRefField::Code, null_trap);
+        let context = self.emit.load_func_ref(reference, FuncRefField::Context, None);
+        self.finish_call(Callee::Pointer { code, context }, ty, tail);
+    }
+
+    fn finish_call(&mut self, callee: Callee<E::Value>, ty: TypeIndex, tail: bool) {
+        self.emit.call(callee, ty, tail);
+        if tail {
+            self.stop();
+        }
+    }
+}

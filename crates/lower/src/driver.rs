@@ -1,0 +1,474 @@
+//! The driver: reads a function body, validates each instruction and then lowers it.
+//!
+//! Invariants:
+//! - An instruction reaches the tier only after the validator accepted it; what was validated is what
+//!   is compiled (the very same [`Operator`]).
+//! - Code that cannot be reached is validated but not forwarded. `reachable` is at least as strict as
+//!   the validator's own notion, so the type of every operand of a forwarded instruction is known.
+//! - Every block that was entered is ended, in order; a block met in unreachable code is neither.
+//! - After the tier gave up, the rest is still validated: "too large" is never said of an invalid
+//!   function.
+
+use crate::emit::*;
+use smallvec::SmallVec;
+use wardian_module::layout::Field;
+use wardian_module::{
+    Body, Builtin, DecodeError, FuncIndex, GlobalIndex, HeapTop, HeapType, IndexType, MemoryPlan,
+    Module, RefType, Settings, Trap, TypeIndex, ValType,
+};
+use wasmparser::{
+    BinaryReader, BlockType, FuncValidator, FuncValidatorAllocations, FunctionBody, Operator,
+    ValidatorResources,
+};
+
+/// Allocations that are reused from one function to the next.
+#[derive(Default)]
+pub struct Scratch {
+    validator: FuncValidatorAllocations,
+    frames: Vec<Frame>,
+    targets: Vec<u32>,
+}
+
+/// How far lowering came. The function is valid either way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Outcome {
+    /// All of it was lowered.
+    Complete,
+    /// The tier gave up; what it made is of no use.
+    GaveUp,
+}
+
+/// Validates a function and lowers it onto `emit`.
+pub fn lower<E: Emit>(
+    module: &Module,
+    settings: &Settings,
+    body: Body,
+    scratch: &mut Scratch,
+    emit: &mut E,
+) -> Result<Outcome, DecodeError> {
+    let func = module.func_index(body.index);
+    let bytes = &module.wasm[body.range.clone()];
+    let reader = FunctionBody::new(BinaryReader::new(bytes, body.range.start as u64));
+    let validator = body.validator.into_validator(std::mem::take(&mut scratch.validator));
+    scratch.frames.clear();
+    let mut lowering = Lowering {
+        module,
+        settings,
+        plans: module.memories.iter().map(|ty| MemoryPlan::new(settings, ty)).collect(),
+        validator,
+        emit,
+        scratch,
+        reachable: true,
+    };
+    let outcome = lowering.function(&reader).map_err(|error| error.in_func(func));
+    scratch.validator = lowering.validator.into_allocations();
+    outcome
+}
+
+/// A block that the validator has entered and not left.
+#[derive(Clone, Copy)]
+struct Frame {
+    kind: Kind,
+    /// Whether the tier was told of it.
+    entered: bool,
+    /// Whether a forwarded branch goes to its label.
+    branched: bool,
+    /// Whether the end of an `if`'s first arm was reachable; set at `else`.
+    first_arm: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Block,
+    Loop,
+    /// `if` before its `else`.
+    If,
+    /// `if` after its `else`.
+    Else,
+}
+
+pub(crate) struct Lowering<'a, E: Emit> {
+    pub(crate) module: &'a Module,
+    pub(crate) settings: &'a Settings,
+    pub(crate) plans: SmallVec<[MemoryPlan; 1]>,
+    pub(crate) emit: &'a mut E,
+    validator: FuncValidator<ValidatorResources>,
+    scratch: &'a mut Scratch,
+    pub(crate) reachable: bool,
+}
+
+impl<E: Emit> Lowering<'_, E> {
+    fn function(&mut self, body: &FunctionBody<'_>) -> Result<Outcome, DecodeError> {
+        let mut locals = Vec::new();
+        let mut reader = body.get_locals_reader()?;
+        for _ in 0..reader.get_count() {
+            let offset = reader.original_position();
+            let (count, ty) = reader.read()?;
+            self.validator.define_locals(offset, count, ty)?;
+            locals.push((count, self.module.val_type(ty, offset as usize)?));
+        }
+        self.emit.start(&locals);
+        let body = Frame { kind: Kind::Block, entered: true, branched: false, first_arm: false };
+        self.scratch.frames.push(body);
+        let mut reader = body_operators(reader, self.validator.features());
+        while !reader.eof() {
+            if self.emit.gave_up() {
+                let (op, offset) = reader.read_with_offset()?;
+                self.validator.op(offset, &op)?;
+            } else {
+                self.instruction(&mut reader)?;
+            }
+        }
+        reader.finish()?;
+        Ok(if self.emit.gave_up() { Outcome::GaveUp } else { Outcome::Complete })
+    }
+
+    fn instruction(
+        &mut self,
+        reader: &mut wasmparser::OperatorsReader<'_>,
+    ) -> Result<(), DecodeError> {
+        let (op, offset) = reader.read_with_offset()?;
+        // Instructions that consume a reference without naming its type.
+        let operand = match op {
+            Operator::RefIsNull | Operator::BrOnNonNull { .. } => self.top_operand(),
+            _ => None,
+        };
+        self.validator.op(offset, &op)?;
+        // Module offsets fit 32 bits: `Module::wasm` is far below 4 GiB, as is every section.
+        let location = offset as u32;
+        match op {
+            Operator::Block { blockty } => self.enter(BlockKind::Block, blockty, location),
+            Operator::Loop { blockty } => self.enter(BlockKind::Loop, blockty, location),
+            Operator::If { blockty } => self.enter(BlockKind::If, blockty, location),
+            Operator::Else => {
+                self.else_(location);
+                Ok(())
+            }
+            Operator::End => {
+                self.end(location);
+                Ok(())
+            }
+            _ if !self.reachable => Ok(()),
+            op => {
+                self.emit.location(location);
+                self.lower_op(&op, offset as usize, operand)
+            }
+        }
+    }
+
+    // ---- structured control ----
+
+    fn enter(&mut self, kind: BlockKind, ty: BlockType, location: u32) -> Result<(), DecodeError> {
+        let entered = self.reachable;
+        let frame = match kind {
+            BlockKind::Block => Kind::Block,
+            BlockKind::Loop => Kind::Loop,
+            BlockKind::If => Kind::If,
+        };
+        self.scratch.frames.push(Frame { kind: frame, entered, branched: false, first_arm: false });
+        if !entered {
+            return Ok(());
+        }
+        self.emit.location(location);
+        match ty {
+            BlockType::Empty => self.emit.enter(kind, &[], &[]),
+            BlockType::Type(ty) => {
+                let ty = self.module.val_type(ty, location as usize)?;
+                self.emit.enter(kind, &[], &[ty]);
+            }
+            BlockType::FuncType(index) => {
+                let ty = self.module.types[index as usize].func_type();
+                self.emit.enter(kind, ty.params(), ty.results());
+            }
+        }
+        Ok(())
+    }
+
+    fn else_(&mut self, location: u32) {
+        let reachable = self.reachable;
+        let frame = self.scratch.frames.last_mut().expect("validated: else lies in an if");
+        frame.kind = Kind::Else;
+        if frame.entered {
+            frame.first_arm = reachable;
+            self.emit.location(location);
+            self.emit.else_(reachable);
+            self.reachable = true;
+        }
+    }
+
+    fn end(&mut self, location: u32) {
+        let frame = self.scratch.frames.pop().expect("validated: end closes a block");
+        if frame.entered {
+            let continues = self.reachable
+                || match frame.kind {
+                    Kind::Block => frame.branched,
+                    // A branch to a loop goes back to its start.
+                    Kind::Loop => false,
+                    // Without `else` the condition may be false.
+                    Kind::If => true,
+                    Kind::Else => frame.branched || frame.first_arm,
+                };
+            self.emit.location(location);
+            self.emit.end(self.reachable, continues);
+            self.reachable = continues;
+        }
+    }
+
+    fn branch_to(&mut self, depth: u32) {
+        let frames = &mut self.scratch.frames;
+        let position = frames.len() - 1 - depth as usize;
+        frames[position].branched = true;
+    }
+
+    /// What follows cannot be reached.
+    pub(crate) fn stop(&mut self) {
+        self.reachable = false;
+    }
+
+    // ---- types ----
+
+    /// The type of the top operand, if it is known.
+    fn top_operand(&self) -> Option<wasmparser::ValType> {
+        self.validator.get_operand_type(0).flatten()
+    }
+
+    /// A type as the validator knows it, as exact as its representation needs. The validator names
+    /// defined types by its own ids; all defined types of this version are functions.
+    fn operand_type(&self, ty: wasmparser::ValType, offset: usize) -> Result<ValType, DecodeError> {
+        match ty {
+            wasmparser::ValType::Ref(ty)
+                if matches!(ty.heap_type(), wasmparser::HeapType::Concrete(_)) =>
+            {
+                Ok(ValType::Ref(RefType { nullable: ty.is_nullable(), heap: HeapType::Func }))
+            }
+            ty => self.module.val_type(ty, offset),
+        }
+    }
+
+    /// The hierarchy of a reference operand.
+    fn heap_top(
+        &self,
+        ty: Option<wasmparser::ValType>,
+        offset: usize,
+    ) -> Result<HeapTop, DecodeError> {
+        let ty = ty.expect("operands of reachable instructions have known types");
+        match self.operand_type(ty, offset)? {
+            ValType::Ref(ty) => Ok(ty.heap.top()),
+            other => unreachable!("validated: {other} is no reference"),
+        }
+    }
+
+    // ---- values within an expansion ----
+
+    /// An operand that indexes a memory or table.
+    pub(crate) fn pop_index(&mut self, ty: IndexType) -> Index<E::Value> {
+        let value = self.emit.pop();
+        match ty {
+            IndexType::I32 => Index(self.emit.zero_extend(value)),
+            IndexType::I64 => Index(value),
+        }
+    }
+
+    /// Pushes a 64-bit size or index as a value of the index type.
+    pub(crate) fn push_index(&mut self, ty: IndexType, value: E::Value) {
+        let value = match ty {
+            IndexType::I32 => self.emit.wrap(value),
+            IndexType::I64 => value,
+        };
+        self.emit.push(value);
+    }
+
+    pub(crate) fn copy_index(&mut self, index: &Index<E::Value>) -> E::Value {
+        self.emit.copy(index.as_value())
+    }
+
+    pub(crate) fn const_i64(&mut self, value: u64) -> E::Value {
+        self.emit.constant(Const::I64(value))
+    }
+
+    pub(crate) fn builtin<const N: usize>(
+        &mut self,
+        builtin: Builtin,
+        first: u32,
+        second: u32,
+        args: [E::Value; N],
+    ) -> Option<E::Value> {
+        self.emit.builtin(builtin, first, second, SmallVec::from_iter(args))
+    }
+
+    /// Traps if a reference is null; gives it back.
+    pub(crate) fn check_non_null(&mut self, top: HeapTop, value: E::Value) -> E::Value {
+        let copy = self.emit.copy(&value);
+        let null = self.emit.is_null(top, copy);
+        let info = TrapInfo { trap: Trap::NullReference, place: 0 };
+        self.emit.trap_if(null, info, Details::new());
+        value
+    }
+
+    // ---- instructions ----
+
+    /// Lowers a reachable instruction that is no block. `operand` is the type of its last operand
+    /// where `instruction` asked for it.
+    fn lower_op(
+        &mut self,
+        op: &Operator<'_>,
+        offset: usize,
+        operand: Option<wasmparser::ValType>,
+    ) -> Result<(), DecodeError> {
+        match *op {
+            Operator::Nop => {}
+            Operator::Unreachable => {
+                self.emit.trap(TrapInfo { trap: Trap::UnreachableCodeReached, place: 0 });
+                self.stop();
+            }
+            Operator::Drop => self.emit.drop_top(),
+            Operator::Select | Operator::TypedSelect { .. } => {
+                let ty = self.top_operand();
+                let ty = ty.expect("operands of reachable instructions have known types");
+                let ty = self.operand_type(ty, offset)?;
+                self.emit.select(ty);
+            }
+            Operator::LocalGet { local_index } => self.emit.local_get(local_index),
+            Operator::LocalSet { local_index } => self.emit.local_set(local_index),
+            Operator::LocalTee { local_index } => self.emit.local_tee(local_index),
+            Operator::GlobalGet { global_index } => {
+                let value = self.emit.load_field(Field::Global(GlobalIndex(global_index)));
+                self.emit.push(value);
+            }
+            Operator::GlobalSet { global_index } => {
+                let value = self.emit.pop();
+                self.emit.store_field(Field::Global(GlobalIndex(global_index)), value);
+            }
+
+            Operator::Br { relative_depth } => {
+                self.branch_to(relative_depth);
+                self.emit.branch(relative_depth);
+                self.stop();
+            }
+            Operator::BrIf { relative_depth } => {
+                self.branch_to(relative_depth);
+                self.emit.branch_if(relative_depth);
+            }
+            Operator::BrTable { ref targets } => {
+                let mut depths = std::mem::take(&mut self.scratch.targets);
+                depths.clear();
+                for target in targets.targets() {
+                    let depth = target?;
+                    self.branch_to(depth);
+                    depths.push(depth);
+                }
+                self.branch_to(targets.default());
+                self.emit.branch_table(&depths, targets.default());
+                self.scratch.targets = depths;
+                self.stop();
+            }
+            Operator::Return => {
+                self.emit.ret();
+                self.stop();
+            }
+            Operator::BrOnNull { relative_depth } => {
+                // After validation the reference is on the validator's stack as non-null.
+                let top = self.heap_top(self.top_operand(), offset)?;
+                let value = self.emit.pop();
+                let copy = self.emit.copy(&value);
+                let null = self.emit.is_null(top, copy);
+                self.branch_to(relative_depth);
+                self.emit.branch_if_value(null, relative_depth);
+                self.emit.push(value);
+            }
+            Operator::BrOnNonNull { relative_depth } => {
+                let top = self.heap_top(operand, offset)?;
+                let value = self.emit.pop();
+                let copy = self.emit.copy(&value);
+                let null = self.emit.is_null(top, copy);
+                let zero = self.emit.constant(Const::I32(0));
+                let non_null = self.emit.compare(Compare::Eq, null, zero);
+                self.emit.push(value);
+                self.branch_to(relative_depth);
+                self.emit.branch_if_value(non_null, relative_depth);
+                self.emit.drop_top();
+            }
+
+            Operator::RefNull { hty } => {
+                let top = self.module.heap_type(hty, offset)?.top();
+                let null = self.emit.constant(match top {
+                    HeapTop::Func => Const::NullPointer,
+                    HeapTop::Extern | HeapTop::Any | HeapTop::Exn => Const::I32(0),
+                });
+                self.emit.push(null);
+            }
+            Operator::RefIsNull => {
+                let top = self.heap_top(operand, offset)?;
+                let value = self.emit.pop();
+                let null = self.emit.is_null(top, value);
+                self.emit.push(null);
+            }
+            Operator::RefAsNonNull => {
+                let top = self.heap_top(self.top_operand(), offset)?;
+                let value = self.emit.pop();
+                let value = self.check_non_null(top, value);
+                self.emit.push(value);
+            }
+            Operator::RefFunc { function_index } => {
+                let value = self.emit.func_ref(FuncIndex(function_index));
+                self.emit.push(value);
+            }
+
+            Operator::Call { function_index } => self.call(FuncIndex(function_index), false),
+            Operator::ReturnCall { function_index } => self.call(FuncIndex(function_index), true),
+            Operator::CallIndirect { type_index, table_index } => {
+                self.call_indirect(TypeIndex(type_index), table_index, false);
+            }
+            Operator::ReturnCallIndirect { type_index, table_index } => {
+                self.call_indirect(TypeIndex(type_index), table_index, true);
+            }
+            Operator::CallRef { type_index } => self.call_ref(TypeIndex(type_index), false),
+            Operator::ReturnCallRef { type_index } => self.call_ref(TypeIndex(type_index), true),
+
+            ref op => {
+                if self.memory_op(op) || self.table_op(op) {
+                    return Ok(());
+                }
+                if !is_numeric(op) {
+                    let message = format!("instruction {op:?} is not supported by this version");
+                    return Err(DecodeError { message, offset, func: None, missing: None });
+                }
+                if !self.settings.signals_based_traps {
+                    self.numeric_checks(op);
+                }
+                self.emit.numeric(op);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn body_operators<'a>(
+    locals: wasmparser::LocalsReader<'a>,
+    features: &wasmparser::WasmFeatures,
+) -> wasmparser::OperatorsReader<'a> {
+    let mut reader = locals.get_binary_reader();
+    reader.set_features(*features);
+    wasmparser::OperatorsReader::new(reader)
+}
+
+/// Whether an instruction that nobody expanded is one for [`Emit::numeric`]. All of these proposals
+/// that touch memory, tables or control were matched before.
+fn is_numeric(op: &Operator<'_>) -> bool {
+    macro_rules! by_proposal {
+        ($(@$proposal:ident $op:ident $({ $($arg:ident: $ty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
+            match op {
+                $(Operator::$op { .. } => by_proposal!(@@ $proposal),)*
+                _ => false,
+            }
+        };
+        (@@ mvp) => { true };
+        (@@ sign_extension) => { true };
+        (@@ saturating_float_to_int) => { true };
+        (@@ simd) => { true };
+        (@@ relaxed_simd) => { true };
+        (@@ $other:ident) => { false };
+    }
+    wasmparser::for_each_operator!(by_proposal)
+}

@@ -1,0 +1,249 @@
+//! Linear memory: accesses with their bounds checks, size, growth, bulk operations.
+//!
+//! Invariant [checked access]: the address given to a load or store is `index + offset` of a memory of
+//! length `length` with `index + offset + size <= length` in unbounded arithmetic, or it lies in the
+//! guard region behind the memory, where the access faults. Whoever adds a way to access memory goes
+//! through `address`.
+
+use crate::driver::Lowering;
+use crate::emit::*;
+use wardian_module::layout::{Field, Repr};
+use wardian_module::{Builtin, IndexType, MemoryIndex, Trap};
+use wasmparser::{MemArg, MemArgTarget, Operator};
+
+/// The width in bits of a lane, and the accesses that move one.
+fn lane_access(lane_bits: u8) -> Access {
+    match lane_bits {
+        64 => Access::Full(Repr::I64),
+        32 => Access::Full(Repr::I32),
+        bits => Access::Narrow { bits, signed: false, to: Repr::I32 },
+    }
+}
+
+/// What a plain load or store does; `Err` for other instructions.
+enum Plain {
+    Load(Access),
+    Store(Access),
+    LoadLane(u8, u8),
+    StoreLane(u8, u8),
+}
+
+fn plain_access(op: &Operator<'_>) -> Option<(MemArg, Plain)> {
+    use Operator as O;
+    use Plain::*;
+    let narrow = |bits, signed, to| Access::Narrow { bits, signed, to };
+    let (i32, i64) = (Repr::I32, Repr::I64);
+    let extend = |lane_bits, signed| Access::Extend { lane_bits, signed };
+    let splat = |lane_bits| Access::Splat { lane_bits };
+    Some(match *op {
+        O::I32Load { memarg } => (memarg, Load(Access::Full(i32))),
+        O::I64Load { memarg } => (memarg, Load(Access::Full(i64))),
+        O::F32Load { memarg } => (memarg, Load(Access::Full(Repr::F32))),
+        O::F64Load { memarg } => (memarg, Load(Access::Full(Repr::F64))),
+        O::V128Load { memarg } => (memarg, Load(Access::Full(Repr::V128))),
+        O::I32Load8S { memarg } => (memarg, Load(narrow(8, true, i32))),
+        O::I32Load8U { memarg } => (memarg, Load(narrow(8, false, i32))),
+        O::I32Load16S { memarg } => (memarg, Load(narrow(16, true, i32))),
+        O::I32Load16U { memarg } => (memarg, Load(narrow(16, false, i32))),
+        O::I64Load8S { memarg } => (memarg, Load(narrow(8, true, i64))),
+        O::I64Load8U { memarg } => (memarg, Load(narrow(8, false, i64))),
+        O::I64Load16S { memarg } => (memarg, Load(narrow(16, true, i64))),
+        O::I64Load16U { memarg } => (memarg, Load(narrow(16, false, i64))),
+        O::I64Load32S { memarg } => (memarg, Load(narrow(32, true, i64))),
+        O::I64Load32U { memarg } => (memarg, Load(narrow(32, false, i64))),
+        O::I32Store { memarg } => (memarg, Store(Access::Full(i32))),
+        O::I64Store { memarg } => (memarg, Store(Access::Full(i64))),
+        O::F32Store { memarg } => (memarg, Store(Access::Full(Repr::F32))),
+        O::F64Store { memarg } => (memarg, Store(Access::Full(Repr::F64))),
+        O::V128Store { memarg } => (memarg, Store(Access::Full(Repr::V128))),
+        O::I32Store8 { memarg } => (memarg, Store(narrow(8, false, i32))),
+        O::I32Store16 { memarg } => (memarg, Store(narrow(16, false, i32))),
+        O::I64Store8 { memarg } => (memarg, Store(narrow(8, false, i64))),
+        O::I64Store16 { memarg } => (memarg, Store(narrow(16, false, i64))),
+        O::I64Store32 { memarg } => (memarg, Store(narrow(32, false, i64))),
+        O::V128Load8x8S { memarg } => (memarg, Load(extend(8, true))),
+        O::V128Load8x8U { memarg } => (memarg, Load(extend(8, false))),
+        O::V128Load16x4S { memarg } => (memarg, Load(extend(16, true))),
+        O::V128Load16x4U { memarg } => (memarg, Load(extend(16, false))),
+        O::V128Load32x2S { memarg } => (memarg, Load(extend(32, true))),
+        O::V128Load32x2U { memarg } => (memarg, Load(extend(32, false))),
+        O::V128Load8Splat { memarg } => (memarg, Load(splat(8))),
+        O::V128Load16Splat { memarg } => (memarg, Load(splat(16))),
+        O::V128Load32Splat { memarg } => (memarg, Load(splat(32))),
+        O::V128Load64Splat { memarg } => (memarg, Load(splat(64))),
+        O::V128Load32Zero { memarg } => (memarg, Load(Access::Zero { bits: 32 })),
+        O::V128Load64Zero { memarg } => (memarg, Load(Access::Zero { bits: 64 })),
+        O::V128Load8Lane { memarg, lane } => (memarg, LoadLane(8, lane)),
+        O::V128Load16Lane { memarg, lane } => (memarg, LoadLane(16, lane)),
+        O::V128Load32Lane { memarg, lane } => (memarg, LoadLane(32, lane)),
+        O::V128Load64Lane { memarg, lane } => (memarg, LoadLane(64, lane)),
+        O::V128Store8Lane { memarg, lane } => (memarg, StoreLane(8, lane)),
+        O::V128Store16Lane { memarg, lane } => (memarg, StoreLane(16, lane)),
+        O::V128Store32Lane { memarg, lane } => (memarg, StoreLane(32, lane)),
+        O::V128Store64Lane { memarg, lane } => (memarg, StoreLane(64, lane)),
+        _ => return None,
+    })
+}
+
+fn memory_of(memarg: MemArg) -> MemoryIndex {
+    match memarg.target {
+        MemArgTarget::Memory(index) => MemoryIndex(index),
+        MemArgTarget::Array(_) => unreachable!("validated: no arrays without the gc proposal"),
+    }
+}
+
+/// An address and whether the access to it may fault.
+type Checked<A> = Option<(Addr<A>, bool)>;
+
+impl<E: Emit> Lowering<'_, E> {
+    /// Lowers an instruction on memories; `false` if it is none.
+    pub(crate) fn memory_op(&mut self, op: &Operator<'_>) -> bool {
+        if let Some((memarg, access)) = plain_access(op) {
+            self.access(memory_of(memarg), memarg.offset, access);
+            return true;
+        }
+        match *op {
+            Operator::MemorySize { mem } => {
+                let ty = self.module.memories[mem as usize];
+                let length = self.emit.load_field(Field::MemoryLength(MemoryIndex(mem)));
+                let shift = self.const_i64(u64::from(ty.page_size_log2));
+                let pages = self.emit.arith(Arith::ShrU, length, shift);
+                self.push_index(ty.index, pages);
+            }
+            Operator::MemoryGrow { mem } => {
+                let ty = self.memory_index_type(mem);
+                let pages = self.pop_index(ty).into_value();
+                let old = self.builtin(Builtin::MemoryGrow, mem, 0, [pages]);
+                self.push_index(ty, old.expect("memory.grow has a result"));
+            }
+            Operator::MemoryCopy { dst_mem, src_mem } => {
+                let (target_ty, source_ty) =
+                    (self.memory_index_type(dst_mem), self.memory_index_type(src_mem));
+                let length = self.pop_index(shorter(target_ty, source_ty)).into_value();
+                let source = self.pop_index(source_ty).into_value();
+                let target = self.pop_index(target_ty).into_value();
+                self.builtin(Builtin::MemoryCopy, dst_mem, src_mem, [target, source, length]);
+            }
+            Operator::MemoryFill { mem } => {
+                let ty = self.memory_index_type(mem);
+                let length = self.pop_index(ty).into_value();
+                let value = self.emit.pop();
+                let target = self.pop_index(ty).into_value();
+                self.builtin(Builtin::MemoryFill, mem, 0, [target, value, length]);
+            }
+            Operator::MemoryInit { data_index, mem } => {
+                let length = self.emit.pop();
+                let source = self.emit.pop();
+                let target = self.pop_index(self.memory_index_type(mem)).into_value();
+                self.builtin(Builtin::MemoryInit, mem, data_index, [target, source, length]);
+            }
+            Operator::DataDrop { data_index } => {
+                self.builtin(Builtin::DataDrop, data_index, 0, []);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn memory_index_type(&self, memory: u32) -> IndexType {
+        self.module.memories[memory as usize].index
+    }
+
+    fn access(&mut self, memory: MemoryIndex, offset: u64, access: Plain) {
+        match access {
+            Plain::Load(access) => {
+                if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
+                    let value = self.emit.memory_load(memory, access, addr, may_fault);
+                    self.emit.push(value);
+                }
+            }
+            Plain::Store(access) => {
+                let value = self.emit.pop();
+                if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
+                    self.emit.memory_store(memory, access, addr, value, may_fault);
+                }
+            }
+            Plain::LoadLane(bits, lane) => {
+                let vector = self.emit.pop();
+                let access = lane_access(bits);
+                if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
+                    let scalar = self.emit.memory_load(memory, access, addr, may_fault);
+                    let vector = self.emit.replace_lane(bits, lane, vector, scalar);
+                    self.emit.push(vector);
+                }
+            }
+            Plain::StoreLane(bits, lane) => {
+                let vector = self.emit.pop();
+                let access = lane_access(bits);
+                if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
+                    let scalar = self.emit.extract_lane(bits, lane, vector);
+                    self.emit.memory_store(memory, access, addr, scalar, may_fault);
+                }
+            }
+        }
+    }
+
+    /// Pops an index and checks an access of `bytes` bytes at `index + offset`. `None` if it is always
+    /// out of bounds: then the trap has been emitted and what follows cannot be reached.
+    fn address(&mut self, memory: MemoryIndex, offset: u64, bytes: u32) -> Checked<E::Addr> {
+        let ty = self.module.memories[memory.index()].index;
+        let plan = self.plans[memory.index()];
+        let index = self.pop_index(ty);
+        let info = TrapInfo { trap: Trap::MemoryOutOfBounds, place: memory.0 };
+        let end = offset.checked_add(u64::from(bytes));
+        if let Some(end) = end
+            && plan.guarded
+            && end <= plan.guard
+        {
+            return Some((Addr(self.emit.memory_addr(memory, index, offset)), true));
+        }
+
+        let detail_index = self.copy_index(&index);
+        let detail_offset = self.const_i64(offset);
+        let details = Details::from_iter([detail_index, detail_offset]);
+        let checked = self.copy_index(&index);
+        let out_of_bounds = match (ty, end) {
+            (IndexType::I32, Some(end)) => {
+                // Validation bounds `offset` by 2^32 - 1: the sum stays below 2^34.
+                let end = self.const_i64(end);
+                let end = self.emit.arith(Arith::Add, checked, end);
+                let length = self.emit.load_field(Field::MemoryLength(memory));
+                self.emit.compare(Compare::GtU, end, length)
+            }
+            (IndexType::I64, Some(end)) => {
+                // `index + end` may overflow; `length - end` is only used where it does not.
+                let length = self.emit.load_field(Field::MemoryLength(memory));
+                let length_copy = self.emit.copy(&length);
+                let end_value = self.const_i64(end);
+                let short = self.emit.compare(Compare::LtU, length_copy, end_value);
+                let end_value = self.const_i64(end);
+                let room = self.emit.arith(Arith::Sub, length, end_value);
+                let past = self.emit.compare(Compare::GtU, checked, room);
+                self.emit.arith(Arith::Or, short, past)
+            }
+            (_, None) => {
+                let always = self.emit.constant(Const::I32(1));
+                self.emit.trap_if(always, info, details);
+                self.emit.trap(info);
+                self.stop();
+                return None;
+            }
+        };
+        if !self.settings.spectre_mitigation {
+            self.emit.trap_if(out_of_bounds, info, details);
+            return Some((Addr(self.emit.memory_addr(memory, index, offset)), false));
+        }
+        let condition = self.emit.copy(&out_of_bounds);
+        self.emit.trap_if(condition, info, details);
+        let addr = self.emit.memory_addr(memory, index, offset);
+        Some((Addr(self.emit.guard_addr(out_of_bounds, addr)), false))
+    }
+}
+
+/// The type of a length that concerns two memories or tables. spec (memory.copy, table.copy).
+pub(crate) fn shorter(a: IndexType, b: IndexType) -> IndexType {
+    match (a, b) {
+        (IndexType::I64, IndexType::I64) => IndexType::I64,
+        _ => IndexType::I32,
+    }
+}

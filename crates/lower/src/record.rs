@@ -1,0 +1,454 @@
+//! A tier that makes no code: it writes down every operation as a line of text.
+//!
+//! It exists to show what an instruction expands to (golden tests, `explore`) and that [`Emit`] admits
+//! a tier that tracks its own operands. It asserts what a tier may rely on: every value is used exactly
+//! once, operands are there when they are popped, blocks are balanced.
+
+use crate::emit::*;
+use smallvec::SmallVec;
+use std::fmt::Write;
+use wardian_module::layout::{Field, FuncRefField};
+use wardian_module::{
+    Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, Module, TableIndex, Trap,
+    TypeIndex, ValType,
+};
+use wasmparser::Operator;
+
+/// A value of the recorder: its number. Not `Clone`, so that a second use does not compile.
+#[derive(Debug)]
+pub struct Recorded(u32);
+
+/// Records the operations of one function.
+pub struct Recorder<'a> {
+    module: &'a Module,
+    text: String,
+    next: u32,
+    /// Numbers of the operands; operands that an instruction pushed as a whole get numbers too.
+    stack: Vec<u32>,
+    frames: Vec<RecordedFrame>,
+    locals: u32,
+}
+
+struct RecordedFrame {
+    kind: BlockKind,
+    /// Operands below the block's.
+    height: usize,
+    params: usize,
+    results: usize,
+}
+
+impl<'a> Recorder<'a> {
+    /// A recorder for a function of `module`.
+    pub fn new(module: &'a Module, func: DefinedFuncIndex) -> Recorder<'a> {
+        let ty = module.func_type(module.func_index(func)).func_type();
+        let frame = RecordedFrame {
+            kind: BlockKind::Block,
+            height: 0,
+            params: 0,
+            results: ty.results().len(),
+        };
+        Recorder {
+            module,
+            text: String::new(),
+            next: 0,
+            stack: Vec::new(),
+            frames: vec![frame],
+            locals: ty.params().len() as u32,
+        }
+    }
+
+    /// What was recorded.
+    pub fn finish(self) -> String {
+        assert!(self.frames.is_empty(), "every block was ended");
+        self.text
+    }
+
+    fn line(&mut self, text: std::fmt::Arguments<'_>) {
+        let indent = 2 * self.frames.len();
+        writeln!(self.text, "{:indent$}{text}", "").expect("strings can be written to");
+    }
+
+    fn result(&mut self, text: std::fmt::Arguments<'_>) -> Recorded {
+        let number = self.next;
+        self.next += 1;
+        self.line(format_args!("v{number} = {text}"));
+        Recorded(number)
+    }
+
+    fn pop_numbers(&mut self, count: usize) -> String {
+        let base = self.frames.last().map_or(0, |f| f.height);
+        let from = self.stack.len().checked_sub(count).expect("operands are there");
+        assert!(from >= base, "operands belong to the block");
+        let numbers: Vec<_> = self.stack.drain(from..).map(|n| format!("v{n}")).collect();
+        numbers.join(", ")
+    }
+
+    fn push_numbers(&mut self, count: usize) -> String {
+        let from = self.next;
+        self.next += count as u32;
+        self.stack.extend(from..self.next);
+        let numbers: Vec<_> = (from..self.next).map(|n| format!("v{n}")).collect();
+        numbers.join(", ")
+    }
+
+    /// Records an instruction that was forwarded whole.
+    fn forwarded(&mut self, text: std::fmt::Arguments<'_>, pops: usize, pushes: usize) {
+        let args = self.pop_numbers(pops);
+        let results = self.push_numbers(pushes);
+        let equals = if pushes > 0 { " = " } else { "" };
+        let space = if pops > 0 { " " } else { "" };
+        self.line(format_args!("{results}{equals}{text}{space}{args}"));
+    }
+
+    fn label_arity(&self, depth: u32) -> usize {
+        let frame = &self.frames[self.frames.len() - 1 - depth as usize];
+        if frame.kind == BlockKind::Loop { frame.params } else { frame.results }
+    }
+
+    fn peek(&self, count: usize) -> String {
+        let from = self.stack.len().checked_sub(count).expect("operands are there");
+        let numbers: Vec<_> = self.stack[from..].iter().map(|n| format!("v{n}")).collect();
+        numbers.join(", ")
+    }
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn values(values: &[Recorded]) -> String {
+    values.iter().map(|v| format!("v{}", v.0)).collect::<Vec<_>>().join(", ")
+}
+
+/// Operands and results of a numeric instruction.
+fn arity(op: &Operator<'_>) -> (usize, usize) {
+    /// Numeric instructions all have fixed arities: the stack is never asked.
+    struct NoContext;
+    impl wasmparser::ModuleArity for NoContext {
+        fn sub_type_at(&self, _: u32) -> Option<&wasmparser::SubType> {
+            None
+        }
+        fn tag_type_arity(&self, _: u32) -> Option<(u32, u32)> {
+            None
+        }
+        fn type_index_of_function(&self, _: u32) -> Option<u32> {
+            None
+        }
+        fn func_type_of_cont_type(
+            &self,
+            _: &wasmparser::ContType,
+        ) -> Option<&wasmparser::FuncType> {
+            None
+        }
+        fn sub_type_of_ref_type(&self, _: &wasmparser::RefType) -> Option<&wasmparser::SubType> {
+            None
+        }
+        fn control_stack_height(&self) -> u32 {
+            0
+        }
+        fn label_block(&self, _: u32) -> Option<(wasmparser::BlockType, wasmparser::FrameKind)> {
+            None
+        }
+    }
+    let (pops, pushes) = op.operator_arity(&NoContext).expect("numeric instructions are fixed");
+    (pops as usize, pushes as usize)
+}
+
+impl Emit for Recorder<'_> {
+    type Value = Recorded;
+    type Addr = Recorded;
+
+    fn start(&mut self, locals: &[(u32, ValType)]) {
+        for (count, ty) in locals {
+            self.line(format_args!("local {ty} * {count}"));
+            self.locals += count;
+        }
+    }
+
+    fn location(&mut self, _wasm_offset: u32) {}
+
+    fn pop(&mut self) -> Recorded {
+        Recorded(self.stack.pop().expect("operands are there"))
+    }
+
+    fn push(&mut self, value: Recorded) {
+        self.stack.push(value.0);
+    }
+
+    fn copy(&mut self, value: &Recorded) -> Recorded {
+        Recorded(value.0)
+    }
+
+    fn drop_top(&mut self) {
+        self.pop_numbers(1);
+    }
+
+    fn local_get(&mut self, local: u32) {
+        assert!(local < self.locals, "the local was declared");
+        self.forwarded(format_args!("local.get {local}"), 0, 1);
+    }
+
+    fn local_set(&mut self, local: u32) {
+        self.forwarded(format_args!("local.set {local}"), 1, 0);
+    }
+
+    fn local_tee(&mut self, local: u32) {
+        let top = self.peek(1);
+        self.line(format_args!("local.set {local} {top}"));
+    }
+
+    fn select(&mut self, ty: ValType) {
+        self.forwarded(format_args!("select {ty}"), 3, 1);
+    }
+
+    fn numeric(&mut self, op: &Operator<'_>) {
+        let (pops, pushes) = arity(op);
+        let text = match op {
+            Operator::I32Const { value } => format!("i32.const {value}"),
+            Operator::I64Const { value } => format!("i64.const {value}"),
+            Operator::F32Const { value } => format!("f32.const {}", f32::from_bits(value.bits())),
+            Operator::F64Const { value } => format!("f64.const {}", f64::from_bits(value.bits())),
+            op => format!("{op:?}"),
+        };
+        self.forwarded(format_args!("{text}"), pops, pushes);
+    }
+
+    fn enter(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]) {
+        let name = match kind {
+            BlockKind::Block => "block",
+            BlockKind::Loop => "loop",
+            BlockKind::If => "if",
+        };
+        let condition = match kind {
+            BlockKind::If => format!(" {}", self.pop_numbers(1)),
+            _ => String::new(),
+        };
+        let (p, r) = (list(params), list(results));
+        self.line(format_args!("{name}{condition} ({p}) -> ({r})"));
+        let height = self.stack.len() - params.len();
+        let (params, results) = (params.len(), results.len());
+        self.frames.push(RecordedFrame { kind, height, params, results });
+    }
+
+    fn else_(&mut self, reachable: bool) {
+        let frame = self.frames.pop().expect("else lies in an if");
+        assert!(frame.kind == BlockKind::If, "else lies in an if");
+        let results = if reachable { self.peek(frame.results) } else { "unreachable".into() };
+        self.stack.truncate(frame.height);
+        self.line(format_args!("else ({results})"));
+        let (params, height) = (frame.params, frame.height);
+        self.frames.push(RecordedFrame { kind: BlockKind::Block, ..frame });
+        let numbers = self.push_numbers(params);
+        assert!(self.stack.len() == height + params, "parameters are there again");
+        if params > 0 {
+            self.line(format_args!("{numbers} = params"));
+        }
+    }
+
+    fn end(&mut self, reachable: bool, continues: bool) {
+        let frame = self.frames.pop().expect("every end has its block");
+        let results = if reachable { self.peek(frame.results) } else { "unreachable".into() };
+        if reachable {
+            assert!(self.stack.len() == frame.height + frame.results, "only results are left");
+        }
+        self.stack.truncate(frame.height);
+        if self.frames.is_empty() {
+            self.line(format_args!("  return ({results})"));
+        } else {
+            let dead = if continues { "" } else { " and nothing follows" };
+            self.line(format_args!("end ({results}){dead}"));
+            if continues && frame.results > 0 {
+                let numbers = self.push_numbers(frame.results);
+                self.line(format_args!("{numbers} = results"));
+            }
+        }
+    }
+
+    fn branch(&mut self, depth: u32) {
+        let args = self.peek(self.label_arity(depth));
+        self.line(format_args!("br {depth} ({args})"));
+    }
+
+    fn branch_if(&mut self, depth: u32) {
+        let condition = self.pop_numbers(1);
+        let args = self.peek(self.label_arity(depth));
+        self.line(format_args!("br_if {depth} {condition} ({args})"));
+    }
+
+    fn branch_if_value(&mut self, condition: Recorded, depth: u32) {
+        let args = self.peek(self.label_arity(depth));
+        self.line(format_args!("br_if {depth} v{} ({args})", condition.0));
+    }
+
+    fn branch_table(&mut self, targets: &[u32], default: u32) {
+        let index = self.pop_numbers(1);
+        let args = self.peek(self.label_arity(default));
+        self.line(format_args!("br_table {index} [{}] {default} ({args})", list(targets)));
+    }
+
+    fn ret(&mut self) {
+        let args = self.peek(self.frames[0].results);
+        self.line(format_args!("return ({args})"));
+    }
+
+    fn constant(&mut self, value: Const) -> Recorded {
+        match value {
+            Const::I32(v) => self.result(format_args!("const i32 {v:#x}")),
+            Const::I64(v) => self.result(format_args!("const i64 {v:#x}")),
+            Const::F32(v) => self.result(format_args!("const f32 {}", f32::from_bits(v))),
+            Const::F64(v) => self.result(format_args!("const f64 {}", f64::from_bits(v))),
+            Const::V128(v) => self.result(format_args!("const v128 {v:#x}")),
+            Const::NullPointer => self.result(format_args!("const null")),
+        }
+    }
+
+    fn arith(&mut self, op: Arith, a: Recorded, b: Recorded) -> Recorded {
+        self.result(format_args!("{op:?} v{}, v{}", a.0, b.0))
+    }
+
+    fn compare(&mut self, op: Compare, a: Recorded, b: Recorded) -> Recorded {
+        self.result(format_args!("compare {op:?} v{}, v{}", a.0, b.0))
+    }
+
+    fn zero_extend(&mut self, value: Recorded) -> Recorded {
+        self.result(format_args!("zero_extend v{}", value.0))
+    }
+
+    fn wrap(&mut self, value: Recorded) -> Recorded {
+        self.result(format_args!("wrap v{}", value.0))
+    }
+
+    fn is_null(&mut self, top: HeapTop, value: Recorded) -> Recorded {
+        self.result(format_args!("is_null {top:?} v{}", value.0))
+    }
+
+    fn load_field(&mut self, field: Field) -> Recorded {
+        self.result(format_args!("load_field {field:?}"))
+    }
+
+    fn store_field(&mut self, field: Field, value: Recorded) {
+        self.line(format_args!("store_field {field:?}, v{}", value.0));
+    }
+
+    fn func_ref(&mut self, func: FuncIndex) -> Recorded {
+        self.result(format_args!("func_ref {}", func.0))
+    }
+
+    fn load_func_ref(
+        &mut self,
+        reference: Recorded,
+        field: FuncRefField,
+        null_trap: Option<Trap>,
+    ) -> Recorded {
+        let trap = null_trap.map_or(String::new(), |trap| format!(" or {trap:?}"));
+        self.result(format_args!("load_func_ref {field:?} v{}{trap}", reference.0))
+    }
+
+    fn memory_addr(
+        &mut self,
+        memory: MemoryIndex,
+        index: Index<Recorded>,
+        offset: u64,
+    ) -> Recorded {
+        self.result(format_args!(
+            "memory_addr {} v{} + {offset:#x}",
+            memory.0,
+            index.into_value().0
+        ))
+    }
+
+    fn table_addr(&mut self, table: TableIndex, index: Index<Recorded>) -> Recorded {
+        self.result(format_args!("table_addr {} v{}", table.0, index.into_value().0))
+    }
+
+    fn guard_addr(&mut self, out_of_bounds: Recorded, addr: Recorded) -> Recorded {
+        self.result(format_args!("guard_addr v{}, v{}", out_of_bounds.0, addr.0))
+    }
+
+    fn memory_load(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Recorded>,
+        may_fault: bool,
+    ) -> Recorded {
+        let fault = if may_fault { " may fault" } else { "" };
+        let addr = addr.into_inner().0;
+        self.result(format_args!("load {} {access:?} v{addr}{fault}", memory.0))
+    }
+
+    fn memory_store(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Recorded>,
+        value: Recorded,
+        may_fault: bool,
+    ) {
+        let fault = if may_fault { " may fault" } else { "" };
+        let addr = addr.into_inner().0;
+        self.line(format_args!("store {} {access:?} v{addr}, v{}{fault}", memory.0, value.0));
+    }
+
+    fn table_load(&mut self, table: TableIndex, addr: Addr<Recorded>) -> Recorded {
+        self.result(format_args!("table_load {} v{}", table.0, addr.into_inner().0))
+    }
+
+    fn table_store(&mut self, table: TableIndex, addr: Addr<Recorded>, value: Recorded) {
+        self.line(format_args!("table_store {} v{}, v{}", table.0, addr.into_inner().0, value.0));
+    }
+
+    fn replace_lane(
+        &mut self,
+        lane_bits: u8,
+        lane: u8,
+        vector: Recorded,
+        scalar: Recorded,
+    ) -> Recorded {
+        self.result(format_args!("replace_lane{lane_bits} {lane} v{}, v{}", vector.0, scalar.0))
+    }
+
+    fn extract_lane(&mut self, lane_bits: u8, lane: u8, vector: Recorded) -> Recorded {
+        self.result(format_args!("extract_lane{lane_bits} {lane} v{}", vector.0))
+    }
+
+    fn trap_if(&mut self, condition: Recorded, info: TrapInfo, details: Details<Recorded>) {
+        assert!(details.len() <= 2, "a message needs at most two details");
+        let details = values(&details);
+        let TrapInfo { trap, place } = info;
+        self.line(format_args!("trap_if v{} {trap:?} {place} ({details})", condition.0));
+    }
+
+    fn trap(&mut self, info: TrapInfo) {
+        self.line(format_args!("trap {:?} {}", info.trap, info.place));
+    }
+
+    fn builtin(
+        &mut self,
+        builtin: Builtin,
+        first: u32,
+        second: u32,
+        args: SmallVec<[Recorded; 4]>,
+    ) -> Option<Recorded> {
+        assert!(args.len() == builtin.params().len(), "every argument is there");
+        let (name, args) = (builtin.name(), values(&args));
+        if builtin.result().is_some() {
+            Some(self.result(format_args!("{name}[{first}, {second}] ({args})")))
+        } else {
+            self.line(format_args!("{name}[{first}, {second}] ({args})"));
+            None
+        }
+    }
+
+    fn call(&mut self, callee: Callee<Recorded>, ty: TypeIndex, tail: bool) {
+        let callee = match callee {
+            Callee::Direct(func) => format!("func {}", func.0),
+            Callee::Import(func) => format!("import {}", func.0),
+            Callee::Pointer { code, context } => format!("code v{} context v{}", code.0, context.0),
+        };
+        let ty = self.module.types[ty.index()].func_type();
+        let results = if tail { 0 } else { ty.results().len() };
+        let name = if tail { "tail_call" } else { "call" };
+        self.forwarded(format_args!("{name} {callee}"), ty.params().len(), results);
+    }
+}
