@@ -26,6 +26,7 @@ Examples:
     name = "wardian",
     version,
     long_version = long_version(),
+    override_usage = "wardian [run] [OPTIONS] FILE [ARGUMENT]…\n       wardian COMMAND …",
     after_help = EXAMPLES,
     arg_required_else_help = true,
     subcommand_help_heading = "Commands (`run` if none is named)"
@@ -51,9 +52,9 @@ pub enum Command {
     Settings(SettingsArgs),
     /// Print a completion script for a shell.
     Completion(CompletionArgs),
-    /// Print the manual page.
+    /// Print a manual page.
     #[command(hide = true)]
-    Man,
+    Man(ManArgs),
 }
 
 /// Options that every command with an engine takes.
@@ -107,14 +108,17 @@ impl EngineArgs {
 
 /// `wardian run`
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    override_usage = "wardian [run] [OPTIONS] FILE [ARGUMENT]…",
+    after_help = "\
 Examples:
   wardian run --dir . tool.wasm in.txt         the current directory, under its own name
   wardian run --dir /data::/in::ro tool.wasm   /data as /in, for reading only
   wardian run --env HOME --env LANG=C tool.wasm
   wardian run --invoke add math.wat 1 2
 
-Exit code: the program's own; 134 after a trap, 1 after another error, 2 for a mistake in the command.")]
+Exit code: the program's own; 134 after a trap, 1 after another error, 2 for a mistake in the command."
+)]
 pub struct RunArgs {
     /// Options of the engine.
     #[command(flatten)]
@@ -145,7 +149,7 @@ pub struct RunArgs {
     pub allow_precompiled: bool,
 
     /// The program (binary or text), then its arguments.
-    #[arg(value_name = "FILE [ARGUMENT]…", required = true, trailing_var_arg = true)]
+    #[arg(value_name = "FILE", required = true, trailing_var_arg = true)]
     pub program: Vec<OsString>,
 }
 
@@ -230,6 +234,13 @@ Example:
 pub struct CompletionArgs {
     /// The shell.
     pub shell: clap_complete::Shell,
+}
+
+/// `wardian man`
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// The command it is about [default: `wardian` itself].
+    pub command: Option<String>,
 }
 
 /// A directory for the program.

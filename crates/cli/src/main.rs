@@ -22,6 +22,7 @@ use clap::CommandFactory as _;
 use options::Choices;
 use std::io::Write as _;
 use std::process::ExitCode;
+use wardian::error::Context as _;
 use wardian::{Result, Trap};
 
 /// Exit code after a trap: what a shell reports for a process that `abort` ended.
@@ -53,9 +54,15 @@ fn execute(command: Command) -> Result<ExitCode> {
             clap_complete::generate(args.shell, &mut Cli::command(), "wardian", &mut script);
             print(script)
         }
-        Command::Man => {
+        Command::Man(args) => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            let mut command = Cli::command();
+            command.build();
+            if let Some(name) = &args.command {
+                let found = command.find_subcommand(name);
+                command = found.with_context(|| format!("no command is called `{name}`"))?.clone();
+            }
+            clap_mangen::Man::new(command).render(&mut page)?;
             print(page)
         }
         Command::Run(args) => with_choices(&args.engine, |choices| run(&args, choices)),
