@@ -6,24 +6,23 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod compile;
 mod inspect;
 mod options;
-mod settings;
-
-#[cfg(any())]
-mod compile;
-#[cfg(any())]
 mod run;
-#[cfg(any())]
+mod settings;
 mod wast;
 
 use args::{Cli, Command, EngineArgs};
 use clap::CommandFactory as _;
+use compile::compile;
 use options::Choices;
+use run::run;
 use std::io::Write as _;
 use std::process::ExitCode;
 use wardian::error::Context as _;
 use wardian::{Result, Trap};
+use wast::wast;
 
 /// Exit code after a trap: what a shell reports for a process that `abort` ended.
 const TRAPPED: u8 = 134;
@@ -68,28 +67,6 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Run(args) => with_choices(&args.engine, |choices| run(&args, choices)),
         Command::Compile(args) => with_choices(&args.engine, |choices| compile(&args, choices)),
         Command::Wast(args) => with_choices(&args.engine, |choices| wast(&args, choices)),
-    }
-}
-
-#[cfg(any())]
-use {compile::compile, run::run, wast::wast};
-
-use later::{compile, run, wast};
-
-/// Stands in until the engine runs.
-mod later {
-    use super::*;
-
-    pub fn run(_: &args::RunArgs, _: Choices) -> Result<ExitCode> {
-        wardian::bail!("this build cannot run programs yet")
-    }
-
-    pub fn compile(_: &args::CompileArgs, _: Choices) -> Result<ExitCode> {
-        wardian::bail!("this build cannot compile yet")
-    }
-
-    pub fn wast(_: &args::WastArgs, _: Choices) -> Result<ExitCode> {
-        wardian::bail!("this build cannot run scripts yet")
     }
 }
 

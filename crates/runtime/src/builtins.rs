@@ -3,14 +3,18 @@
 //! spec 4.6: bounds are checked before any write, with sums that cannot overflow.
 
 use crate::instantiate::eval;
-use crate::store::Store;
+use crate::store::{Limiter, Store};
 use wardian_module::{
     Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, RefType, TableIndex, Trap, ValType,
 };
 use wardian_vm::{BuiltinCall, Extern, Failure, InstanceId, MemoryId, TableId, Value};
 
 /// Carries out a builtin for `store`.
-pub fn builtin(store: &mut Store, call: BuiltinCall) -> Result<u64, Failure> {
+pub fn builtin(
+    store: &mut Store,
+    limiter: &mut dyn Limiter,
+    call: BuiltinCall,
+) -> Result<u64, Failure> {
     let BuiltinCall { instance, operation, args: [a, b, c, _], func } = call;
     let memory = |store: &Store, index| store.memory_of(instance, MemoryIndex(index));
     let table = |store: &Store, index| store.table_of(instance, TableIndex(index));
@@ -22,7 +26,7 @@ pub fn builtin(store: &mut Store, call: BuiltinCall) -> Result<u64, Failure> {
         }
         Builtin::MemoryGrow => {
             let id = memory(store, first);
-            Ok(store.memory_grow(id, a).unwrap_or(u64::MAX))
+            Ok(store.memory_grow(limiter, id, a)?.unwrap_or(u64::MAX))
         }
         Builtin::MemoryCopy => {
             let (target, source) = (memory(store, first), memory(store, second));
@@ -45,11 +49,11 @@ pub fn builtin(store: &mut Store, call: BuiltinCall) -> Result<u64, Failure> {
         Builtin::TableGrowFunc => {
             let id = table(store, first);
             // Arguments are (value, count).
-            Ok(store.table_grow(id, b, Value::Func(func)).unwrap_or(u64::MAX))
+            Ok(store.table_grow(limiter, id, b, Value::Func(func))?.unwrap_or(u64::MAX))
         }
         Builtin::TableGrowRef => {
             let id = table(store, first);
-            Ok(store.table_grow(id, b, Value::Ref(a as u32)).unwrap_or(u64::MAX))
+            Ok(store.table_grow(limiter, id, b, Value::Ref(a as u32))?.unwrap_or(u64::MAX))
         }
         Builtin::TableFillFunc => table_fill(store, table(store, first), a, Value::Func(func), c),
         Builtin::TableFillRef => table_fill(store, table(store, first), a, Value::Ref(b as u32), c),
@@ -175,7 +179,8 @@ pub(crate) fn table_init(
 ) -> Result<u64, Failure> {
     let module = store.kernel.instance_code(instance).module().clone();
     let segment_ref = &module.elements[segment.index()];
-    let length = if store.elements_dropped(instance, segment) { 0 } else { segment_ref.items.len() };
+    let length =
+        if store.elements_dropped(instance, segment) { 0 } else { segment_ref.items.len() };
     let from = range(length, source, count).ok_or(Trap::TableOutOfBounds)?;
     let size = store.kernel.table_size(table);
     if target.checked_add(count).is_none_or(|end| end > size) {
@@ -208,7 +213,11 @@ pub(crate) fn null_of(ty: RefType) -> Value {
 }
 
 /// The functions among an instance's externs, for `ref.func`.
-pub(crate) fn func_value(store: &Store, instance: InstanceId, index: wardian_module::FuncIndex) -> Value {
+pub(crate) fn func_value(
+    store: &Store,
+    instance: InstanceId,
+    index: wardian_module::FuncIndex,
+) -> Value {
     match store.kernel.instance_extern(instance, wardian_module::ExternIndex::Func(index)) {
         Some(Extern::Func(id)) => Value::Func(Some(id)),
         _ => unreachable!("functions of constant expressions have references"),

@@ -4,10 +4,11 @@
 //! A trap part-way leaves the instance in the store: tables of others may refer to its functions.
 
 use crate::builtins::{func_value, memory_init, null_of, table_init};
-use crate::store::{Dropped, Store, reservation_error};
+use crate::store::{Dropped, Limiter, Store, reservation_error};
 use std::sync::Arc;
 use wardian_module::{
-    ConstExpr, ConstOp, DataIndex, ElemIndex, GlobalIndex, HeapTop, SegmentMode, TableIndex, ValType,
+    ConstExpr, ConstOp, DataIndex, ElemIndex, GlobalIndex, HeapTop, SegmentMode, TableIndex,
+    ValType,
 };
 use wardian_vm::{Code, Extern, Failure, FuncId, InstanceId, Value};
 
@@ -33,29 +34,43 @@ impl Store {
     /// one.
     pub fn instantiate(
         &mut self,
+        limiter: &mut dyn Limiter,
         code: &Arc<Code>,
         imports: &[Extern],
     ) -> Result<(InstanceId, Option<FuncId>), InstantiateError> {
         let module = code.module().clone();
-        if self.dropped.len() >= self.limits.objects {
-            let limit = self.limits.objects;
-            return Err(InstantiateError::Limit(format!("the store's limit is {limit} instances")));
+        let (memories, tables) = (
+            &module.memories[module.imported_memories..],
+            &module.tables[module.imported_tables..],
+        );
+        let counts = self.kernel.counts();
+        for (what, found, limit) in [
+            ("instances", counts.instances + 1, limiter.instances()),
+            ("memories", counts.memories + memories.len(), limiter.memories()),
+            ("tables", counts.tables + tables.len(), limiter.tables()),
+        ] {
+            if found > limit {
+                let text = format!("the store's limit is {limit} {what}; this would be {found}");
+                return Err(InstantiateError::Limit(text));
+            }
         }
-        for ty in &module.memories[module.imported_memories..] {
-            self.check_memory(ty).map_err(InstantiateError::Limit)?;
+        for ty in memories {
+            self.check_memory(limiter, ty)?;
         }
-        for table in &module.tables[module.imported_tables..] {
-            self.check_table(&table.ty).map_err(InstantiateError::Limit)?;
+        for table in tables {
+            self.check_table(limiter, &table.ty)?;
         }
         let settings = self.settings.clone();
-        let instance = self.kernel.instantiate(code.clone(), imports, &settings).map_err(|error| {
-            match error {
-                wardian_vm::InstantiateError::Import(position) => InstantiateError::Import(position),
+        let instance = self.kernel.instantiate(code.clone(), imports, &settings).map_err(
+            |error| match error {
+                wardian_vm::InstantiateError::Import(position) => {
+                    InstantiateError::Import(position)
+                }
                 wardian_vm::InstantiateError::Memory(error) => {
                     InstantiateError::Limit(reservation_error(&settings, &error))
                 }
-            }
-        })?;
+            },
+        )?;
         self.dropped.resize_with(instance.index() + 1, Dropped::default);
         for (index, global) in module.globals.iter().enumerate() {
             if let Some(init) = &global.init {

@@ -14,4 +14,4 @@ mod store;
 pub use builtins::builtin;
 pub use compile::{CompileError, Compiler, compile, validate};
 pub use instantiate::InstantiateError;
-pub use store::{InstantiateErrorText, Limits, Store};
+pub use store::{Limiter, Store, Unlimited};

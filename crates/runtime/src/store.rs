@@ -3,29 +3,71 @@
 //!
 //! Invariant: `instances` has an entry for each instance of the kernel's store.
 
+use crate::instantiate::InstantiateError;
 use std::any::Any;
 use std::sync::Arc;
-use wardian_module::layout::table_element_size;
 use wardian_module::{
     DataIndex, ElemIndex, ExternIndex, GlobalIndex, MemoryIndex, MemoryType, Settings, TableIndex,
     TableType,
 };
-use wardian_vm::{Extern, GlobalId, Host, InstanceId, MemoryId, TableId, TrapReport, Value};
+use wardian_vm::{
+    Extern, Failure, GlobalId, Host, InstanceId, MemoryId, TableId, TrapReport, Value,
+};
 
-/// Limits on what guests may use; `u64::MAX` or `usize::MAX` is no limit.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of each linear memory.
-    pub memory_bytes: u64,
-    /// Elements of each table.
-    pub table_elements: u64,
-    /// Instances, memories and tables of the store, each.
-    pub objects: usize,
+/// Who decides whether memories and tables may grow, in the words of the embedding API's
+/// `ResourceLimiter`. An error ends the guest's execution; `false` makes the growth fail.
+pub trait Limiter {
+    /// A memory would have `desired` bytes.
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, Failure>;
+    /// A growth that was allowed failed, or one that the memory's own type forbids.
+    fn memory_grow_failed(&mut self, error: String) -> Result<(), Failure>;
+    /// A table would have `desired` elements.
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, Failure>;
+    /// As for memories.
+    fn table_grow_failed(&mut self, error: String) -> Result<(), Failure>;
+    /// Instances that the store may hold.
+    fn instances(&self) -> usize;
+    /// Tables that the store may hold.
+    fn tables(&self) -> usize;
+    /// Memories that the store may hold.
+    fn memories(&self) -> usize;
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { memory_bytes: u64::MAX, table_elements: u64::MAX, objects: 10_000 }
+/// The limiter of a store that was given none.
+#[derive(Debug)]
+pub struct Unlimited;
+
+impl Limiter for Unlimited {
+    fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool, Failure> {
+        Ok(true)
+    }
+    fn memory_grow_failed(&mut self, _: String) -> Result<(), Failure> {
+        Ok(())
+    }
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool, Failure> {
+        Ok(true)
+    }
+    fn table_grow_failed(&mut self, _: String) -> Result<(), Failure> {
+        Ok(())
+    }
+    fn instances(&self) -> usize {
+        10_000
+    }
+    fn tables(&self) -> usize {
+        10_000
+    }
+    fn memories(&self) -> usize {
+        10_000
     }
 }
 
@@ -41,8 +83,6 @@ pub(crate) struct Dropped {
 pub struct Store {
     /// The kernel's part.
     pub kernel: wardian_vm::Store,
-    /// Limits on what guests may use.
-    pub limits: Limits,
     pub(crate) settings: Arc<Settings>,
     pub(crate) dropped: Vec<Dropped>,
     host_values: Vec<Box<dyn Any + Send + Sync>>,
@@ -56,7 +96,6 @@ impl Store {
     ) -> std::io::Result<Store> {
         Ok(Store {
             kernel: wardian_vm::Store::new::<H>(limits)?,
-            limits: Limits::default(),
             settings,
             dropped: Vec::new(),
             host_values: Vec::new(),
@@ -130,63 +169,121 @@ impl Store {
 
     // ---- objects under limits ----
 
-    pub(crate) fn check_memory(&self, ty: &MemoryType) -> Result<(), String> {
+    pub(crate) fn check_memory(
+        &self,
+        limiter: &mut dyn Limiter,
+        ty: &MemoryType,
+    ) -> Result<(), InstantiateError> {
         let bytes = u128::from(ty.limits.min) << ty.page_size_log2;
-        if bytes > u128::from(self.limits.memory_bytes) {
-            return Err(format!(
-                "memory minimum of {bytes} bytes exceeds the limit `max-memory-size` of {} bytes",
-                self.limits.memory_bytes
-            ));
+        let fits = |bytes: u128| usize::try_from(bytes).ok();
+        let maximum = ty.limits.max.map(|pages| u128::from(pages) << ty.page_size_log2);
+        let allowed = match fits(bytes) {
+            Some(bytes) => limiter.memory_growing(0, bytes, maximum.and_then(fits))?,
+            None => false,
+        };
+        if !allowed {
+            return Err(InstantiateError::Limit(format!(
+                "memory minimum of {bytes} bytes exceeds the store's limit on memory size \
+                 (`max-memory-size`)"
+            )));
         }
         Ok(())
     }
 
-    pub(crate) fn check_table(&self, ty: &TableType) -> Result<(), String> {
-        let limit = self.limits.table_elements.min(wardian_vm::MAX_TABLE_ELEMENTS);
-        if ty.limits.min > limit {
-            return Err(format!(
-                "table minimum of {} elements ({} bytes each) exceeds the limit of {limit} elements",
-                ty.limits.min,
-                table_element_size(ty.element.heap.top()),
-            ));
+    pub(crate) fn check_table(
+        &self,
+        limiter: &mut dyn Limiter,
+        ty: &TableType,
+    ) -> Result<(), InstantiateError> {
+        let min = ty.limits.min;
+        let most = wardian_vm::MAX_TABLE_ELEMENTS;
+        if min > most {
+            return Err(InstantiateError::Limit(format!(
+                "table minimum of {min} elements exceeds the implementation's limit of {most}"
+            )));
+        }
+        // At most `most`, so it fits.
+        let maximum = ty.limits.max.and_then(|max| usize::try_from(max).ok());
+        if !limiter.table_growing(0, min as usize, maximum)? {
+            return Err(InstantiateError::Limit(format!(
+                "table minimum of {min} elements exceeds the store's limit on table elements"
+            )));
         }
         Ok(())
     }
 
     /// Adds a memory of the host.
-    pub fn memory(&mut self, ty: MemoryType) -> Result<MemoryId, InstantiateErrorText> {
-        self.check_memory(&ty).map_err(InstantiateErrorText)?;
+    pub fn memory(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        ty: MemoryType,
+    ) -> Result<MemoryId, InstantiateError> {
+        self.check_memory(limiter, &ty)?;
         let settings = self.settings.clone();
         self.kernel
             .memory(ty, &settings)
-            .map_err(|error| InstantiateErrorText(reservation_error(&settings, &error)))
+            .map_err(|error| InstantiateError::Limit(reservation_error(&settings, &error)))
     }
 
     /// Adds a table of the host, filled with `init`. `init` must be of the table's type.
-    pub fn table(&mut self, ty: TableType, init: Value) -> Result<TableId, InstantiateErrorText> {
-        self.check_table(&ty).map_err(InstantiateErrorText)?;
+    pub fn table(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        ty: TableType,
+        init: Value,
+    ) -> Result<TableId, InstantiateError> {
+        self.check_table(limiter, &ty)?;
         self.kernel.table(ty, init).map_err(|_| {
-            InstantiateErrorText("table cannot be made: wrong type of element, or no memory".into())
+            InstantiateError::Limit("table cannot be made: no memory for its elements".into())
         })
     }
 
-    /// Grows a memory; `None` past a limit or without memory.
-    pub fn memory_grow(&mut self, id: MemoryId, delta: u64) -> Option<u64> {
-        let pages = self.kernel.memory_size(id).checked_add(delta)?;
-        let bytes = u128::from(pages) << self.kernel.memory_type(id).page_size_log2;
-        if bytes > u128::from(self.limits.memory_bytes) {
-            return None;
+    /// Grows a memory; `None` past a limit or without memory. An error of the limiter ends the guest.
+    pub fn memory_grow(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        id: MemoryId,
+        delta: u64,
+    ) -> Result<Option<u64>, Failure> {
+        let ty = *self.kernel.memory_type(id);
+        let bytes = |pages: u64| u128::from(pages) << ty.page_size_log2;
+        let current = self.kernel.memory_bytes(id).len();
+        let desired = self.kernel.memory_size(id).checked_add(delta).map(bytes);
+        let maximum = ty.limits.max.and_then(|max| usize::try_from(bytes(max)).ok());
+        let desired = desired.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
+        if !limiter.memory_growing(current, desired, maximum)? {
+            return Ok(None);
         }
-        self.kernel.memory_grow(id, delta).ok()
+        match self.kernel.memory_grow(id, delta) {
+            Ok(old) => Ok(Some(old)),
+            Err(error) => {
+                limiter.memory_grow_failed(error.to_string())?;
+                Ok(None)
+            }
+        }
     }
 
-    /// Grows a table; `None` past a limit, without memory or if `value` has another type.
-    pub fn table_grow(&mut self, id: TableId, delta: u64, value: Value) -> Option<u64> {
-        let size = self.kernel.table_size(id).checked_add(delta)?;
-        if size > self.limits.table_elements {
-            return None;
+    /// Grows a table; `None` past a limit, without memory or if `value` has another type. An error of
+    /// the limiter ends the guest.
+    pub fn table_grow(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        id: TableId,
+        delta: u64,
+        value: Value,
+    ) -> Result<Option<u64>, Failure> {
+        let current = self.kernel.table_size(id);
+        let maximum = self.kernel.table_type(id).limits.max;
+        let fits = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let desired = fits(current.saturating_add(delta));
+        if !limiter.table_growing(fits(current), desired, maximum.map(fits))? {
+            return Ok(None);
         }
-        self.kernel.table_grow(id, delta, value)
+        let grown = self.kernel.table_grow(id, delta, value);
+        if grown.is_none() {
+            limiter.table_grow_failed("out of table elements, or no memory for them".into())?;
+        }
+        Ok(grown)
     }
 
     /// What a message says of a trap beyond its text.
@@ -225,10 +322,6 @@ impl Store {
         }
     }
 }
-
-/// Why an object could not be made, in words.
-#[derive(Debug)]
-pub struct InstantiateErrorText(pub String);
 
 /// The text for a memory whose address space the system refused.
 pub(crate) fn reservation_error(settings: &Settings, error: &std::io::Error) -> String {

@@ -96,8 +96,12 @@ impl Block {
 
     /// Copies `count` bytes from the start of another block. Panics past either end.
     pub fn copy_from(&mut self, source: &Block, source_offset: usize, target: usize, count: usize) {
-        let inside = |start: usize, size: usize| start.checked_add(count).is_some_and(|e| e <= size);
-        assert!(inside(source_offset, source.size) && inside(target, self.size), "copy inside blocks");
+        let inside =
+            |start: usize, size: usize| start.checked_add(count).is_some_and(|e| e <= size);
+        assert!(
+            inside(source_offset, source.size) && inside(target, self.size),
+            "copy inside blocks"
+        );
         // SAFETY: [block] both ranges lie inside their blocks, which are distinct allocations since
         // one is borrowed mutably.
         unsafe {
@@ -109,7 +113,8 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let layout = Layout::from_size_align(self.size, ALIGN).expect("the layout it was made with");
+        let layout =
+            Layout::from_size_align(self.size, ALIGN).expect("the layout it was made with");
         // SAFETY: [block] allocated in `new` with this layout, and freed once.
         unsafe { dealloc(self.start.as_ptr(), layout) }
     }

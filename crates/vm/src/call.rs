@@ -3,8 +3,8 @@
 //! An [`Image`] holds what registers hold at a call. Arguments that do not fit lie on the stack, results
 //! that do not fit in an area that the caller provides; where each travels, `module::abi` says.
 
-use crate::context::{BuiltinCall, Context, Exit, Failure, Host, TrapReport, set_current};
 use crate::context::thread_stack_limit;
+use crate::context::{BuiltinCall, Context, Exit, Failure, Host, TrapReport, set_current};
 use crate::shims;
 use crate::store::{FuncId, InstanceId, Mismatch, Store, StoreId, Value};
 use crate::unwind::fail;
@@ -189,7 +189,10 @@ fn call_with<S: Host, R>(
     let area = if area_bytes > 0 { area.as_mut_ptr() } else { std::ptr::null_mut() };
     image.ints[1] = area.expose_provenance() as u64;
     let store = host.kernel();
-    assert!(store.host_type() == TypeId::of::<S>(), "a store runs with the host type it was made for");
+    assert!(
+        store.host_type() == TypeId::of::<S>(),
+        "a store runs with the host type it was made for"
+    );
     let (code, owner) = store.func_target(func)?;
     let mut args = Args::new(&mut image, area_bytes > 0);
     write(&mut args, store)?;
@@ -256,13 +259,13 @@ pub fn call<S: Host>(
         layout.area_bytes,
         |args, store| {
             for (value, ty) in params.iter().zip(types.params()) {
-                args.write_bits(store.to_bits(*value, *ty)?, Repr::of(*ty));
+                args.write_bits(store.value_bits(*value, *ty)?, Repr::of(*ty));
             }
             Ok(())
         },
         |rets, store| {
             for (place, ty) in results.iter_mut().zip(types.results()) {
-                *place = store.from_bits(rets.read_bits(Repr::of(*ty)), *ty);
+                *place = store.value_of(rets.read_bits(Repr::of(*ty)), *ty);
             }
         },
     )
@@ -392,4 +395,3 @@ fn builtin(
     }
     host.builtin(BuiltinCall { instance, operation, args, func })
 }
-

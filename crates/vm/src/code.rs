@@ -16,13 +16,13 @@
 //! On drop the entries are cleared before the range is reused; no live frame is in it by [store
 //! lifetime].
 
+use crate::context::Frame;
 use crate::{shims, sys};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wardian_module::image::CodeImage;
 use wardian_module::layout::{CODE_PAGE, ModuleTable, VmLayout};
-use crate::context::Frame;
 use wardian_module::{DefinedFuncIndex, Module, Trap, TypeIndex};
 
 /// Why code could not be published.

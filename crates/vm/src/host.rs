@@ -212,7 +212,7 @@ where
         let mut args = Args::new(image, !area.is_null());
         let mut values: SmallVec<[Value; 8]> = SmallVec::new();
         for ty in ty.params() {
-            values.push(host.kernel().from_bits(args.read_bits(Repr::of(*ty)), *ty));
+            values.push(host.kernel().value_of(args.read_bits(Repr::of(*ty)), *ty));
         }
         values.extend(ty.results().iter().map(|ty| default_value(*ty)));
         let (params, results) = values.split_at_mut(ty.params().len());
@@ -220,7 +220,7 @@ where
             .map_err(Failure::Host)?;
         let mut rets = Rets::new(image, area);
         for (value, ty) in results.iter().zip(ty.results()) {
-            rets.write_bits(lowered(host.kernel().to_bits(*value, *ty))?, Repr::of(*ty));
+            rets.write_bits(lowered(host.kernel().value_bits(*value, *ty))?, Repr::of(*ty));
         }
         Ok(())
     });

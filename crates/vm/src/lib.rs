@@ -41,9 +41,9 @@
 //!   touches only its arguments, the lookup table and the context of the running store.
 
 pub mod block;
+pub mod call;
 pub mod code;
 mod context;
-pub mod call;
 pub mod host;
 mod mapping;
 #[cfg_attr(target_arch = "x86_64", path = "shims/x86_64.rs")]

@@ -237,6 +237,17 @@ pub struct StoreLimits {
     pub backtrace_frames: usize,
 }
 
+/// Numbers of objects in a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    /// Instances.
+    pub instances: usize,
+    /// Memories.
+    pub memories: usize,
+    /// Tables.
+    pub tables: usize,
+}
+
 fn out_of_memory() -> std::io::Error {
     std::io::ErrorKind::OutOfMemory.into()
 }
@@ -321,7 +332,14 @@ impl Store {
         block.write(offset + offset_of!(Owner, kind), kind);
     }
 
-    fn write_func_ref(&mut self, place: Place, code: *const u8, owner: *mut u8, ty: TypeId, index: u32) {
+    fn write_func_ref(
+        &mut self,
+        place: Place,
+        code: *const u8,
+        owner: *mut u8,
+        ty: TypeId,
+        index: u32,
+    ) {
         let Place { block, offset } = place;
         let block = &mut self.blocks[block];
         block.write(offset + offset_of!(FuncRef, code), code);
@@ -406,7 +424,7 @@ impl Store {
     // ---- values ----
 
     /// Bits of `value` as generated code holds them, if it is a value of type `ty`.
-    pub(crate) fn to_bits(&self, value: Value, ty: ValType) -> Result<u128, Mismatch> {
+    pub(crate) fn value_bits(&self, value: Value, ty: ValType) -> Result<u128, Mismatch> {
         match (value, ty) {
             (Value::I32(v), ValType::I32) => Ok(u128::from(v as u32)),
             (Value::I64(v), ValType::I64) => Ok(u128::from(v as u64)),
@@ -437,7 +455,7 @@ impl Store {
     }
 
     /// The value of type `ty` that generated code holds as `bits`.
-    pub(crate) fn from_bits(&self, bits: u128, ty: ValType) -> Value {
+    pub(crate) fn value_of(&self, bits: u128, ty: ValType) -> Value {
         match ty {
             ValType::I32 => Value::I32(bits as i32),
             ValType::I64 => Value::I64(bits as i64),
@@ -603,7 +621,7 @@ impl Store {
     ) -> Result<(), Mismatch> {
         let table = &self.tables[id.index()];
         let ty = ValType::Ref(table.ty.element);
-        let bits = self.to_bits(value, ty)?;
+        let bits = self.value_bits(value, ty)?;
         let table = &mut self.tables[id.index()];
         let end = index.checked_add(count).filter(|end| *end <= table.length).ok_or(Mismatch)?;
         for index in index as usize..end as usize {
@@ -620,7 +638,7 @@ impl Store {
     /// Grows a table by `delta` elements of `value` and returns its size before; `None` past its limit
     /// or without memory, leaving it as it was.
     pub fn table_grow(&mut self, id: TableId, delta: u64, value: Value) -> Option<u64> {
-        let bits = self.to_bits(value, ValType::Ref(self.tables[id.index()].ty.element)).ok()?;
+        let bits = self.value_bits(value, ValType::Ref(self.tables[id.index()].ty.element)).ok()?;
         let table = &mut self.tables[id.index()];
         let old = table.length;
         let addressable = match table.ty.index {
@@ -726,11 +744,12 @@ impl Store {
     /// Sets a global, mutable or not (initialization sets immutable ones).
     pub fn global_set(&mut self, id: GlobalId, value: Value) -> Result<(), Mismatch> {
         let GlobalInst { ty, place: Place { block, offset } } = self.globals[id.index()];
-        let bits = self.to_bits(value, ty.content)?;
+        let bits = self.value_bits(value, ty.content)?;
         let block = &mut self.blocks[block];
         match ty.content {
-            ValType::Ref(ty) if ty.heap.top() == HeapTop::Func => block
-                .write(offset, std::ptr::with_exposed_provenance::<FuncRef>(bits as usize)),
+            ValType::Ref(ty) if ty.heap.top() == HeapTop::Func => {
+                block.write(offset, std::ptr::with_exposed_provenance::<FuncRef>(bits as usize))
+            }
             _ => block.write(offset, bits),
         }
         Ok(())
@@ -841,7 +860,13 @@ impl Store {
         Ok(())
     }
 
-    fn write_own_func_refs(&mut self, code: &Code, module: &Module, layout: &VmLayout, block: usize) {
+    fn write_own_func_refs(
+        &mut self,
+        code: &Code,
+        module: &Module,
+        layout: &VmLayout,
+        block: usize,
+    ) {
         let owner = self.blocks[block].address(0);
         for (index, position) in module.func_refs.iter().enumerate().skip(module.imported_funcs) {
             if let Some(position) = position {
@@ -893,9 +918,13 @@ impl Store {
         &self.instances[id.index()].code
     }
 
-    /// Number of instances.
-    pub fn instance_count(&self) -> usize {
-        self.instances.len()
+    /// How much the store holds.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            instances: self.instances.len(),
+            memories: self.memories.len(),
+            tables: self.tables.len(),
+        }
     }
 
     /// What an instance has at an index.
@@ -933,7 +962,8 @@ fn map_memory(plan: &MemoryPlan, ty: &MemoryType, length: usize) -> std::io::Res
     let limit = usize::try_from(ty.maximum_bytes()).unwrap_or(usize::MAX);
     let reservation = usize::try_from(plan.reservation).map_err(|_| out_of_memory())?;
     let reservation = if plan.guarded { reservation } else { reservation.min(limit) };
-    let size = reservation.max(length).checked_add(plan.guard as usize).ok_or_else(out_of_memory)?;
+    let size =
+        reservation.max(length).checked_add(plan.guard as usize).ok_or_else(out_of_memory)?;
     let mut mapping = Mapping::reserve(size)?;
     mapping.make_accessible(length)?;
     Ok(mapping)

@@ -55,9 +55,12 @@ impl Engine {
     pub fn new(config: &Config) -> Result<Engine> {
         config.validate()?;
         wardian_vm::supported().map_err(Error::msg)?;
-        let compiler =
-            rt::Compiler::new(&config.settings, &config.target_cpu.to_string(), config.parallel_compilation)
-                .map_err(|error| Error::tagged(ErrorKind::Misuse, error))?;
+        let compiler = rt::Compiler::new(
+            &config.settings,
+            &config.target_cpu.to_string(),
+            config.parallel_compilation,
+        )
+        .map_err(|error| Error::tagged(ErrorKind::Misuse, error))?;
         Ok(Engine {
             inner: Arc::new(EngineInner {
                 config: config.clone(),

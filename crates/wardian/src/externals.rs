@@ -1,7 +1,7 @@
 //! Handles of memories, tables and globals, and what an instance exports.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::func::Func;
+use crate::func::{Func, failure_error};
 use crate::guest_memory::{GuestMemory, OutOfBounds};
 use crate::store::{
     AsContext, AsContextMut, StoreContext, StoreContextMut, StoreInner, WRONG_STORE, check_store,
@@ -9,6 +9,7 @@ use crate::store::{
 use crate::types::{ExternType, GlobalType, MemoryType, Mutability, TableType};
 use crate::val::{Ref, Val};
 use wardian_module::ExternIndex;
+use wardian_runtime::InstantiateError;
 use wardian_vm::{self as vm, GlobalId, InstanceId, MemoryId, StoreId, TableId, Value};
 
 /// Something that can be imported and exported.
@@ -106,6 +107,15 @@ impl Extern {
     }
 }
 
+/// The error of a memory or table that could not be made.
+fn object_error<T>(store: &StoreInner<T>, error: InstantiateError) -> Error {
+    match error {
+        InstantiateError::Limit(text) => Error::tagged(ErrorKind::Limit, text),
+        InstantiateError::Failure(failure) => failure_error(store, failure),
+        InstantiateError::Import(_) => unreachable!("nothing is imported"),
+    }
+}
+
 fn misuse(text: impl Into<String>) -> Error {
     Error::tagged(ErrorKind::Misuse, text.into())
 }
@@ -154,8 +164,8 @@ impl Memory {
         if ty.is_shared() {
             return Err(misuse("shared memories are not supported by this version"));
         }
-        let id = store.rt.memory(ty.to_module());
-        let id = id.map_err(|error| Error::tagged(ErrorKind::Limit, error.0))?;
+        let id = store.limited(|rt, limiter| rt.memory(limiter, ty.to_module()));
+        let id = id.map_err(|error| object_error(store, error))?;
         Ok(Memory { store: store.id(), id })
     }
 
@@ -184,7 +194,10 @@ impl Memory {
     }
 
     /// Its bytes.
-    pub fn data_mut<'a, T: 'static>(&self, store: impl Into<StoreContextMut<'a, T>>) -> &'a mut [u8] {
+    pub fn data_mut<'a, T: 'static>(
+        &self,
+        store: impl Into<StoreContextMut<'a, T>>,
+    ) -> &'a mut [u8] {
         let store = store.into().0;
         self.check(store.id());
         store.rt.kernel.memory_bytes_mut(self.id)
@@ -234,7 +247,8 @@ impl Memory {
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64) -> Result<u64> {
         let store = store.as_context_mut().0;
         self.check(store.id());
-        store.rt.memory_grow(self.id, delta).ok_or_else(|| {
+        let grown = store.limited(|rt, limiter| rt.memory_grow(limiter, self.id, delta));
+        grown.map_err(|failure| failure_error(store, failure))?.ok_or_else(|| {
             Error::tagged(ErrorKind::Limit, format!("failed to grow memory by {delta} pages"))
         })
     }
@@ -329,8 +343,9 @@ impl Table {
             )));
         }
         let store = context.0;
-        let id = store.rt.table(ty.to_module(), init.to_value(store.id())?);
-        let id = id.map_err(|error| Error::tagged(ErrorKind::Limit, error.0))?;
+        let init = init.to_value(store.id())?;
+        let id = store.limited(|rt, limiter| rt.table(limiter, ty.to_module(), init));
+        let id = id.map_err(|error| object_error(store, error))?;
         Ok(Table { store: store.id(), id })
     }
 
@@ -386,7 +401,8 @@ impl Table {
         check_store(self.store, store.id())?;
         self.check_element(store, &init)?;
         let value = init.to_value(store.id())?;
-        store.rt.table_grow(self.id, delta, value).ok_or_else(|| {
+        let grown = store.limited(|rt, limiter| rt.table_grow(limiter, self.id, delta, value));
+        grown.map_err(|failure| failure_error(store, failure))?.ok_or_else(|| {
             Error::tagged(ErrorKind::Limit, format!("failed to grow table by {delta} elements"))
         })
     }
@@ -509,4 +525,3 @@ impl Global {
         Ok(())
     }
 }
-

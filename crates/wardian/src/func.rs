@@ -7,8 +7,8 @@ use crate::externals::Extern;
 use crate::store::{
     AsContext, AsContextMut, StoreContext, StoreContextMut, StoreInner, WRONG_STORE, check_store,
 };
-use crate::types::{FuncType, ValType};
 use crate::typed::{IntoFunc, TypedFunc, WasmParams, WasmResults};
+use crate::types::{FuncType, ValType};
 use crate::val::Val;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -98,7 +98,8 @@ impl Func {
         let store = store.as_context_mut().0;
         let id = store.id();
         check_store(self.store, id)?;
-        let mut values: SmallVec<[Value; 8]> = SmallVec::with_capacity(params.len() + results.len());
+        let mut values: SmallVec<[Value; 8]> =
+            SmallVec::with_capacity(params.len() + results.len());
         for param in params {
             values.push(param.to_value(id)?);
         }
@@ -314,7 +315,6 @@ impl<'a, T> From<&'a Caller<'_, T>> for StoreContext<'a, T> {
         StoreContext(caller.store.0)
     }
 }
-
 
 const _: () = {
     const fn send<T: Send>() {}

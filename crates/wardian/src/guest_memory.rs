@@ -23,10 +23,7 @@ pub struct OutOfBounds {
 impl fmt::Display for OutOfBounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let OutOfBounds { addr, len, size } = self;
-        write!(
-            f,
-            "guest address {addr:#x}, {len} bytes: memory has {size:#x} bytes"
-        )
+        write!(f, "guest address {addr:#x}, {len} bytes: memory has {size:#x} bytes")
     }
 }
 
@@ -60,10 +57,7 @@ impl fmt::Display for GuestReadError {
         match self {
             GuestReadError::OutOfBounds(error) => error.fmt(f),
             GuestReadError::TooLong { len, max } => {
-                write!(
-                    f,
-                    "guest data of {len} bytes: at most {max} bytes are accepted"
-                )
+                write!(f, "guest data of {len} bytes: at most {max} bytes are accepted")
             }
             GuestReadError::NotUtf8 => f.write_str("guest string is not UTF-8"),
         }
@@ -185,11 +179,7 @@ fn slice_range(addr: u64, len: usize, size: usize) -> Result<std::ops::Range<usi
         .ok()
         .and_then(|start| Some(start..start.checked_add(len)?))
         .filter(|range| range.end <= size)
-        .ok_or(OutOfBounds {
-            addr,
-            len: len as u64,
-            size: size as u64,
-        })
+        .ok_or(OutOfBounds { addr, len: len as u64, size: size as u64 })
 }
 
 /// Plain bytes as guest memory, for tests of host functions.
@@ -251,18 +241,8 @@ mod tests {
         assert!(memory.check(u64::MAX, 2).is_err());
         assert!(memory.fill(4, u64::MAX, 0).is_err());
         let error = memory.read_u64(1).unwrap_err();
-        assert_eq!(
-            error,
-            OutOfBounds {
-                addr: 1,
-                len: 8,
-                size: 8
-            }
-        );
-        assert_eq!(
-            error.to_string(),
-            "guest address 0x1, 8 bytes: memory has 0x8 bytes"
-        );
+        assert_eq!(error, OutOfBounds { addr: 1, len: 8, size: 8 });
+        assert_eq!(error.to_string(), "guest address 0x1, 8 bytes: memory has 0x8 bytes");
     }
 
     #[test]
@@ -275,19 +255,13 @@ mod tests {
     #[test]
     fn lengths_are_bounded_before_anything_is_allocated() {
         let memory = vec![b'x'; 64];
-        assert_eq!(
-            memory.read_vec(0, 65, 8).unwrap_err(),
-            memory.check(0, 65).unwrap_err().into()
-        );
+        assert_eq!(memory.read_vec(0, 65, 8).unwrap_err(), memory.check(0, 65).unwrap_err().into());
         let error = memory.read_vec(0, 64, 8).unwrap_err();
         assert_eq!(error, GuestReadError::TooLong { len: 64, max: 8 });
         assert!(memory.read_vec(0, u64::MAX, u64::MAX).is_err());
         assert_eq!(memory.read_string(0, 3, 3).unwrap(), "xxx");
         let bad = vec![0xff];
-        assert_eq!(
-            bad.read_string(0, 1, 1).unwrap_err(),
-            GuestReadError::NotUtf8
-        );
+        assert_eq!(bad.read_string(0, 1, 1).unwrap_err(), GuestReadError::NotUtf8);
     }
 
     #[test]

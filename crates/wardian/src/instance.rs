@@ -110,7 +110,7 @@ impl Instance {
             let text = "module and store belong to different engines";
             return Err(Error::tagged(ErrorKind::Misuse, text));
         }
-        let made = store.rt.instantiate(module.code(), imports);
+        let made = store.limited(|rt, limiter| rt.instantiate(limiter, module.code(), imports));
         let (id, start) = made.map_err(|error| match error {
             InstantiateError::Import(position) => {
                 let import = module.imports().nth(position).expect("the position of an import");
@@ -125,7 +125,9 @@ impl Instance {
             match vm::call(store, start, &[], &mut []) {
                 Ok(()) => {}
                 Err(CallError::Exit(exit)) => return Err(exit_error(store, exit)),
-                Err(CallError::Mismatch) => unreachable!("a start function takes and gives nothing"),
+                Err(CallError::Mismatch) => {
+                    unreachable!("a start function takes and gives nothing")
+                }
             }
         }
         Ok(Instance { store: store.id(), id })

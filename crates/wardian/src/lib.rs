@@ -14,6 +14,7 @@ mod externals;
 mod func;
 mod guest_memory;
 mod instance;
+mod limits;
 mod linker;
 mod module;
 mod store;
@@ -29,6 +30,7 @@ pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, T
 pub use func::{Caller, Func};
 pub use guest_memory::*;
 pub use instance::{Export, Instance, InstancePre};
+pub use limits::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 pub use linker::Linker;
 pub use module::Module;
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};

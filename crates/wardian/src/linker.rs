@@ -2,13 +2,13 @@
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::externals::Extern;
+use crate::externals::{Extern, Global, Memory, Table};
 use crate::func::{Caller, Func, dynamic_host_func};
 use crate::instance::{Instance, InstancePre, incompatible};
 use crate::module::Module;
 use crate::store::{AsContext, AsContextMut, StoreInner, check_store};
 use crate::typed::IntoFunc;
-use crate::types::{ExternType, FuncType, ImportType};
+use crate::types::{ExternType, FuncType, ImportType, ValType};
 use crate::val::Val;
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -51,7 +51,8 @@ impl<T: 'static> Definition<T> {
             }
             Definition::Host(func, _) => {
                 let id = store.rt.kernel.host_func(func.clone(), None);
-                let id = id.map_err(|_| Error::tagged(ErrorKind::Limit, "no memory for a function"))?;
+                let id =
+                    id.map_err(|_| Error::tagged(ErrorKind::Limit, "no memory for a function"))?;
                 Ok(vm::Extern::Func(id))
             }
         }
@@ -102,11 +103,7 @@ impl<T> std::fmt::Debug for Linker<T> {
 impl<T: 'static> Linker<T> {
     /// Without definitions.
     pub fn new(engine: &Engine) -> Linker<T> {
-        Linker {
-            engine: engine.clone(),
-            modules: HashMap::new(),
-            allow_shadowing: false,
-        }
+        Linker { engine: engine.clone(), modules: HashMap::new(), allow_shadowing: false }
     }
 
     /// The engine it was made for.
@@ -265,6 +262,52 @@ impl<T: 'static> Linker<T> {
         Ok(())
     }
 
+    /// Defines every import of `module` that nobody defined: functions return zeros and nulls, globals
+    /// hold them, memories and tables have their minimum size.
+    ///
+    /// # Errors
+    ///
+    /// When a type has no default value, and when the store's limits forbid a memory or table.
+    pub fn define_unknown_imports_as_default_values(
+        &mut self,
+        mut store: impl AsContextMut<Data = T>,
+        module: &Module,
+    ) -> Result<()> {
+        let default = |ty: &ValType, import: &ImportType<'_>| {
+            Val::default_for_ty(ty)
+                .ok_or_else(|| unknown(import).context("its type has no default"))
+        };
+        for import in module.imports() {
+            if self.find(import.module(), import.name()).is_some() {
+                continue;
+            }
+            let item: Extern = match import.ty() {
+                ExternType::Func(ty) => {
+                    let values = ty.results().map(|ty| default(&ty, &import));
+                    let values = values.collect::<Result<Vec<_>>>()?;
+                    self.func_new(import.module(), import.name(), ty, move |_, _, results| {
+                        results.clone_from_slice(&values);
+                        Ok(())
+                    })?;
+                    continue;
+                }
+                ExternType::Global(ty) => {
+                    let value = default(ty.content(), &import)?;
+                    Global::new(&mut store, ty, value)?.into()
+                }
+                ExternType::Memory(ty) => Memory::new(&mut store, ty)?.into(),
+                ExternType::Table(ty) => {
+                    let value = default(&ValType::Ref(ty.element().clone()), &import)?;
+                    let init = value.ref_().expect("the default of a reference type");
+                    Table::new(&mut store, ty, init)?.into()
+                }
+                _ => return Err(unknown(&import)),
+            };
+            self.define(&store, import.module(), import.name(), item)?;
+        }
+        Ok(())
+    }
+
     fn find(&self, module: &str, name: &str) -> Option<&Definition<T>> {
         self.modules.get(module)?.get(name)
     }
@@ -323,7 +366,8 @@ impl<T: 'static> Linker<T> {
             return Err(Error::tagged(ErrorKind::Misuse, text));
         }
         let resolve = |import: ImportType<'_>| {
-            let found = self.find(import.module(), import.name()).ok_or_else(|| unknown(&import))?;
+            let found =
+                self.find(import.module(), import.name()).ok_or_else(|| unknown(&import))?;
             let (expected, ty) = (import.ty(), found.ty());
             // Tables and memories may have grown since they were defined: those are judged when the
             // instance is made.

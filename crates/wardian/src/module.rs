@@ -60,9 +60,10 @@ impl Module {
     /// When it cannot be read; as [`Module::new`].
     pub fn from_file(engine: &Engine, file: impl AsRef<Path>) -> Result<Module> {
         let path = file.as_ref();
-        let bytes = std::fs::read(path)
-            .with_context(|| format!("failed to read `{}`", path.display()))?;
-        Module::new(engine, bytes).with_context(|| format!("failed to compile `{}`", path.display()))
+        let bytes =
+            std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        Module::new(engine, bytes)
+            .with_context(|| format!("failed to compile `{}`", path.display()))
     }
 
     fn from_wasm(engine: &Engine, wasm: Vec<u8>) -> Result<Module> {

@@ -5,6 +5,7 @@
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{LimiterAdapter, ResourceLimiter};
 use std::sync::Arc;
 use wardian_runtime as rt;
 use wardian_vm::{self as vm, BuiltinCall, Failure, StoreId};
@@ -14,7 +15,11 @@ pub(crate) struct StoreInner<T: 'static> {
     pub(crate) engine: Engine,
     pub(crate) rt: rt::Store,
     pub(crate) data: T,
+    limiter: Option<LimiterOf<T>>,
 }
+
+/// Finds the limiter in the embedder's data.
+type LimiterOf<T> = Box<dyn (Fn(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
 
 impl<T: 'static> vm::Host for StoreInner<T> {
     fn kernel(&mut self) -> &mut vm::Store {
@@ -22,13 +27,24 @@ impl<T: 'static> vm::Host for StoreInner<T> {
     }
 
     fn builtin(&mut self, call: BuiltinCall) -> Result<u64, Failure> {
-        rt::builtin(&mut self.rt, call)
+        self.limited(|rt, limiter| rt::builtin(rt, limiter, call))
     }
 }
 
 impl<T> StoreInner<T> {
     pub(crate) fn id(&self) -> StoreId {
         self.rt.kernel.id()
+    }
+
+    /// Acts on the runtime's store under the embedder's limits.
+    pub(crate) fn limited<R>(
+        &mut self,
+        act: impl FnOnce(&mut rt::Store, &mut dyn rt::Limiter) -> R,
+    ) -> R {
+        match &self.limiter {
+            Some(of) => act(&mut self.rt, &mut LimiterAdapter(of(&mut self.data))),
+            None => act(&mut self.rt, &mut rt::Unlimited),
+        }
     }
 }
 
@@ -70,7 +86,7 @@ impl<T: 'static> Store<T> {
         let settings = Arc::clone(engine.settings());
         let rt = rt::Store::new::<StoreInner<T>>(settings, limits)
             .expect("the system refused handlers for guest faults");
-        Store { inner: Box::new(StoreInner { engine: engine.clone(), rt, data }) }
+        Store { inner: Box::new(StoreInner { engine: engine.clone(), rt, data, limiter: None }) }
     }
 
     /// The engine it was made for.
@@ -93,10 +109,12 @@ impl<T: 'static> Store<T> {
         self.inner.data
     }
 
-    /// Limits the size of each linear memory, in bytes, from now on: growth past it fails, and so does
-    /// instantiating a module whose memory is larger from the start.
-    pub fn limit_memory_size(&mut self, bytes: u64) {
-        self.inner.rt.limits.memory_bytes = bytes;
+    /// Asks `limiter` from now on whether memories and tables may grow; see [`ResourceLimiter`].
+    pub fn limiter(
+        &mut self,
+        limiter: impl (Fn(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
+    ) {
+        self.inner.limiter = Some(Box::new(limiter));
     }
 }
 

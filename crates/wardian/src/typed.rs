@@ -1,6 +1,6 @@
 //! Rust types as WebAssembly types: arguments and results of typed calls and of host closures.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::func::{Caller, Func, exit_error, host_error};
 use crate::store::{AsContextMut, StoreInner, WRONG_STORE, check_store};
 use crate::types::{HeapType, RefType, ValType};
@@ -151,11 +151,11 @@ impl<A: WasmTy> WasmRet for A {
     }
 }
 
-impl<R: WasmRet, E: Into<Error> + 'static> WasmRet for Result<R, E> {
+impl<R: WasmRet> WasmRet for Result<R> {
     type Kernel = R::Kernel;
     #[inline]
     fn into_ret(self, store: StoreId) -> Result<Self::Kernel> {
-        self.map_err(Into::into)?.into_ret(store)
+        self?.into_ret(store)
     }
 }
 

@@ -29,9 +29,20 @@ fn host_functions_and_back() -> Result<()> {
         *caller.data_mut() += 1;
         i64::from(a) + b + c as i64
     })?;
-    linker.func_wrap("h", "many", |a: i32, b: i32, c: i32, d: i32, e: i32, f: i32, g: i32, h: f32, i: i64| -> (i32, f32, i64, i32) {
-        (a + b + c + d + e + f + g, h, i, 77)
-    })?;
+    linker.func_wrap(
+        "h",
+        "many",
+        |a: i32,
+         b: i32,
+         c: i32,
+         d: i32,
+         e: i32,
+         f: i32,
+         g: i32,
+         h: f32,
+         i: i64|
+         -> (i32, f32, i64, i32) { (a + b + c + d + e + f + g, h, i, 77) },
+    )?;
     let module = Module::new(
         &engine,
         r#"(module
@@ -48,7 +59,10 @@ fn host_functions_and_back() -> Result<()> {
     let run = instance.get_typed_func::<(), i64>(&mut store, "run")?;
     assert_eq!(run.call(&mut store, ())?, 6);
     assert_eq!(*store.data(), 1);
-    let many = instance.get_typed_func::<(i32, i32, i32, i32, i32, i32, i32, f32, i64), (i32, f32, i64, i32)>(&mut store, "many")?;
+    let many = instance
+        .get_typed_func::<(i32, i32, i32, i32, i32, i32, i32, f32, i64), (i32, f32, i64, i32)>(
+            &mut store, "many",
+        )?;
     assert_eq!(many.call(&mut store, (1, 2, 3, 4, 5, 6, 7, 0.5, -9))?, (28, 0.5, -9, 77));
     Ok(())
 }
@@ -112,7 +126,11 @@ fn host_results_past_the_registers() -> Result<()> {
     let engine = Engine::default();
     let mut linker = Linker::<()>::new(&engine);
     linker.func_wrap("h", "many", |a: i32| -> (i32, i32, i32, i32) { (a, 2, 3, 4) })?;
-    linker.func_wrap("h", "stack", |a: i32, _: i32, _: i32, _: i32, _: i32, f: i32| -> (i32, i32, i32, i32) { (a, f, 3, 4) })?;
+    linker.func_wrap(
+        "h",
+        "stack",
+        |a: i32, _: i32, _: i32, _: i32, _: i32, f: i32| -> (i32, i32, i32, i32) { (a, f, 3, 4) },
+    )?;
     let module = Module::new(
         &engine,
         r#"(module

@@ -51,9 +51,7 @@ impl HostWallClock for SystemWallClock {
 
     fn now(&self) -> Duration {
         // A host clock before 1970 reads as 1970: preview 1 has no earlier time.
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
 
@@ -65,9 +63,7 @@ pub(crate) struct SystemMonotonicClock {
 
 impl SystemMonotonicClock {
     pub fn new() -> Self {
-        SystemMonotonicClock {
-            start: Instant::now(),
-        }
+        SystemMonotonicClock { start: Instant::now() }
     }
 }
 
@@ -77,17 +73,11 @@ impl HostMonotonicClock for SystemMonotonicClock {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos())
-            .unwrap_or(u64::MAX)
-            .saturating_add(1)
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
     fn cpu_time(&self, of_thread: bool) -> u64 {
-        let clock = if of_thread {
-            HostClock::ThreadCpu
-        } else {
-            HostClock::ProcessCpu
-        };
+        let clock = if of_thread { HostClock::ThreadCpu } else { HostClock::ProcessCpu };
         clock.now_ns().unwrap_or_else(|| self.now())
     }
 }
@@ -103,9 +93,7 @@ impl FixedClock {
     /// A clock that shows `since_epoch`.
     pub fn new(since_epoch: Duration) -> FixedClock {
         let nanos = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
-        FixedClock {
-            nanos: Arc::new(AtomicU64::new(nanos)),
-        }
+        FixedClock { nanos: Arc::new(AtomicU64::new(nanos)) }
     }
 
     /// Moves the clock on.
@@ -135,11 +123,9 @@ impl HostMonotonicClock for FixedClock {
 
     fn absorb_wait(&self, nanos: u64) -> bool {
         // Saturating: a guest may wait for longer than the clock can count.
-        let _ = self
-            .nanos
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
-                Some(now.saturating_add(nanos))
-            });
+        let _ = self.nanos.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
+            Some(now.saturating_add(nanos))
+        });
         true
     }
 }

@@ -99,8 +99,7 @@ impl WasiCtxBuilder {
 
     /// Adds arguments.
     pub fn args(&mut self, args: &[impl AsRef<str>]) -> &mut Self {
-        self.args
-            .extend(args.iter().map(|arg| arg.as_ref().to_owned()));
+        self.args.extend(args.iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
@@ -185,8 +184,7 @@ impl WasiCtxBuilder {
     ) -> io::Result<&mut Self> {
         let dir = Dir::open_ambient_dir(host_path, cap_std::ambient_authority())?;
         let name = guest_path.as_ref().to_owned();
-        self.preopens
-            .push(OpenDir::preopened(dir, name, dir_perms, file_perms));
+        self.preopens.push(OpenDir::preopened(dir, name, dir_perms, file_perms));
         Ok(self)
     }
 

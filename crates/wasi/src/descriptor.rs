@@ -84,30 +84,19 @@ impl Descriptor {
             Kind::Listener(_) => Rights::SOCKET,
             _ => Rights::empty(),
         };
-        Descriptor {
-            base: kind.rights(),
-            inheriting,
-            flags: FdFlags::empty(),
-            kind,
-        }
+        Descriptor { base: kind.rights(), inheriting, flags: FdFlags::empty(), kind }
     }
 
     /// Checks that all of `rights` are there.
     pub fn need(&self, rights: Rights) -> Result<(), Errno> {
-        if self.base.contains(rights) {
-            Ok(())
-        } else {
-            Err(self.refusal(rights))
-        }
+        if self.base.contains(rights) { Ok(()) } else { Err(self.refusal(rights)) }
     }
 
     #[cold]
     fn refusal(&self, rights: Rights) -> Errno {
         const PATHS: Rights = Rights::DIRECTORY.difference(Rights::FILE);
         const SOCKETS: Rights = Rights::SOCK_ACCEPT.union(Rights::SOCK_SHUTDOWN);
-        const POSITIONS: Rights = Rights::FD_SEEK
-            .union(Rights::FD_TELL)
-            .union(Rights::FD_ADVISE);
+        const POSITIONS: Rights = Rights::FD_SEEK.union(Rights::FD_TELL).union(Rights::FD_ADVISE);
         let missing = rights.difference(self.base);
         if self.kind.rights().contains(missing) {
             Errno::NOTCAPABLE
@@ -177,26 +166,17 @@ impl Table {
     }
 
     pub fn get(&self, fd: u32) -> Result<&Descriptor, Errno> {
-        self.slots
-            .get(fd as usize)
-            .and_then(Option::as_ref)
-            .ok_or(Errno::BADF)
+        self.slots.get(fd as usize).and_then(Option::as_ref).ok_or(Errno::BADF)
     }
 
     pub fn get_mut(&mut self, fd: u32) -> Result<&mut Descriptor, Errno> {
-        self.slots
-            .get_mut(fd as usize)
-            .and_then(Option::as_mut)
-            .ok_or(Errno::BADF)
+        self.slots.get_mut(fd as usize).and_then(Option::as_mut).ok_or(Errno::BADF)
     }
 
     /// Takes a descriptor out; its number is free again.
     pub fn remove(&mut self, fd: u32) -> Result<Descriptor, Errno> {
-        let descriptor = self
-            .slots
-            .get_mut(fd as usize)
-            .and_then(Option::take)
-            .ok_or(Errno::BADF)?;
+        let descriptor =
+            self.slots.get_mut(fd as usize).and_then(Option::take).ok_or(Errno::BADF)?;
         self.free.insert(fd as usize);
         Ok(descriptor)
     }

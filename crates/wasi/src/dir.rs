@@ -66,36 +66,16 @@ impl OpenDir {
         dir_perms: DirPerms,
         file_perms: FilePerms,
     ) -> OpenDir {
-        OpenDir {
-            dir,
-            dir_perms,
-            file_perms,
-            preopen: Some(name),
-            listing: None,
-        }
+        OpenDir { dir, dir_perms, file_perms, preopen: Some(name), listing: None }
     }
 
     fn below(&self, dir: Dir) -> OpenDir {
-        let OpenDir {
-            dir_perms,
-            file_perms,
-            ..
-        } = *self;
-        OpenDir {
-            dir,
-            dir_perms,
-            file_perms,
-            preopen: None,
-            listing: None,
-        }
+        let OpenDir { dir_perms, file_perms, .. } = *self;
+        OpenDir { dir, dir_perms, file_perms, preopen: None, listing: None }
     }
 
     fn may_read(&self) -> Result<(), Errno> {
-        if self.dir_perms.contains(DirPerms::READ) {
-            Ok(())
-        } else {
-            Err(Errno::PERM)
-        }
+        if self.dir_perms.contains(DirPerms::READ) { Ok(()) } else { Err(Errno::PERM) }
     }
 
     fn may_mutate(&self) -> Result<(), Errno> {
@@ -112,12 +92,7 @@ impl OpenDir {
 
     pub fn open(&self, path: &GuestPath, request: OpenRequest) -> Result<Opened, Errno> {
         self.may_read()?;
-        let OpenRequest {
-            oflags,
-            fdflags,
-            write,
-            ..
-        } = request;
+        let OpenRequest { oflags, fdflags, write, .. } = request;
         let create = oflags.contains(OFlags::CREAT);
         let truncate = oflags.contains(OFlags::TRUNC);
         let directory = oflags.contains(OFlags::DIRECTORY);
@@ -140,11 +115,7 @@ impl OpenDir {
             return self.open_dir(path, request).map(Opened::Dir);
         }
 
-        let follow = if request.follow {
-            FollowSymlinks::Yes
-        } else {
-            FollowSymlinks::No
-        };
+        let follow = if request.follow { FollowSymlinks::Yes } else { FollowSymlinks::No };
         let mut options = OpenOptions::new();
         options
             .read(read)
@@ -172,12 +143,7 @@ impl OpenDir {
             sys::set_fd_flags(&file, flags)?;
         }
         let readable = read && self.file_perms.contains(FilePerms::READ);
-        Ok(Opened::File(OpenFile {
-            file,
-            readable,
-            writable: write,
-            perms: self.file_perms,
-        }))
+        Ok(Opened::File(OpenFile { file, readable, writable: write, perms: self.file_perms }))
     }
 
     /// Opens a file that is made if it does not exist. cap-std creates only what is opened for
@@ -221,11 +187,7 @@ impl OpenDir {
         self.may_read()?;
         if path.must_be_dir() {
             let metadata = self.dir.metadata(path.path())?;
-            return if metadata.is_dir() {
-                Ok(metadata)
-            } else {
-                Err(Errno::NOTDIR)
-            };
+            return if metadata.is_dir() { Ok(metadata) } else { Err(Errno::NOTDIR) };
         }
         let metadata = if follow {
             self.dir.metadata(path.path())
@@ -252,8 +214,7 @@ impl OpenDir {
         if follow || path.must_be_dir() {
             DirExt::set_times(&self.dir, path.path(), accessed, modified)?;
         } else {
-            self.dir
-                .set_symlink_times(path.path(), accessed, modified)?;
+            self.dir.set_symlink_times(path.path(), accessed, modified)?;
         }
         Ok(())
     }
@@ -340,9 +301,7 @@ impl OpenDir {
         if target_path.must_be_dir() {
             return Err(target.exists_or_not(target_path));
         }
-        Ok(self
-            .dir
-            .hard_link(path.path(), &target.dir, target_path.path())?)
+        Ok(self.dir.hard_link(path.path(), &target.dir, target_path.path())?)
     }
 
     pub fn rename(
@@ -361,9 +320,7 @@ impl OpenDir {
                 return Err(Errno::NOTDIR);
             }
         }
-        Ok(self
-            .dir
-            .rename(path.path(), &target.dir, target_path.path())?)
+        Ok(self.dir.rename(path.path(), &target.dir, target_path.path())?)
     }
 
     /// Makes a symbolic link. cap-std refuses absolute contents; what leads out by `..` can be
@@ -387,11 +344,7 @@ impl OpenDir {
             return Err(Errno::INVAL);
         }
         let contents = self.dir.read_link(path.path())?;
-        contents
-            .into_os_string()
-            .into_string()
-            .map(String::into_bytes)
-            .map_err(|_| Errno::ILSEQ)
+        contents.into_os_string().into_string().map(String::into_bytes).map_err(|_| Errno::ILSEQ)
     }
 
     /// The entries from position `cookie` on.
@@ -405,9 +358,7 @@ impl OpenDir {
             self.listing = Some(self.take_listing()?);
         }
         let entries = self.listing.as_deref().unwrap_or_default();
-        let start = usize::try_from(cookie)
-            .unwrap_or(usize::MAX)
-            .min(entries.len());
+        let start = usize::try_from(cookie).unwrap_or(usize::MAX).min(entries.len());
         Ok(&entries[start..])
     }
 
@@ -415,11 +366,7 @@ impl OpenDir {
         let ino = cap_fs_ext::MetadataExt::ino(&self.metadata()?);
         // The parent may be out of the guest's sight: it is told nothing of it.
         let mut entries: Vec<Entry> = [".", ".."]
-            .map(|name| Entry {
-                name: name.to_owned(),
-                ino,
-                file_type: FileType::Directory,
-            })
+            .map(|name| Entry { name: name.to_owned(), ino, file_type: FileType::Directory })
             .into();
         let mut bytes = 0;
         for entry in self.dir.entries()? {
@@ -433,11 +380,7 @@ impl OpenDir {
                 return Err(Errno::NOMEM);
             }
             let file_type = entry.file_type().map_or(FileType::Unknown, FileType::from);
-            entries.push(Entry {
-                name,
-                ino: sys::entry_ino(&entry),
-                file_type,
-            });
+            entries.push(Entry { name, ino: sys::entry_ino(&entry), file_type });
         }
         Ok(entries)
     }

@@ -41,8 +41,7 @@ impl OpenFile {
     }
 
     pub fn file_type(&self) -> FileType {
-        self.metadata()
-            .map_or(FileType::Unknown, |metadata| metadata.file_type().into())
+        self.metadata().map_or(FileType::Unknown, |metadata| metadata.file_type().into())
     }
 
     /// Regular files never block; pipes and devices do.
@@ -50,10 +49,7 @@ impl OpenFile {
         match self.metadata() {
             Ok(metadata) if metadata.is_file() => {
                 let position = (&self.file).stream_position().unwrap_or(0);
-                StreamState::Ready {
-                    bytes: metadata.len().saturating_sub(position),
-                    hangup: false,
-                }
+                StreamState::Ready { bytes: metadata.len().saturating_sub(position), hangup: false }
             }
             _ => crate::stdio::host_state(sys::host_fd(&self.file)),
         }

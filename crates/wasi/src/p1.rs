@@ -8,9 +8,7 @@
 //! `wasi_unstable`, the predecessor, is the same but for four functions with other layouts or numbers;
 //! those take an `Abi` inside.
 
-#[cfg(any())]
 mod linker;
-#[cfg(any())]
 pub use linker::add_to_linker_sync;
 #[cfg(all(test, unix))]
 mod tests;
@@ -379,9 +377,7 @@ fn lookup_follows(flags: u32) -> Result<bool, Errno> {
 fn time_ns(time: io::Result<cap_std::time::SystemTime>) -> u64 {
     time.ok()
         .and_then(|time| time.into_std().duration_since(std::time::UNIX_EPOCH).ok())
-        .map_or(0, |since| {
-            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-        })
+        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 fn write_filestat(
@@ -400,16 +396,8 @@ fn write_filestat(
     if let Some(metadata) = metadata {
         put(layout.dev, metadata.dev(), 8);
         put(layout.ino, metadata.ino(), 8);
-        let nlink_max = if layout.nlink_bytes == 4 {
-            u32::MAX.into()
-        } else {
-            u64::MAX
-        };
-        put(
-            layout.nlink,
-            metadata.nlink().min(nlink_max),
-            layout.nlink_bytes,
-        );
+        let nlink_max = if layout.nlink_bytes == 4 { u32::MAX.into() } else { u64::MAX };
+        put(layout.nlink, metadata.nlink().min(nlink_max), layout.nlink_bytes);
         put(layout.size, metadata.len(), 8);
         put(layout.atim, time_ns(metadata.accessed()), 8);
         put(layout.mtim, time_ns(metadata.modified()), 8);
@@ -428,9 +416,7 @@ fn new_times(atim: u64, mtim: u64, fst_flags: u32) -> Result<NewTimes, Errno> {
         (true, true) => Err(Errno::INVAL),
         (true, false) => {
             let time = std::time::UNIX_EPOCH + Duration::from_nanos(nanos);
-            Ok(Some(SystemTimeSpec::Absolute(
-                cap_std::time::SystemTime::from_std(time),
-            )))
+            Ok(Some(SystemTimeSpec::Absolute(cap_std::time::SystemTime::from_std(time))))
         }
         (false, true) => Ok(Some(SystemTimeSpec::SymbolicNow)),
         (false, false) => Ok(None),
@@ -620,10 +606,7 @@ impl WasiP1Ctx {
         offset: u64,
         len: u64,
     ) -> Result<(), Errno> {
-        self.table
-            .get(fd)?
-            .file(Rights::FD_ALLOCATE)?
-            .allocate(offset, len)
+        self.table.get(fd)?.file(Rights::FD_ALLOCATE)?.allocate(offset, len)
     }
 
     /// Closes a descriptor.
@@ -750,13 +733,7 @@ impl WasiP1Ctx {
             Kind::Dir(dir) => Some(dir.metadata()?),
             _ => None,
         };
-        write_filestat(
-            memory,
-            abi,
-            stat,
-            descriptor.kind.file_type(),
-            metadata.as_ref(),
-        )
+        write_filestat(memory, abi, stat, descriptor.kind.file_type(), metadata.as_ref())
     }
 
     /// Cuts a file, or makes it longer by zeros.
@@ -766,10 +743,7 @@ impl WasiP1Ctx {
         fd: u32,
         size: u64,
     ) -> Result<(), Errno> {
-        self.table
-            .get(fd)?
-            .file(Rights::FD_FILESTAT_SET_SIZE)?
-            .set_len(size)
+        self.table.get(fd)?.file(Rights::FD_FILESTAT_SET_SIZE)?.set_len(size)
     }
 
     /// Sets the times of what is open.
@@ -896,19 +870,13 @@ impl WasiP1Ctx {
         }
         let until_short = matches!(descriptor.kind, Kind::File(_));
         let kind = &mut descriptor.kind;
-        let count = read_vectored(
-            bounce,
-            memory,
-            &iovecs,
-            until_short,
-            |bytes, _| match kind {
-                Kind::Stdin(stream) => stream.read(bytes),
-                Kind::File(file) => file.read(bytes),
-                Kind::Socket(socket) => socket.read(bytes),
-                // A listener has the right for the sake of `poll_oneoff`.
-                _ => Err(io::ErrorKind::NotConnected.into()),
-            },
-        )?;
+        let count = read_vectored(bounce, memory, &iovecs, until_short, |bytes, _| match kind {
+            Kind::Stdin(stream) => stream.read(bytes),
+            Kind::File(file) => file.read(bytes),
+            Kind::Socket(socket) => socket.read(bytes),
+            // A listener has the right for the sake of `poll_oneoff`.
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        })?;
         Ok(memory.write_u32(nread.into(), count)?)
     }
 
@@ -1027,11 +995,7 @@ impl WasiP1Ctx {
         let offset = offset.cast_signed();
         // spec: asking where it is needs the lesser right.
         let telling = whence == Whence::Cur && offset == 0;
-        let right = if telling {
-            Rights::FD_TELL
-        } else {
-            Rights::FD_SEEK
-        };
+        let right = if telling { Rights::FD_TELL } else { Rights::FD_SEEK };
         let position = self.table.get(fd)?.file(right)?.seek(offset, whence)?;
         Ok(memory.write_u64(newoffset.into(), position)?)
     }
@@ -1044,11 +1008,7 @@ impl WasiP1Ctx {
         offset: u32,
     ) -> Result<(), Errno> {
         memory.check(offset.into(), 8)?;
-        let position = self
-            .table
-            .get(fd)?
-            .file(Rights::FD_TELL)?
-            .seek(0, Whence::Cur)?;
+        let position = self.table.get(fd)?.file(Rights::FD_TELL)?.seek(0, Whence::Cur)?;
         Ok(memory.write_u64(offset.into(), position)?)
     }
 }
@@ -1117,13 +1077,7 @@ impl WasiP1Ctx {
         let dir = self.table.get(fd)?.dir(Rights::PATH_FILESTAT_GET)?;
         let follow = lookup_follows(flags)?;
         let metadata = dir.stat(&GuestPath::read(memory, path, path_len)?, follow)?;
-        write_filestat(
-            memory,
-            abi,
-            stat,
-            metadata.file_type().into(),
-            Some(&metadata),
-        )
+        write_filestat(memory, abi, stat, metadata.file_type().into(), Some(&metadata))
     }
 
     /// Sets the times of what a path names.
@@ -1142,12 +1096,7 @@ impl WasiP1Ctx {
         let dir = self.table.get(fd)?.dir(Rights::PATH_FILESTAT_SET_TIMES)?;
         let follow = lookup_follows(flags)?;
         let (accessed, modified) = new_times(atim, mtim, fst_flags)?;
-        dir.set_times(
-            &GuestPath::read(memory, path, path_len)?,
-            follow,
-            accessed,
-            modified,
-        )
+        dir.set_times(&GuestPath::read(memory, path, path_len)?, follow, accessed, modified)
     }
 
     /// Gives a file a second name. Following a link there is not offered: which file that is could
@@ -1170,11 +1119,7 @@ impl WasiP1Ctx {
             return Err(Errno::INVAL);
         }
         let old_path = GuestPath::read(memory, old_path, old_path_len)?;
-        source.link(
-            &old_path,
-            target,
-            &GuestPath::read(memory, new_path, new_path_len)?,
-        )
+        source.link(&old_path, target, &GuestPath::read(memory, new_path, new_path_len)?)
     }
 
     /// Opens a file or directory.
@@ -1285,11 +1230,7 @@ impl WasiP1Ctx {
         let source = self.table.get(fd)?.dir(Rights::PATH_RENAME_SOURCE)?;
         let target = self.table.get(new_fd)?.dir(Rights::PATH_RENAME_TARGET)?;
         let old_path = GuestPath::read(memory, old_path, old_path_len)?;
-        source.rename(
-            &old_path,
-            target,
-            &GuestPath::read(memory, new_path, new_path_len)?,
-        )
+        source.rename(&old_path, target, &GuestPath::read(memory, new_path, new_path_len)?)
     }
 
     /// Makes a symbolic link.
@@ -1331,14 +1272,7 @@ impl WasiP1Ctx {
         nsubscriptions: u32,
         nevents: u32,
     ) -> Result<(), Errno> {
-        self.poll(
-            memory,
-            Abi::Preview1,
-            subscriptions,
-            events,
-            nsubscriptions,
-            nevents,
-        )
+        self.poll(memory, Abi::Preview1, subscriptions, events, nsubscriptions, nevents)
     }
 
     pub(crate) fn unstable_poll_oneoff(
@@ -1349,14 +1283,7 @@ impl WasiP1Ctx {
         nsubscriptions: u32,
         nevents: u32,
     ) -> Result<(), Errno> {
-        self.poll(
-            memory,
-            Abi::Unstable,
-            subscriptions,
-            events,
-            nsubscriptions,
-            nevents,
-        )
+        self.poll(memory, Abi::Unstable, subscriptions, events, nsubscriptions, nevents)
     }
 }
 
@@ -1462,9 +1389,8 @@ impl WasiP1Ctx {
         };
         descriptor.need(Rights::FD_WRITE)?;
         let iovecs = Iovecs::read(memory, iovs, iovs_len)?;
-        let count = write_vectored(bounce, memory, &iovecs, |bytes, _| {
-            (&mut &*socket).write(bytes)
-        })?;
+        let count =
+            write_vectored(bounce, memory, &iovecs, |bytes, _| (&mut &*socket).write(bytes))?;
         Ok(memory.write_u32(so_datalen.into(), count)?)
     }
 

@@ -83,18 +83,14 @@ impl GuestPath {
 /// Copies a path or the contents of a link out of guest memory. A zero byte would end it early on the
 /// host, and is refused.
 pub(crate) fn read_text(memory: &dyn GuestMemory, addr: u32, len: u32) -> Result<String, Errno> {
-    let text = memory
-        .read_string(addr.into(), len.into(), limits::PATH_BYTES)
-        .map_err(|error| match error {
+    let text = memory.read_string(addr.into(), len.into(), limits::PATH_BYTES).map_err(
+        |error| match error {
             GuestReadError::OutOfBounds(_) => Errno::FAULT,
             GuestReadError::TooLong { .. } => Errno::NAMETOOLONG,
             _ => Errno::ILSEQ,
-        })?;
-    if text.contains('\0') {
-        Err(Errno::INVAL)
-    } else {
-        Ok(text)
-    }
+        },
+    )?;
+    if text.contains('\0') { Err(Errno::INVAL) } else { Ok(text) }
 }
 
 #[cfg(test)]
@@ -133,10 +129,7 @@ mod tests {
         assert_eq!(read(3, 2), Errno::FAULT);
         assert_eq!(read(u32::MAX, u32::MAX), Errno::FAULT);
         let long = vec![b'a'; 65_536];
-        assert_eq!(
-            GuestPath::read(&long, 0, 65_536).unwrap_err(),
-            Errno::NAMETOOLONG
-        );
+        assert_eq!(GuestPath::read(&long, 0, 65_536).unwrap_err(), Errno::NAMETOOLONG);
         assert!(GuestPath::read(&long, 0, 4095).is_ok());
     }
 }

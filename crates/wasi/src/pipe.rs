@@ -23,13 +23,8 @@ struct Input {
 impl MemoryInputPipe {
     /// A pipe that holds `bytes`.
     pub fn new(bytes: impl Into<Vec<u8>>) -> MemoryInputPipe {
-        let input = Input {
-            bytes: bytes.into(),
-            position: 0,
-        };
-        MemoryInputPipe {
-            rest: Arc::new(Mutex::new(input)),
-        }
+        let input = Input { bytes: bytes.into(), position: 0 };
+        MemoryInputPipe { rest: Arc::new(Mutex::new(input)) }
     }
 
     /// Whether everything has been read.
@@ -56,10 +51,7 @@ impl StdinStream for MemoryInputPipe {
 
     fn state(&self) -> StreamState<'_> {
         let bytes = self.with(|input| input.bytes.len() - input.position) as u64;
-        StreamState::Ready {
-            bytes,
-            hangup: bytes == 0,
-        }
+        StreamState::Ready { bytes, hangup: bytes == 0 }
     }
 }
 
@@ -74,18 +66,12 @@ pub struct MemoryOutputPipe {
 impl MemoryOutputPipe {
     /// An empty pipe that takes `capacity` bytes.
     pub fn new(capacity: usize) -> MemoryOutputPipe {
-        MemoryOutputPipe {
-            bytes: Arc::default(),
-            capacity,
-        }
+        MemoryOutputPipe { bytes: Arc::default(), capacity }
     }
 
     /// What has been written so far.
     pub fn contents(&self) -> Vec<u8> {
-        self.bytes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What has been written so far, if no other handle is left.
@@ -107,15 +93,8 @@ impl StdoutStream for MemoryOutputPipe {
     }
 
     fn state(&self) -> StreamState<'_> {
-        let len = self
-            .bytes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len();
-        StreamState::Ready {
-            bytes: 0,
-            hangup: len == self.capacity,
-        }
+        let len = self.bytes.lock().unwrap_or_else(PoisonError::into_inner).len();
+        StreamState::Ready { bytes: 0, hangup: len == self.capacity }
     }
 }
 
@@ -139,10 +118,7 @@ mod tests {
         let host = pipe.clone();
         assert_eq!(pipe.write(b"abc").unwrap(), 3);
         assert_eq!(pipe.write(b"def").unwrap(), 1);
-        assert_eq!(
-            pipe.write(b"ef").unwrap_err().kind(),
-            io::ErrorKind::BrokenPipe
-        );
+        assert_eq!(pipe.write(b"ef").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         assert_eq!(pipe.write(b"").unwrap(), 0);
         drop(pipe);
         assert_eq!(host.contents(), b"abcd");

@@ -140,11 +140,7 @@ impl WasiP1Ctx {
             _ => return Err(Errno::INVAL),
         };
         let target = target.unwrap_or_else(Target::Refused);
-        Ok(Subscription {
-            userdata: u64_at(layout.userdata),
-            event_type,
-            target,
-        })
+        Ok(Subscription { userdata: u64_at(layout.userdata), event_type, target })
     }
 
     fn clock_target(&self, id: u32, timeout: u64, flags: u16) -> Result<Target, Errno> {
@@ -160,9 +156,7 @@ impl WasiP1Ctx {
         } else {
             timeout
         };
-        Ok(Target::Clock {
-            deadline: self.monotonic_clock.now().saturating_add(span),
-        })
+        Ok(Target::Clock { deadline: self.monotonic_clock.now().saturating_add(span) })
     }
 
     fn descriptor_target(&self, fd: u32, interest: Interest) -> Result<Target, Errno> {
@@ -225,20 +219,13 @@ impl WasiP1Ctx {
             match subscription.target {
                 Target::Clock { .. } => {}
                 Target::Refused(error) => {
-                    outcomes[index] = Some(Outcome {
-                        error: Some(error),
-                        ..Outcome::default()
-                    });
+                    outcomes[index] = Some(Outcome { error: Some(error), ..Outcome::default() });
                     ready = true;
                 }
                 Target::Descriptor { fd, interest } => match self.table.get(fd)?.kind.state() {
                     StreamState::Ready { bytes, hangup } => {
                         let bytes = if interest == Interest::Read { bytes } else { 0 };
-                        outcomes[index] = Some(Outcome {
-                            error: None,
-                            bytes,
-                            hangup,
-                        });
+                        outcomes[index] = Some(Outcome { error: None, bytes, hangup });
                         ready = true;
                     }
                     StreamState::Pending => pending = true,
@@ -268,11 +255,7 @@ impl WasiP1Ctx {
         let results = sys::poll(&host, timeout)?;
         for (index, result) in host_index.into_iter().zip(results) {
             if result.ready {
-                let outcome = Outcome {
-                    error: None,
-                    bytes: result.bytes,
-                    hangup: result.hangup,
-                };
+                let outcome = Outcome { error: None, bytes: result.bytes, hangup: result.hangup };
                 outcomes[index] = Some(outcome);
             }
         }

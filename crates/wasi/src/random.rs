@@ -40,11 +40,7 @@ pub struct SeededRandom {
 impl SeededRandom {
     /// A generator for `seed`.
     pub fn new(seed: u64) -> SeededRandom {
-        SeededRandom {
-            state: seed,
-            rest: [0; 8],
-            rest_len: 0,
-        }
+        SeededRandom { state: seed, rest: [0; 8], rest_len: 0 }
     }
 
     fn step(&mut self) -> u64 {
@@ -86,10 +82,7 @@ mod tests {
         random.fill(right).unwrap();
         assert_eq!(whole, cut);
         // The first value of the reference implementation for seed 42.
-        assert_eq!(
-            u64::from_le_bytes(whole[..8].try_into().unwrap()),
-            0xbdd7_3226_2feb_6e95
-        );
+        assert_eq!(u64::from_le_bytes(whole[..8].try_into().unwrap()), 0xbdd7_3226_2feb_6e95);
     }
 
     #[test]

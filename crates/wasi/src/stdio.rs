@@ -136,10 +136,7 @@ impl StdoutStream for HostStderr {
 pub(crate) fn host_state(fd: Option<HostFd<'_>>) -> StreamState<'_> {
     match fd {
         Some(fd) => StreamState::Host(HostHandle(fd)),
-        None => StreamState::Ready {
-            bytes: 0,
-            hangup: false,
-        },
+        None => StreamState::Ready { bytes: 0, hangup: false },
     }
 }
 
@@ -152,10 +149,7 @@ impl StdinStream for NoInput {
     }
 
     fn state(&self) -> StreamState<'_> {
-        StreamState::Ready {
-            bytes: 0,
-            hangup: true,
-        }
+        StreamState::Ready { bytes: 0, hangup: true }
     }
 }
 
@@ -168,9 +162,6 @@ impl StdoutStream for NoOutput {
     }
 
     fn state(&self) -> StreamState<'_> {
-        StreamState::Ready {
-            bytes: 0,
-            hangup: false,
-        }
+        StreamState::Ready { bytes: 0, hangup: false }
     }
 }

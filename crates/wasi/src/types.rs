@@ -359,9 +359,8 @@ impl Rights {
         .union(Rights::POLL_FD_READWRITE);
 
     /// The part of `FILE` that a file opened for reading only does not have.
-    pub const FILE_WRITING: Rights = Rights::FD_WRITE
-        .union(Rights::FD_ALLOCATE)
-        .union(Rights::FD_FILESTAT_SET_SIZE);
+    pub const FILE_WRITING: Rights =
+        Rights::FD_WRITE.union(Rights::FD_ALLOCATE).union(Rights::FD_FILESTAT_SET_SIZE);
 
     /// What everything that opens below a directory can at most have.
     pub const INHERITING: Rights = Rights::DIRECTORY.union(Rights::FILE);
@@ -649,12 +648,9 @@ mod tests {
 
     #[test]
     fn directories_have_no_right_that_only_files_have() {
-        for right in [
-            Rights::FD_SEEK,
-            Rights::FD_TELL,
-            Rights::FD_FILESTAT_SET_SIZE,
-            Rights::FD_WRITE,
-        ] {
+        for right in
+            [Rights::FD_SEEK, Rights::FD_TELL, Rights::FD_FILESTAT_SET_SIZE, Rights::FD_WRITE]
+        {
             assert!(!Rights::DIRECTORY.intersects(right));
             assert!(Rights::INHERITING.contains(right));
         }

@@ -11,14 +11,10 @@
 
 mod expected;
 mod report;
-#[cfg(any())]
 mod script;
-#[cfg(any())]
 mod spectest;
-#[cfg(any())]
 mod values;
 
 pub use expected::{Expected, Verdict};
 pub use report::{Failure, Report};
-#[cfg(any())]
 pub use script::run_script;

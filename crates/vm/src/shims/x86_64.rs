@@ -59,7 +59,11 @@ pub(crate) fn fault_address() -> usize {
 /// - `code` is the entry of a function whose arguments `image` holds, `context` its owner.
 /// - The context that `context` leads to is prepared: host pointer and stack limit are set.
 #[unsafe(naked)]
-pub(crate) unsafe extern "sysv64" fn enter(image: *mut Image, context: *mut Owner, code: *const u8) {
+pub(crate) unsafe extern "sysv64" fn enter(
+    image: *mut Image,
+    context: *mut Owner,
+    code: *const u8,
+) {
     naked_asm!(
         "push rbp",
         "mov rbp, rsp",

@@ -23,7 +23,8 @@ fn map(
 ) -> io::Result<NonNull<u8>> {
     // SAFETY: [foreign function] a mapping at an address of the system's choice touches no memory in
     // use; `at` is null here, and `flags` without MAP_FIXED.
-    let start = unsafe { libc::mmap(at.cast(), size, protection, flags & !libc::MAP_FIXED, file, 0) };
+    let start =
+        unsafe { libc::mmap(at.cast(), size, protection, flags & !libc::MAP_FIXED, file, 0) };
     if start == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
@@ -196,7 +197,11 @@ pub(crate) fn install(handler: Handler) -> io::Result<()> {
     }
 }
 
-extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+extern "C" fn on_signal(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
     let ucontext = context.cast::<libc::ucontext_t>();
     // SAFETY: [signal handler] the system passes a valid `siginfo_t` and `ucontext_t`, exclusively.
     let (registers, address) = unsafe { (&mut (*ucontext).uc_mcontext.gregs, (*info).si_addr()) };

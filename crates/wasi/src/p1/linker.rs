@@ -37,7 +37,7 @@ pub fn add_to_linker_sync<T: 'static>(
                 let memory = guest_memory(&mut caller, stringify!($name))?;
                 let (mut memory, data) = memory.guest_and_store_mut(&mut caller);
                 let result = f(data).$method(&mut memory $(, $arg)*);
-                Ok(status(stringify!($name), result))
+                wardian::Result::Ok(status(stringify!($name), result))
             })?;
         };
     }

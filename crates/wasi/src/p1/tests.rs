@@ -59,10 +59,7 @@ type Event = (u64, u16, u8, u64, u16);
 
 impl Guest {
     fn new(builder: &mut WasiCtxBuilder) -> Guest {
-        Guest {
-            ctx: builder.build_p1(),
-            memory: vec![0; SIZE],
-        }
+        Guest { ctx: builder.build_p1(), memory: vec![0; SIZE] }
     }
 
     /// A guest with one directory, of all permissions.
@@ -73,9 +70,7 @@ impl Guest {
     fn with_perms(dir_perms: DirPerms, file_perms: FilePerms) -> (TempDir, Guest) {
         let temp = TempDir::new().unwrap();
         let mut builder = WasiCtxBuilder::new();
-        builder
-            .preopened_dir(temp.path(), "/", dir_perms, file_perms)
-            .unwrap();
+        builder.preopened_dir(temp.path(), "/", dir_perms, file_perms).unwrap();
         let guest = Guest::new(&mut builder);
         (temp, guest)
     }
@@ -117,17 +112,7 @@ impl Guest {
         let (dir, flags, oflags) = (dir.into(), flags.into(), oflags.into());
         self.call(
             "path_open",
-            &[
-                dir,
-                flags,
-                at,
-                len,
-                oflags,
-                rights,
-                all,
-                fdflags.into(),
-                OUT.into(),
-            ],
+            &[dir, flags, at, len, oflags, rights, all, fdflags.into(), OUT.into()],
         )?;
         Ok(self.out32())
     }
@@ -168,9 +153,7 @@ impl Guest {
     }
 
     fn data(&self, len: u32) -> Vec<u8> {
-        self.memory
-            .read_vec(DATA.into(), len.into(), SIZE as u64)
-            .unwrap()
+        self.memory.read_vec(DATA.into(), len.into(), SIZE as u64).unwrap()
     }
 
     /// Calls a function of a directory and one path.
@@ -194,10 +177,7 @@ impl Guest {
     fn rename_between(&mut self, from: u32, old: &str, to: u32, new: &str) -> Result<()> {
         let [old, old_len] = self.path(old);
         let [new, new_len] = self.path_at(PATH2, new);
-        self.call(
-            "path_rename",
-            &[from.into(), old, old_len, to.into(), new, new_len],
-        )
+        self.call("path_rename", &[from.into(), old, old_len, to.into(), new, new_len])
     }
 
     fn rename(&mut self, old: &str, new: &str) -> Result<()> {
@@ -207,10 +187,7 @@ impl Guest {
     fn link_between(&mut self, from: u32, old: &str, to: u32, new: &str) -> Result<()> {
         let [old, old_len] = self.path(old);
         let [new, new_len] = self.path_at(PATH2, new);
-        self.call(
-            "path_link",
-            &[from.into(), 0, old, old_len, to.into(), new, new_len],
-        )
+        self.call("path_link", &[from.into(), 0, old, old_len, to.into(), new, new_len])
     }
 
     fn link(&mut self, old: &str, new: &str) -> Result<()> {
@@ -225,24 +202,14 @@ impl Guest {
 
     fn readlink(&mut self, path: &str, buf_len: u32) -> Result<Vec<u8>> {
         let [at, len] = self.path(path);
-        let args = [
-            ROOT.into(),
-            at,
-            len,
-            DATA.into(),
-            buf_len.into(),
-            OUT.into(),
-        ];
+        let args = [ROOT.into(), at, len, DATA.into(), buf_len.into(), OUT.into()];
         self.call("path_readlink", &args)?;
         Ok(self.data(self.out32()))
     }
 
     fn stat(&mut self, path: &str, flags: u32) -> Result<Stat> {
         let [at, len] = self.path(path);
-        self.call(
-            "path_filestat_get",
-            &[ROOT.into(), flags.into(), at, len, OUT.into()],
-        )?;
+        self.call("path_filestat_get", &[ROOT.into(), flags.into(), at, len, OUT.into()])?;
         Ok(self.stat_out())
     }
 
@@ -273,12 +240,7 @@ impl Guest {
         let rights =
             |offset| Rights::from_bits(self.memory.read_u64(at + offset).unwrap()).unwrap();
         let file_type = self.memory.read_u8(at).unwrap();
-        Ok((
-            file_type,
-            self.memory.read_u16(at + 2).unwrap(),
-            rights(8),
-            rights(16),
-        ))
+        Ok((file_type, self.memory.read_u16(at + 2).unwrap(), rights(8), rights(16)))
     }
 
     fn seek(&mut self, fd: u32, offset: i64, whence: u64) -> Result<u64> {
@@ -341,10 +303,7 @@ impl Guest {
             }
         }
         let count = subscriptions.len() as u64;
-        self.call(
-            "poll_oneoff",
-            &[IOVS.into(), DATA.into(), count, OUT.into()],
-        )?;
+        self.call("poll_oneoff", &[IOVS.into(), DATA.into(), count, OUT.into()])?;
         let events = (0..u64::from(self.out32())).map(|index| {
             let at = u64::from(DATA) + index * EVENT_SIZE;
             let memory = &self.memory;
@@ -379,10 +338,7 @@ struct Stat {
 }
 
 fn function(name: &str) -> &'static super::Function {
-    FUNCTIONS
-        .iter()
-        .find(|function| function.name == name)
-        .expect("the table names the function")
+    FUNCTIONS.iter().find(|function| function.name == name).expect("the table names the function")
 }
 
 fn put(dir: &Path, name: &str, contents: &str) {
@@ -399,20 +355,11 @@ const LINK_TYPE: u8 = FileType::SymbolicLink as u8;
 fn the_table_is_preview_1() {
     // Every function but `proc_exit`; `sock_accept` came after `wasi_unstable`.
     assert_eq!(FUNCTIONS.len(), 45);
-    assert_eq!(
-        FUNCTIONS
-            .iter()
-            .filter(|function| function.is_in_unstable())
-            .count(),
-        44
-    );
+    assert_eq!(FUNCTIONS.iter().filter(|function| function.is_in_unstable()).count(), 44);
     let names: BTreeSet<_> = FUNCTIONS.iter().map(|function| function.name).collect();
     assert_eq!(names.len(), FUNCTIONS.len());
     use CoreType::{I32, I64};
-    assert_eq!(
-        function("path_open").params,
-        [I32, I32, I32, I32, I32, I64, I64, I32, I32]
-    );
+    assert_eq!(function("path_open").params, [I32, I32, I32, I32, I32, I64, I64, I32, I32]);
     assert_eq!(function("fd_seek").params, [I32, I64, I32, I32]);
     assert_eq!(function("sched_yield").params, []);
 }
@@ -429,18 +376,7 @@ fn no_argument_makes_a_function_panic_and_faults_have_no_effect() {
     let clock = FixedClock::new(Duration::from_secs(1));
     let (temp, _) = Guest::with_dir();
     put(temp.path(), "file", "contents");
-    let values = [
-        0,
-        1,
-        3,
-        4,
-        5,
-        0x7fff_ffff,
-        0x8000_0000,
-        0xffff_ffff,
-        u64::MAX,
-        0xffff_fff0,
-    ];
+    let values = [0, 1, 3, 4, 5, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, u64::MAX, 0xffff_fff0];
     let mut state = 1u64;
     for function in FUNCTIONS {
         for round in 0..400 {
@@ -480,70 +416,41 @@ fn no_argument_makes_a_function_panic_and_faults_have_no_effect() {
 #[test]
 fn arguments_and_environment() {
     let mut builder = WasiCtxBuilder::new();
-    builder
-        .arg("prog")
-        .args(&["a b", ""])
-        .env("K", "old")
-        .envs(&[("K", "v"), ("EMPTY", "")]);
+    builder.arg("prog").args(&["a b", ""]).env("K", "old").envs(&[("K", "v"), ("EMPTY", "")]);
     let mut guest = Guest::new(&mut builder);
     let out = u64::from(OUT);
     guest.call("args_sizes_get", &[out, out + 4]).unwrap();
-    assert_eq!(
-        (guest.out32(), guest.memory.read_u32(out + 4).unwrap()),
-        (3, 10)
-    );
+    assert_eq!((guest.out32(), guest.memory.read_u32(out + 4).unwrap()), (3, 10));
     guest.call("args_get", &[out, DATA.into()]).unwrap();
     assert_eq!(guest.data(10), b"prog\0a b\0\0");
-    let pointers: Vec<_> = (0..3)
-        .map(|i| guest.memory.read_u32(out + i * 4).unwrap())
-        .collect();
+    let pointers: Vec<_> = (0..3).map(|i| guest.memory.read_u32(out + i * 4).unwrap()).collect();
     assert_eq!(pointers, [DATA, DATA + 5, DATA + 9]);
     guest.call("environ_sizes_get", &[out, out + 4]).unwrap();
-    assert_eq!(
-        (guest.out32(), guest.memory.read_u32(out + 4).unwrap()),
-        (2, 11)
-    );
+    assert_eq!((guest.out32(), guest.memory.read_u32(out + 4).unwrap()), (2, 11));
     guest.call("environ_get", &[out, DATA.into()]).unwrap();
     assert_eq!(guest.data(11), b"K=v\0EMPTY=\0");
 
     let end = SIZE as u64;
-    assert_eq!(
-        guest.call("args_get", &[end - 8, DATA.into()]),
-        Err(Errno::FAULT)
-    );
+    assert_eq!(guest.call("args_get", &[end - 8, DATA.into()]), Err(Errno::FAULT));
     assert_eq!(guest.call("args_get", &[out, end - 9]), Err(Errno::FAULT));
-    assert_eq!(
-        guest.call("args_sizes_get", &[out, end - 3]),
-        Err(Errno::FAULT)
-    );
+    assert_eq!(guest.call("args_sizes_get", &[out, end - 3]), Err(Errno::FAULT));
 }
 
 #[test]
 fn clocks() {
     let mut guest = Guest::new(&mut WasiCtxBuilder::new());
-    for id in [
-        clockid::REALTIME,
-        clockid::MONOTONIC,
-        clockid::PROCESS_CPUTIME,
-        clockid::THREAD_CPUTIME,
-    ] {
-        guest
-            .call("clock_res_get", &[id.into(), OUT.into()])
-            .unwrap();
+    for id in
+        [clockid::REALTIME, clockid::MONOTONIC, clockid::PROCESS_CPUTIME, clockid::THREAD_CPUTIME]
+    {
+        guest.call("clock_res_get", &[id.into(), OUT.into()]).unwrap();
         assert!(guest.memory.read_u64(OUT.into()).unwrap() > 0);
         let first = guest.time(id).unwrap();
         assert!(first > 0);
         assert!(guest.time(id).unwrap() >= first);
     }
     assert_eq!(guest.time(4), Err(Errno::INVAL));
-    assert_eq!(
-        guest.call("clock_res_get", &[4, OUT.into()]),
-        Err(Errno::INVAL)
-    );
-    assert_eq!(
-        guest.call("clock_time_get", &[0, 0, SIZE as u64 - 7]),
-        Err(Errno::FAULT)
-    );
+    assert_eq!(guest.call("clock_res_get", &[4, OUT.into()]), Err(Errno::INVAL));
+    assert_eq!(guest.call("clock_time_get", &[0, 0, SIZE as u64 - 7]), Err(Errno::FAULT));
 }
 
 #[test]
@@ -560,15 +467,7 @@ fn fixed_clocks_and_seeds_make_runs_repeatable() {
         (times, guest.data(100))
     };
     assert_eq!(run(), run());
-    assert_eq!(
-        run().0,
-        [
-            1_000_000_000_000_000_000,
-            5_000_000_000,
-            5_000_000_000,
-            5_000_000_000
-        ]
-    );
+    assert_eq!(run().0, [1_000_000_000_000_000_000, 5_000_000_000, 5_000_000_000, 5_000_000_000]);
 }
 
 #[test]
@@ -576,10 +475,7 @@ fn random_bytes_fill_exactly_the_buffer() {
     let mut guest = Guest::new(&mut WasiCtxBuilder::new());
     guest.random(DATA, 300_000).unwrap();
     let data = guest.data(300_000);
-    assert!(
-        data.chunks(64)
-            .all(|chunk| chunk.iter().any(|byte| *byte != 0))
-    );
+    assert!(data.chunks(64).all(|chunk| chunk.iter().any(|byte| *byte != 0)));
     assert_eq!(guest.memory[DATA as usize - 1], 0);
     assert_eq!(guest.memory[DATA as usize + 300_000], 0);
     guest.random(DATA, 0).unwrap();
@@ -605,10 +501,7 @@ fn the_process() {
     let mut guest = Guest::new(&mut WasiCtxBuilder::new());
     assert_eq!(guest.ctx.proc_exit(33).process_exit_code(), 33);
     assert_eq!(guest.ctx.proc_exit(u32::MAX).process_exit_code(), -1);
-    assert_eq!(
-        guest.ctx.proc_exit(3).to_string(),
-        "exited with i32 exit status 3"
-    );
+    assert_eq!(guest.ctx.proc_exit(3).to_string(), "exited with i32 exit status 3");
     assert_eq!(guest.call("proc_raise", &[6]), Err(Errno::NOTSUP));
     guest.call("sched_yield", &[]).unwrap();
 }
@@ -631,10 +524,7 @@ fn write_seek_read() {
     assert_eq!(guest.seek(fd, 0, 3), Err(Errno::INVAL));
     guest.call("fd_tell", &[fd.into(), OUT.into()]).unwrap();
     assert_eq!(guest.memory.read_u64(OUT.into()).unwrap(), 10);
-    assert_eq!(
-        std::fs::read(temp.path().join("file")).unwrap(),
-        b"hello world"
-    );
+    assert_eq!(std::fs::read(temp.path().join("file")).unwrap(), b"hello world");
     guest.call("fd_sync", &[fd.into()]).unwrap();
     guest.call("fd_datasync", &[fd.into()]).unwrap();
     guest.close(fd).unwrap();
@@ -648,22 +538,13 @@ fn buffers_are_filled_in_order_and_larger_than_one_bounce() {
     let contents: Vec<u8> = (0..400_000u32).map(|i| (i * 7 % 251) as u8).collect();
     std::fs::write(temp.path().join("file"), &contents).unwrap();
     let fd = guest.open("file", 0, READ | WRITE).unwrap();
-    let buffers = [
-        (DATA, 1),
-        (DATA + 1, 0),
-        (DATA + 1, 199_999),
-        (DATA + 200_000, 300_000),
-    ];
+    let buffers = [(DATA, 1), (DATA + 1, 0), (DATA + 1, 199_999), (DATA + 200_000, 300_000)];
     let [iovs, count] = guest.iovs(&buffers);
-    guest
-        .call("fd_read", &[fd.into(), iovs, count, OUT.into()])
-        .unwrap();
+    guest.call("fd_read", &[fd.into(), iovs, count, OUT.into()]).unwrap();
     assert_eq!(guest.out32(), 400_000);
     assert_eq!(guest.data(400_000), contents);
     let [iovs, count] = guest.iovs(&[(DATA + 200_000, 200_000), (DATA, 200_000)]);
-    guest
-        .call("fd_pwrite", &[fd.into(), iovs, count, 0, OUT.into()])
-        .unwrap();
+    guest.call("fd_pwrite", &[fd.into(), iovs, count, 0, OUT.into()]).unwrap();
     assert_eq!(guest.out32(), 400_000);
     let written = std::fs::read(temp.path().join("file")).unwrap();
     assert_eq!(&written[..200_000], &contents[200_000..]);
@@ -677,18 +558,12 @@ fn positioned_reads_and_writes_leave_the_position() {
     guest.write(fd, b"0123456789").unwrap();
     let [iovs, count] = guest.iovs(&[(DATA, 2), (DATA + 2, 2)]);
     guest.set(DATA, b"abcd");
-    guest
-        .call("fd_pwrite", &[fd.into(), iovs, count, 3, OUT.into()])
-        .unwrap();
+    guest.call("fd_pwrite", &[fd.into(), iovs, count, 3, OUT.into()]).unwrap();
     assert_eq!(guest.out32(), 4);
-    guest
-        .call("fd_pread", &[fd.into(), iovs, count, 2, OUT.into()])
-        .unwrap();
+    guest.call("fd_pread", &[fd.into(), iovs, count, 2, OUT.into()]).unwrap();
     assert_eq!(guest.data(4), b"2abc");
     assert_eq!(guest.seek(fd, 0, 1).unwrap(), 10);
-    guest
-        .call("fd_pread", &[fd.into(), iovs, count, 9, OUT.into()])
-        .unwrap();
+    guest.call("fd_pread", &[fd.into(), iovs, count, 9, OUT.into()]).unwrap();
     assert_eq!(guest.out32(), 1);
     for offset in [u64::MAX, i64::MAX as u64] {
         let args = [fd.into(), iovs, count, offset, OUT.into()];
@@ -705,17 +580,9 @@ fn lists_of_buffers_are_bounded_and_checked_first() {
     for name in ["fd_read", "fd_write"] {
         // The sum does not fit the 32 bits of the result.
         let [iovs, count] = guest.iovs(&[(DATA, u32::MAX), (DATA, 2)]);
-        assert_eq!(
-            guest.call(name, &[fd.into(), iovs, count, OUT.into()]),
-            Err(Errno::INVAL)
-        );
+        assert_eq!(guest.call(name, &[fd.into(), iovs, count, OUT.into()]), Err(Errno::INVAL));
         // More buffers than are accepted; the list itself out of bounds.
-        let args = [
-            fd.into(),
-            iovs,
-            u64::from(crate::limits::IOVECS) + 1,
-            OUT.into(),
-        ];
+        let args = [fd.into(), iovs, u64::from(crate::limits::IOVECS) + 1, OUT.into()];
         assert_eq!(guest.call(name, &args), Err(Errno::INVAL));
         assert_eq!(
             guest.call(name, &[fd.into(), iovs, u32::MAX.into(), OUT.into()]),
@@ -725,37 +592,24 @@ fn lists_of_buffers_are_bounded_and_checked_first() {
         assert_eq!(guest.call(name, &args), Err(Errno::FAULT));
         // A bad buffer behind a good one, a bad place for the result: nothing is moved.
         let [iovs, count] = guest.iovs(&[(DATA, 3), (SIZE as u32 - 1, 2)]);
-        assert_eq!(
-            guest.call(name, &[fd.into(), iovs, count, OUT.into()]),
-            Err(Errno::FAULT)
-        );
+        assert_eq!(guest.call(name, &[fd.into(), iovs, count, OUT.into()]), Err(Errno::FAULT));
         let [iovs, count] = guest.iovs(&[(DATA, 3)]);
-        assert_eq!(
-            guest.call(name, &[fd.into(), iovs, count, SIZE as u64 - 3]),
-            Err(Errno::FAULT)
-        );
+        assert_eq!(guest.call(name, &[fd.into(), iovs, count, SIZE as u64 - 3]), Err(Errno::FAULT));
         assert_eq!(guest.seek(fd, 0, 1).unwrap(), 0, "{name}");
         // No buffers, and empty ones.
         guest.call(name, &[fd.into(), iovs, 0, OUT.into()]).unwrap();
         let [iovs, count] = guest.iovs(&[(SIZE as u32, 0)]);
-        guest
-            .call(name, &[fd.into(), iovs, count, OUT.into()])
-            .unwrap();
+        guest.call(name, &[fd.into(), iovs, count, OUT.into()]).unwrap();
         assert_eq!(guest.out32(), 0);
     }
-    assert_eq!(
-        std::fs::read(temp.path().join("file")).unwrap(),
-        b"0123456789"
-    );
+    assert_eq!(std::fs::read(temp.path().join("file")).unwrap(), b"0123456789");
 }
 
 #[test]
 fn appending_can_be_switched() {
     let (temp, mut guest) = Guest::with_dir();
     put(temp.path(), "file", "old contents");
-    let fd = guest
-        .open_as(ROOT, 0, "file", CREAT | TRUNC, READ | WRITE, APPEND)
-        .unwrap();
+    let fd = guest.open_as(ROOT, 0, "file", CREAT | TRUNC, READ | WRITE, APPEND).unwrap();
     assert_eq!(guest.fdstat(fd).unwrap().1, APPEND as u16);
     guest.write(fd, b"aa").unwrap();
     guest.seek(fd, 0, 0).unwrap();
@@ -768,34 +622,12 @@ fn appending_can_be_switched() {
     assert_eq!(std::fs::read(temp.path().join("file")).unwrap(), b"cabb");
     // What belongs to the opening cannot be changed; numbers without a meaning mean nothing.
     let sync = u64::from(FdFlags::SYNC.bits());
-    assert_eq!(
-        guest.call("fd_fdstat_set_flags", &[fd.into(), sync]),
-        Err(Errno::NOTSUP)
-    );
-    assert_eq!(
-        guest.call("fd_fdstat_set_flags", &[fd.into(), 32]),
-        Err(Errno::INVAL)
-    );
-    assert_eq!(
-        guest.call("fd_fdstat_set_flags", &[fd.into(), 0x10000]),
-        Err(Errno::INVAL)
-    );
-    let fd = guest
-        .open_as(
-            ROOT,
-            0,
-            "file",
-            0,
-            READ | WRITE,
-            u32::from(FdFlags::SYNC.bits()),
-        )
-        .unwrap();
-    guest
-        .call(
-            "fd_fdstat_set_flags",
-            &[fd.into(), sync | u64::from(APPEND)],
-        )
-        .unwrap();
+    assert_eq!(guest.call("fd_fdstat_set_flags", &[fd.into(), sync]), Err(Errno::NOTSUP));
+    assert_eq!(guest.call("fd_fdstat_set_flags", &[fd.into(), 32]), Err(Errno::INVAL));
+    assert_eq!(guest.call("fd_fdstat_set_flags", &[fd.into(), 0x10000]), Err(Errno::INVAL));
+    let fd =
+        guest.open_as(ROOT, 0, "file", 0, READ | WRITE, u32::from(FdFlags::SYNC.bits())).unwrap();
+    guest.call("fd_fdstat_set_flags", &[fd.into(), sync | u64::from(APPEND)]).unwrap();
 }
 
 #[test]
@@ -810,23 +642,14 @@ fn sizes_space_and_advice() {
     }
     guest.call("fd_advise", &[file, 0, 0, 0]).unwrap();
     assert_eq!(guest.call("fd_advise", &[file, 0, 0, 6]), Err(Errno::INVAL));
-    assert_eq!(
-        guest.call("fd_advise", &[file, u64::MAX, 2, 0]),
-        Err(Errno::INVAL)
-    );
+    assert_eq!(guest.call("fd_advise", &[file, u64::MAX, 2, 0]), Err(Errno::INVAL));
     match guest.call("fd_allocate", &[file, 90, 60]) {
         Ok(()) => assert_eq!(guest.fstat(fd).unwrap().size, 150),
         Err(error) => assert_eq!(error, Errno::NOTSUP),
     }
     assert_eq!(guest.call("fd_allocate", &[file, 0, 0]), Err(Errno::INVAL));
-    assert_eq!(
-        guest.call("fd_allocate", &[file, u64::MAX, 1]),
-        Err(Errno::FBIG)
-    );
-    assert_eq!(
-        guest.call("fd_filestat_set_size", &[file, u64::MAX]),
-        Err(Errno::FBIG)
-    );
+    assert_eq!(guest.call("fd_allocate", &[file, u64::MAX, 1]), Err(Errno::FBIG));
+    assert_eq!(guest.call("fd_filestat_set_size", &[file, u64::MAX]), Err(Errno::FBIG));
     guest.call("fd_filestat_set_size", &[file, 3]).unwrap();
     assert_eq!(guest.fstat(fd).unwrap().size, 3);
 }
@@ -842,49 +665,29 @@ fn status_and_times() {
     assert_eq!(guest.stat("file", 0).unwrap(), stat);
 
     let file = u64::from(fd);
-    let (atim, mtim) = (
-        u64::from(FstFlags::ATIM.bits()),
-        u64::from(FstFlags::MTIM.bits()),
-    );
-    let (atim_now, mtim_now) = (
-        u64::from(FstFlags::ATIM_NOW.bits()),
-        u64::from(FstFlags::MTIM_NOW.bits()),
-    );
+    let (atim, mtim) = (u64::from(FstFlags::ATIM.bits()), u64::from(FstFlags::MTIM.bits()));
+    let (atim_now, mtim_now) =
+        (u64::from(FstFlags::ATIM_NOW.bits()), u64::from(FstFlags::MTIM_NOW.bits()));
     guest
-        .call(
-            "fd_filestat_set_times",
-            &[file, 1_000_000_007, 2_000_000_009, atim | mtim],
-        )
+        .call("fd_filestat_set_times", &[file, 1_000_000_007, 2_000_000_009, atim | mtim])
         .unwrap();
     let changed = guest.fstat(fd).unwrap();
     assert_eq!((changed.atim, changed.mtim), (1_000_000_007, 2_000_000_009));
-    guest
-        .call("fd_filestat_set_times", &[file, 5, 5, mtim_now])
-        .unwrap();
+    guest.call("fd_filestat_set_times", &[file, 5, 5, mtim_now]).unwrap();
     let now = guest.fstat(fd).unwrap();
     assert_eq!(now.atim, 1_000_000_007);
     assert!(now.mtim > 1_600_000_000_000_000_000);
     for flags in [atim | atim_now, mtim | mtim_now, 16, 0x10000] {
         let args = [file, 1, 1, flags];
-        assert_eq!(
-            guest.call("fd_filestat_set_times", &args),
-            Err(Errno::INVAL)
-        );
+        assert_eq!(guest.call("fd_filestat_set_times", &args), Err(Errno::INVAL));
     }
 
     let [at, len] = guest.path("file");
-    guest
-        .call(
-            "path_filestat_set_times",
-            &[ROOT.into(), 0, at, len, 3, 4, atim | mtim],
-        )
-        .unwrap();
+    guest.call("path_filestat_set_times", &[ROOT.into(), 0, at, len, 3, 4, atim | mtim]).unwrap();
     let stat = guest.stat("file", 0).unwrap();
     assert_eq!((stat.atim, stat.mtim), (3, 4));
     // A directory has times as well, by descriptor and by path.
-    guest
-        .call("fd_filestat_set_times", &[ROOT.into(), 0, 77, mtim])
-        .unwrap();
+    guest.call("fd_filestat_set_times", &[ROOT.into(), 0, 77, mtim]).unwrap();
     assert_eq!(guest.fstat(ROOT).unwrap().mtim, 77);
     assert_eq!(guest.stat(".", 0).unwrap().file_type, DIR_TYPE);
 }
@@ -897,21 +700,11 @@ fn times_of_a_link_are_not_those_of_its_target() {
     let mtim = u64::from(FstFlags::MTIM.bits());
     let before = guest.stat("file", 0).unwrap();
     let [at, len] = guest.path("link");
-    guest
-        .call(
-            "path_filestat_set_times",
-            &[ROOT.into(), 0, at, len, 0, 123, mtim],
-        )
-        .unwrap();
+    guest.call("path_filestat_set_times", &[ROOT.into(), 0, at, len, 0, 123, mtim]).unwrap();
     assert_eq!(guest.stat("link", 0).unwrap().mtim, 123);
     assert_eq!(guest.stat("file", 0).unwrap().mtim, before.mtim);
     let [at, len] = guest.path("link");
-    guest
-        .call(
-            "path_filestat_set_times",
-            &[ROOT.into(), 1, at, len, 0, 456, mtim],
-        )
-        .unwrap();
+    guest.call("path_filestat_set_times", &[ROOT.into(), 1, at, len, 0, 456, mtim]).unwrap();
     assert_eq!(guest.stat("file", 0).unwrap().mtim, 456);
     assert_eq!(guest.stat("link", 0).unwrap().mtim, 123);
     assert_eq!(guest.stat("link", 1).unwrap().mtim, 456);
@@ -931,9 +724,7 @@ fn filestat_as_wasi_unstable_had_it() {
     ];
     for (name, args) in calls {
         guest.memory.fill(out, 64, 0xee).unwrap();
-        function(name)
-            .call_unstable(&mut guest.ctx, &mut guest.memory, args)
-            .unwrap();
+        function(name).call_unstable(&mut guest.ctx, &mut guest.memory, args).unwrap();
         let field = |offset| guest.memory.read_u64(out + offset).unwrap();
         assert_eq!((field(0), field(8)), (stat.dev, stat.ino));
         assert_eq!(guest.memory.read_u8(out + 16).unwrap(), FILE_TYPE);
@@ -947,9 +738,7 @@ fn filestat_as_wasi_unstable_had_it() {
     // There, 0 was "from here", 1 "from the end", 2 "from the start".
     let mut seek = |offset: u64, whence| {
         let args = [fd.into(), offset, whence, out];
-        function("fd_seek")
-            .call_unstable(&mut guest.ctx, &mut guest.memory, &args)
-            .unwrap();
+        function("fd_seek").call_unstable(&mut guest.ctx, &mut guest.memory, &args).unwrap();
         guest.memory.read_u64(out).unwrap()
     };
     assert_eq!([seek(2, 2), seek(1, 0), seek(0, 1)], [2, 3, 5]);
@@ -971,36 +760,15 @@ fn opening() {
     assert_eq!(guest.open("file", CREAT | EXCL, WRITE), Err(Errno::EXIST));
     assert_eq!(guest.open("file", DIRECTORY, READ), Err(Errno::NOTDIR));
     assert_eq!(guest.open("file/x", 0, READ), Err(Errno::NOTDIR));
-    assert_eq!(
-        guest.open("new", CREAT | DIRECTORY, READ),
-        Err(Errno::INVAL)
-    );
+    assert_eq!(guest.open("new", CREAT | DIRECTORY, READ), Err(Errno::INVAL));
     assert_eq!(guest.open("new/", CREAT, READ), Err(Errno::ISDIR));
-    assert_eq!(
-        guest.open("dir", DIRECTORY, READ | WRITE),
-        Err(Errno::ISDIR)
-    );
+    assert_eq!(guest.open("dir", DIRECTORY, READ | WRITE), Err(Errno::ISDIR));
     assert_eq!(guest.open("dir", 0, WRITE), Err(Errno::ISDIR));
     assert_eq!(guest.open("dir", CREAT, READ | WRITE), Err(Errno::ISDIR));
     assert_eq!(guest.open("file", 16, READ), Err(Errno::INVAL));
-    assert_eq!(
-        guest.open_as(ROOT, 2, "file", 0, READ, 0),
-        Err(Errno::INVAL)
-    );
-    assert_eq!(
-        guest.open_as(ROOT, 0, "file", 0, READ, 32),
-        Err(Errno::INVAL)
-    );
-    for path in [
-        "dir",
-        "dir/",
-        "dir///",
-        "dir/.",
-        ".",
-        "./",
-        "dir/../dir",
-        "dir/..",
-    ] {
+    assert_eq!(guest.open_as(ROOT, 2, "file", 0, READ, 0), Err(Errno::INVAL));
+    assert_eq!(guest.open_as(ROOT, 0, "file", 0, READ, 32), Err(Errno::INVAL));
+    for path in ["dir", "dir/", "dir///", "dir/.", ".", "./", "dir/../dir", "dir/.."] {
         for oflags in [0, DIRECTORY] {
             let fd = guest.open(path, oflags, READ).unwrap();
             assert_eq!(guest.fdstat(fd).unwrap().0, DIR_TYPE, "{path}");
@@ -1014,17 +782,7 @@ fn opening() {
     guest.open_as(ROOT, 0, ".", 0, 0, NONBLOCK).unwrap();
     // Nothing is opened if there is no place for the number.
     let [at, len] = guest.path("never");
-    let args = [
-        ROOT.into(),
-        0,
-        at,
-        len,
-        CREAT.into(),
-        WRITE,
-        0,
-        0,
-        SIZE as u64 - 2,
-    ];
+    let args = [ROOT.into(), 0, at, len, CREAT.into(), WRITE, 0, 0, SIZE as u64 - 2];
     assert_eq!(guest.call("path_open", &args), Err(Errno::FAULT));
     assert_eq!(guest.open("never", 0, READ), Err(Errno::NOENT));
 }
@@ -1050,23 +808,11 @@ fn the_mode_of_opening_holds() {
     let write_only = guest.open("file", CREAT, WRITE).unwrap();
     guest.write(write_only, b"data").unwrap();
     assert_eq!(guest.read(write_only, 1), Err(Errno::BADF));
-    assert!(
-        !guest
-            .fdstat(write_only)
-            .unwrap()
-            .2
-            .contains(Rights::FD_READ)
-    );
+    assert!(!guest.fdstat(write_only).unwrap().2.contains(Rights::FD_READ));
     let read_only = guest.open("file", 0, READ).unwrap();
     assert_eq!(guest.write(read_only, b"x"), Err(Errno::BADF));
-    assert_eq!(
-        guest.call("fd_filestat_set_size", &[read_only.into(), 0]),
-        Err(Errno::BADF)
-    );
-    assert_eq!(
-        guest.call("fd_allocate", &[read_only.into(), 0, 10]),
-        Err(Errno::BADF)
-    );
+    assert_eq!(guest.call("fd_filestat_set_size", &[read_only.into(), 0]), Err(Errno::BADF));
+    assert_eq!(guest.call("fd_allocate", &[read_only.into(), 0, 10]), Err(Errno::BADF));
     let [iovs, count] = guest.iovs(&[(DATA, 1)]);
     let args = [read_only.into(), iovs, count, 0, OUT.into()];
     assert_eq!(guest.call("fd_pwrite", &args), Err(Errno::BADF));
@@ -1087,10 +833,7 @@ fn a_directory_is_no_file() {
     assert_eq!(guest.call("fd_tell", &[dir, OUT.into()]), Err(Errno::BADF));
     assert_eq!(guest.call("fd_allocate", &[dir, 0, 1]), Err(Errno::BADF));
     assert_eq!(guest.call("fd_advise", &[dir, 0, 1, 0]), Err(Errno::BADF));
-    assert_eq!(
-        guest.call("fd_filestat_set_size", &[dir, 0]),
-        Err(Errno::BADF)
-    );
+    assert_eq!(guest.call("fd_filestat_set_size", &[dir, 0]), Err(Errno::BADF));
     let (file_type, flags, base, inheriting) = guest.fdstat(ROOT).unwrap();
     assert_eq!((file_type, flags), (DIR_TYPE, 0));
     assert_eq!((base, inheriting), (Rights::DIRECTORY, Rights::INHERITING));
@@ -1099,10 +842,7 @@ fn a_directory_is_no_file() {
     // Nor is a file a directory.
     let file = guest.open("file", CREAT, READ).unwrap();
     let [at, len] = guest.path("x");
-    assert_eq!(
-        guest.call("path_create_directory", &[file.into(), at, len]),
-        Err(Errno::NOTDIR)
-    );
+    assert_eq!(guest.call("path_create_directory", &[file.into(), at, len]), Err(Errno::NOTDIR));
     let args = [file.into(), DATA.into(), 100, 0, OUT.into()];
     assert_eq!(guest.call("fd_readdir", &args), Err(Errno::NOTDIR));
 }
@@ -1114,49 +854,23 @@ fn preopened_directories_tell_their_names() {
     let temp = TempDir::new().unwrap();
     let mut builder = WasiCtxBuilder::new();
     for name in ["/", "data/x"] {
-        builder
-            .preopened_dir(temp.path(), name, DirPerms::all(), FilePerms::all())
-            .unwrap();
+        builder.preopened_dir(temp.path(), name, DirPerms::all(), FilePerms::all()).unwrap();
     }
     let mut guest = Guest::new(&mut builder);
     guest.call("fd_prestat_get", &[4, OUT.into()]).unwrap();
-    assert_eq!(
-        (
-            guest.memory[OUT as usize],
-            guest.memory.read_u32(u64::from(OUT) + 4)
-        ),
-        (0, Ok(6))
-    );
-    guest
-        .call("fd_prestat_dir_name", &[4, DATA.into(), 6])
-        .unwrap();
+    assert_eq!((guest.memory[OUT as usize], guest.memory.read_u32(u64::from(OUT) + 4)), (0, Ok(6)));
+    guest.call("fd_prestat_dir_name", &[4, DATA.into(), 6]).unwrap();
     assert_eq!(guest.data(6), b"data/x");
-    guest
-        .call("fd_prestat_dir_name", &[4, DATA.into(), 60])
-        .unwrap();
-    assert_eq!(
-        guest.call("fd_prestat_dir_name", &[4, DATA.into(), 5]),
-        Err(Errno::NAMETOOLONG)
-    );
+    guest.call("fd_prestat_dir_name", &[4, DATA.into(), 60]).unwrap();
+    assert_eq!(guest.call("fd_prestat_dir_name", &[4, DATA.into(), 5]), Err(Errno::NAMETOOLONG));
     for fd in [0, 1, 2, 5, u32::MAX] {
-        assert_eq!(
-            guest.call("fd_prestat_get", &[fd.into(), OUT.into()]),
-            Err(Errno::BADF)
-        );
+        assert_eq!(guest.call("fd_prestat_get", &[fd.into(), OUT.into()]), Err(Errno::BADF));
     }
     let opened = guest.open(".", DIRECTORY, READ).unwrap();
-    assert_eq!(
-        guest.call("fd_prestat_get", &[opened.into(), OUT.into()]),
-        Err(Errno::BADF)
-    );
+    assert_eq!(guest.call("fd_prestat_get", &[opened.into(), OUT.into()]), Err(Errno::BADF));
     assert!(
         WasiCtxBuilder::new()
-            .preopened_dir(
-                temp.path().join("none"),
-                "/",
-                DirPerms::all(),
-                FilePerms::all()
-            )
+            .preopened_dir(temp.path().join("none"), "/", DirPerms::all(), FilePerms::all())
             .is_err()
     );
 }
@@ -1244,15 +958,7 @@ fn linking() {
     assert_eq!(guest.link("file", "dangling"), Err(Errno::EXIST));
     let [old, old_len] = guest.path("dangling");
     let [new, new_len] = guest.path_at(PATH2, "x");
-    let args = [
-        ROOT.into(),
-        FOLLOW.into(),
-        old,
-        old_len,
-        ROOT.into(),
-        new,
-        new_len,
-    ];
+    let args = [ROOT.into(), FOLLOW.into(), old, old_len, ROOT.into(), new, new_len];
     assert_eq!(guest.call("path_link", &args), Err(Errno::INVAL));
 }
 
@@ -1273,18 +979,12 @@ fn symbolic_links() {
     assert_eq!(guest.readlink("none", 10), Err(Errno::NOENT));
     // Not followed unless asked: file, directory, loop, dangling.
     assert_eq!(guest.open("link", 0, READ), Err(Errno::LOOP));
-    assert!(matches!(
-        guest.open("link", DIRECTORY, READ),
-        Err(Errno::NOTDIR | Errno::LOOP)
-    ));
+    assert!(matches!(guest.open("link", DIRECTORY, READ), Err(Errno::NOTDIR | Errno::LOOP)));
     assert_eq!(guest.open_follow("link", 0, READ), Err(Errno::NOENT));
     put(temp.path(), "target", "t");
     let fd = guest.open_follow("link", 0, READ).unwrap();
     assert_eq!(guest.read(fd, 10).unwrap(), b"t");
-    assert_eq!(
-        guest.open_follow("link", DIRECTORY, READ),
-        Err(Errno::NOTDIR)
-    );
+    assert_eq!(guest.open_follow("link", DIRECTORY, READ), Err(Errno::NOTDIR));
     assert_eq!(guest.open_follow("link/", 0, READ), Err(Errno::NOTDIR));
     guest.symlink("loop", "loop").unwrap();
     assert_eq!(guest.open("loop", 0, READ), Err(Errno::LOOP));
@@ -1347,10 +1047,7 @@ fn listing() {
     assert_eq!(entries.len(), 5);
     assert_eq!(guest.readdir(ROOT, 3, 4096).unwrap().0, entries[3..]);
     assert_eq!(guest.readdir(ROOT, 5, 4096).unwrap(), (Vec::new(), true));
-    assert_eq!(
-        guest.readdir(ROOT, u64::MAX, 4096).unwrap(),
-        (Vec::new(), true)
-    );
+    assert_eq!(guest.readdir(ROOT, u64::MAX, 4096).unwrap(), (Vec::new(), true));
     // An entry that does not fit fills the buffer to its end.
     assert_eq!(guest.readdir(ROOT, 0, 30).unwrap().0.len(), 1);
     assert_eq!(guest.out32(), 30);
@@ -1359,9 +1056,7 @@ fn listing() {
     let copy = guest.open(".", DIRECTORY, READ).unwrap();
     let other = guest.open(".", DIRECTORY, READ).unwrap();
     assert_eq!(guest.readdir(copy, 2, 4096).unwrap().0.len(), 3);
-    guest
-        .call("fd_renumber", &[copy.into(), other.into()])
-        .unwrap();
+    guest.call("fd_renumber", &[copy.into(), other.into()]).unwrap();
     assert_eq!(guest.readdir(other, 2, 4096).unwrap().0.len(), 3);
     let args = [ROOT.into(), SIZE as u64 - 10, 11, 0, OUT.into()];
     assert_eq!(guest.call("fd_readdir", &args), Err(Errno::FAULT));
@@ -1397,9 +1092,7 @@ fn besieged() -> (TempDir, Guest) {
     symlink("../inside/dir", inside.join("out-and-in")).unwrap();
     symlink("/proc/self/cwd", inside.join("magic")).unwrap();
     let mut builder = WasiCtxBuilder::new();
-    builder
-        .preopened_dir(&inside, "/", DirPerms::all(), FilePerms::all())
-        .unwrap();
+    builder.preopened_dir(&inside, "/", DirPerms::all(), FilePerms::all()).unwrap();
     let guest = Guest::new(&mut builder);
     (temp, guest)
 }
@@ -1407,12 +1100,7 @@ fn besieged() -> (TempDir, Guest) {
 #[test]
 fn nothing_outside_can_be_reached() {
     let (temp, mut guest) = besieged();
-    let absolute = temp
-        .path()
-        .join("outside/secret")
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let absolute = temp.path().join("outside/secret").to_str().unwrap().to_owned();
     let files = [
         "..",
         "../",
@@ -1458,10 +1146,7 @@ fn nothing_outside_can_be_reached() {
         let [at, len] = guest.path(path);
         let now = u64::from(FstFlags::MTIM_NOW.bits());
         let args = [ROOT.into(), FOLLOW.into(), at, len, 0, 0, now];
-        assert!(
-            guest.call("path_filestat_set_times", &args).is_err(),
-            "{path}"
-        );
+        assert!(guest.call("path_filestat_set_times", &args).is_err(), "{path}");
     }
     // The last name is where the operation takes place: there must be no way to it.
     let places = [
@@ -1483,12 +1168,7 @@ fn nothing_outside_can_be_reached() {
         assert!(guest.rename("dir", path).is_err(), "{path}");
         assert!(guest.open(path, CREAT, WRITE).is_err(), "{path}");
     }
-    for path in [
-        "../outside/secret",
-        "up/secret",
-        "absolute/secret",
-        "dir/up/secret",
-    ] {
+    for path in ["../outside/secret", "up/secret", "absolute/secret", "dir/up/secret"] {
         assert!(guest.unlink(path).is_err(), "{path}");
         assert!(guest.rename(path, "stolen").is_err(), "{path}");
         assert!(guest.link(path, "stolen").is_err(), "{path}");
@@ -1497,22 +1177,11 @@ fn nothing_outside_can_be_reached() {
     }
     assert!(guest.rmdir("../outside").is_err());
     assert!(guest.rmdir("up/").is_err());
-    assert!(
-        guest.readlink("absolute", 100).is_err(),
-        "tells where the host keeps its files"
-    );
+    assert!(guest.readlink("absolute", 100).is_err(), "tells where the host keeps its files");
     assert_eq!(guest.symlink("/", "abs"), Err(Errno::PERM));
     assert_eq!(guest.symlink("/etc/passwd", "abs"), Err(Errno::PERM));
-    assert_eq!(
-        std::fs::read(temp.path().join("outside/secret")).unwrap(),
-        b"secret"
-    );
-    assert_eq!(
-        std::fs::read_dir(temp.path().join("outside"))
-            .unwrap()
-            .count(),
-        1
-    );
+    assert_eq!(std::fs::read(temp.path().join("outside/secret")).unwrap(), b"secret");
+    assert_eq!(std::fs::read_dir(temp.path().join("outside")).unwrap().count(), 1);
     assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 2);
 }
 
@@ -1520,15 +1189,9 @@ fn nothing_outside_can_be_reached() {
 fn ways_out_have_the_error_of_ways_out() {
     let (_temp, mut guest) = besieged();
     assert_eq!(guest.open("/dir", 0, READ), Err(Errno::PERM));
-    assert_eq!(
-        guest.open("dir/../../inside/dir", 0, READ),
-        Err(Errno::PERM)
-    );
+    assert_eq!(guest.open("dir/../../inside/dir", 0, READ), Err(Errno::PERM));
     assert_eq!(guest.open_follow("up/secret", 0, READ), Err(Errno::PERM));
-    assert_eq!(
-        guest.open_follow("absolute-file", 0, READ),
-        Err(Errno::PERM)
-    );
+    assert_eq!(guest.open_follow("absolute-file", 0, READ), Err(Errno::PERM));
 }
 
 #[test]
@@ -1539,10 +1202,7 @@ fn links_that_lead_out_are_written_but_not_followed() {
     // A directory below is a wall as well, for what it opens.
     let dir = guest.open("dir", DIRECTORY, READ).unwrap();
     put(&temp.path().join("inside"), "file", "");
-    assert_eq!(
-        guest.open_as(dir, 0, "../file", 0, READ, 0),
-        Err(Errno::PERM)
-    );
+    assert_eq!(guest.open_as(dir, 0, "../file", 0, READ, 0), Err(Errno::PERM));
 }
 
 #[test]
@@ -1550,9 +1210,7 @@ fn forty_one_links_are_too_many() {
     let (temp, mut guest) = Guest::with_dir();
     put(temp.path(), "link0", "end");
     for count in 1..=41 {
-        guest
-            .symlink(&format!("link{}", count - 1), &format!("link{count}"))
-            .unwrap();
+        guest.symlink(&format!("link{}", count - 1), &format!("link{count}")).unwrap();
     }
     let fd = guest.open_follow("link40", 0, READ).unwrap();
     assert_eq!(guest.read(fd, 10).unwrap(), b"end");
@@ -1587,9 +1245,7 @@ fn hammer_a_name_swapped_during_resolution() {
                 guest.close(fd).unwrap();
                 opened += 1;
             }
-            let _ = guest
-                .open("real/new", CREAT, WRITE)
-                .map(|fd| guest.close(fd));
+            let _ = guest.open("real/new", CREAT, WRITE).map(|fd| guest.close(fd));
             let _ = guest.unlink("real/new");
             let _ = guest.mkdir("real/made");
             let _ = guest.rmdir("real/made");
@@ -1597,16 +1253,8 @@ fn hammer_a_name_swapped_during_resolution() {
         stop.store(true, Ordering::Relaxed);
         assert!(opened > 0);
     });
-    assert_eq!(
-        std::fs::read(temp.path().join("outside/secret")).unwrap(),
-        b"secret"
-    );
-    assert_eq!(
-        std::fs::read_dir(temp.path().join("outside"))
-            .unwrap()
-            .count(),
-        1
-    );
+    assert_eq!(std::fs::read(temp.path().join("outside/secret")).unwrap(), b"secret");
+    assert_eq!(std::fs::read_dir(temp.path().join("outside")).unwrap().count(), 1);
 }
 
 #[test]
@@ -1649,15 +1297,9 @@ fn paths_that_are_none() {
     for (name, args) in calls {
         assert_eq!(guest.call(name, args), Err(Errno::NAMETOOLONG), "{name}");
     }
-    assert_eq!(
-        guest.call("path_unlink_file", &[dir, SIZE as u64 - 2, 3]),
-        Err(Errno::FAULT)
-    );
+    assert_eq!(guest.call("path_unlink_file", &[dir, SIZE as u64 - 2, 3]), Err(Errno::FAULT));
     guest.set(DATA, b"\xff");
-    assert_eq!(
-        guest.call("path_unlink_file", &[dir, DATA.into(), 1]),
-        Err(Errno::ILSEQ)
-    );
+    assert_eq!(guest.call("path_unlink_file", &[dir, DATA.into(), 1]), Err(Errno::ILSEQ));
 }
 
 // ---- permissions and rights ------------------------------------------------------------------
@@ -1671,40 +1313,23 @@ fn a_read_only_directory_stays_as_it_is() {
         symlink("file", temp.path().join("link")).unwrap();
         let before = guest.stat("file", 0).unwrap();
         for path in ["file", "link"] {
-            for (oflags, rights) in [
-                (0, WRITE),
-                (0, READ | WRITE),
-                (TRUNC, READ),
-                (TRUNC, 0),
-                (CREAT | TRUNC, 0),
-            ] {
-                assert_eq!(
-                    guest.open_follow(path, oflags, rights),
-                    Err(Errno::PERM),
-                    "{oflags}"
-                );
+            for (oflags, rights) in
+                [(0, WRITE), (0, READ | WRITE), (TRUNC, READ), (TRUNC, 0), (CREAT | TRUNC, 0)]
+            {
+                assert_eq!(guest.open_follow(path, oflags, rights), Err(Errno::PERM), "{oflags}");
             }
         }
         let fd = guest.open("file", 0, READ).unwrap();
         assert_eq!(guest.read(fd, 100).unwrap(), b"contents");
         assert_eq!(guest.write(fd, b"x"), Err(Errno::BADF));
-        assert_eq!(
-            guest.call("fd_filestat_set_size", &[fd.into(), 0]),
-            Err(Errno::BADF)
-        );
+        assert_eq!(guest.call("fd_filestat_set_size", &[fd.into(), 0]), Err(Errno::BADF));
         let now = u64::from((FstFlags::ATIM | FstFlags::MTIM).bits());
-        assert_eq!(
-            guest.call("fd_filestat_set_times", &[fd.into(), 1, 1, now]),
-            Err(Errno::PERM)
-        );
+        assert_eq!(guest.call("fd_filestat_set_times", &[fd.into(), 1, 1, now]), Err(Errno::PERM));
         for path in ["file", "dir", "dir/", "link"] {
             let [at, len] = guest.path(path);
             for flags in [0, 1] {
                 let args = [ROOT.into(), flags, at, len, 1, 1, now];
-                assert_eq!(
-                    guest.call("path_filestat_set_times", &args),
-                    Err(Errno::PERM)
-                );
+                assert_eq!(guest.call("path_filestat_set_times", &args), Err(Errno::PERM));
             }
         }
         let after = guest.stat("file", 0).unwrap();
@@ -1728,15 +1353,9 @@ fn a_read_only_directory_stays_as_it_is() {
         );
         // A directory opened below is no way round.
         let dir = guest.open("dir", DIRECTORY, READ).unwrap();
-        assert_eq!(
-            guest.open_as(dir, 0, "x", CREAT, WRITE, 0),
-            Err(Errno::PERM)
-        );
+        assert_eq!(guest.open_as(dir, 0, "x", CREAT, WRITE, 0), Err(Errno::PERM));
         let undeclared = guest.open("dir", 0, READ).unwrap();
-        assert_eq!(
-            guest.open_as(undeclared, 0, "x", CREAT, WRITE, 0),
-            Err(Errno::PERM)
-        );
+        assert_eq!(guest.open_as(undeclared, 0, "x", CREAT, WRITE, 0), Err(Errno::PERM));
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 4);
     }
 }
@@ -1770,45 +1389,20 @@ fn no_file_gets_a_name_where_more_is_permitted() {
         std::fs::create_dir(temp.path().join(name)).unwrap();
         put(&temp.path().join(name), "file", name);
         std::fs::create_dir(temp.path().join(name).join("dir")).unwrap();
-        builder
-            .preopened_dir(temp.path().join(name), name, dir_perms, file_perms)
-            .unwrap();
+        builder.preopened_dir(temp.path().join(name), name, dir_perms, file_perms).unwrap();
     }
     let mut guest = Guest::new(&mut builder);
     let (rw, rw2, ro_files, ro) = (3, 4, 5, 6);
-    for (from, to) in [
-        (ro, rw),
-        (ro_files, rw),
-        (rw, ro_files),
-        (rw, ro),
-        (ro, ro_files),
-        (ro, ro),
-    ] {
-        assert_eq!(
-            guest.link_between(from, "file", to, "new"),
-            Err(Errno::PERM),
-            "{from} {to}"
-        );
-        assert_eq!(
-            guest.rename_between(from, "file", to, "new"),
-            Err(Errno::PERM),
-            "{from} {to}"
-        );
-        assert_eq!(
-            guest.rename_between(from, "dir", to, "new"),
-            Err(Errno::PERM),
-            "{from} {to}"
-        );
+    for (from, to) in [(ro, rw), (ro_files, rw), (rw, ro_files), (rw, ro), (ro, ro_files), (ro, ro)]
+    {
+        assert_eq!(guest.link_between(from, "file", to, "new"), Err(Errno::PERM), "{from} {to}");
+        assert_eq!(guest.rename_between(from, "file", to, "new"), Err(Errno::PERM), "{from} {to}");
+        assert_eq!(guest.rename_between(from, "dir", to, "new"), Err(Errno::PERM), "{from} {to}");
     }
     // Permissions go with what was opened, not with the number.
-    let below = guest
-        .open_as(ro_files, 0, "dir", DIRECTORY, READ, 0)
-        .unwrap();
+    let below = guest.open_as(ro_files, 0, "dir", DIRECTORY, READ, 0).unwrap();
     guest.link_between(ro_files, "file", below, "new").unwrap();
-    assert_eq!(
-        guest.link_between(below, "new", rw, "new"),
-        Err(Errno::PERM)
-    );
+    assert_eq!(guest.link_between(below, "new", rw, "new"), Err(Errno::PERM));
     guest.link_between(rw, "file", rw2, "linked").unwrap();
     guest.rename_between(rw, "file", rw2, "moved").unwrap();
     assert_eq!(std::fs::read(temp.path().join("rw2/moved")).unwrap(), b"rw");
@@ -1822,59 +1416,32 @@ fn rights_can_be_dropped_and_not_regained() {
     let (_, _, base, inheriting) = guest.fdstat(fd).unwrap();
     assert_eq!((base, inheriting), (Rights::FILE, Rights::empty()));
     let fewer = base.difference(Rights::FD_READ | Rights::FD_WRITE | Rights::FD_SEEK);
-    guest
-        .call("fd_fdstat_set_rights", &[fd.into(), fewer.bits(), 0])
-        .unwrap();
+    guest.call("fd_fdstat_set_rights", &[fd.into(), fewer.bits(), 0]).unwrap();
     assert_eq!(guest.read(fd, 1), Err(Errno::NOTCAPABLE));
     assert_eq!(guest.write(fd, b"x"), Err(Errno::NOTCAPABLE));
     assert_eq!(guest.seek(fd, 0, 0), Err(Errno::NOTCAPABLE));
     assert_eq!(guest.seek(fd, 0, 1).unwrap(), 3);
-    for (base, inheriting) in [
-        (base.bits(), 0),
-        (fewer.bits(), 1),
-        (u64::MAX, 0),
-        (fewer.bits(), u64::MAX),
-    ] {
+    for (base, inheriting) in
+        [(base.bits(), 0), (fewer.bits(), 1), (u64::MAX, 0), (fewer.bits(), u64::MAX)]
+    {
         let args = [fd.into(), base, inheriting];
-        assert_eq!(
-            guest.call("fd_fdstat_set_rights", &args),
-            Err(Errno::NOTCAPABLE)
-        );
+        assert_eq!(guest.call("fd_fdstat_set_rights", &args), Err(Errno::NOTCAPABLE));
     }
     // What a directory no longer passes on.
     let dir = guest.open(".", DIRECTORY, 0).unwrap();
     let (_, _, base, inheriting) = guest.fdstat(dir).unwrap();
     let base = base.difference(Rights::PATH_FILESTAT_SET_SIZE | Rights::PATH_CREATE_FILE);
     let inheriting = inheriting.difference(Rights::FD_WRITE | Rights::PATH_UNLINK_FILE);
-    guest
-        .call(
-            "fd_fdstat_set_rights",
-            &[dir.into(), base.bits(), inheriting.bits()],
-        )
-        .unwrap();
-    assert_eq!(
-        guest.open_as(dir, 0, "file", TRUNC, READ, 0),
-        Err(Errno::NOTCAPABLE)
-    );
-    assert_eq!(
-        guest.open_as(dir, 0, "new", CREAT, READ, 0),
-        Err(Errno::NOTCAPABLE)
-    );
-    assert_eq!(
-        guest.open_as(dir, 0, "file", 0, WRITE, 0),
-        Err(Errno::NOTCAPABLE)
-    );
+    guest.call("fd_fdstat_set_rights", &[dir.into(), base.bits(), inheriting.bits()]).unwrap();
+    assert_eq!(guest.open_as(dir, 0, "file", TRUNC, READ, 0), Err(Errno::NOTCAPABLE));
+    assert_eq!(guest.open_as(dir, 0, "new", CREAT, READ, 0), Err(Errno::NOTCAPABLE));
+    assert_eq!(guest.open_as(dir, 0, "file", 0, WRITE, 0), Err(Errno::NOTCAPABLE));
     let fd = guest.open_as(dir, 0, "file", 0, READ, 0).unwrap();
     assert!(!guest.fdstat(fd).unwrap().2.contains(Rights::FD_WRITE));
     let below = guest.open_as(dir, 0, ".", DIRECTORY, 0, 0).unwrap();
     let [at, len] = guest.path("file");
-    assert_eq!(
-        guest.call("path_unlink_file", &[below.into(), at, len]),
-        Err(Errno::NOTCAPABLE)
-    );
-    guest
-        .call("path_unlink_file", &[dir.into(), at, len])
-        .unwrap();
+    assert_eq!(guest.call("path_unlink_file", &[below.into(), at, len]), Err(Errno::NOTCAPABLE));
+    guest.call("path_unlink_file", &[dir.into(), at, len]).unwrap();
 }
 
 // ---- descriptors -----------------------------------------------------------------------------
@@ -1901,10 +1468,7 @@ fn renumbering() {
     assert_eq!(guest.fdstat(0), Err(Errno::BADF));
     guest.call("fd_renumber", &[ROOT.into(), 1]).unwrap();
     guest.call("fd_prestat_get", &[1, OUT.into()]).unwrap();
-    assert_eq!(
-        guest.call("fd_prestat_get", &[ROOT.into(), OUT.into()]),
-        Err(Errno::BADF)
-    );
+    assert_eq!(guest.call("fd_prestat_get", &[ROOT.into(), OUT.into()]), Err(Errno::BADF));
     // Numbers are given again, lowest first.
     assert_eq!(guest.open_as(1, 0, "one", 0, READ, 0).unwrap(), 0);
     assert_eq!(guest.open_as(1, 0, "one", 0, READ, 0).unwrap(), 3);
@@ -1949,10 +1513,7 @@ fn descriptors_are_bounded() {
 fn standard_streams() {
     let output = MemoryOutputPipe::new(8);
     let mut builder = WasiCtxBuilder::new();
-    builder
-        .stdin(MemoryInputPipe::new("input"))
-        .stdout(output.clone())
-        .stderr(output.clone());
+    builder.stdin(MemoryInputPipe::new("input")).stdout(output.clone()).stderr(output.clone());
     let mut guest = Guest::new(&mut builder);
     assert_eq!(guest.read(0, 3).unwrap(), b"inp");
     assert_eq!(guest.read(0, 100).unwrap(), b"ut");
@@ -1969,9 +1530,7 @@ fn standard_streams() {
         assert_eq!(guest.seek(fd, 0, 1), Err(Errno::SPIPE));
         assert_eq!(guest.fstat(fd).unwrap().size, 0);
         assert_eq!(guest.fdstat(fd).unwrap().0, FileType::Unknown as u8);
-        guest
-            .call("fd_fdstat_set_flags", &[fd.into(), NONBLOCK.into()])
-            .unwrap();
+        guest.call("fd_fdstat_set_flags", &[fd.into(), NONBLOCK.into()]).unwrap();
         assert_eq!(guest.fdstat(fd).unwrap().1, NONBLOCK as u16);
     }
     assert_eq!(guest.read(0, 1).unwrap(), b"");
@@ -1988,10 +1547,7 @@ fn a_guest_without_anything() {
     let mut guest = Guest::new(&mut WasiCtxBuilder::new());
     assert_eq!(guest.read(0, 10).unwrap(), b"");
     assert_eq!(guest.write(1, b"into the void").unwrap(), 13);
-    assert_eq!(
-        guest.call("fd_prestat_get", &[3, OUT.into()]),
-        Err(Errno::BADF)
-    );
+    assert_eq!(guest.call("fd_prestat_get", &[3, OUT.into()]), Err(Errno::BADF));
     assert_eq!(guest.open("x", 0, READ), Err(Errno::BADF));
 }
 
@@ -2007,36 +1563,18 @@ fn a_stream_with_nothing_to_read_yet() {
             if Instant::now() < self.0 {
                 crate::StreamState::Pending
             } else {
-                crate::StreamState::Ready {
-                    bytes: 1,
-                    hangup: false,
-                }
+                crate::StreamState::Ready { bytes: 1, hangup: false }
             }
         }
     }
     let ready_at = Instant::now() + Duration::from_millis(60);
     let mut guest = Guest::new(WasiCtxBuilder::new().stdin(Slow(ready_at)));
-    guest
-        .call("fd_fdstat_set_flags", &[0, NONBLOCK.into()])
-        .unwrap();
+    guest.call("fd_fdstat_set_flags", &[0, NONBLOCK.into()]).unwrap();
     assert_eq!(guest.read(0, 1), Err(Errno::AGAIN));
-    let read = Sub::Fd {
-        event_type: eventtype::FD_READ,
-        fd: 0,
-    };
-    let clock = Sub::Clock {
-        id: clockid::MONOTONIC,
-        timeout: 1_000_000,
-        flags: 0,
-    };
-    assert_eq!(
-        guest.poll(&[read, clock]).unwrap(),
-        [(1, 0, eventtype::CLOCK, 0, 0)]
-    );
-    assert_eq!(
-        guest.poll(&[read]).unwrap(),
-        [(0, 0, eventtype::FD_READ, 1, 0)]
-    );
+    let read = Sub::Fd { event_type: eventtype::FD_READ, fd: 0 };
+    let clock = Sub::Clock { id: clockid::MONOTONIC, timeout: 1_000_000, flags: 0 };
+    assert_eq!(guest.poll(&[read, clock]).unwrap(), [(1, 0, eventtype::CLOCK, 0, 0)]);
+    assert_eq!(guest.poll(&[read]).unwrap(), [(0, 0, eventtype::FD_READ, 1, 0)]);
     assert!(Instant::now() >= ready_at);
     assert_eq!(guest.read(0, 1).unwrap(), b"x");
 }
@@ -2054,41 +1592,22 @@ fn polling_for_nothing_or_too_much() {
     let out = u64::from(OUT);
     // Room for one where two were announced: in the list, among the events.
     let (end, data) = (SIZE as u64, u64::from(DATA));
-    assert_eq!(
-        guest.call("poll_oneoff", &[end - 48, data, 2, out]),
-        Err(Errno::FAULT)
-    );
-    assert_eq!(
-        guest.call("poll_oneoff", &[data, end - 32, 2, out]),
-        Err(Errno::FAULT)
-    );
-    assert_eq!(
-        guest.call("poll_oneoff", &[data, data, 1, end - 3]),
-        Err(Errno::FAULT)
-    );
+    assert_eq!(guest.call("poll_oneoff", &[end - 48, data, 2, out]), Err(Errno::FAULT));
+    assert_eq!(guest.call("poll_oneoff", &[data, end - 32, 2, out]), Err(Errno::FAULT));
+    assert_eq!(guest.call("poll_oneoff", &[data, data, 1, end - 3]), Err(Errno::FAULT));
     guest.memory.fill(end - 96, 96, 0).unwrap();
-    guest
-        .call("poll_oneoff", &[end - 96, data, 2, out])
-        .unwrap();
+    guest.call("poll_oneoff", &[end - 96, data, 2, out]).unwrap();
     assert_eq!(guest.out32(), 2);
-    guest
-        .call("poll_oneoff", &[data, end - 32, 1, out])
-        .unwrap();
+    guest.call("poll_oneoff", &[data, end - 32, 1, out]).unwrap();
     for count in [1_000_000, 1 << 27, u64::from(u32::MAX)] {
         let started = Instant::now();
-        assert_eq!(
-            guest.call("poll_oneoff", &[0, 0, count, out]),
-            Err(Errno::INVAL)
-        );
+        assert_eq!(guest.call("poll_oneoff", &[0, 0, count, out]), Err(Errno::INVAL));
         assert!(started.elapsed() < Duration::from_millis(100));
     }
     // A tag that is none of the three.
     guest.memory.fill(data, 48, 0).unwrap();
     guest.memory.write_u8(data + 8, 3).unwrap();
-    assert_eq!(
-        guest.call("poll_oneoff", &[data, data, 1, out]),
-        Err(Errno::INVAL)
-    );
+    assert_eq!(guest.call("poll_oneoff", &[data, data, 1, out]), Err(Errno::INVAL));
 }
 
 #[test]
@@ -2097,83 +1616,37 @@ fn polling_clocks() {
     let millis = 1_000_000;
     for id in [clockid::REALTIME, clockid::MONOTONIC] {
         let started = Instant::now();
-        let short = Sub::Clock {
-            id,
-            timeout: 30 * millis,
-            flags: 0,
-        };
-        let long = Sub::Clock {
-            id,
-            timeout: u64::MAX,
-            flags: 0,
-        };
-        assert_eq!(
-            guest.poll(&[long, short]).unwrap(),
-            [(1, 0, eventtype::CLOCK, 0, 0)]
-        );
+        let short = Sub::Clock { id, timeout: 30 * millis, flags: 0 };
+        let long = Sub::Clock { id, timeout: u64::MAX, flags: 0 };
+        assert_eq!(guest.poll(&[long, short]).unwrap(), [(1, 0, eventtype::CLOCK, 0, 0)]);
         assert!(started.elapsed() >= Duration::from_millis(30));
         let started = Instant::now();
         let deadline = guest.time(id).unwrap() + 20 * millis;
-        let until = Sub::Clock {
-            id,
-            timeout: deadline,
-            flags: ABSTIME,
-        };
+        let until = Sub::Clock { id, timeout: deadline, flags: ABSTIME };
         assert_eq!(guest.poll(&[until]).unwrap().len(), 1);
         assert!(started.elapsed() >= Duration::from_millis(19));
         assert!(guest.time(id).unwrap() >= deadline);
-        let past = Sub::Clock {
-            id,
-            timeout: 1,
-            flags: ABSTIME,
-        };
-        assert_eq!(
-            guest.poll(&[long, past]).unwrap(),
-            [(1, 0, eventtype::CLOCK, 0, 0)]
-        );
+        let past = Sub::Clock { id, timeout: 1, flags: ABSTIME };
+        assert_eq!(guest.poll(&[long, past]).unwrap(), [(1, 0, eventtype::CLOCK, 0, 0)]);
     }
-    let wrong = Sub::Clock {
-        id: 2,
-        timeout: 0,
-        flags: 0,
-    };
+    let wrong = Sub::Clock { id: 2, timeout: 0, flags: 0 };
     let invalid = Errno::INVAL.code();
-    assert_eq!(
-        guest.poll(&[wrong]).unwrap(),
-        [(0, invalid, eventtype::CLOCK, 0, 0)]
-    );
-    let wrong = Sub::Clock {
-        id: 1,
-        timeout: 0,
-        flags: 2,
-    };
-    assert_eq!(
-        guest.poll(&[wrong]).unwrap(),
-        [(0, invalid, eventtype::CLOCK, 0, 0)]
-    );
+    assert_eq!(guest.poll(&[wrong]).unwrap(), [(0, invalid, eventtype::CLOCK, 0, 0)]);
+    let wrong = Sub::Clock { id: 1, timeout: 0, flags: 2 };
+    assert_eq!(guest.poll(&[wrong]).unwrap(), [(0, invalid, eventtype::CLOCK, 0, 0)]);
 }
 
 #[test]
 fn polling_a_clock_that_stands_still() {
     let clock = FixedClock::new(Duration::from_secs(10));
     let mut builder = WasiCtxBuilder::new();
-    builder
-        .monotonic_clock(clock.clone())
-        .wall_clock(FixedClock::new(Duration::from_secs(1)));
+    builder.monotonic_clock(clock.clone()).wall_clock(FixedClock::new(Duration::from_secs(1)));
     let mut guest = Guest::new(&mut builder);
     let started = Instant::now();
     let hour = 3_600_000_000_000;
-    let sleep = Sub::Clock {
-        id: clockid::MONOTONIC,
-        timeout: hour,
-        flags: 0,
-    };
+    let sleep = Sub::Clock { id: clockid::MONOTONIC, timeout: hour, flags: 0 };
     assert_eq!(guest.poll(&[sleep]).unwrap().len(), 1);
-    let until = Sub::Clock {
-        id: clockid::REALTIME,
-        timeout: hour,
-        flags: ABSTIME,
-    };
+    let until = Sub::Clock { id: clockid::REALTIME, timeout: hour, flags: ABSTIME };
     assert_eq!(guest.poll(&[until]).unwrap().len(), 1);
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(
@@ -2197,9 +1670,7 @@ fn polling_as_wasi_unstable_had_it() {
         guest.memory.write_u64(at + 32, timeout).unwrap();
     }
     let args = [at, DATA.into(), 2, OUT.into()];
-    function("poll_oneoff")
-        .call_unstable(&mut guest.ctx, &mut guest.memory, &args)
-        .unwrap();
+    function("poll_oneoff").call_unstable(&mut guest.ctx, &mut guest.memory, &args).unwrap();
     assert_eq!(guest.out32(), 1);
     assert_eq!(guest.memory.read_u64(DATA.into()).unwrap(), 0x78);
     assert_eq!(guest.time(clockid::MONOTONIC).unwrap(), 300);
@@ -2218,11 +1689,7 @@ fn polling_descriptors() {
     let mut guest = Guest::new(&mut builder);
     let fd = guest.open("file", 0, READ).unwrap();
     guest.seek(fd, 4, 0).unwrap();
-    let never = Sub::Clock {
-        id: clockid::MONOTONIC,
-        timeout: u64::MAX,
-        flags: 0,
-    };
+    let never = Sub::Clock { id: clockid::MONOTONIC, timeout: u64::MAX, flags: 0 };
     let subscription = |event_type, fd| Sub::Fd { event_type, fd };
     let events = guest
         .poll(&[
@@ -2249,17 +1716,11 @@ fn polling_descriptors() {
     assert_eq!(events, expected);
     guest.read(0, 10).unwrap();
     let hangup = EventRwFlags::FD_READWRITE_HANGUP.bits();
-    assert_eq!(
-        guest.poll(&[subscription(POLL_READ, 0)]).unwrap(),
-        [(0, 0, POLL_READ, 0, hangup)]
-    );
+    assert_eq!(guest.poll(&[subscription(POLL_READ, 0)]).unwrap(), [(0, 0, POLL_READ, 0, hangup)]);
     let fewer = Rights::STDIN.difference(Rights::POLL_FD_READWRITE).bits();
     guest.call("fd_fdstat_set_rights", &[0, fewer, 0]).unwrap();
     let refused = (0, Errno::NOTCAPABLE.code(), POLL_READ, 0, 0);
-    assert_eq!(
-        guest.poll(&[subscription(POLL_READ, 0)]).unwrap(),
-        [refused]
-    );
+    assert_eq!(guest.poll(&[subscription(POLL_READ, 0)]).unwrap(), [refused]);
 }
 
 #[test]
@@ -2271,34 +1732,17 @@ fn polling_what_the_system_knows() {
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     let fd = guest.open_as(ROOT, 0, "fifo", 0, READ, NONBLOCK).unwrap();
     let mut writer = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
-    let read = Sub::Fd {
-        event_type: POLL_READ,
-        fd,
-    };
-    let soon = Sub::Clock {
-        id: clockid::MONOTONIC,
-        timeout: 20_000_000,
-        flags: 0,
-    };
-    assert_eq!(
-        guest.poll(&[read, soon]).unwrap(),
-        [(1, 0, eventtype::CLOCK, 0, 0)]
-    );
+    let read = Sub::Fd { event_type: POLL_READ, fd };
+    let soon = Sub::Clock { id: clockid::MONOTONIC, timeout: 20_000_000, flags: 0 };
+    assert_eq!(guest.poll(&[read, soon]).unwrap(), [(1, 0, eventtype::CLOCK, 0, 0)]);
     assert_eq!(guest.read(fd, 10), Err(Errno::AGAIN));
-    let late = Sub::Clock {
-        id: clockid::MONOTONIC,
-        timeout: 10_000_000_000,
-        flags: 0,
-    };
+    let late = Sub::Clock { id: clockid::MONOTONIC, timeout: 10_000_000_000, flags: 0 };
     std::thread::scope(|scope| {
         scope.spawn(|| {
             std::thread::sleep(Duration::from_millis(30));
             writer.write_all(b"hello").unwrap();
         });
-        assert_eq!(
-            guest.poll(&[late, read]).unwrap(),
-            [(1, 0, POLL_READ, 5, 0)]
-        );
+        assert_eq!(guest.poll(&[late, read]).unwrap(), [(1, 0, POLL_READ, 5, 0)]);
     });
     assert_eq!(guest.read(fd, 10).unwrap(), b"hello");
     drop(writer);
@@ -2321,30 +1765,14 @@ fn sockets() {
         .unwrap();
     let mut guest = Guest::new(&mut builder);
     let (listening, out) = (4u32, u64::from(OUT));
-    assert_eq!(
-        guest.fdstat(listening).unwrap().0,
-        FileType::SocketStream as u8
-    );
-    guest
-        .call("fd_fdstat_set_flags", &[listening.into(), NONBLOCK.into()])
-        .unwrap();
-    assert_eq!(
-        guest.call("sock_accept", &[listening.into(), 0, out]),
-        Err(Errno::AGAIN)
-    );
+    assert_eq!(guest.fdstat(listening).unwrap().0, FileType::SocketStream as u8);
+    guest.call("fd_fdstat_set_flags", &[listening.into(), NONBLOCK.into()]).unwrap();
+    assert_eq!(guest.call("sock_accept", &[listening.into(), 0, out]), Err(Errno::AGAIN));
     let mut peer = TcpStream::connect(address).unwrap();
-    let acceptable = Sub::Fd {
-        event_type: POLL_READ,
-        fd: listening,
-    };
+    let acceptable = Sub::Fd { event_type: POLL_READ, fd: listening };
     assert_eq!(guest.poll(&[acceptable]).unwrap()[0].1, 0);
-    assert_eq!(
-        guest.call("sock_accept", &[listening.into(), 1, out]),
-        Err(Errno::INVAL)
-    );
-    guest
-        .call("sock_accept", &[listening.into(), 0, out])
-        .unwrap();
+    assert_eq!(guest.call("sock_accept", &[listening.into(), 1, out]), Err(Errno::INVAL));
+    guest.call("sock_accept", &[listening.into(), 0, out]).unwrap();
     let fd = guest.out32();
     assert_eq!(fd, 5);
 
@@ -2355,10 +1783,7 @@ fn sockets() {
         Ok::<_, Errno>(guest.data(guest.out32()))
     };
     peer.write_all(b"hello").unwrap();
-    assert_eq!(
-        recv(&mut guest, 3, u64::from(RiFlags::RECV_PEEK.bits())).unwrap(),
-        b"hel"
-    );
+    assert_eq!(recv(&mut guest, 3, u64::from(RiFlags::RECV_PEEK.bits())).unwrap(), b"hel");
     assert_eq!(recv(&mut guest, 3, 0).unwrap(), b"hel");
     std::thread::scope(|scope| {
         let mut peer = &peer;
@@ -2373,27 +1798,16 @@ fn sockets() {
 
     guest.set(DATA, b"answer");
     let [iovs, count] = guest.iovs(&[(DATA, 3), (DATA + 3, 3)]);
-    guest
-        .call("sock_send", &[fd.into(), iovs, count, 0, out])
-        .unwrap();
+    guest.call("sock_send", &[fd.into(), iovs, count, 0, out]).unwrap();
     assert_eq!(guest.out32(), 6);
-    assert_eq!(
-        guest.call("sock_send", &[fd.into(), iovs, count, 1, out]),
-        Err(Errno::INVAL)
-    );
+    assert_eq!(guest.call("sock_send", &[fd.into(), iovs, count, 1, out]), Err(Errno::INVAL));
     assert_eq!(guest.write(fd, b"!").unwrap(), 1);
     let mut bytes = [0; 7];
     peer.read_exact(&mut bytes).unwrap();
     assert_eq!(&bytes, b"answer!");
 
-    assert_eq!(
-        guest.call("sock_shutdown", &[fd.into(), 0]),
-        Err(Errno::INVAL)
-    );
-    assert_eq!(
-        guest.call("sock_shutdown", &[fd.into(), 4]),
-        Err(Errno::INVAL)
-    );
+    assert_eq!(guest.call("sock_shutdown", &[fd.into(), 0]), Err(Errno::INVAL));
+    assert_eq!(guest.call("sock_shutdown", &[fd.into(), 4]), Err(Errno::INVAL));
     guest.call("sock_shutdown", &[fd.into(), 2]).unwrap();
     assert_eq!(peer.read(&mut bytes).unwrap(), 0);
     drop(peer);
@@ -2403,18 +1817,9 @@ fn sockets() {
     assert_eq!(guest.call("sock_shutdown", &[1, 1]), Err(Errno::NOTSOCK));
     assert_eq!(guest.call("sock_shutdown", &[77, 1]), Err(Errno::BADF));
     assert_eq!(guest.call("sock_accept", &[1, 0, out]), Err(Errno::NOTSOCK));
-    assert_eq!(
-        guest.call("sock_recv", &[0, iovs, count, 0, out, out]),
-        Err(Errno::NOTSOCK)
-    );
-    assert_eq!(
-        guest.call("sock_send", &[1, iovs, count, 0, out]),
-        Err(Errno::NOTSOCK)
-    );
-    assert_eq!(
-        guest.call("sock_shutdown", &[listening.into(), 1]),
-        Err(Errno::NOTSOCK)
-    );
+    assert_eq!(guest.call("sock_recv", &[0, iovs, count, 0, out, out]), Err(Errno::NOTSOCK));
+    assert_eq!(guest.call("sock_send", &[1, iovs, count, 0, out]), Err(Errno::NOTSOCK));
+    assert_eq!(guest.call("sock_shutdown", &[listening.into(), 1]), Err(Errno::NOTSOCK));
 }
 
 #[test]

@@ -76,11 +76,7 @@ pub(crate) fn fd_flags(_: &std::fs::File) -> io::Result<FdFlags> {
 }
 
 pub(crate) fn set_fd_flags(_: &std::fs::File, flags: FdFlags) -> io::Result<()> {
-    if flags.is_empty() {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::Unsupported.into())
-    }
+    if flags.is_empty() { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
 }
 
 pub(crate) fn allocate(_: &std::fs::File, _: u64, _: u64) -> io::Result<()> {
@@ -107,9 +103,7 @@ pub(crate) fn change_time_ns(metadata: &cap_std::fs::Metadata) -> u64 {
         .modified()
         .ok()
         .and_then(|time| time.into_std().duration_since(std::time::UNIX_EPOCH).ok())
-        .map_or(0, |since| {
-            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-        })
+        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Zero means "not known" to guests, which then ask for the file's status.

@@ -85,9 +85,7 @@ pub(crate) fn poll(
 /// be invisible to `poll`.
 pub(crate) fn read_stdin(bytes: &mut [u8]) -> io::Result<usize> {
     let stdin = io::stdin();
-    Ok(rustix::io::retry_on_intr(|| {
-        rustix::io::read(stdin.as_fd(), &mut *bytes)
-    })?)
+    Ok(rustix::io::retry_on_intr(|| rustix::io::read(stdin.as_fd(), &mut *bytes))?)
 }
 
 /// One `write(2)`. `stream` is standard output or standard error.
@@ -142,12 +140,7 @@ pub(crate) fn set_fd_flags(file: &std::fs::File, flags: FdFlags) -> io::Result<(
 
 /// Reserves space, so that the file has at least `offset + len` bytes.
 pub(crate) fn allocate(file: &std::fs::File, offset: u64, len: u64) -> io::Result<()> {
-    Ok(rustix::fs::fallocate(
-        file,
-        rustix::fs::FallocateFlags::empty(),
-        offset,
-        len,
-    )?)
+    Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), offset, len)?)
 }
 
 /// How a guest says it will use a part of a file.
@@ -176,12 +169,7 @@ pub(crate) fn advise(
         Advice::DontNeed => rustix::fs::Advice::DontNeed,
         Advice::NoReuse => rustix::fs::Advice::NoReuse,
     };
-    Ok(rustix::fs::fadvise(
-        file,
-        offset,
-        NonZeroU64::new(len),
-        advice,
-    )?)
+    Ok(rustix::fs::fadvise(file, offset, NonZeroU64::new(len), advice)?)
 }
 
 /// A hint may be ignored, and is where the system does not take it.
