@@ -2,7 +2,8 @@
 //!
 //! It is Cranelift's `tail` convention restricted so that the host can follow it: the context comes
 //! first; results past the return registers go to memory through a pointer that follows the context;
-//! the callee pops stack arguments; no register but stack and frame pointer survives a call. Compilers
+//! the callee pops stack arguments; the registers that the system's own convention saves survive a
+//! call (but nothing survives into an exception handler). Compilers
 //! build their signatures, and the kernel its register images, from [`CallLayout`]; a property test
 //! calls random signatures both ways.
 
@@ -57,46 +58,91 @@ fn is_int(repr: Repr) -> bool {
     matches!(repr, Repr::I32 | Repr::I64 | Repr::Pointer)
 }
 
+/// Gives out the locations of arguments, in order.
+#[derive(Clone, Debug)]
+pub struct ArgCursor {
+    ints: u8,
+    vectors: u8,
+    stack: u32,
+}
+
+impl ArgCursor {
+    /// Before the first parameter. Registers of the context and, if there is one, of the pointer to
+    /// the result area are taken.
+    pub const fn new(has_area: bool) -> ArgCursor {
+        ArgCursor { ints: 1 + has_area as u8, vectors: 0, stack: 0 }
+    }
+
+    /// Where the next argument travels.
+    #[inline]
+    pub fn next(&mut self, repr: Repr) -> ArgLoc {
+        if is_int(repr) {
+            if self.ints < INT_ARGS {
+                self.ints += 1;
+                return ArgLoc::Int(self.ints - 1);
+            }
+        } else if self.vectors < VECTOR_ARGS {
+            self.vectors += 1;
+            return ArgLoc::Vector(self.vectors - 1);
+        }
+        let size = repr.bytes().max(8);
+        let offset = self.stack.next_multiple_of(size);
+        self.stack = offset + size;
+        ArgLoc::Stack(offset)
+    }
+
+    /// Bytes of stack arguments so far, a multiple of 16.
+    pub const fn stack_bytes(&self) -> u32 {
+        self.stack.next_multiple_of(16)
+    }
+
+    /// Whether a vector register was given out.
+    pub const fn uses_vectors(&self) -> bool {
+        self.vectors > 0
+    }
+}
+
+/// Gives out the locations of results, in order.
+#[derive(Clone, Debug, Default)]
+pub struct ResultCursor {
+    ints: u8,
+    vectors: u8,
+    area: u32,
+}
+
+impl ResultCursor {
+    /// Where the next result travels.
+    #[inline]
+    pub fn next(&mut self, repr: Repr) -> ResultLoc {
+        if is_int(repr) {
+            if self.ints < INT_RESULTS {
+                self.ints += 1;
+                return ResultLoc::Int(self.ints - 1);
+            }
+        } else if self.vectors < VECTOR_RESULTS {
+            self.vectors += 1;
+            return ResultLoc::Vector(self.vectors - 1);
+        }
+        // Each slot has 16 bytes: the same as a global's.
+        self.area += 16;
+        ResultLoc::Area(self.area - 16)
+    }
+
+    /// Bytes of the result area so far.
+    pub const fn area_bytes(&self) -> u32 {
+        self.area
+    }
+}
+
 impl CallLayout {
     /// The layout of calls to functions of type `ty`.
     pub fn new(ty: &FuncType) -> CallLayout {
-        let (mut ints, mut vectors, mut area) = (0, 0, 0);
-        let mut results = Vec::with_capacity(ty.results().len());
-        for ty in ty.results() {
-            let repr = Repr::of(*ty);
-            let (used, limit) = if is_int(repr) {
-                (&mut ints, INT_RESULTS)
-            } else {
-                (&mut vectors, VECTOR_RESULTS)
-            };
-            results.push(if *used < limit {
-                *used += 1;
-                if is_int(repr) { ResultLoc::Int(*used - 1) } else { ResultLoc::Vector(*used - 1) }
-            } else {
-                // Each slot has 16 bytes: the same as a global's.
-                area += 16;
-                ResultLoc::Area(area - 16)
-            });
-        }
-        // The context, and the pointer to the result area.
-        let mut ints = 1 + u8::from(area > 0);
-        let (mut vectors, mut stack) = (0, 0u32);
-        let mut params = Vec::with_capacity(ty.params().len());
-        for ty in ty.params() {
-            let repr = Repr::of(*ty);
-            let (used, limit) =
-                if is_int(repr) { (&mut ints, INT_ARGS) } else { (&mut vectors, VECTOR_ARGS) };
-            params.push(if *used < limit {
-                *used += 1;
-                if is_int(repr) { ArgLoc::Int(*used - 1) } else { ArgLoc::Vector(*used - 1) }
-            } else {
-                let size = repr.bytes().max(8);
-                let offset = stack.next_multiple_of(size);
-                stack = offset + size;
-                ArgLoc::Stack(offset)
-            });
-        }
-        CallLayout { params, results, stack_bytes: stack.next_multiple_of(16), area_bytes: area }
+        let mut cursor = ResultCursor::default();
+        let results = ty.results().iter().map(|ty| cursor.next(Repr::of(*ty))).collect();
+        let area_bytes = cursor.area_bytes();
+        let mut cursor = ArgCursor::new(area_bytes > 0);
+        let params = ty.params().iter().map(|ty| cursor.next(Repr::of(*ty))).collect();
+        CallLayout { params, results, stack_bytes: cursor.stack_bytes(), area_bytes }
     }
 
     /// Whether every argument travels in a register and there is at most one result: what a function

@@ -23,7 +23,8 @@
 use crate::index::*;
 use crate::module::Module;
 use crate::types::{HeapTop, HeapType, ValType};
-use std::mem::{align_of, offset_of, size_of};
+use std::cell::Cell;
+use std::mem::offset_of;
 
 /// Granularity at which text and module table are mapped, in bytes.
 pub const CODE_PAGE: usize = 4096;
@@ -53,11 +54,11 @@ impl Owner {
 #[repr(C)]
 pub struct StoreContext {
     /// Lowest stack address that guest code may use.
-    pub stack_limit: usize,
+    pub stack_limit: Cell<usize>,
     /// Fuel left; not read yet.
-    pub fuel: i64,
+    pub fuel: Cell<i64>,
     /// Epoch at which to interrupt; not read yet.
-    pub epoch_deadline: u64,
+    pub epoch_deadline: Cell<u64>,
 }
 
 /// A function as tables, imports and references see it. A `funcref` is a pointer to one; null is 0.

@@ -7,10 +7,11 @@
 //! they are equal. An id is live while a [`RegisteredType`] of its group exists; whoever stores a
 //! `TypeId` keeps such a handle (modules, function types of the API, stores).
 
+use crate::abi::CallLayout;
 use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Process-wide number of a defined type. Zero is never an id, so zeroed memory matches no type.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -20,6 +21,14 @@ impl TypeId {
     /// The number that generated code compares.
     pub const fn as_u32(self) -> u32 {
         self.0.get()
+    }
+
+    /// The id of a number; whether a type with it is registered is another question.
+    pub const fn from_u32(number: u32) -> Option<TypeId> {
+        match NonZeroU32::new(number) {
+            Some(number) => Some(TypeId(number)),
+            None => None,
+        }
     }
 }
 
@@ -432,6 +441,7 @@ impl GroupBuilder {
         let group = Arc::new(RecGroup {
             key: key.clone(),
             first: self.base,
+            layouts: self.types.iter().map(|_| OnceLock::new()).collect(),
             types: self.types.into(),
             _outside: self.outside,
         });
@@ -477,6 +487,8 @@ pub(crate) struct RecGroup {
     key: GroupKey,
     first: u32,
     types: Box<[FuncType]>,
+    /// Calling convention of each type, once asked for.
+    layouts: Box<[OnceLock<CallLayout>]>,
     /// Groups that this one refers to stay registered as long as it does.
     _outside: Vec<Arc<RecGroup>>,
 }
@@ -549,6 +561,11 @@ impl RegisteredType {
     /// Its parameters and results.
     pub fn func_type(&self) -> &FuncType {
         &self.group.types[self.position as usize]
+    }
+
+    /// How calls of this type travel.
+    pub fn call_layout(&self) -> &CallLayout {
+        self.group.layouts[self.position as usize].get_or_init(|| CallLayout::new(self.func_type()))
     }
 }
 

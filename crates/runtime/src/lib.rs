@@ -1,1 +1,17 @@
+//! Stores, instances, linking rules and builtins: what the specification calls the runtime structure,
+//! in safe code over the kernel.
+//!
+//! `runtime` knows nothing of embedder types (`T` of a store) and makes no code but by calling a tier.
+
 #![forbid(unsafe_code)]
+
+pub mod artifact;
+mod builtins;
+mod compile;
+mod instantiate;
+mod store;
+
+pub use builtins::builtin;
+pub use compile::{CompileError, Compiler, compile, validate};
+pub use instantiate::InstantiateError;
+pub use store::{Limiter, Store, Unlimited};

@@ -1,1 +1,69 @@
+//! The kernel: the one crate with `unsafe` code. It owns raw memory, runs machine code and catches its
+//! faults; everything above it is safe Rust.
+//!
+//! `vm` knows no tier, resolves no names and evaluates no expressions: it is given code, types and
+//! indices, and checks what it is given.
+//!
+//! # Invariants
+//!
+//! Every `unsafe` block cites one of these by name.
+//!
+//! - **[compiled code]** Code enters only as a tier's output for a validated module of this process, or
+//!   as an authenticated artifact. It keeps to the layout and calling convention of `module`: touches
+//!   only memories, tables, globals and fields of its instance (or traps), keeps a chain of frame
+//!   pointers, passes contexts and function references it was given. This is the one axiom; the kernel
+//!   checks around it what it can (image tables, entry offsets, types at link time).
+//! - **[store lifetime]** Blocks, mappings, host records and code that a store uses are freed no earlier
+//!   than the store; a store that is dropped while guest frames of it are live frees nothing.
+//! - **[block]** A [`Block`](block::Block) owns `size` zeroed-then-written bytes; it is reached through
+//!   raw pointers only (never `&`/`&mut` into it), since generated code reads and writes it too.
+//! - **[mapping]** A `Mapping` owns its address range exclusively; protections change only
+//!   through it.
+//! - **[guest memory aliasing]** A slice into a linear memory borrows its store; guest code runs only
+//!   with the store borrowed mutably; so no guest code runs while a slice exists.
+//! - **[arena]** A range of a code arena belongs to one published [`Code`](code::Code); no address is
+//!   writable and executable at once; a page's entry in the lookup table is set after its code is
+//!   written and cleared before its range is given back.
+//! - **[code lookup]** A program counter of a live guest frame lies in published code, which a store
+//!   keeps alive; so the pointer found in the lookup table for it is valid.
+//! - **[context pointer]** The context of a running store is valid while an activation of it exists;
+//!   thread-local `CURRENT` is null or the context of the innermost activation of its thread.
+//! - **[host pointer]** While guest code runs, the context holds the pointer derived from the `&mut` that
+//!   the innermost entry was given, nothing else uses that borrow, and its type is the store's.
+//! - **[shim frame]** Entry shims save all callee-saved registers in a frame whose address the context
+//!   holds; exit shims store their own frame's address before any host code runs. A pending failure is
+//!   noticed only by a shim, after every host frame above it has returned.
+//! - **[host signature]** A host record pairs an entry with the function type it was instantiated for;
+//!   records are made by `HostFunc` only, which derives both from the same Rust types.
+//! - **[foreign function]** A call into the C library that has no other duties than valid arguments,
+//!   stated where it stands.
+//! - **[signal handler]** The handler runs on the faulting thread, takes no lock, allocates nothing and
+//!   touches only its arguments, the lookup table and the context of the running store.
 
+pub mod block;
+pub mod call;
+pub mod code;
+mod context;
+pub mod host;
+mod mapping;
+#[cfg_attr(target_arch = "x86_64", path = "shims/x86_64.rs")]
+#[cfg_attr(not(target_arch = "x86_64"), path = "shims/unsupported.rs")]
+mod shims;
+pub mod store;
+#[cfg_attr(all(target_os = "linux", target_arch = "x86_64"), path = "sys/linux.rs")]
+#[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), path = "sys/unsupported.rs")]
+mod sys;
+mod unwind;
+mod values;
+
+pub use call::*;
+pub use code::{Code, CodeError, VouchedArtifact};
+pub use context::{BuiltinCall, Exit, Failure, Frame, Host, TrapReport};
+pub use host::*;
+pub use store::*;
+pub use values::{ExternIndexValue, Results, Values, Vector, WasmValue, kind_of};
+
+/// Whether this platform can run machine code, and if not, why.
+pub fn supported() -> Result<(), &'static str> {
+    sys::SUPPORTED
+}

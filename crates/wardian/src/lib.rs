@@ -1,1 +1,41 @@
+//! Wardian: a WebAssembly engine to embed.
+//!
+//! Names and shapes follow what users of the leading Rust engine know. Whoever breaks a documented
+//! rule gets an [`Error`] of kind [`ErrorKind::Misuse`] where the signature has a `Result`, and a
+//! panic with a documented text where it has none, in release builds too.
+
 #![forbid(unsafe_code)]
+
+mod backtrace;
+mod config;
+mod engine;
+pub mod error;
+mod externals;
+mod func;
+mod guest_memory;
+mod instance;
+mod limits;
+mod linker;
+mod module;
+mod store;
+mod typed;
+mod types;
+mod val;
+
+pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
+pub use config::*;
+pub use engine::{Engine, EngineWeak, Precompiled};
+pub use error::{Error, ErrorKind, Result};
+pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, Table};
+pub use func::{Caller, Func};
+pub use guest_memory::*;
+pub use instance::{Export, Instance, InstancePre};
+pub use limits::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
+pub use linker::Linker;
+pub use module::Module;
+pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
+pub use typed::{IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
+pub use types::*;
+pub use val::{ExternRef, Ref, Rooted, V128, Val};
+pub use wardian_module::{Proposal, Trap};
+pub use wardian_vm::VouchedArtifact;

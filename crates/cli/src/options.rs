@@ -1,0 +1,330 @@
+//! The options behind `-W`, `-O` and `-C`: lists of `key=value`, separated by commas.
+//!
+//! Every key stands once, in [`KEYS`] (proposals come from [`Proposal::ALL`]); parser, error texts and
+//! `-W help` read that list. Options act from left to right, so `-W all-proposals=y,simd=n` means what
+//! it says.
+
+use std::fmt::Write as _;
+use wardian::{Config, OptLevel, Proposal, Strategy, TargetCpu};
+
+/// What all options together choose.
+#[derive(Clone, Debug, Default)]
+pub struct Choices {
+    /// Choices of the engine.
+    pub config: Config,
+    /// Bytes that each memory may grow to.
+    pub max_memory_size: Option<usize>,
+    /// Elements that each table may grow to.
+    pub max_table_elements: Option<usize>,
+    /// Whether imports that nobody provides become functions that trap.
+    pub unknown_imports_trap: bool,
+    /// Whether imports that nobody provides become functions that return zeros and nulls.
+    pub unknown_imports_default: bool,
+    /// Whether a growth that a limit refuses traps instead of giving -1.
+    pub trap_on_grow_failure: bool,
+    /// Whether compiled code is kept for the next run. Accepted; nothing is kept yet.
+    pub cache: Option<bool>,
+}
+
+/// The three option letters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Group {
+    /// `-W`: proposals and limits.
+    Wasm,
+    /// `-O`: speed of the code.
+    Optimize,
+    /// `-C`: the compiler.
+    Codegen,
+}
+
+impl Group {
+    /// The option as it is written.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Group::Wasm => "-W",
+            Group::Optimize => "-O",
+            Group::Codegen => "-C",
+        }
+    }
+}
+
+struct Key {
+    group: Group,
+    name: &'static str,
+    values: &'static str,
+    help: &'static str,
+    set: fn(&mut Choices, &str) -> Result<(), String>,
+}
+
+macro_rules! keys {
+    ($($group:ident $name:literal = $values:literal, $help:literal, $set:expr;)*) => {
+        const KEYS: &[Key] = &[$(Key {
+            group: Group::$group,
+            name: $name,
+            values: $values,
+            help: $help,
+            set: $set,
+        }),*];
+    };
+}
+
+keys! {
+    Wasm "all-proposals" = "y|n", "every proposal that this version can run, or none", |c, v| {
+        c.config.wasm_all_proposals(switch(v)?);
+        Ok(())
+    };
+    Wasm "relaxed-simd-deterministic" = "y|n", "relaxed vector operations give the same results everywhere", |c, v| {
+        c.config.relaxed_simd_deterministic(switch(v)?);
+        Ok(())
+    };
+    Wasm "nan-canonicalization" = "y|n", "every computed NaN is the canonical one", |c, v| {
+        c.config.cranelift_nan_canonicalization(switch(v)?);
+        Ok(())
+    };
+    Wasm "max-wasm-stack" = "BYTES", "stack that wasm code may use", |c, v| {
+        c.config.max_wasm_stack(size(v)?);
+        Ok(())
+    };
+    Wasm "max-memory-size" = "BYTES", "what each memory may grow to", |c, v| {
+        c.max_memory_size = Some(size(v)?);
+        Ok(())
+    };
+    Wasm "max-table-elements" = "COUNT", "what each table may grow to", |c, v| {
+        c.max_table_elements = Some(size(v)?);
+        Ok(())
+    };
+    Wasm "trap-on-grow-failure" = "y|n", "a growth that a limit refuses traps instead of giving -1", |c, v| {
+        c.trap_on_grow_failure = switch(v)?;
+        Ok(())
+    };
+    Wasm "unknown-imports-trap" = "y|n", "imports that nobody provides trap when called", |c, v| {
+        c.unknown_imports_trap = switch(v)?;
+        Ok(())
+    };
+    Wasm "unknown-imports-default" = "y|n", "imports that nobody provides return zeros and nulls", |c, v| {
+        c.unknown_imports_default = switch(v)?;
+        Ok(())
+    };
+    Wasm "timeout" = "TIME", "(not in this version)", |_, _| later();
+    Wasm "fuel" = "COUNT", "(not in this version)", |_, _| later();
+    Wasm "epoch-interruption" = "y|n", "(not in this version)", |_, v| unless_off(v);
+    Optimize "opt-level" = "0|1|2|s", "compile fast, make fast code, or fast and small code", |c, v| {
+        c.config.cranelift_opt_level(match v {
+            "0" => OptLevel::None,
+            "1" | "2" => OptLevel::Speed,
+            "s" => OptLevel::SpeedAndSize,
+            _ => return Err("expected 0, 1, 2 or s".into()),
+        });
+        Ok(())
+    };
+    Optimize "memory-reservation" = "BYTES", "address space reserved for each memory", |c, v| {
+        c.config.memory_reservation(size(v)? as u64);
+        Ok(())
+    };
+    Optimize "memory-guard-size" = "BYTES", "inaccessible address space after it", |c, v| {
+        c.config.memory_guard_size(size(v)? as u64);
+        Ok(())
+    };
+    Optimize "memory-may-move" = "y|n", "a memory that outgrows its reservation is moved", |c, v| {
+        c.config.memory_may_move(switch(v)?);
+        Ok(())
+    };
+    Optimize "signals-based-traps" = "y|n", "faults of the processor detect traps", |c, v| {
+        c.config.signals_based_traps(switch(v)?);
+        Ok(())
+    };
+    Optimize "spectre-mitigation" = "y|n", "checked accesses are masked against speculation", |c, v| {
+        c.config.spectre_mitigation(switch(v)?);
+        Ok(())
+    };
+    Codegen "compiler" = "auto|cranelift", "which compiler makes code", |c, v| {
+        c.config.strategy(match v {
+            "auto" => Strategy::Auto,
+            "cranelift" => Strategy::Cranelift,
+            _ => return Err("expected auto or cranelift".into()),
+        });
+        Ok(())
+    };
+    Codegen "cache" = "y|n", "keep compiled code (accepted; this version keeps none)", |c, v| {
+        c.cache = Some(switch(v)?);
+        Ok(())
+    };
+    Codegen "parallel-compilation" = "y|n", "compile on several threads", |c, v| {
+        c.config.parallel_compilation(switch(v)?);
+        Ok(())
+    };
+    Codegen "cranelift-debug-verifier" = "y|n", "check the compiler's intermediate code", |c, v| {
+        c.config.cranelift_debug_verifier(switch(v)?);
+        Ok(())
+    };
+    Codegen "cpu" = "NAME", "native, baseline, or a processor such as x86-64-v3", |c, v| {
+        if v.is_empty() {
+            return Err("expected the name of a processor".into());
+        }
+        c.config.target_cpu(TargetCpu::from_name(v));
+        Ok(())
+    };
+}
+
+/// Applies one option's list.
+///
+/// # Errors
+///
+/// A text for the user, that names the option, what was expected and what was found.
+pub fn apply(choices: &mut Choices, group: Group, list: &str) -> Result<(), String> {
+    for item in list.split(',').filter(|item| !item.is_empty()) {
+        let (name, value) = item.split_once('=').unwrap_or((item, "y"));
+        // Underscores serve as well: `memory_may_move` is how the API spells it.
+        let name = name.trim().replace('_', "-");
+        set(choices, group, &name, value.trim())
+            .map_err(|message| format!("`{} {item}`: {message}", group.flag()))?;
+    }
+    Ok(())
+}
+
+fn set(choices: &mut Choices, group: Group, name: &str, value: &str) -> Result<(), String> {
+    if group == Group::Wasm
+        && let Some(&proposal) = Proposal::ALL.iter().find(|p| p.flag() == name)
+    {
+        let on = switch(value)?;
+        if on && !proposal.built() {
+            return Err(format!("the {name} proposal is not supported by this version"));
+        }
+        choices.config.wasm_proposal(proposal, on);
+        return Ok(());
+    }
+    match KEYS.iter().find(|key| key.name == name) {
+        Some(key) if key.group == group => (key.set)(choices, value),
+        Some(key) => Err(format!("`{name}` is an option of `{}`", key.group.flag())),
+        None => Err(format!("unknown option `{name}`; known are {}", names(group).join(", "))),
+    }
+}
+
+/// Whether a list asks for the explanation of its options.
+pub fn asks_for_help(list: &str) -> bool {
+    list.split(',').any(|item| item.trim() == "help")
+}
+
+/// All options of a group with their values and meaning, a line each.
+pub fn help(group: Group) -> String {
+    let mut lines: Vec<(String, String)> = Vec::new();
+    if group == Group::Wasm {
+        for proposal in Proposal::ALL {
+            let state = match (proposal.built(), proposal.default_on()) {
+                (false, _) => "not in this version",
+                (true, true) => "on by default",
+                (true, false) => "off by default",
+            };
+            let help = format!("the {} proposal ({state})", proposal.flag().replace('-', " "));
+            lines.push((format!("{}=y|n", proposal.flag()), help));
+        }
+    }
+    for key in KEYS.iter().filter(|key| key.group == group) {
+        lines.push((format!("{}={}", key.name, key.values), key.help.into()));
+    }
+    let width = lines.iter().map(|(option, _)| option.len()).max().unwrap_or(0);
+    let mut text = format!("Options of {}, as a list separated by commas:\n", group.flag());
+    for (option, help) in lines {
+        writeln!(text, "  {} {option:width$}  {help}", group.flag()).expect("strings take all");
+    }
+    text
+}
+
+fn names(group: Group) -> Vec<&'static str> {
+    let proposals = Proposal::ALL.iter().map(|p| p.flag()).filter(|_| group == Group::Wasm);
+    let keys = KEYS.iter().filter(|key| key.group == group).map(|key| key.name);
+    proposals.chain(keys).chain(["help"]).collect()
+}
+
+fn switch(value: &str) -> Result<bool, String> {
+    match value {
+        "y" | "yes" | "true" => Ok(true),
+        "n" | "no" | "false" => Ok(false),
+        _ => Err("expected y or n".into()),
+    }
+}
+
+/// A count with an optional suffix: `65536`, `0x10000`, `64k`, `1m`, `4g` (powers of 1024).
+fn size(value: &str) -> Result<usize, String> {
+    let expected = || format!("expected a number such as 65536, 64k, 1m or 4g, found `{value}`");
+    let (digits, shift) = match value.as_bytes().last().map(u8::to_ascii_lowercase) {
+        Some(b'k') => (&value[..value.len() - 1], 10),
+        Some(b'm') => (&value[..value.len() - 1], 20),
+        Some(b'g') => (&value[..value.len() - 1], 30),
+        _ => (value, 0),
+    };
+    let number = match digits.strip_prefix("0x") {
+        Some(hex) => usize::from_str_radix(hex, 16),
+        None => digits.parse(),
+    };
+    let number = number.map_err(|_| expected())?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{value} does not fit this machine"))
+}
+
+fn later() -> Result<(), String> {
+    Err("this version cannot do that yet".into())
+}
+
+fn unless_off(value: &str) -> Result<(), String> {
+    if switch(value)? { later() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wardian::Engine;
+
+    fn check(group: Group, list: &str) -> Result<Choices, String> {
+        let mut choices = Choices::default();
+        apply(&mut choices, group, list).map(|()| choices)
+    }
+
+    #[test]
+    fn lists_are_applied_from_left_to_right() {
+        let choices = check(Group::Wasm, "all-proposals=y,unknown-imports-trap=y").unwrap();
+        assert!(choices.unknown_imports_trap && !choices.unknown_imports_default);
+        Engine::new(&choices.config).unwrap();
+        let choices = check(Group::Wasm, "max-memory-size=64k,max_memory_size=0x20").unwrap();
+        assert_eq!(choices.max_memory_size, Some(32));
+        let choices = check(Group::Wasm, "all-proposals=n,simd").unwrap();
+        Engine::new(&choices.config).unwrap();
+        let choices = check(Group::Wasm, "simd=n").unwrap();
+        assert!(Engine::new(&choices.config).err().unwrap().to_string().contains("relaxed"));
+        assert!(check(Group::Codegen, "cache=n,,parallel-compilation=n,cpu=x86-64-v3").is_ok());
+        for level in ["0", "1", "2", "s"] {
+            check(Group::Optimize, &format!("opt-level={level},memory-may-move=n")).unwrap();
+        }
+    }
+
+    #[test]
+    fn errors_say_what_was_expected() {
+        let check = |group, list, expected: &str| {
+            let found = check(group, list).unwrap_err();
+            assert!(found.contains(expected), "{found}");
+        };
+        check(Group::Wasm, "fuel=1", "`-W fuel=1`: this version cannot do that yet");
+        check(Group::Wasm, "timeout=1s", "cannot do that yet");
+        check(Group::Wasm, "smid=y", "unknown option `smid`; known are multi-value, ");
+        check(Group::Wasm, "opt-level=2", "`opt-level` is an option of `-O`");
+        check(Group::Wasm, "gc=y", "the gc proposal is not supported by this version");
+        check(Group::Wasm, "simd=maybe", "expected y or n");
+        check(Group::Wasm, "max-wasm-stack=1t", "found `1t`");
+        check(Group::Wasm, "max-wasm-stack=99999999999999g", "does not fit");
+        check(Group::Optimize, "opt-level=3", "expected 0, 1, 2 or s");
+        check(Group::Codegen, "cpu=", "name of a processor");
+    }
+
+    #[test]
+    fn names_are_unique_and_explained() {
+        for group in [Group::Wasm, Group::Optimize, Group::Codegen] {
+            let mut names = names(group);
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count);
+            let help = help(group);
+            assert!(names.iter().all(|name| *name == "help" || help.contains(name)));
+        }
+        assert!(asks_for_help("simd=y,help") && !asks_for_help("simd=y"));
+    }
+}

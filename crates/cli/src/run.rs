@@ -1,0 +1,264 @@
+//! `wardian run`: a program with WASI, or one exported function.
+
+use crate::args::RunArgs;
+use crate::options::Choices;
+use std::path::Path;
+use std::process::ExitCode;
+use wardian::error::Context as _;
+use wardian::{
+    Engine, Extern, ExternType, Func, Instance, Linker, Module, Result, Store, StoreLimits,
+    StoreLimitsBuilder, Val, ValType, bail, ensure, format_err,
+};
+use wardian_wasi::{DirPerms, FilePerms, I32Exit, WasiCtxBuilder, WasiP1Ctx, p1};
+
+/// What the program's store holds.
+struct Host {
+    wasi: WasiP1Ctx,
+    limits: StoreLimits,
+}
+
+/// Runs a program and gives its exit code.
+///
+/// # Errors
+///
+/// When it cannot be read, compiled or linked, and when it traps.
+pub fn run(args: &RunArgs, choices: Choices) -> Result<ExitCode> {
+    let engine = Engine::new(&choices.config)?;
+    let (file, _) = args.program.split_first().expect("`program` is required");
+    let file = Path::new(file);
+    let module = load(&engine, file, args.allow_precompiled)?;
+
+    let mut store = Store::new(&engine, Host { wasi: wasi(args)?, limits: limits(&choices) });
+    store.limiter(|host| &mut host.limits);
+    let mut linker: Linker<Host> = Linker::new(&engine);
+    p1::add_to_linker_sync(&mut linker, |host| &mut host.wasi)?;
+    for preload in &args.preloads {
+        let module = load(&engine, &preload.file, args.allow_precompiled)?;
+        linker.module(&mut store, &preload.name, &module).with_context(|| {
+            format!("failed to preload `{}` as `{}`", preload.file.display(), preload.name)
+        })?;
+    }
+    if choices.unknown_imports_trap {
+        linker.define_unknown_imports_as_traps(&module)?;
+    }
+    if choices.unknown_imports_default {
+        linker.define_unknown_imports_as_default_values(&mut store, &module)?;
+    }
+
+    let ran = start(args, &module, &linker, &mut store)
+        .with_context(|| format!("failed to run `{}`", file.display()));
+    match ran {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => match error.downcast_ref::<I32Exit>() {
+            // The operating system keeps the low eight bits, as of every process.
+            Some(I32Exit(code)) => Ok(ExitCode::from(*code as u8)),
+            None => Err(error),
+        },
+    }
+}
+
+/// Instantiates the program and calls what is asked for.
+fn start(
+    args: &RunArgs,
+    module: &Module,
+    linker: &Linker<Host>,
+    store: &mut Store<Host>,
+) -> Result<()> {
+    // Seen before anything runs, so that a mistake has no effects.
+    let wanted = args.invoke.as_deref().unwrap_or("_start");
+    let reactor = module.get_export("_initialize").is_some();
+    match module.get_export(wanted) {
+        Some(ExternType::Func(_)) => {}
+        Some(_) => bail!("the export `{wanted}` is not a function"),
+        None if args.invoke.is_none() && reactor => {}
+        None => bail!("no function is exported as `{wanted}`; {}", exports(module)),
+    }
+    let instance = linker.instantiate(&mut *store, module)?;
+    if reactor && let Some(initialize) = instance.get_func(&mut *store, "_initialize") {
+        initialize.call(&mut *store, &[], &mut []).context("failed in `_initialize`")?;
+    }
+    match &args.invoke {
+        Some(name) => invoke(args, name, instance, store),
+        None => match instance.get_func(&mut *store, "_start") {
+            Some(start) => start.call(store, &[], &mut []),
+            None => Ok(()),
+        },
+    }
+}
+
+/// Calls one function with the program's arguments and prints its results, a line each.
+fn invoke(args: &RunArgs, name: &str, instance: Instance, store: &mut Store<Host>) -> Result<()> {
+    let func: Func = match instance.get_export(&mut *store, name) {
+        Some(Extern::Func(func)) => func,
+        _ => bail!("no function is exported as `{name}`"),
+    };
+    let ty = func.ty(&*store);
+    let given = &args.program[1..];
+    ensure!(
+        given.len() == ty.params().len(),
+        "`{name}` is a {ty}: expected {} arguments, found {}",
+        ty.params().len(),
+        given.len()
+    );
+    let mut values = Vec::with_capacity(given.len());
+    for (position, (text, ty)) in given.iter().zip(ty.params()).enumerate() {
+        let text = text.to_str().ok_or_else(|| format_err!("argument {position} is not UTF-8"))?;
+        values.push(parse(text, &ty).with_context(|| format!("argument {position} of `{name}`"))?);
+    }
+    let mut results = vec![Val::I32(0); ty.results().len()];
+    func.call(&mut *store, &values, &mut results)
+        .with_context(|| format!("failed to call `{name}`"))?;
+    let mut text = String::new();
+    for result in &results {
+        text.push_str(&show(result));
+        text.push('\n');
+    }
+    crate::print(text).map(drop)
+}
+
+/// A number as its type reads it: decimal or, after `0x`, hexadecimal; integers signed or unsigned.
+fn parse(text: &str, ty: &ValType) -> Result<Val> {
+    let integer = |bits: u32| -> Result<i128> {
+        let (sign, digits) = match text.strip_prefix('-') {
+            Some(digits) => (-1, digits),
+            None => (1, text),
+        };
+        let number = match digits.strip_prefix("0x") {
+            Some(hex) => u128::from_str_radix(hex, 16),
+            None => digits.parse(),
+        };
+        let number = number.ok().and_then(|number| i128::try_from(number).ok());
+        let number = number.ok_or_else(|| format_err!("expected {ty}, found `{text}`"))?;
+        let number = sign * number;
+        ensure!(
+            number >= -(1 << (bits - 1)) && number < 1 << bits,
+            "expected {ty}, found `{text}`, which does not fit"
+        );
+        Ok(number)
+    };
+    Ok(match ty {
+        ValType::I32 => Val::I32(integer(32)? as i32),
+        ValType::I64 => Val::I64(integer(64)? as i64),
+        ValType::F32 => Val::F32(text.parse::<f32>().context("expected f32")?.to_bits()),
+        ValType::F64 => Val::F64(text.parse::<f64>().context("expected f64")?.to_bits()),
+        other => bail!("a value of type {other} cannot be given on the command line"),
+    })
+}
+
+fn show(value: &Val) -> String {
+    match value {
+        Val::I32(value) => value.to_string(),
+        Val::I64(value) => value.to_string(),
+        Val::F32(bits) => f32::from_bits(*bits).to_string(),
+        Val::F64(bits) => f64::from_bits(*bits).to_string(),
+        Val::V128(value) => value.as_u128().to_string(),
+        Val::FuncRef(None) | Val::ExternRef(None) => "<null>".into(),
+        Val::FuncRef(Some(_)) => "<funcref>".into(),
+        Val::ExternRef(Some(_)) => "<externref>".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A module from a file of any kind: binary, text or, if allowed, an artifact.
+pub(crate) fn load(engine: &Engine, file: &Path, allow_precompiled: bool) -> Result<Module> {
+    let context = || format!("failed to load `{}`", file.display());
+    if Engine::detect_precompiled_file(file)?.is_some() {
+        ensure!(
+            allow_precompiled,
+            "`{}` is an artifact of `wardian compile`; run it with `--allow-precompiled`",
+            file.display()
+        );
+        return Module::deserialize_file(engine, file).with_context(context);
+    }
+    let bytes =
+        std::fs::read(file).with_context(|| format!("failed to read `{}`", file.display()))?;
+    Module::new(engine, bytes).with_context(context)
+}
+
+/// What the program is given of this process: its streams, and what the command line names.
+fn wasi(args: &RunArgs) -> Result<WasiP1Ctx> {
+    let mut builder = WasiCtxBuilder::new();
+    builder.inherit_stdio();
+    for (position, argument) in args.program.iter().enumerate() {
+        let argument = match &args.argv0 {
+            Some(name) if position == 0 => name,
+            _ => argument
+                .to_str()
+                .ok_or_else(|| format_err!("argument {position} is not UTF-8: {argument:?}"))?,
+        };
+        builder.arg(argument);
+    }
+    for variable in &args.env {
+        match &variable.value {
+            Some(value) => builder.env(&variable.name, value),
+            None => {
+                let value = std::env::var(&variable.name)
+                    .with_context(|| format!("environment variable `{}`", variable.name))?;
+                builder.env(&variable.name, value)
+            }
+        };
+    }
+    for dir in &args.dirs {
+        let (dirs, files) = if dir.read_only {
+            (DirPerms::READ, FilePerms::READ)
+        } else {
+            (DirPerms::all(), FilePerms::all())
+        };
+        builder
+            .preopened_dir(&dir.host, &dir.guest, dirs, files)
+            .with_context(|| format!("failed to open the directory `{}`", dir.host.display()))?;
+    }
+    Ok(builder.build_p1())
+}
+
+fn limits(choices: &Choices) -> StoreLimits {
+    let mut builder = StoreLimitsBuilder::new().trap_on_grow_failure(choices.trap_on_grow_failure);
+    if let Some(bytes) = choices.max_memory_size {
+        builder = builder.memory_size(bytes);
+    }
+    if let Some(elements) = choices.max_table_elements {
+        builder = builder.table_elements(elements);
+    }
+    builder.build()
+}
+
+/// What a module exports, in a sentence.
+fn exports(module: &Module) -> String {
+    const SHOWN: usize = 20;
+    let funcs: Vec<String> = module
+        .exports()
+        .filter(|export| matches!(export.ty(), ExternType::Func(_)))
+        .map(|export| format!("`{}`", export.name().escape_debug()))
+        .collect();
+    match funcs.len() {
+        0 => "it exports no functions".into(),
+        count if count > SHOWN => {
+            format!(
+                "it exports the functions {} and {} more",
+                funcs[..SHOWN].join(", "),
+                count - SHOWN
+            )
+        }
+        _ => format!("it exports the functions {}; `--invoke` calls one", funcs.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read_by_type() {
+        let check = |text: &str, ty: ValType, expected: Option<&str>| {
+            assert_eq!(parse(text, &ty).ok().map(|v| show(&v)).as_deref(), expected, "{text}");
+        };
+        check("-1", ValType::I32, Some("-1"));
+        check("4294967295", ValType::I32, Some("-1"));
+        check("4294967296", ValType::I32, None);
+        check("-2147483649", ValType::I32, None);
+        check("0x10", ValType::I64, Some("16"));
+        check("1.5", ValType::F64, Some("1.5"));
+        check("1.5", ValType::I32, None);
+        check("1", ValType::EXTERNREF, None);
+    }
+}

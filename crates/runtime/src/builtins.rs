@@ -1,0 +1,225 @@
+//! Builtins of generated code, and the same operations for instantiation: bulk memory and tables.
+//!
+//! spec 4.6: bounds are checked before any write, with sums that cannot overflow.
+
+use crate::instantiate::eval;
+use crate::store::{Limiter, Store};
+use wardian_module::{
+    Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, RefType, TableIndex, Trap, ValType,
+};
+use wardian_vm::{BuiltinCall, Extern, Failure, InstanceId, MemoryId, TableId, Value};
+
+/// Carries out a builtin for `store`.
+pub fn builtin(
+    store: &mut Store,
+    limiter: &mut dyn Limiter,
+    call: BuiltinCall,
+) -> Result<u64, Failure> {
+    let BuiltinCall { instance, operation, args: [a, b, c, _], func } = call;
+    let memory = |store: &Store, index| store.memory_of(instance, MemoryIndex(index));
+    let table = |store: &Store, index| store.table_of(instance, TableIndex(index));
+    let (first, second) = (operation.first, operation.second);
+    match operation.builtin {
+        Builtin::Raise => {
+            // The kernel raises; this is the generic form of it.
+            Err(Trap::from_code(first as u8).unwrap_or(Trap::UnreachableCodeReached).into())
+        }
+        Builtin::MemoryGrow => {
+            let id = memory(store, first);
+            Ok(store.memory_grow(limiter, id, a)?.unwrap_or(u64::MAX))
+        }
+        Builtin::MemoryCopy => {
+            let (target, source) = (memory(store, first), memory(store, second));
+            memory_copy(store, target, a, source, b, c)
+        }
+        Builtin::MemoryFill => {
+            let id = memory(store, first);
+            let bytes = store.kernel.memory_bytes_mut(id);
+            slice_mut(bytes, a, c)?.fill(b as u8);
+            Ok(0)
+        }
+        Builtin::MemoryInit => {
+            let id = memory(store, first);
+            memory_init(store, instance, id, DataIndex(second), a, b, c)
+        }
+        Builtin::DataDrop => {
+            store.drop_data(instance, DataIndex(first));
+            Ok(0)
+        }
+        Builtin::TableGrowFunc => {
+            let id = table(store, first);
+            // Arguments are (value, count).
+            Ok(store.table_grow(limiter, id, b, Value::Func(func))?.unwrap_or(u64::MAX))
+        }
+        Builtin::TableGrowRef => {
+            let id = table(store, first);
+            Ok(store.table_grow(limiter, id, b, Value::Ref(a as u32))?.unwrap_or(u64::MAX))
+        }
+        Builtin::TableFillFunc => table_fill(store, table(store, first), a, Value::Func(func), c),
+        Builtin::TableFillRef => table_fill(store, table(store, first), a, Value::Ref(b as u32), c),
+        Builtin::TableCopy => {
+            let (target, source) = (table(store, first), table(store, second));
+            let copied = store.kernel.table_copy(target, a, source, b, c);
+            copied.map_err(|_| Trap::TableOutOfBounds)?;
+            Ok(0)
+        }
+        Builtin::TableInit => {
+            let id = table(store, first);
+            table_init(store, instance, id, ElemIndex(second), a, b, c)
+        }
+        Builtin::ElemDrop => {
+            store.drop_elements(instance, ElemIndex(first));
+            Ok(0)
+        }
+        Builtin::RoundF32 => Ok(u64::from(round_f32(first, f32::from_bits(a as u32)).to_bits())),
+        Builtin::RoundF64 => Ok(round_f64(first, f64::from_bits(a)).to_bits()),
+        Builtin::FmaF32 => {
+            let [x, y, z] = [a, b, c].map(|bits| f32::from_bits(bits as u32));
+            Ok(u64::from(x.mul_add(y, z).to_bits()))
+        }
+        Builtin::FmaF64 => {
+            let [x, y, z] = [a, b, c].map(f64::from_bits);
+            Ok(x.mul_add(y, z).to_bits())
+        }
+    }
+}
+
+/// spec 4.3.3: a NaN operand gives an arithmetic NaN, so a signalling one is made quiet.
+fn round_f32(operation: u32, x: f32) -> f32 {
+    let quiet = if x.is_nan() { f32::from_bits(x.to_bits() | 0x0040_0000) } else { x };
+    match operation {
+        _ if x.is_nan() => quiet,
+        0 => x.ceil(),
+        1 => x.floor(),
+        2 => x.trunc(),
+        _ => x.round_ties_even(),
+    }
+}
+
+fn round_f64(operation: u32, x: f64) -> f64 {
+    let quiet = if x.is_nan() { f64::from_bits(x.to_bits() | 0x0008_0000_0000_0000) } else { x };
+    match operation {
+        _ if x.is_nan() => quiet,
+        0 => x.ceil(),
+        1 => x.floor(),
+        2 => x.trunc(),
+        _ => x.round_ties_even(),
+    }
+}
+
+fn range(length: usize, start: u64, count: u64) -> Option<std::ops::Range<usize>> {
+    let end = start.checked_add(count).filter(|end| *end <= length as u64)?;
+    Some(start as usize..end as usize)
+}
+
+fn slice_mut(bytes: &mut [u8], start: u64, count: u64) -> Result<&mut [u8], Trap> {
+    let range = range(bytes.len(), start, count).ok_or(Trap::MemoryOutOfBounds)?;
+    Ok(&mut bytes[range])
+}
+
+fn memory_copy(
+    store: &mut Store,
+    target: MemoryId,
+    target_start: u64,
+    source: MemoryId,
+    source_start: u64,
+    count: u64,
+) -> Result<u64, Failure> {
+    if target == source {
+        let bytes = store.kernel.memory_bytes_mut(target);
+        let from = range(bytes.len(), source_start, count).ok_or(Trap::MemoryOutOfBounds)?;
+        let to = range(bytes.len(), target_start, count).ok_or(Trap::MemoryOutOfBounds)?;
+        bytes.copy_within(from, to.start);
+    } else {
+        let (target, source) = store.kernel.two_memories(target, source);
+        let from = range(source.len(), source_start, count).ok_or(Trap::MemoryOutOfBounds)?;
+        slice_mut(target, target_start, count)?.copy_from_slice(&source[from]);
+    }
+    Ok(0)
+}
+
+/// `memory.init`
+pub(crate) fn memory_init(
+    store: &mut Store,
+    instance: InstanceId,
+    memory: MemoryId,
+    segment: DataIndex,
+    target: u64,
+    source: u64,
+    count: u64,
+) -> Result<u64, Failure> {
+    let module = store.kernel.instance_code(instance).module().clone();
+    let data = if store.data_dropped(instance, segment) { &[] } else { module.data_bytes(segment) };
+    let from = range(data.len(), source, count).ok_or(Trap::MemoryOutOfBounds)?;
+    let bytes = store.kernel.memory_bytes_mut(memory);
+    slice_mut(bytes, target, count)?.copy_from_slice(&data[from]);
+    Ok(0)
+}
+
+fn table_fill(
+    store: &mut Store,
+    table: TableId,
+    start: u64,
+    value: Value,
+    count: u64,
+) -> Result<u64, Failure> {
+    store.kernel.table_fill(table, start, value, count).map_err(|_| Trap::TableOutOfBounds)?;
+    Ok(0)
+}
+
+/// `table.init`
+pub(crate) fn table_init(
+    store: &mut Store,
+    instance: InstanceId,
+    table: TableId,
+    segment: ElemIndex,
+    target: u64,
+    source: u64,
+    count: u64,
+) -> Result<u64, Failure> {
+    let module = store.kernel.instance_code(instance).module().clone();
+    let segment_ref = &module.elements[segment.index()];
+    let length =
+        if store.elements_dropped(instance, segment) { 0 } else { segment_ref.items.len() };
+    let from = range(length, source, count).ok_or(Trap::TableOutOfBounds)?;
+    let size = store.kernel.table_size(table);
+    if target.checked_add(count).is_none_or(|end| end > size) {
+        return Err(Trap::TableOutOfBounds.into());
+    }
+    let fill = |store: &mut Store, index, value| {
+        let set = store.kernel.table_fill(table, index, value, 1);
+        set.expect("validated types, and the range was checked");
+    };
+    for (item, index) in from.zip(target..) {
+        let value = match &segment_ref.items {
+            ElemItems::Funcs(funcs) => {
+                Value::Func(store.kernel.instance_func(instance, funcs[item]))
+            }
+            ElemItems::Exprs(exprs) => {
+                eval(store, instance, &exprs[item], ValType::Ref(segment_ref.ty))
+            }
+        };
+        fill(store, index, value);
+    }
+    Ok(0)
+}
+
+/// The null value of a reference type.
+pub(crate) fn null_of(ty: RefType) -> Value {
+    match ty.heap.top() {
+        wardian_module::HeapTop::Func => Value::Func(None),
+        _ => Value::Ref(0),
+    }
+}
+
+/// The functions among an instance's externs, for `ref.func`.
+pub(crate) fn func_value(
+    store: &Store,
+    instance: InstanceId,
+    index: wardian_module::FuncIndex,
+) -> Value {
+    match store.kernel.instance_extern(instance, wardian_module::ExternIndex::Func(index)) {
+        Some(Extern::Func(id)) => Value::Func(Some(id)),
+        _ => unreachable!("functions of constant expressions have references"),
+    }
+}

@@ -1,0 +1,171 @@
+//! Instantiation: allocation by the kernel, then globals, tables, segments and the start function in
+//! the order of the specification (4.5.4).
+//!
+//! A trap part-way leaves the instance in the store: tables of others may refer to its functions.
+
+use crate::builtins::{func_value, memory_init, null_of, table_init};
+use crate::store::{Dropped, Limiter, Store, reservation_error};
+use std::sync::Arc;
+use wardian_module::{
+    ConstExpr, ConstOp, DataIndex, ElemIndex, GlobalIndex, HeapTop, SegmentMode, TableIndex,
+    ValType,
+};
+use wardian_vm::{Code, Extern, Failure, FuncId, InstanceId, Value};
+
+/// Why an instance could not be made.
+#[derive(Debug)]
+pub enum InstantiateError {
+    /// Import number `.0` of the module has another type.
+    Import(usize),
+    /// A limit, or the system, refused an allocation; in words.
+    Limit(String),
+    /// A segment did not fit, or another trap of initialization.
+    Failure(Failure),
+}
+
+impl From<Failure> for InstantiateError {
+    fn from(failure: Failure) -> Self {
+        InstantiateError::Failure(failure)
+    }
+}
+
+impl Store {
+    /// Makes an instance, and returns the start function that the caller must run next, if there is
+    /// one.
+    pub fn instantiate(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        code: &Arc<Code>,
+        imports: &[Extern],
+    ) -> Result<(InstanceId, Option<FuncId>), InstantiateError> {
+        let module = code.module().clone();
+        let (memories, tables) = (
+            &module.memories[module.imported_memories..],
+            &module.tables[module.imported_tables..],
+        );
+        let counts = self.kernel.counts();
+        for (what, found, limit) in [
+            ("instances", counts.instances + 1, limiter.instances()),
+            ("memories", counts.memories + memories.len(), limiter.memories()),
+            ("tables", counts.tables + tables.len(), limiter.tables()),
+        ] {
+            if found > limit {
+                let text = format!("the store's limit is {limit} {what}; this would be {found}");
+                return Err(InstantiateError::Limit(text));
+            }
+        }
+        for ty in memories {
+            self.check_memory(limiter, ty)?;
+        }
+        for table in tables {
+            self.check_table(limiter, &table.ty)?;
+        }
+        let settings = self.settings.clone();
+        let instance = self.kernel.instantiate(code.clone(), imports, &settings).map_err(
+            |error| match error {
+                wardian_vm::InstantiateError::Import(position) => {
+                    InstantiateError::Import(position)
+                }
+                wardian_vm::InstantiateError::Memory(error) => {
+                    InstantiateError::Limit(reservation_error(&settings, &error))
+                }
+            },
+        )?;
+        self.dropped.resize_with(instance.index() + 1, Dropped::default);
+        for (index, global) in module.globals.iter().enumerate() {
+            if let Some(init) = &global.init {
+                let value = eval(self, instance, init, global.ty.content);
+                let id = self.global_of(instance, GlobalIndex::from(index));
+                self.kernel.global_set(id, value).expect("validated initializers have their type");
+            }
+        }
+        for (index, table) in module.tables.iter().enumerate() {
+            if let Some(init) = &table.init {
+                let value = eval(self, instance, init, ValType::Ref(table.ty.element));
+                let id = self.table_of(instance, TableIndex::from(index));
+                let size = self.kernel.table_size(id);
+                self.kernel
+                    .table_fill(id, 0, value, size)
+                    .expect("validated initializers have their type");
+            }
+        }
+        for (index, segment) in module.elements.iter().enumerate() {
+            let index = ElemIndex::from(index);
+            if let SegmentMode::Active(table, offset) = &segment.mode {
+                let ty = module.tables[table.index()].ty.index.val_type();
+                let offset = index_of(eval(self, instance, offset, ty));
+                let id = self.table_of(instance, *table);
+                let count = segment.items.len() as u64;
+                table_init(self, instance, id, index, offset, 0, count)?;
+            }
+            if segment.mode != SegmentMode::Passive {
+                self.drop_elements(instance, index);
+            }
+        }
+        for (index, segment) in module.data.iter().enumerate() {
+            let index = DataIndex::from(index);
+            if let SegmentMode::Active(memory, offset) = &segment.mode {
+                let ty = module.memories[memory.index()].index.val_type();
+                let offset = index_of(eval(self, instance, offset, ty));
+                let id = self.memory_of(instance, *memory);
+                let count = segment.bytes.len() as u64;
+                memory_init(self, instance, id, index, offset, 0, count)?;
+                self.drop_data(instance, index);
+            }
+        }
+        let start = module.start.and_then(|index| self.kernel.instance_func(instance, index));
+        Ok((instance, start))
+    }
+}
+
+/// A segment's offset: unsigned, of the memory's or table's index type.
+fn index_of(value: Value) -> u64 {
+    match value {
+        Value::I32(v) => u64::from(v as u32),
+        Value::I64(v) => v as u64,
+        _ => unreachable!("validated offsets are integers"),
+    }
+}
+
+/// The value of a constant expression of type `ty`.
+pub(crate) fn eval(store: &Store, instance: InstanceId, expr: &ConstExpr, ty: ValType) -> Value {
+    let mut stack: Vec<Value> = Vec::with_capacity(1);
+    for op in &expr.0 {
+        let value = match *op {
+            ConstOp::I32(v) => Value::I32(v),
+            ConstOp::I64(v) => Value::I64(v),
+            ConstOp::F32(bits) => Value::F32(bits),
+            ConstOp::F64(bits) => Value::F64(bits),
+            ConstOp::V128(bits) => Value::V128(bits),
+            ConstOp::GlobalGet(index) => store.kernel.global_get(store.global_of(instance, index)),
+            ConstOp::RefFunc(index) => func_value(store, instance, index),
+            ConstOp::RefNull(HeapTop::Func) => Value::Func(None),
+            ConstOp::RefNull(_) => Value::Ref(0),
+            ConstOp::I32Add | ConstOp::I32Sub | ConstOp::I32Mul => {
+                let (Some(Value::I32(b)), Some(Value::I32(a))) = (stack.pop(), stack.pop()) else {
+                    unreachable!("validated operands")
+                };
+                Value::I32(match op {
+                    ConstOp::I32Add => a.wrapping_add(b),
+                    ConstOp::I32Sub => a.wrapping_sub(b),
+                    _ => a.wrapping_mul(b),
+                })
+            }
+            ConstOp::I64Add | ConstOp::I64Sub | ConstOp::I64Mul => {
+                let (Some(Value::I64(b)), Some(Value::I64(a))) = (stack.pop(), stack.pop()) else {
+                    unreachable!("validated operands")
+                };
+                Value::I64(match op {
+                    ConstOp::I64Add => a.wrapping_add(b),
+                    ConstOp::I64Sub => a.wrapping_sub(b),
+                    _ => a.wrapping_mul(b),
+                })
+            }
+        };
+        stack.push(value);
+    }
+    stack.pop().unwrap_or_else(|| match ty {
+        ValType::Ref(ty) => null_of(ty),
+        _ => unreachable!("validated expressions leave a value"),
+    })
+}

@@ -1,0 +1,333 @@
+//! A store without its embedder's data: the kernel's store, what segments were dropped, host values
+//! behind references, and limits.
+//!
+//! Invariant: `instances` has an entry for each instance of the kernel's store.
+
+use crate::instantiate::InstantiateError;
+use std::any::Any;
+use std::sync::Arc;
+use wardian_module::{
+    DataIndex, ElemIndex, ExternIndex, GlobalIndex, MemoryIndex, MemoryType, Settings, TableIndex,
+    TableType,
+};
+use wardian_vm::{
+    Extern, Failure, GlobalId, Host, InstanceId, MemoryId, TableId, TrapReport, Value,
+};
+
+/// Who decides whether memories and tables may grow, in the words of the embedding API's
+/// `ResourceLimiter`. An error ends the guest's execution; `false` makes the growth fail.
+pub trait Limiter {
+    /// A memory would have `desired` bytes.
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, Failure>;
+    /// A growth that was allowed failed, or one that the memory's own type forbids.
+    fn memory_grow_failed(&mut self, error: String) -> Result<(), Failure>;
+    /// A table would have `desired` elements.
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, Failure>;
+    /// As for memories.
+    fn table_grow_failed(&mut self, error: String) -> Result<(), Failure>;
+    /// Instances that the store may hold.
+    fn instances(&self) -> usize;
+    /// Tables that the store may hold.
+    fn tables(&self) -> usize;
+    /// Memories that the store may hold.
+    fn memories(&self) -> usize;
+}
+
+/// The limiter of a store that was given none.
+#[derive(Debug)]
+pub struct Unlimited;
+
+impl Limiter for Unlimited {
+    fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool, Failure> {
+        Ok(true)
+    }
+    fn memory_grow_failed(&mut self, _: String) -> Result<(), Failure> {
+        Ok(())
+    }
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool, Failure> {
+        Ok(true)
+    }
+    fn table_grow_failed(&mut self, _: String) -> Result<(), Failure> {
+        Ok(())
+    }
+    fn instances(&self) -> usize {
+        10_000
+    }
+    fn tables(&self) -> usize {
+        10_000
+    }
+    fn memories(&self) -> usize {
+        10_000
+    }
+}
+
+/// Which segments of an instance were dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Dropped {
+    elements: Vec<bool>,
+    data: Vec<bool>,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Store {
+    /// The kernel's part.
+    pub kernel: wardian_vm::Store,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) dropped: Vec<Dropped>,
+    host_values: Vec<Box<dyn Any + Send + Sync>>,
+}
+
+impl Store {
+    /// An empty store that runs with hosts of type `H`.
+    pub fn new<H: Host>(
+        settings: Arc<Settings>,
+        limits: wardian_vm::StoreLimits,
+    ) -> std::io::Result<Store> {
+        Ok(Store {
+            kernel: wardian_vm::Store::new::<H>(limits)?,
+            settings,
+            dropped: Vec::new(),
+            host_values: Vec::new(),
+        })
+    }
+
+    // ---- host values ----
+
+    /// Keeps a host value and returns the reference to it: a position and 1, so that 0 is null.
+    /// `None` when 2^32 - 1 values are kept.
+    pub fn add_host_value(&mut self, value: Box<dyn Any + Send + Sync>) -> Option<u32> {
+        let reference = u32::try_from(self.host_values.len() + 1).ok()?;
+        self.host_values.push(value);
+        Some(reference)
+    }
+
+    /// The host value of a reference that is not null.
+    pub fn host_value(&self, reference: u32) -> Option<&(dyn Any + Send + Sync)> {
+        self.host_values.get((reference as usize).checked_sub(1)?).map(|value| &**value)
+    }
+
+    /// The host value of a reference that is not null.
+    pub fn host_value_mut(&mut self, reference: u32) -> Option<&mut (dyn Any + Send + Sync)> {
+        self.host_values.get_mut((reference as usize).checked_sub(1)?).map(|value| &mut **value)
+    }
+
+    // ---- segments ----
+
+    pub(crate) fn drop_elements(&mut self, instance: InstanceId, index: ElemIndex) {
+        let list = &mut self.dropped[instance.index()].elements;
+        list.resize(list.len().max(index.index() + 1), false);
+        list[index.index()] = true;
+    }
+
+    pub(crate) fn drop_data(&mut self, instance: InstanceId, index: DataIndex) {
+        let list = &mut self.dropped[instance.index()].data;
+        list.resize(list.len().max(index.index() + 1), false);
+        list[index.index()] = true;
+    }
+
+    pub(crate) fn elements_dropped(&self, instance: InstanceId, index: ElemIndex) -> bool {
+        self.dropped[instance.index()].elements.get(index.index()).copied().unwrap_or(false)
+    }
+
+    pub(crate) fn data_dropped(&self, instance: InstanceId, index: DataIndex) -> bool {
+        self.dropped[instance.index()].data.get(index.index()).copied().unwrap_or(false)
+    }
+
+    // ---- objects of an instance, by validated index ----
+
+    pub(crate) fn memory_of(&self, instance: InstanceId, index: MemoryIndex) -> MemoryId {
+        match self.kernel.instance_extern(instance, ExternIndex::Memory(index)) {
+            Some(Extern::Memory(id)) => id,
+            _ => unreachable!("validated memory index"),
+        }
+    }
+
+    pub(crate) fn table_of(&self, instance: InstanceId, index: TableIndex) -> TableId {
+        match self.kernel.instance_extern(instance, ExternIndex::Table(index)) {
+            Some(Extern::Table(id)) => id,
+            _ => unreachable!("validated table index"),
+        }
+    }
+
+    pub(crate) fn global_of(&self, instance: InstanceId, index: GlobalIndex) -> GlobalId {
+        match self.kernel.instance_extern(instance, ExternIndex::Global(index)) {
+            Some(Extern::Global(id)) => id,
+            _ => unreachable!("validated global index"),
+        }
+    }
+
+    // ---- objects under limits ----
+
+    pub(crate) fn check_memory(
+        &self,
+        limiter: &mut dyn Limiter,
+        ty: &MemoryType,
+    ) -> Result<(), InstantiateError> {
+        let bytes = u128::from(ty.limits.min) << ty.page_size_log2;
+        let fits = |bytes: u128| usize::try_from(bytes).ok();
+        let maximum = ty.limits.max.map(|pages| u128::from(pages) << ty.page_size_log2);
+        let allowed = match fits(bytes) {
+            Some(bytes) => limiter.memory_growing(0, bytes, maximum.and_then(fits))?,
+            None => false,
+        };
+        if !allowed {
+            return Err(InstantiateError::Limit(format!(
+                "memory minimum of {bytes} bytes exceeds the store's limit on memory size \
+                 (`max-memory-size`)"
+            )));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_table(
+        &self,
+        limiter: &mut dyn Limiter,
+        ty: &TableType,
+    ) -> Result<(), InstantiateError> {
+        let min = ty.limits.min;
+        let most = wardian_vm::MAX_TABLE_ELEMENTS;
+        if min > most {
+            return Err(InstantiateError::Limit(format!(
+                "table minimum of {min} elements exceeds the implementation's limit of {most}"
+            )));
+        }
+        // At most `most`, so it fits.
+        let maximum = ty.limits.max.and_then(|max| usize::try_from(max).ok());
+        if !limiter.table_growing(0, min as usize, maximum)? {
+            return Err(InstantiateError::Limit(format!(
+                "table minimum of {min} elements exceeds the store's limit on table elements"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Adds a memory of the host.
+    pub fn memory(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        ty: MemoryType,
+    ) -> Result<MemoryId, InstantiateError> {
+        self.check_memory(limiter, &ty)?;
+        let settings = self.settings.clone();
+        self.kernel
+            .memory(ty, &settings)
+            .map_err(|error| InstantiateError::Limit(reservation_error(&settings, &error)))
+    }
+
+    /// Adds a table of the host, filled with `init`. `init` must be of the table's type.
+    pub fn table(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        ty: TableType,
+        init: Value,
+    ) -> Result<TableId, InstantiateError> {
+        self.check_table(limiter, &ty)?;
+        self.kernel.table(ty, init).map_err(|_| {
+            InstantiateError::Limit("table cannot be made: no memory for its elements".into())
+        })
+    }
+
+    /// Grows a memory; `None` past a limit or without memory. An error of the limiter ends the guest.
+    pub fn memory_grow(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        id: MemoryId,
+        delta: u64,
+    ) -> Result<Option<u64>, Failure> {
+        let ty = *self.kernel.memory_type(id);
+        let bytes = |pages: u64| u128::from(pages) << ty.page_size_log2;
+        let current = self.kernel.memory_bytes(id).len();
+        let desired = self.kernel.memory_size(id).checked_add(delta).map(bytes);
+        let maximum = ty.limits.max.and_then(|max| usize::try_from(bytes(max)).ok());
+        let desired = desired.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
+        if !limiter.memory_growing(current, desired, maximum)? {
+            return Ok(None);
+        }
+        match self.kernel.memory_grow(id, delta) {
+            Ok(old) => Ok(Some(old)),
+            Err(error) => {
+                limiter.memory_grow_failed(error.to_string())?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Grows a table; `None` past a limit, without memory or if `value` has another type. An error of
+    /// the limiter ends the guest.
+    pub fn table_grow(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        id: TableId,
+        delta: u64,
+        value: Value,
+    ) -> Result<Option<u64>, Failure> {
+        let current = self.kernel.table_size(id);
+        let maximum = self.kernel.table_type(id).limits.max;
+        let fits = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let desired = fits(current.saturating_add(delta));
+        if !limiter.table_growing(fits(current), desired, maximum.map(fits))? {
+            return Ok(None);
+        }
+        let grown = self.kernel.table_grow(id, delta, value);
+        if grown.is_none() {
+            limiter.table_grow_failed("out of table elements, or no memory for them".into())?;
+        }
+        Ok(grown)
+    }
+
+    /// What a message says of a trap beyond its text.
+    pub fn describe(&self, report: &TrapReport) -> Option<String> {
+        use wardian_module::Trap;
+        let [x, y] = report.details;
+        match (report.trap, report.instance, report.address) {
+            (Trap::MemoryOutOfBounds, _, Some(address)) => {
+                let id = self.kernel.memory_at_address(address)?;
+                let offset = address - self.kernel.memory_base(id);
+                let size = self.kernel.memory_bytes(id).len();
+                Some(format!("access at address {offset:#x} of a memory of {size:#x} bytes"))
+            }
+            (Trap::MemoryOutOfBounds, Some(instance), None) => {
+                let id = self.memory_of(instance, MemoryIndex(report.place));
+                let size = self.kernel.memory_bytes(id).len();
+                let address = u128::from(x) + u128::from(y);
+                Some(format!("access at address {address:#x} of a memory of {size:#x} bytes"))
+            }
+            (
+                Trap::TableOutOfBounds | Trap::IndirectCallOutOfBounds | Trap::IndirectCallToNull,
+                Some(instance),
+                _,
+            ) => {
+                let id = self.table_of(instance, TableIndex(report.place));
+                let size = self.kernel.table_size(id);
+                Some(format!("index {x} of a table of {size} elements"))
+            }
+            (Trap::BadSignature, Some(instance), _) => {
+                let module = self.kernel.instance_code(instance).module();
+                let expected = module.types.get(report.place as usize)?.func_type();
+                let found = self.kernel.type_by_number(y as u32)?;
+                Some(format!("index {x}: expected {expected}, found {}", found.func_type()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The text for a memory whose address space the system refused.
+pub(crate) fn reservation_error(settings: &Settings, error: &std::io::Error) -> String {
+    format!(
+        "failed to allocate a linear memory: the system refused {} bytes of address space \
+         (`memory-reservation`) and {} bytes of guard (`memory-guard-size`): {error}",
+        settings.memory_reservation, settings.memory_guard_size
+    )
+}

@@ -1,0 +1,188 @@
+//! The context of a store: what shims, handler and host share while guest code runs.
+//!
+//! Fields are `Cell`s, since shims and generated code write them through raw pointers while host code
+//! holds `&Context`.
+
+use crate::store::Store;
+use crate::sys;
+use std::any::Any;
+use std::cell::Cell;
+use std::ptr::{NonNull, null};
+use std::sync::Arc;
+use wardian_module::layout::StoreContext;
+use wardian_module::{FuncIndex, Module, Operation, Trap};
+
+use crate::store::{FuncId, InstanceId};
+
+/// What the kernel asks of the store's owner while guest code runs.
+pub trait Host: 'static {
+    /// The kernel's part of the store. Always the same one.
+    fn kernel(&mut self) -> &mut Store;
+
+    /// Carries out a builtin other than raising a trap for an instance.
+    fn builtin(&mut self, call: BuiltinCall) -> Result<u64, Failure>;
+}
+
+/// A builtin with its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltinCall {
+    /// Who calls.
+    pub instance: InstanceId,
+    /// What, with its constants.
+    pub operation: Operation,
+    /// Dynamic arguments as words; 32-bit ones are zero-extended, function references are in `func`.
+    pub args: [u64; 4],
+    /// The argument that is a function reference.
+    pub func: Option<FuncId>,
+}
+
+/// Details of a trap, for its message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TrapReport {
+    /// Which trap.
+    pub trap: Trap,
+    /// The instance that trapped, if it was known.
+    pub instance: Option<InstanceId>,
+    /// An index, by trap: the memory, table or type concerned.
+    pub place: u32,
+    /// Details by trap, as `lower` states them; a function reference was replaced by its type id.
+    pub details: [u64; 2],
+    /// The address that the processor faulted on.
+    pub address: Option<usize>,
+}
+
+impl TrapReport {
+    /// A trap without details.
+    pub fn new(trap: Trap) -> TrapReport {
+        TrapReport { trap, instance: None, place: 0, details: [0; 2], address: None }
+    }
+}
+
+/// Why guest code did not return.
+#[derive(Debug)]
+pub enum Failure {
+    /// It trapped.
+    Trap(TrapReport),
+    /// A host function returned this error.
+    Host(Box<dyn Any + Send>),
+    /// Host code panicked with this payload.
+    Panic(Box<dyn Any + Send>),
+}
+
+impl From<Trap> for Failure {
+    fn from(trap: Trap) -> Failure {
+        Failure::Trap(TrapReport::new(trap))
+    }
+}
+
+/// A guest frame of a backtrace.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// The module.
+    pub module: Arc<Module>,
+    /// The function.
+    pub func: FuncIndex,
+    /// Offset in the module's bytes of the instruction.
+    pub wasm_offset: Option<u32>,
+}
+
+/// A failure with the guest frames that were live when it arose, innermost first.
+#[derive(Debug)]
+pub struct Exit {
+    /// What happened.
+    pub failure: Failure,
+    /// Frames, as many as the store was told to keep.
+    pub frames: Vec<Frame>,
+}
+
+impl From<Failure> for Exit {
+    fn from(failure: Failure) -> Exit {
+        Exit { failure, frames: Vec::new() }
+    }
+}
+
+impl From<Trap> for Exit {
+    fn from(trap: Trap) -> Exit {
+        Failure::from(trap).into()
+    }
+}
+
+/// See the head of this file. Generated code reads `shared`, shims the fields that `shims` names.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Context {
+    pub(crate) shared: StoreContext,
+    /// `rsp` of the innermost entry frame; 0 when no guest code of this store is running.
+    pub(crate) entry_sp: Cell<usize>,
+    /// Frame pointer of the latest exit shim.
+    pub(crate) exit_fp: Cell<usize>,
+    /// Not 0: a failure waits for the innermost entry.
+    pub(crate) pending: Cell<u32>,
+    /// The host, as given to the innermost entry.
+    pub(crate) host: Cell<Option<NonNull<dyn Host>>>,
+    /// What the signal handler saw.
+    pub(crate) fault: Cell<FaultInfo>,
+}
+
+/// A fault in generated code.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FaultInfo {
+    pub(crate) pc: usize,
+    pub(crate) fp: usize,
+    pub(crate) address: usize,
+    pub(crate) trap: u8,
+}
+
+const _: () = assert!(
+    std::mem::offset_of!(Context, shared) == 0,
+    "a pointer to the context is a pointer to the part that generated code reads"
+);
+
+impl Context {
+    pub(crate) fn new() -> Context {
+        Context {
+            shared: StoreContext {
+                stack_limit: Cell::new(usize::MAX),
+                fuel: Cell::new(0),
+                epoch_deadline: Cell::new(u64::MAX),
+            },
+            entry_sp: Cell::new(0),
+            exit_fp: Cell::new(0),
+            pending: Cell::new(0),
+            host: Cell::new(None),
+            fault: Cell::new(FaultInfo::default()),
+        }
+    }
+}
+
+thread_local! {
+    /// Context of the innermost activation of this thread: invariant [context pointer].
+    static CURRENT: Cell<*const Context> = const { Cell::new(null()) };
+    /// This thread's stack, once asked for.
+    static STACK: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
+}
+
+/// Never inlined: a suspended stack may go on on another thread, where the address differs.
+#[inline(never)]
+pub(crate) fn current() -> *const Context {
+    CURRENT.get()
+}
+
+/// Sets the current context and returns the one before. Never inlined, as `current`.
+#[inline(never)]
+pub(crate) fn set_current(context: *const Context) -> *const Context {
+    CURRENT.replace(context)
+}
+
+/// Lowest address that guest code may use on this thread, by the stack's own end: a quarter of the
+/// stack, at most 256 KiB, stays for host code.
+pub(crate) fn thread_stack_limit() -> usize {
+    let bounds = STACK.get().or_else(|| {
+        // Unknown bounds: nothing can be promised, so the limit of the configuration stands alone.
+        let bounds = sys::stack_bounds().unwrap_or((0, 0));
+        STACK.set(Some(bounds));
+        Some(bounds)
+    });
+    let (low, high) = bounds.unwrap_or((0, 0));
+    low + ((high - low) / 4).min(256 << 10)
+}

@@ -1,0 +1,300 @@
+//! Host functions: Rust closures that guest code calls.
+//!
+//! A [`HostFunc`] is independent of stores; a store makes a [`HostRecord`] of it, which is the context
+//! that guest code passes. Functions whose arguments travel in registers are entered with them in
+//! place; others through a register image.
+//!
+//! See invariant [host signature].
+
+use crate::block::Block;
+use crate::call::{Args, Image, Rets};
+use crate::context::{Context, Failure, Host};
+use crate::shims;
+use crate::store::{InstanceId, Mismatch, Value};
+use crate::unwind::fail;
+use crate::values::{Results, Values, WasmValue, all_tuples};
+use smallvec::SmallVec;
+use std::any::{Any, TypeId};
+use std::marker::PhantomData;
+use std::mem::offset_of;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use wardian_module::abi::CallLayout;
+use wardian_module::layout::{Owner, Repr};
+use wardian_module::{FuncType, HeapTop, RegisteredType, ValType};
+
+/// What a host function's context register points at.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct HostRecord {
+    pub(crate) owner: Owner,
+    /// Rust function that the shim calls.
+    pub(crate) entry: *const u8,
+    /// Stack arguments that the shim pops.
+    pub(crate) stack_bytes: u64,
+    /// The closure.
+    env: *const u8,
+    /// The importing instance and 1, or 0.
+    instance: u64,
+}
+
+/// A Rust closure as a WebAssembly function, for stores whose host type is the one it was made for.
+pub struct HostFunc {
+    ty: RegisteredType,
+    host_type: TypeId,
+    shim: *const u8,
+    entry: *const u8,
+    env: *const u8,
+    /// Keeps what `env` points at.
+    _closure: Arc<dyn Any + Send + Sync>,
+}
+
+// SAFETY: [host signature] code addresses are constants; `env` points into `_closure`, which is `Send`
+// and `Sync`.
+unsafe impl Send for HostFunc {}
+// SAFETY: [host signature] as above.
+unsafe impl Sync for HostFunc {}
+
+impl std::fmt::Debug for HostFunc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostFunc").field("ty", &self.ty).finish_non_exhaustive()
+    }
+}
+
+/// The error that a host function returns.
+pub type HostError = Box<dyn Any + Send>;
+
+/// What a host function sees of its call.
+#[derive(Debug)]
+pub struct Call<'a, S> {
+    /// The host.
+    pub host: &'a mut S,
+    /// The instance that imported the function, if it was imported.
+    pub instance: Option<InstanceId>,
+}
+
+impl HostFunc {
+    /// A function of statically known type.
+    pub fn wrap<S, F, P, R>(func: F) -> HostFunc
+    where
+        S: Host,
+        P: HostParams<S, F, R>,
+        R: Results,
+        F: Fn(Call<'_, S>, P) -> Result<R, HostError> + Send + Sync + 'static,
+    {
+        let ty = FuncType::new(P::types(), R::types());
+        let direct = P::DIRECT && R::DIRECT && CallLayout::new(&ty).fits_registers();
+        let (shim, entry) = match P::entry().filter(|_| direct) {
+            Some(entry) => (shims::typed_exit_address(), entry),
+            None => (shims::image_exit_address(), wrapped_entry::<S, F, P, R> as *const u8),
+        };
+        // Only types without defined references come from Rust types, so interning cannot fail.
+        let ty = RegisteredType::intern(&ty).expect("types of Rust types refer to no other");
+        HostFunc::with(ty, TypeId::of::<S>(), shim, entry, Arc::new(func))
+    }
+
+    /// A function of dynamically given type. `func` gets the arguments and places for the results,
+    /// which hold default values (null for references) at first.
+    pub fn dynamic<S, F>(ty: RegisteredType, func: F) -> HostFunc
+    where
+        S: Host,
+        F: Fn(Call<'_, S>, &[Value], &mut [Value]) -> Result<(), HostError> + Send + Sync + 'static,
+    {
+        let env = Arc::new(Dynamic { ty: ty.clone(), func });
+        let entry = dynamic_entry::<S, F> as *const u8;
+        HostFunc::with(ty, TypeId::of::<S>(), shims::image_exit_address(), entry, env)
+    }
+
+    fn with<F: Send + Sync + 'static>(
+        ty: RegisteredType,
+        host_type: TypeId,
+        shim: *const u8,
+        entry: *const u8,
+        closure: Arc<F>,
+    ) -> HostFunc {
+        let env = Arc::as_ptr(&closure).cast();
+        HostFunc { ty, host_type, shim, entry, env, _closure: closure }
+    }
+
+    /// Its type.
+    pub fn ty(&self) -> &RegisteredType {
+        &self.ty
+    }
+
+    /// Type of the hosts it can be called with.
+    pub fn host_type(&self) -> TypeId {
+        self.host_type
+    }
+
+    pub(crate) fn shim(&self) -> *const u8 {
+        self.shim
+    }
+
+    /// Fills in what follows the record's `Owner`.
+    pub(crate) fn write_record(&self, block: &mut Block, at: usize, instance: Option<InstanceId>) {
+        let stack_bytes = CallLayout::new(self.ty.func_type()).stack_bytes;
+        block.write(at + offset_of!(HostRecord, entry), self.entry);
+        block.write(at + offset_of!(HostRecord, stack_bytes), u64::from(stack_bytes));
+        block.write(at + offset_of!(HostRecord, env), self.env);
+        let instance = instance.map_or(0, |id| id.index() as u64 + 1);
+        block.write(at + offset_of!(HostRecord, instance), instance);
+    }
+}
+
+struct Dynamic<F> {
+    ty: RegisteredType,
+    func: F,
+}
+
+/// A record whose closure is an `F` for hosts of type `S`: what shims pass, and nothing else makes.
+#[repr(transparent)]
+pub struct RecordRef<S, F>(NonNull<HostRecord>, PhantomData<(fn(S), F)>);
+
+/// Calls host code for a shim: no panic leaves, a failure waits in the context.
+fn run<S: Host, F, R>(
+    record: &RecordRef<S, F>,
+    body: impl FnOnce(&F, Call<'_, S>) -> Result<R, Failure>,
+) -> Option<R> {
+    // SAFETY: [host signature] [store lifetime] the shim passes the record that guest code was linked
+    // with; its closure is an `F`, kept by the store; its owner's context is the running store's, so
+    // its first field leads to the whole of it.
+    let (record, context, func) = unsafe {
+        let record = record.0.as_ref();
+        (record, &*record.owner.store.cast::<Context>(), &*record.env.cast::<F>())
+    };
+    let instance = record.instance.checked_sub(1).map(|index| InstanceId(index as u32));
+    let host = context.host.get().expect("a host is set while guest code runs").cast::<S>();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: [host pointer] guest code was running, so nothing else uses the host; the record was
+        // made for stores whose hosts are `S`.
+        let host = unsafe { &mut *host.as_ptr() };
+        body(func, Call { host, instance })
+    }));
+    let failure = match result {
+        Ok(Ok(value)) => return Some(value),
+        Ok(Err(failure)) => failure,
+        Err(payload) => Failure::Panic(payload),
+    };
+    fail(context, failure, None);
+    None
+}
+
+fn lowered<T>(result: Result<T, Mismatch>) -> Result<T, Failure> {
+    result.map_err(|mismatch| Failure::Host(Box::new(mismatch)))
+}
+
+/// Entry of a wrapped function that is called by image.
+extern "C" fn wrapped_entry<S, F, P, R>(record: RecordRef<S, F>, image: &mut Image)
+where
+    S: Host,
+    P: Values,
+    R: Values,
+    F: Fn(Call<'_, S>, P) -> Result<R, HostError>,
+{
+    run(&record, |func, Call { host, instance }| {
+        let area = area(image, R::area_bytes());
+        let params = P::read_args(&mut Args::new(image, !area.is_null()), host.kernel());
+        let results = func(Call { host: &mut *host, instance }, params).map_err(Failure::Host)?;
+        lowered(results.write_results(&mut Rets::new(image, area), host.kernel()))
+    });
+}
+
+/// Entry of a dynamically typed function.
+extern "C" fn dynamic_entry<S, F>(record: RecordRef<S, Dynamic<F>>, image: &mut Image)
+where
+    S: Host,
+    F: Fn(Call<'_, S>, &[Value], &mut [Value]) -> Result<(), HostError>,
+{
+    run(&record, |dynamic, Call { host, instance }| {
+        let ty = dynamic.ty.func_type();
+        let area = area(image, dynamic.ty.call_layout().area_bytes);
+        let mut args = Args::new(image, !area.is_null());
+        let mut values: SmallVec<[Value; 8]> = SmallVec::new();
+        for ty in ty.params() {
+            values.push(host.kernel().value_of(args.read_bits(Repr::of(*ty)), *ty));
+        }
+        values.extend(ty.results().iter().map(|ty| default_value(*ty)));
+        let (params, results) = values.split_at_mut(ty.params().len());
+        (dynamic.func)(Call { host: &mut *host, instance }, params, results)
+            .map_err(Failure::Host)?;
+        let mut rets = Rets::new(image, area);
+        for (value, ty) in results.iter().zip(ty.results()) {
+            rets.write_bits(lowered(host.kernel().value_bits(*value, *ty))?, Repr::of(*ty));
+        }
+        Ok(())
+    });
+}
+
+/// The result area that guest code passed, if its type has one.
+fn area(image: &Image, bytes: u32) -> *mut u128 {
+    if bytes == 0 {
+        return std::ptr::null_mut();
+    }
+    std::ptr::with_exposed_provenance_mut(image.ints[1] as usize)
+}
+
+fn default_value(ty: ValType) -> Value {
+    match ty {
+        ValType::I32 => Value::I32(0),
+        ValType::I64 => Value::I64(0),
+        ValType::F32 => Value::F32(0),
+        ValType::F64 => Value::F64(0),
+        ValType::V128 => Value::V128(0),
+        ValType::Ref(ty) if ty.heap.top() == HeapTop::Func => Value::Func(None),
+        ValType::Ref(_) => Value::Ref(0),
+    }
+}
+
+/// Parameters of a host function `F` for hosts of type `S`, with results `R`.
+pub trait HostParams<S, F, R>: Values {
+    /// A function that takes the parameters in registers, if there is one for so many.
+    fn entry() -> Option<*const u8>;
+}
+
+macro_rules! typed_entries {
+    // Five integer and eight vector registers are left beside the context; more than eight parameters
+    // are rare and travel by image.
+    (A1 A2 A3 A4 A5 A6 A7 A8 $($name:ident)+) => {
+        typed_entries!(@ None; A1 A2 A3 A4 A5 A6 A7 A8 $($name)+);
+    };
+    ($($name:ident)*) => {
+        typed_entries!(@ Some({
+            extern "C" fn entry<S, F, R, $($name),*>(
+                record: RecordRef<S, F>,
+                $(#[allow(non_snake_case, reason = "named as its type")] $name: $name::Abi),*
+            ) -> R::Direct
+            where
+                S: Host,
+                R: Results,
+                F: Fn(Call<'_, S>, ($($name,)*)) -> Result<R, HostError>,
+                $($name: WasmValue),*
+            {
+                let result = run(&record, |func, Call { host, instance }| {
+                    #[allow(unused_variables, reason = "no parameters")]
+                    let store = host.kernel();
+                    let params = ($($name::lift($name, store),)*);
+                    let results =
+                        func(Call { host: &mut *host, instance }, params).map_err(Failure::Host)?;
+                    lowered(results.direct(host.kernel()))
+                });
+                result.unwrap_or_else(R::nothing)
+            }
+            entry::<S, F, R, $($name),*> as *const u8
+        }); $($name)*);
+    };
+    (@ $entry:expr; $($name:ident)*) => {
+        impl<S, F, R, $($name),*> HostParams<S, F, R> for ($($name,)*)
+        where
+            S: Host,
+            R: Results,
+            F: Fn(Call<'_, S>, ($($name,)*)) -> Result<R, HostError>,
+            $($name: WasmValue),*
+        {
+            fn entry() -> Option<*const u8> {
+                $entry
+            }
+        }
+    };
+}
+all_tuples!(typed_entries);

@@ -1,0 +1,282 @@
+//! Entry, exit, builtin and fault shims for x86-64, System V.
+//!
+//! All host functions called from here are `extern "sysv64"`. Generated code uses the `tail`
+//! convention: arguments and callee-saved registers as in System V's, callee pops stack arguments,
+//! results in `rax`, `rcx`, `xmm0`, `xmm1`.
+//!
+//! ```text
+//!  entry frame, downwards from rbp:        the context (`rbx` in all shims) holds
+//!    caller's rbp        <- rbp              entry_sp   = rsp of the innermost entry frame
+//!    rbx r12 r13 r14 r15                     exit_fp    = rbp of the latest exit shim
+//!    image                                   pending    ≠ 0: a failure waits for its landing
+//!    context
+//!    previous entry_sp
+//!    previous exit_fp
+//!    (padding)           <- entry_sp
+//! ```
+//!
+//! See invariant [shim frame].
+
+use crate::call::Image;
+use crate::context::Context;
+use crate::host::HostRecord;
+use std::arch::naked_asm;
+use std::mem::offset_of;
+use wardian_module::layout::Owner;
+
+/// From `entry_sp` up to the entry frame's `rbp`.
+pub(crate) const ENTRY_FRAME: usize = 80;
+/// Offset from `entry_sp` of the previous activation's `exit_fp`.
+pub(crate) const PREVIOUS_EXIT_FP: usize = 8;
+/// Offset from `entry_sp` of the previous activation's `entry_sp`.
+pub(crate) const PREVIOUS_ENTRY_SP: usize = 16;
+
+/// Address that generated code calls for builtins.
+pub(crate) fn builtin_address() -> usize {
+    builtin as *const () as usize
+}
+
+/// Address that function references to typed host functions hold.
+pub(crate) fn typed_exit_address() -> *const u8 {
+    typed_exit as *const u8
+}
+
+/// Address that function references to other host functions hold.
+pub(crate) fn image_exit_address() -> *const u8 {
+    image_exit as *const u8
+}
+
+/// Address where the thread goes on after a fault in generated code.
+pub(crate) fn fault_address() -> usize {
+    fault as *const () as usize
+}
+
+/// Calls generated code: loads argument registers and stack arguments from `image`, and stores result
+/// registers there. Returns normally also after a failure.
+///
+/// # Safety
+///
+/// - `code` is the entry of a function whose arguments `image` holds, `context` its owner.
+/// - The context that `context` leads to is prepared: host pointer and stack limit are set.
+#[unsafe(naked)]
+pub(crate) unsafe extern "sysv64" fn enter(
+    image: *mut Image,
+    context: *mut Owner,
+    code: *const u8,
+) {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rdi",
+        "mov rbx, [rsi + {store}]",
+        "push rbx",
+        "push qword ptr [rbx + {entry_sp}]",
+        "push qword ptr [rbx + {exit_fp}]",
+        "sub rsp, 8",
+        "mov [rbx + {entry_sp}], rsp",
+        "mov r10, rdi",
+        "mov r11, rdx",
+        "mov rdi, rsi",
+        // Stack arguments, from the last to the first; their size is a multiple of 16.
+        "mov rcx, [r10 + {stack_words}]",
+        "mov rdx, [r10 + {stack}]",
+        "2: test rcx, rcx",
+        "jz 3f",
+        "push qword ptr [rdx + rcx * 8 - 8]",
+        "dec rcx",
+        "jmp 2b",
+        "3: cmp qword ptr [r10 + {uses_vectors}], 0",
+        "je 4f",
+        "movdqu xmm0, [r10 + {vectors}]",
+        "movdqu xmm1, [r10 + {vectors} + 16]",
+        "movdqu xmm2, [r10 + {vectors} + 32]",
+        "movdqu xmm3, [r10 + {vectors} + 48]",
+        "movdqu xmm4, [r10 + {vectors} + 64]",
+        "movdqu xmm5, [r10 + {vectors} + 80]",
+        "movdqu xmm6, [r10 + {vectors} + 96]",
+        "movdqu xmm7, [r10 + {vectors} + 112]",
+        "4: mov rsi, [r10 + {ints} + 8]",
+        "mov rdx, [r10 + {ints} + 16]",
+        "mov rcx, [r10 + {ints} + 24]",
+        "mov r8, [r10 + {ints} + 32]",
+        "mov r9, [r10 + {ints} + 40]",
+        "call r11",
+        "mov r11, [rsp + 32]",
+        "mov [r11 + {ints}], rax",
+        "mov [r11 + {ints} + 8], rcx",
+        "movdqu [r11 + {vectors}], xmm0",
+        "movdqu [r11 + {vectors} + 16], xmm1",
+        "jmp {landing}",
+        store = const offset_of!(Owner, store),
+        entry_sp = const offset_of!(Context, entry_sp),
+        exit_fp = const offset_of!(Context, exit_fp),
+        stack = const offset_of!(Image, stack),
+        stack_words = const offset_of!(Image, stack_words),
+        uses_vectors = const offset_of!(Image, uses_vectors),
+        ints = const offset_of!(Image, ints),
+        vectors = const offset_of!(Image, vectors),
+        landing = sym landing,
+    )
+}
+
+/// Leaves the innermost entry frame, which `rsp` points at.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn landing() {
+    naked_asm!(
+        "mov rbx, [rsp + 24]",
+        "mov rax, [rsp + {previous_exit_fp}]",
+        "mov [rbx + {exit_fp}], rax",
+        "mov rax, [rsp + {previous_entry_sp}]",
+        "mov [rbx + {entry_sp}], rax",
+        "add rsp, 40",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+        entry_sp = const offset_of!(Context, entry_sp),
+        exit_fp = const offset_of!(Context, exit_fp),
+        previous_exit_fp = const PREVIOUS_EXIT_FP,
+        previous_entry_sp = const PREVIOUS_ENTRY_SP,
+    )
+}
+
+/// A failure waits: back to the innermost entry. `rbx` is the context.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn unwind() {
+    naked_asm!(
+        "mov rsp, [rbx + {entry_sp}]",
+        "jmp {landing}",
+        entry_sp = const offset_of!(Context, entry_sp),
+        landing = sym landing,
+    )
+}
+
+/// Generated code calls a builtin: `(context, operation, a, b, c, d)`.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn builtin() {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "push rbx",
+        "sub rsp, 8",
+        "mov rbx, [rdi + {store}]",
+        "mov [rbx + {exit_fp}], rbp",
+        "call {builtin}",
+        "cmp dword ptr [rbx + {pending}], 0",
+        "jne {unwind}",
+        "mov rbx, [rbp - 8]",
+        "leave",
+        "ret",
+        store = const offset_of!(Owner, store),
+        exit_fp = const offset_of!(Context, exit_fp),
+        pending = const offset_of!(Context, pending),
+        builtin = sym crate::call::builtin_entry,
+        unwind = sym unwind,
+    )
+}
+
+/// Generated code calls a host function whose arguments travel in registers.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn typed_exit() {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "push rbx",
+        "sub rsp, 8",
+        "mov rbx, [rdi + {store}]",
+        "mov [rbx + {exit_fp}], rbp",
+        "call qword ptr [rdi + {entry}]",
+        "cmp dword ptr [rbx + {pending}], 0",
+        "jne {unwind}",
+        "mov rbx, [rbp - 8]",
+        "leave",
+        "ret",
+        store = const offset_of!(Owner, store),
+        exit_fp = const offset_of!(Context, exit_fp),
+        pending = const offset_of!(Context, pending),
+        entry = const offset_of!(HostRecord, entry),
+        unwind = sym unwind,
+    )
+}
+
+/// Generated code calls a host function by register image: `entry(record, image, stack arguments)`.
+/// The image begins like [`Image`]: integer registers, then vector registers.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn image_exit() {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "push rbx",
+        "push r12",
+        "mov rbx, [rdi + {store}]",
+        "mov [rbx + {exit_fp}], rbp",
+        "sub rsp, {size}",
+        "mov [rsp + {ints}], rdi",
+        "mov [rsp + {ints} + 8], rsi",
+        "mov [rsp + {ints} + 16], rdx",
+        "mov [rsp + {ints} + 24], rcx",
+        "mov [rsp + {ints} + 32], r8",
+        "mov [rsp + {ints} + 40], r9",
+        "movdqu [rsp + {vectors}], xmm0",
+        "movdqu [rsp + {vectors} + 16], xmm1",
+        "movdqu [rsp + {vectors} + 32], xmm2",
+        "movdqu [rsp + {vectors} + 48], xmm3",
+        "movdqu [rsp + {vectors} + 64], xmm4",
+        "movdqu [rsp + {vectors} + 80], xmm5",
+        "movdqu [rsp + {vectors} + 96], xmm6",
+        "movdqu [rsp + {vectors} + 112], xmm7",
+        "lea rax, [rbp + 16]",
+        "mov [rsp + {stack}], rax",
+        "mov qword ptr [rsp + {stack_words}], 0",
+        "mov qword ptr [rsp + {uses_vectors}], 0",
+        "mov r12, rdi",
+        "mov rsi, rsp",
+        "call qword ptr [rdi + {entry}]",
+        "cmp dword ptr [rbx + {pending}], 0",
+        "jne {unwind}",
+        "mov rax, [rsp + {ints}]",
+        "mov rcx, [rsp + {ints} + 8]",
+        "movdqu xmm0, [rsp + {vectors}]",
+        "movdqu xmm1, [rsp + {vectors} + 16]",
+        "mov r10, [r12 + {stack_bytes}]",
+        "mov rbx, [rbp - 8]",
+        "mov r12, [rbp - 16]",
+        "leave",
+        "pop r11",
+        "add rsp, r10",
+        "jmp r11",
+        store = const offset_of!(Owner, store),
+        exit_fp = const offset_of!(Context, exit_fp),
+        pending = const offset_of!(Context, pending),
+        entry = const offset_of!(HostRecord, entry),
+        stack_bytes = const offset_of!(HostRecord, stack_bytes),
+        size = const size_of::<Image>().next_multiple_of(16),
+        ints = const offset_of!(Image, ints),
+        vectors = const offset_of!(Image, vectors),
+        stack = const offset_of!(Image, stack),
+        stack_words = const offset_of!(Image, stack_words),
+        uses_vectors = const offset_of!(Image, uses_vectors),
+        unwind = sym unwind,
+    )
+}
+
+/// The handler sent the thread here after a fault in generated code; `rbx` is the context.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn fault() {
+    naked_asm!(
+        "and rsp, -16",
+        "mov rdi, rbx",
+        "call {fault}",
+        "jmp {unwind}",
+        fault = sym crate::unwind::fault_entry,
+        unwind = sym unwind,
+    )
+}

@@ -1,0 +1,986 @@
+//! The kernel's part of a store: instances, memories, tables, globals and host functions, and every
+//! way to look at or change them from the host.
+//!
+//! Invariants:
+//! - Nothing is removed before the store is dropped ([store lifetime]); ids are positions.
+//! - After every public function, the [`Storage`] that generated code reads equals base and length of
+//!   the memory or table it describes.
+//! - A function reference in a table, global or VM context points at a [`FuncRef`] in a block of this
+//!   store whose type matches the place's type; values are checked on their way in.
+//! - Imports were checked against the types that the importing module declares.
+
+use crate::block::Block;
+use crate::code::Code;
+use crate::context::{Context, Exit};
+use crate::host::{HostFunc, HostRecord};
+use crate::mapping::Mapping;
+use crate::{sys, unwind};
+use std::any::TypeId as RustTypeId;
+use std::mem::{offset_of, size_of};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use wardian_module::layout::{FuncRef, GLOBAL_SIZE, Owner, Storage, VmLayout, table_element_size};
+use wardian_module::*;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub struct $name(pub(crate) u32);
+
+        impl $name {
+            /// Its position among the store's.
+            pub const fn index(self) -> usize {
+                self.0 as usize
+            }
+
+            /// The id of a position. One that does not exist panics when it is used.
+            pub const fn from_index(index: u32) -> $name {
+                $name(index)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// An instance of a store.
+    InstanceId;
+    /// A memory of a store.
+    MemoryId;
+    /// A table of a store.
+    TableId;
+    /// A global of a store.
+    GlobalId;
+}
+
+/// A function of a store: an instance's or the host's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FuncId {
+    /// The instance, or `HOST_BIT` and a host function's position.
+    owner: u32,
+    /// The function's index in its instance.
+    index: u32,
+}
+
+const HOST_BIT: u32 = 1 << 31;
+
+impl FuncId {
+    /// As one number.
+    pub const fn to_bits(self) -> u64 {
+        (self.owner as u64) << 32 | self.index as u64
+    }
+
+    /// From one number. One that does not exist panics or is refused when it is used.
+    pub const fn from_bits(bits: u64) -> FuncId {
+        FuncId { owner: (bits >> 32) as u32, index: bits as u32 }
+    }
+
+    /// Instance and function index, unless it is the host's.
+    pub const fn in_instance(self) -> Option<(InstanceId, FuncIndex)> {
+        if self.owner & HOST_BIT == 0 {
+            Some((InstanceId(self.owner), FuncIndex(self.index)))
+        } else {
+            None
+        }
+    }
+}
+
+/// Elements that a table may have, whatever its type says: an implementation limit (spec, appendix
+/// "Implementation Limitations"), the same as the JavaScript embedding's.
+pub const MAX_TABLE_ELEMENTS: u64 = 10_000_000;
+
+/// Process-wide number of a store, never reused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct StoreId(u64);
+
+impl StoreId {
+    fn next() -> StoreId {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        StoreId(NEXT.fetch_add(1, Relaxed))
+    }
+
+    /// As a number, not zero.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+/// A value on its way between host and guest.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Value {
+    /// 32-bit integer.
+    I32(i32),
+    /// 64-bit integer.
+    I64(i64),
+    /// Bits of a 32-bit float.
+    F32(u32),
+    /// Bits of a 64-bit float.
+    F64(u64),
+    /// Bits of a vector.
+    V128(u128),
+    /// A reference of the function hierarchy.
+    Func(Option<FuncId>),
+    /// A reference of another hierarchy; 0 is null.
+    Ref(u32),
+}
+
+/// Something that an instance imports or exports.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Extern {
+    /// A function.
+    Func(FuncId),
+    /// A table.
+    Table(TableId),
+    /// A memory.
+    Memory(MemoryId),
+    /// A global.
+    Global(GlobalId),
+}
+
+/// An argument does not have the type or range it must have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mismatch;
+
+/// Why an instance could not be made.
+#[derive(Debug)]
+pub enum InstantiateError {
+    /// Import number `.0` has another type, or their number differs.
+    Import(usize),
+    /// A memory or table could not be allocated.
+    Memory(std::io::Error),
+}
+
+impl From<std::io::Error> for InstantiateError {
+    fn from(error: std::io::Error) -> Self {
+        InstantiateError::Memory(error)
+    }
+}
+
+/// Where something lies: a block and an offset in it.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    block: usize,
+    offset: usize,
+}
+
+#[derive(Debug)]
+struct Instance {
+    code: Arc<Code>,
+    block: usize,
+    memories: Box<[MemoryId]>,
+    tables: Box<[TableId]>,
+    globals: Box<[GlobalId]>,
+}
+
+#[derive(Debug)]
+struct MemoryInst {
+    ty: MemoryType,
+    plan: MemoryPlan,
+    mapping: Mapping,
+    length: usize,
+    place: Place,
+}
+
+#[derive(Debug)]
+struct TableInst {
+    ty: TableType,
+    elements: Block,
+    length: u64,
+    place: Place,
+}
+
+#[derive(Debug)]
+struct GlobalInst {
+    ty: GlobalType,
+    place: Place,
+}
+
+#[derive(Debug)]
+struct HostInst {
+    func: Arc<HostFunc>,
+    /// Of a `FuncRef`, which a `HostRecord` follows.
+    place: Place,
+}
+
+/// The kernel's part of a store. See the head of this file.
+#[derive(Debug)]
+pub struct Store {
+    id: StoreId,
+    /// From `Box::into_raw`.
+    context: NonNull<Context>,
+    /// Type of the host that this store runs with.
+    host_type: RustTypeId,
+    max_wasm_stack: usize,
+    backtrace_limit: usize,
+    blocks: Vec<Block>,
+    instances: Vec<Instance>,
+    memories: Vec<MemoryInst>,
+    tables: Vec<TableInst>,
+    globals: Vec<GlobalInst>,
+    hosts: Vec<HostInst>,
+    pending: Option<Exit>,
+}
+
+// SAFETY: [store lifetime] everything it points at belongs to it alone; host functions are `Send` and
+// `Sync`; a pending exit's payloads are `Send`.
+unsafe impl Send for Store {}
+// SAFETY: [guest memory aliasing] `&Store` only reads, and guest code, which writes, needs it mutably.
+unsafe impl Sync for Store {}
+
+/// Limits of a store that the kernel enforces.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreLimits {
+    /// Bytes of stack that guest code may use below the outermost entry.
+    pub max_wasm_stack: usize,
+    /// Guest frames kept in a backtrace.
+    pub backtrace_frames: usize,
+}
+
+/// Numbers of objects in a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    /// Instances.
+    pub instances: usize,
+    /// Memories.
+    pub memories: usize,
+    /// Tables.
+    pub tables: usize,
+}
+
+fn out_of_memory() -> std::io::Error {
+    std::io::ErrorKind::OutOfMemory.into()
+}
+
+impl Store {
+    /// An empty store that runs with hosts of type `H`.
+    pub fn new<H: crate::Host>(limits: StoreLimits) -> std::io::Result<Store> {
+        if sys::SUPPORTED.is_ok() {
+            unwind::install()?;
+        }
+        let context = NonNull::new(Box::into_raw(Box::new(Context::new())));
+        Ok(Store {
+            id: StoreId::next(),
+            context: context.expect("a box is not null"),
+            host_type: RustTypeId::of::<H>(),
+            max_wasm_stack: limits.max_wasm_stack,
+            backtrace_limit: limits.backtrace_frames,
+            blocks: Vec::new(),
+            instances: Vec::new(),
+            memories: Vec::new(),
+            tables: Vec::new(),
+            globals: Vec::new(),
+            hosts: Vec::new(),
+            pending: None,
+        })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    pub(crate) fn context_ptr(&self) -> *const Context {
+        self.context.as_ptr()
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        // SAFETY: [context pointer] the box lives as long as the store; its fields are cells.
+        unsafe { self.context.as_ref() }
+    }
+
+    pub(crate) fn host_type(&self) -> RustTypeId {
+        self.host_type
+    }
+
+    pub(crate) fn max_wasm_stack(&self) -> usize {
+        self.max_wasm_stack
+    }
+
+    pub(crate) fn backtrace_limit(&self) -> usize {
+        self.backtrace_limit
+    }
+
+    pub(crate) fn set_pending(&mut self, exit: Exit) {
+        self.pending = Some(exit);
+    }
+
+    pub(crate) fn take_pending(&mut self) -> Option<Exit> {
+        self.pending.take()
+    }
+
+    fn new_block(&mut self, size: usize) -> std::io::Result<usize> {
+        self.blocks.push(Block::new(size).ok_or_else(out_of_memory)?);
+        Ok(self.blocks.len() - 1)
+    }
+
+    fn address(&self, place: Place) -> *mut u8 {
+        self.blocks[place.block].address(place.offset)
+    }
+
+    fn write_storage(&mut self, place: Place, base: *mut u8, length: u64) {
+        let block = &mut self.blocks[place.block];
+        block.write(place.offset + offset_of!(Storage, base), base);
+        block.write(place.offset + offset_of!(Storage, length), length);
+    }
+
+    fn write_owner(&mut self, block: usize, offset: usize, id: u32, kind: u32) {
+        let context = self.context.as_ptr();
+        let block = &mut self.blocks[block];
+        block.write(offset + offset_of!(Owner, store), context);
+        block.write(offset + offset_of!(Owner, id), id);
+        block.write(offset + offset_of!(Owner, kind), kind);
+    }
+
+    fn write_func_ref(
+        &mut self,
+        place: Place,
+        code: *const u8,
+        owner: *mut u8,
+        ty: TypeId,
+        index: u32,
+    ) {
+        let Place { block, offset } = place;
+        let block = &mut self.blocks[block];
+        block.write(offset + offset_of!(FuncRef, code), code);
+        block.write(offset + offset_of!(FuncRef, context), owner);
+        block.write(offset + offset_of!(FuncRef, type_id), ty.as_u32());
+        block.write(offset + offset_of!(FuncRef, index), index);
+    }
+
+    // ---- functions ----
+
+    /// Adds a host function. Its `Caller` sees `instance`, if given. Refused when it was made for a
+    /// store of another type.
+    pub fn host_func(
+        &mut self,
+        func: Arc<HostFunc>,
+        instance: Option<InstanceId>,
+    ) -> Result<FuncId, InstantiateError> {
+        if func.host_type() != self.host_type {
+            return Err(InstantiateError::Import(0));
+        }
+        let owner = HOST_BIT | u32::try_from(self.hosts.len()).map_err(|_| out_of_memory())?;
+        let record = size_of::<FuncRef>().next_multiple_of(16);
+        let block = self.new_block(record + size_of::<HostRecord>())?;
+        self.write_owner(block, record, owner & !HOST_BIT, Owner::HOST);
+        func.write_record(&mut self.blocks[block], record, instance);
+        let context = self.blocks[block].address(record);
+        let place = Place { block, offset: 0 };
+        self.write_func_ref(place, func.shim(), context, func.ty().id(), 0);
+        self.hosts.push(HostInst { func, place });
+        Ok(FuncId { owner, index: 0 })
+    }
+
+    fn func_place(&self, id: FuncId) -> Option<Place> {
+        if id.owner & HOST_BIT != 0 {
+            return self.hosts.get((id.owner & !HOST_BIT) as usize).map(|host| host.place);
+        }
+        let instance = self.instances.get(id.owner as usize)?;
+        let position = (*instance.code.module().func_refs.get(id.index as usize)?)?;
+        let offset = instance.code.layout().func_ref(position) as usize;
+        Some(Place { block: instance.block, offset })
+    }
+
+    /// Address of a function's `FuncRef`.
+    pub(crate) fn func_ref(&self, id: FuncId) -> Result<*const FuncRef, Mismatch> {
+        self.func_place(id).map(|place| self.address(place).cast_const().cast()).ok_or(Mismatch)
+    }
+
+    /// Code address and context of a function.
+    pub(crate) fn func_target(&self, id: FuncId) -> Result<(*const u8, *mut Owner), Mismatch> {
+        let Place { block, offset } = self.func_place(id).ok_or(Mismatch)?;
+        let block = &self.blocks[block];
+        let code = block.read(offset + offset_of!(FuncRef, code));
+        Ok((code, block.read(offset + offset_of!(FuncRef, context))))
+    }
+
+    /// The function that a reference points at.
+    pub(crate) fn func_of(&self, reference: *const FuncRef) -> Option<FuncId> {
+        if reference.is_null() {
+            return None;
+        }
+        // SAFETY: [compiled code] a reference that guest code passes or stores points at a `FuncRef` of
+        // its store, whose context begins with an `Owner` ([store lifetime]).
+        let (owner, index) = unsafe { (&*(*reference).context, (*reference).index) };
+        let host = if owner.kind == Owner::HOST { HOST_BIT } else { 0 };
+        Some(FuncId { owner: owner.id | host, index })
+    }
+
+    /// The type of a function; `None` if there is no such function.
+    pub fn func_type(&self, id: FuncId) -> Option<&RegisteredType> {
+        if id.owner & HOST_BIT != 0 {
+            return self.hosts.get((id.owner & !HOST_BIT) as usize).map(|host| host.func.ty());
+        }
+        let module = self.instances.get(id.owner as usize)?.code.module();
+        module.funcs.get(id.index as usize).map(|ty| &module.types[ty.index()])
+    }
+
+    /// The type whose number a trap report holds.
+    pub fn type_by_number(&self, number: u32) -> Option<RegisteredType> {
+        RegisteredType::from_id(TypeId::from_u32(number)?)
+    }
+
+    // ---- values ----
+
+    /// Bits of `value` as generated code holds them, if it is a value of type `ty`.
+    pub(crate) fn value_bits(&self, value: Value, ty: ValType) -> Result<u128, Mismatch> {
+        match (value, ty) {
+            (Value::I32(v), ValType::I32) => Ok(u128::from(v as u32)),
+            (Value::I64(v), ValType::I64) => Ok(u128::from(v as u64)),
+            (Value::F32(v), ValType::F32) => Ok(u128::from(v)),
+            (Value::F64(v), ValType::F64) => Ok(u128::from(v)),
+            (Value::V128(v), ValType::V128) => Ok(v),
+            (Value::Func(func), ValType::Ref(ty)) => {
+                Ok(self.func_bits(func, ty)?.expose_provenance() as u128)
+            }
+            (Value::Ref(v), ValType::Ref(ty)) => match ty.heap {
+                _ if v == 0 && ty.nullable && ty.heap.top() != HeapTop::Func => Ok(0),
+                HeapType::Extern if v != 0 => Ok(u128::from(v)),
+                _ => Err(Mismatch),
+            },
+            _ => Err(Mismatch),
+        }
+    }
+
+    fn func_bits(&self, func: Option<FuncId>, ty: RefType) -> Result<*const FuncRef, Mismatch> {
+        match func {
+            None if ty.nullable && ty.heap.top() == HeapTop::Func => Ok(std::ptr::null()),
+            None => Err(Mismatch),
+            Some(id) => {
+                let own = HeapType::ConcreteFunc(self.func_type(id).ok_or(Mismatch)?.id());
+                if own.matches(ty.heap) { self.func_ref(id) } else { Err(Mismatch) }
+            }
+        }
+    }
+
+    /// The value of type `ty` that generated code holds as `bits`.
+    pub(crate) fn value_of(&self, bits: u128, ty: ValType) -> Value {
+        match ty {
+            ValType::I32 => Value::I32(bits as i32),
+            ValType::I64 => Value::I64(bits as i64),
+            ValType::F32 => Value::F32(bits as u32),
+            ValType::F64 => Value::F64(bits as u64),
+            ValType::V128 => Value::V128(bits),
+            ValType::Ref(ty) if ty.heap.top() == HeapTop::Func => {
+                Value::Func(self.func_of(std::ptr::with_exposed_provenance(bits as usize)))
+            }
+            ValType::Ref(_) => Value::Ref(bits as u32),
+        }
+    }
+
+    // ---- memories ----
+
+    /// Adds a memory of the host. Its size is `ty.limits.min`.
+    pub fn memory(&mut self, ty: MemoryType, settings: &Settings) -> std::io::Result<MemoryId> {
+        let block = self.new_block(size_of::<Storage>())?;
+        self.memory_at(ty, settings, Place { block, offset: 0 })
+    }
+
+    fn memory_at(
+        &mut self,
+        ty: MemoryType,
+        settings: &Settings,
+        place: Place,
+    ) -> std::io::Result<MemoryId> {
+        let plan = MemoryPlan::new(settings, &ty);
+        let length = bytes_of(ty.limits.min, &ty).ok_or_else(out_of_memory)?;
+        let mapping = map_memory(&plan, &ty, length)?;
+        let id = MemoryId(u32::try_from(self.memories.len()).map_err(|_| out_of_memory())?);
+        self.write_storage(place, mapping.start(), length as u64);
+        self.memories.push(MemoryInst { ty, plan, mapping, length, place });
+        Ok(id)
+    }
+
+    /// The type of a memory, as it was declared.
+    pub fn memory_type(&self, id: MemoryId) -> &MemoryType {
+        &self.memories[id.index()].ty
+    }
+
+    /// Bytes of a memory.
+    pub fn memory_bytes(&self, id: MemoryId) -> &[u8] {
+        let memory = &self.memories[id.index()];
+        memory.mapping.bytes(memory.length)
+    }
+
+    /// Bytes of a memory.
+    pub fn memory_bytes_mut(&mut self, id: MemoryId) -> &mut [u8] {
+        let memory = &mut self.memories[id.index()];
+        memory.mapping.bytes_mut(memory.length)
+    }
+
+    /// Bytes of two different memories. Panics if they are the same.
+    pub fn two_memories(&mut self, target: MemoryId, source: MemoryId) -> (&mut [u8], &[u8]) {
+        let memories = self.memories.get_disjoint_mut([target.index(), source.index()]);
+        let [target, source] = memories.expect("two different memories of this store");
+        (target.mapping.bytes_mut(target.length), source.mapping.bytes(source.length))
+    }
+
+    /// Size of a memory in pages.
+    pub fn memory_size(&self, id: MemoryId) -> u64 {
+        let memory = &self.memories[id.index()];
+        memory.length as u64 >> memory.ty.page_size_log2
+    }
+
+    /// Address of a memory's first byte, for diagnosis.
+    pub fn memory_base(&self, id: MemoryId) -> usize {
+        self.memories[id.index()].mapping.start() as usize
+    }
+
+    /// The memory whose reservation or guard holds `address`.
+    pub fn memory_at_address(&self, address: usize) -> Option<MemoryId> {
+        let holds = |memory: &MemoryInst| {
+            let start = memory.mapping.start() as usize;
+            (start..start + memory.mapping.size()).contains(&address)
+        };
+        self.memories.iter().position(holds).map(|index| MemoryId(index as u32))
+    }
+
+    /// Grows a memory by `delta` pages and returns its size before, in pages. Fails past its limit or
+    /// when memory runs out, leaving it as it was.
+    pub fn memory_grow(&mut self, id: MemoryId, delta: u64) -> Result<u64, std::io::Error> {
+        let old = self.memory_size(id);
+        let memory = &mut self.memories[id.index()];
+        let pages = old.checked_add(delta).ok_or_else(out_of_memory)?;
+        let length = bytes_of(pages, &memory.ty)
+            .filter(|length| *length as u128 <= memory.ty.maximum_bytes())
+            .ok_or_else(out_of_memory)?;
+        let room = memory.mapping.size() - memory.plan.guard as usize;
+        if length <= room {
+            memory.mapping.make_accessible(length)?;
+        } else if memory.plan.may_move {
+            // Room to grow again, so that growing page by page is not quadratic.
+            let goal = (length / 2 + length).next_multiple_of(1 << 16);
+            let goal = goal.min(usize::try_from(memory.ty.maximum_bytes()).unwrap_or(usize::MAX));
+            let plan = MemoryPlan { reservation: goal as u64, ..memory.plan };
+            let mut mapping = map_memory(&plan, &memory.ty, length)?;
+            mapping.bytes_mut(memory.length).copy_from_slice(memory.mapping.bytes(memory.length));
+            memory.mapping = mapping;
+        } else {
+            return Err(out_of_memory());
+        }
+        memory.length = length;
+        let (base, place) = (memory.mapping.start(), memory.place);
+        self.write_storage(place, base, length as u64);
+        Ok(old)
+    }
+
+    // ---- tables ----
+
+    /// Adds a table of the host, filled with `init`.
+    pub fn table(&mut self, ty: TableType, init: Value) -> Result<TableId, InstantiateError> {
+        let block = self.new_block(size_of::<Storage>())?;
+        let id = self.table_at(ty, Place { block, offset: 0 })?;
+        let length = self.table_size(id);
+        self.table_fill(id, 0, init, length).map_err(|Mismatch| InstantiateError::Import(0))?;
+        Ok(id)
+    }
+
+    fn table_at(&mut self, ty: TableType, place: Place) -> std::io::Result<TableId> {
+        let length = ty.limits.min;
+        let elements = usize::try_from(length)
+            .ok()
+            .filter(|_| length <= MAX_TABLE_ELEMENTS)
+            .and_then(|n| n.checked_mul(table_element_size(ty.element.heap.top()) as usize))
+            .and_then(Block::new)
+            .ok_or_else(out_of_memory)?;
+        let id = TableId(u32::try_from(self.tables.len()).map_err(|_| out_of_memory())?);
+        self.write_storage(place, elements.address(0), length);
+        self.tables.push(TableInst { ty, elements, length, place });
+        Ok(id)
+    }
+
+    /// The type of a table, as it was declared.
+    pub fn table_type(&self, id: TableId) -> &TableType {
+        &self.tables[id.index()].ty
+    }
+
+    /// Number of elements of a table.
+    pub fn table_size(&self, id: TableId) -> u64 {
+        self.tables[id.index()].length
+    }
+
+    /// An element, if `index` lies inside.
+    pub fn table_get(&self, id: TableId, index: u64) -> Option<Value> {
+        let table = &self.tables[id.index()];
+        let index = usize::try_from(index).ok().filter(|_| index < table.length)?;
+        Some(match table.ty.element.heap.top() {
+            HeapTop::Func => Value::Func(self.func_of(table.elements.read(index * 8))),
+            _ => Value::Ref(table.elements.read(index * 4)),
+        })
+    }
+
+    /// Sets `count` elements from `index` on. Fails, changing nothing, when the range does not lie
+    /// inside or the value does not have the table's type.
+    pub fn table_fill(
+        &mut self,
+        id: TableId,
+        index: u64,
+        value: Value,
+        count: u64,
+    ) -> Result<(), Mismatch> {
+        let table = &self.tables[id.index()];
+        let ty = ValType::Ref(table.ty.element);
+        let bits = self.value_bits(value, ty)?;
+        let table = &mut self.tables[id.index()];
+        let end = index.checked_add(count).filter(|end| *end <= table.length).ok_or(Mismatch)?;
+        for index in index as usize..end as usize {
+            match table.ty.element.heap.top() {
+                HeapTop::Func => table
+                    .elements
+                    .write(index * 8, std::ptr::with_exposed_provenance::<FuncRef>(bits as usize)),
+                _ => table.elements.write(index * 4, bits as u32),
+            }
+        }
+        Ok(())
+    }
+
+    /// Grows a table by `delta` elements of `value` and returns its size before; `None` past its limit
+    /// or without memory, leaving it as it was.
+    pub fn table_grow(&mut self, id: TableId, delta: u64, value: Value) -> Option<u64> {
+        let bits = self.value_bits(value, ValType::Ref(self.tables[id.index()].ty.element)).ok()?;
+        let table = &mut self.tables[id.index()];
+        let old = table.length;
+        let addressable = match table.ty.index {
+            IndexType::I32 => u64::from(u32::MAX),
+            IndexType::I64 => u64::MAX,
+        };
+        let addressable = addressable.min(MAX_TABLE_ELEMENTS);
+        let limit = table.ty.limits.max.unwrap_or(addressable).min(addressable);
+        let length = old.checked_add(delta).filter(|length| *length <= limit)?;
+        let size = table_element_size(table.ty.element.heap.top()) as usize;
+        let bytes = usize::try_from(length).ok()?.checked_mul(size)?;
+        if bytes > table.elements.size() {
+            // Twice the size, so that growing one by one is not quadratic.
+            let goal = bytes.max(table.elements.size().saturating_mul(2));
+            let goal = goal.min(usize::try_from(limit).ok()?.saturating_mul(size)).max(bytes);
+            let mut elements = Block::new(goal)?;
+            elements.copy_from(&table.elements, 0, 0, old as usize * size);
+            table.elements = elements;
+        }
+        table.length = length;
+        let (base, place) = (table.elements.address(0), table.place);
+        for index in old as usize..length as usize {
+            match size {
+                8 => table
+                    .elements
+                    .write(index * 8, std::ptr::with_exposed_provenance::<FuncRef>(bits as usize)),
+                _ => table.elements.write(index * 4, bits as u32),
+            }
+        }
+        self.write_storage(place, base, length);
+        Some(old)
+    }
+
+    /// Copies `count` elements, as if all were read before any is written. Fails, changing nothing, when
+    /// a range does not lie inside or the types do not match.
+    pub fn table_copy(
+        &mut self,
+        target: TableId,
+        target_index: u64,
+        source: TableId,
+        source_index: u64,
+        count: u64,
+    ) -> Result<(), Mismatch> {
+        let inside = |id: TableId, index: u64| {
+            index.checked_add(count).is_some_and(|end| end <= self.tables[id.index()].length)
+        };
+        let element = |id: TableId| self.tables[id.index()].ty.element;
+        let fits = inside(target, target_index) && inside(source, source_index);
+        if !fits || !element(source).matches(element(target)) {
+            return Err(Mismatch);
+        }
+        let size = table_element_size(element(target).heap.top()) as usize;
+        // Ranges lie inside tables, whose bytes fit usize.
+        let [from, to, bytes] = [source_index, target_index, count].map(|n| n as usize * size);
+        if target == source {
+            self.tables[target.index()].elements.copy_within(from, to, bytes);
+        } else {
+            let tables = self.tables.get_disjoint_mut([target.index(), source.index()]);
+            let [target, source] = tables.expect("two different tables of this store");
+            target.elements.copy_from(&source.elements, from, to, bytes);
+        }
+        Ok(())
+    }
+
+    // ---- globals ----
+
+    /// Adds a global of the host.
+    pub fn global(&mut self, ty: GlobalType, value: Value) -> Result<GlobalId, InstantiateError> {
+        let block = self.new_block(GLOBAL_SIZE as usize)?;
+        let id = self.global_at(ty, Place { block, offset: 0 })?;
+        self.global_set(id, value).map_err(|Mismatch| InstantiateError::Import(0))?;
+        Ok(id)
+    }
+
+    fn global_at(&mut self, ty: GlobalType, place: Place) -> std::io::Result<GlobalId> {
+        let id = GlobalId(u32::try_from(self.globals.len()).map_err(|_| out_of_memory())?);
+        self.globals.push(GlobalInst { ty, place });
+        Ok(id)
+    }
+
+    /// The type of a global.
+    pub fn global_type(&self, id: GlobalId) -> &GlobalType {
+        &self.globals[id.index()].ty
+    }
+
+    /// The value of a global.
+    pub fn global_get(&self, id: GlobalId) -> Value {
+        let GlobalInst { ty, place: Place { block, offset } } = &self.globals[id.index()];
+        let block = &self.blocks[*block];
+        match ty.content {
+            ValType::I32 => Value::I32(block.read::<u32>(*offset) as i32),
+            ValType::I64 => Value::I64(block.read::<u64>(*offset) as i64),
+            ValType::F32 => Value::F32(block.read(*offset)),
+            ValType::F64 => Value::F64(block.read(*offset)),
+            ValType::V128 => Value::V128(block.read(*offset)),
+            ValType::Ref(ty) if ty.heap.top() == HeapTop::Func => {
+                Value::Func(self.func_of(block.read(*offset)))
+            }
+            ValType::Ref(_) => Value::Ref(block.read(*offset)),
+        }
+    }
+
+    /// Sets a global, mutable or not (initialization sets immutable ones).
+    pub fn global_set(&mut self, id: GlobalId, value: Value) -> Result<(), Mismatch> {
+        let GlobalInst { ty, place: Place { block, offset } } = self.globals[id.index()];
+        let bits = self.value_bits(value, ty.content)?;
+        let block = &mut self.blocks[block];
+        match ty.content {
+            ValType::Ref(ty) if ty.heap.top() == HeapTop::Func => {
+                block.write(offset, std::ptr::with_exposed_provenance::<FuncRef>(bits as usize))
+            }
+            _ => block.write(offset, bits),
+        }
+        Ok(())
+    }
+
+    // ---- instances ----
+
+    /// Adds an instance of `code` with `imports`, in the module's order. Memories have their initial
+    /// size and are zero; tables and globals are null or zero: whoever calls this initializes them
+    /// before any code of the instance runs.
+    pub fn instantiate(
+        &mut self,
+        code: Arc<Code>,
+        imports: &[Extern],
+        settings: &Settings,
+    ) -> Result<InstanceId, InstantiateError> {
+        let module = code.module().clone();
+        let layout = code.layout().clone();
+        if imports.len() != module.imports.len() {
+            return Err(InstantiateError::Import(imports.len().min(module.imports.len())));
+        }
+        for (position, (import, found)) in module.imports.iter().zip(imports).enumerate() {
+            if !self.extern_matches(*found, &module.extern_type(import.index)) {
+                return Err(InstantiateError::Import(position));
+            }
+        }
+        let id = InstanceId(
+            u32::try_from(self.instances.len())
+                .ok()
+                .filter(|n| n & HOST_BIT == 0)
+                .ok_or_else(out_of_memory)?,
+        );
+        let block = self.new_block(layout.size() as usize)?;
+        self.write_owner(block, 0, id.0, Owner::INSTANCE);
+        let (mut memories, mut tables, mut globals) = (Vec::new(), Vec::new(), Vec::new());
+        let mut funcs = 0;
+        for import in imports {
+            match *import {
+                Extern::Func(func) => {
+                    let source = self.func_place(func).expect("checked above");
+                    let offset = layout.func_ref(funcs) as usize;
+                    funcs += 1;
+                    self.copy_func_ref(source, Place { block, offset }, func, id)?;
+                }
+                Extern::Memory(memory) => {
+                    let address = self.address(self.memories[memory.index()].place);
+                    let offset = layout.imported_memory(memories.len()) as usize;
+                    self.blocks[block].write(offset, address);
+                    memories.push(memory);
+                }
+                Extern::Table(table) => {
+                    let address = self.address(self.tables[table.index()].place);
+                    let offset = layout.imported_table(tables.len()) as usize;
+                    self.blocks[block].write(offset, address);
+                    tables.push(table);
+                }
+                Extern::Global(global) => {
+                    let address = self.address(self.globals[global.index()].place);
+                    let offset = layout.imported_global(globals.len()) as usize;
+                    self.blocks[block].write(offset, address);
+                    globals.push(global);
+                }
+            }
+        }
+        for (n, ty) in module.memories[module.imported_memories..].iter().enumerate() {
+            let offset = layout.memory(n) as usize;
+            memories.push(self.memory_at(*ty, settings, Place { block, offset })?);
+        }
+        for (n, table) in module.tables[module.imported_tables..].iter().enumerate() {
+            let offset = layout.table(n) as usize;
+            tables.push(self.table_at(table.ty, Place { block, offset })?);
+        }
+        for (n, global) in module.globals[module.imported_globals..].iter().enumerate() {
+            let offset = layout.global(n) as usize;
+            globals.push(self.global_at(global.ty, Place { block, offset })?);
+        }
+        self.write_own_func_refs(&code, &module, &layout, block);
+        self.instances.push(Instance {
+            code,
+            block,
+            memories: memories.into(),
+            tables: tables.into(),
+            globals: globals.into(),
+        });
+        Ok(id)
+    }
+
+    /// Copies a function reference into an importing instance. A host function gets a record of its
+    /// own there, so that its `Caller` is the importing instance.
+    fn copy_func_ref(
+        &mut self,
+        source: Place,
+        target: Place,
+        func: FuncId,
+        importer: InstanceId,
+    ) -> Result<(), InstantiateError> {
+        let source = if func.owner & HOST_BIT != 0 {
+            let host = self.hosts[(func.owner & !HOST_BIT) as usize].func.clone();
+            let own = self.host_func(host, Some(importer))?;
+            self.func_place(own).expect("added above")
+        } else {
+            source
+        };
+        for word in (0..size_of::<FuncRef>()).step_by(8) {
+            let value = self.blocks[source.block].read::<*mut u8>(source.offset + word);
+            self.blocks[target.block].write(target.offset + word, value);
+        }
+        Ok(())
+    }
+
+    fn write_own_func_refs(
+        &mut self,
+        code: &Code,
+        module: &Module,
+        layout: &VmLayout,
+        block: usize,
+    ) {
+        let owner = self.blocks[block].address(0);
+        for (index, position) in module.func_refs.iter().enumerate().skip(module.imported_funcs) {
+            if let Some(position) = position {
+                let index = FuncIndex::from(index);
+                let defined = module.defined_func(index).expect("past the imports");
+                let place = Place { block, offset: layout.func_ref(*position) as usize };
+                let ty = module.func_type(index).id();
+                self.write_func_ref(place, code.entry(defined), owner, ty, index.0);
+            }
+        }
+    }
+
+    /// Whether `found` may be imported as `expected`. spec 3.3.13 (matching, external types).
+    pub fn extern_matches(&self, found: Extern, expected: &ExternType) -> bool {
+        match (found, expected) {
+            (Extern::Func(id), ExternType::Func(ty)) => {
+                self.func_type(id).is_some_and(|own| is_subtype(own.id(), *ty))
+                    && self.func_place(id).is_some()
+            }
+            (Extern::Memory(id), ExternType::Memory(ty)) => {
+                let Some(memory) = self.memories.get(id.index()) else { return false };
+                let own = &memory.ty;
+                own.index == ty.index
+                    && own.shared == ty.shared
+                    && own.page_size_log2 == ty.page_size_log2
+                    && own.limits.matches(self.memory_size(id), ty.limits)
+            }
+            (Extern::Table(id), ExternType::Table(ty)) => {
+                let Some(table) = self.tables.get(id.index()) else { return false };
+                let own = &table.ty;
+                own.index == ty.index
+                    && own.element.matches(ty.element)
+                    && ty.element.matches(own.element)
+                    && own.limits.matches(table.length, ty.limits)
+            }
+            (Extern::Global(id), ExternType::Global(ty)) => {
+                let Some(global) = self.globals.get(id.index()) else { return false };
+                let own = &global.ty;
+                own.mutable == ty.mutable
+                    && own.content.matches(ty.content)
+                    && (!ty.mutable || ty.content.matches(own.content))
+            }
+            _ => false,
+        }
+    }
+
+    /// The code of an instance.
+    pub fn instance_code(&self, id: InstanceId) -> &Arc<Code> {
+        &self.instances[id.index()].code
+    }
+
+    /// How much the store holds.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            instances: self.instances.len(),
+            memories: self.memories.len(),
+            tables: self.tables.len(),
+        }
+    }
+
+    /// What an instance has at an index.
+    pub fn instance_extern(&self, id: InstanceId, index: ExternIndex) -> Option<Extern> {
+        let instance = &self.instances[id.index()];
+        Some(match index {
+            ExternIndex::Func(i) => Extern::Func(self.instance_func(id, i)?),
+            ExternIndex::Memory(i) => Extern::Memory(*instance.memories.get(i.index())?),
+            ExternIndex::Table(i) => Extern::Table(*instance.tables.get(i.index())?),
+            ExternIndex::Global(i) => Extern::Global(*instance.globals.get(i.index())?),
+            ExternIndex::Tag(_) => return None,
+        })
+    }
+
+    /// A function of an instance: the imported one for an import. `None` for one that nothing but
+    /// direct calls refers to.
+    pub fn instance_func(&self, id: InstanceId, index: FuncIndex) -> Option<FuncId> {
+        let instance = &self.instances[id.index()];
+        let position = (*instance.code.module().func_refs.get(index.index())?)?;
+        let offset = instance.code.layout().func_ref(position) as usize;
+        if index.index() >= instance.code.module().imported_funcs {
+            return Some(FuncId { owner: id.0, index: index.0 });
+        }
+        self.func_of(self.blocks[instance.block].address(offset).cast_const().cast())
+    }
+}
+
+fn bytes_of(pages: u64, ty: &MemoryType) -> Option<usize> {
+    usize::try_from(u128::from(pages) << ty.page_size_log2).ok()
+}
+
+fn map_memory(plan: &MemoryPlan, ty: &MemoryType, length: usize) -> std::io::Result<Mapping> {
+    // A memory that cannot outgrow its limit needs no more than that, unless the whole index range
+    // must fault.
+    let limit = usize::try_from(ty.maximum_bytes()).unwrap_or(usize::MAX);
+    let reservation = usize::try_from(plan.reservation).map_err(|_| out_of_memory())?;
+    let reservation = if plan.guarded { reservation } else { reservation.min(limit) };
+    let size =
+        reservation.max(length).checked_add(plan.guard as usize).ok_or_else(out_of_memory)?;
+    let mut mapping = Mapping::reserve(size)?;
+    mapping.make_accessible(length)?;
+    Ok(mapping)
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.context().entry_sp.get() != 0 {
+            // Guest frames are live: whatever they use must stay. See [store lifetime].
+            std::mem::forget(std::mem::take(&mut self.blocks));
+            std::mem::forget(std::mem::take(&mut self.instances));
+            std::mem::forget(std::mem::take(&mut self.memories));
+            std::mem::forget(std::mem::take(&mut self.tables));
+            std::mem::forget(std::mem::take(&mut self.hosts));
+            return;
+        }
+        // SAFETY: [context pointer] made by `Box::into_raw` in `new`, freed once; no activation is live.
+        drop(unsafe { Box::from_raw(self.context.as_ptr()) });
+    }
+}

@@ -1,0 +1,235 @@
+//! Linux on x86-64: address space, anonymous files, faults, stack bounds.
+//!
+//! The same surface as `unsupported.rs`; code above has no `cfg`.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr::{NonNull, null_mut};
+use std::sync::OnceLock;
+
+pub(crate) const SUPPORTED: Result<(), &str> = Ok(());
+
+pub(crate) fn page_size() -> usize {
+    // x86-64 has one page size for ordinary mappings.
+    4096
+}
+
+fn map(
+    at: *mut u8,
+    size: usize,
+    protection: libc::c_int,
+    flags: libc::c_int,
+    file: libc::c_int,
+) -> io::Result<NonNull<u8>> {
+    // SAFETY: [foreign function] a mapping at an address of the system's choice touches no memory in
+    // use; `at` is null here, and `flags` without MAP_FIXED.
+    let start =
+        unsafe { libc::mmap(at.cast(), size, protection, flags & !libc::MAP_FIXED, file, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(start.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
+
+/// Reserves inaccessible address space.
+pub(crate) fn reserve(size: usize) -> io::Result<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    map(null_mut(), size, libc::PROT_NONE, flags, -1)
+}
+
+/// # Safety
+///
+/// - The range is page-aligned and lies in a mapping that the caller owns.
+unsafe fn protect(start: *mut u8, size: usize, protection: libc::c_int) -> io::Result<()> {
+    // SAFETY: [mapping] the caller owns the range.
+    match unsafe { libc::mprotect(start.cast(), size, protection) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Makes reserved address space readable and writable.
+///
+/// # Safety
+///
+/// - The range is page-aligned and lies in a mapping that the caller owns.
+pub(crate) unsafe fn make_accessible(start: *mut u8, size: usize) -> io::Result<()> {
+    // SAFETY: [mapping] the caller's duty is the same.
+    unsafe { protect(start, size, libc::PROT_READ | libc::PROT_WRITE) }
+}
+
+/// Makes address space readable and executable, not writable.
+///
+/// # Safety
+///
+/// - The range is page-aligned and lies in a mapping that the caller owns.
+pub(crate) unsafe fn make_executable(start: *mut u8, size: usize) -> io::Result<()> {
+    // SAFETY: [mapping] the caller's duty is the same.
+    unsafe { protect(start, size, libc::PROT_READ | libc::PROT_EXEC) }
+}
+
+/// Gives address space back.
+///
+/// # Safety
+///
+/// - The range is a whole mapping that the caller owns and never uses again.
+pub(crate) unsafe fn unmap(start: NonNull<u8>, size: usize) {
+    // SAFETY: [mapping] the caller owns the mapping and gives it up.
+    let result = unsafe { libc::munmap(start.as_ptr().cast(), size) };
+    debug_assert_eq!(result, 0, "a whole mapping can be unmapped");
+}
+
+/// An anonymous file mapped twice: executable at one address, writable at another.
+pub(crate) struct DualMapping {
+    pub(crate) executable: NonNull<u8>,
+    pub(crate) writable: NonNull<u8>,
+    file: libc::c_int,
+}
+
+/// Maps `size` bytes of an anonymous file twice. Systems may refuse.
+pub(crate) fn dual_mapping(size: usize) -> io::Result<DualMapping> {
+    // SAFETY: [foreign function] the name is a C string; the call makes a new file descriptor.
+    let file = unsafe { libc::memfd_create(c"wardian-code".as_ptr(), libc::MFD_CLOEXEC) };
+    if file < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let close = |error| {
+        // SAFETY: [foreign function] `file` was opened above and is closed once on this path.
+        unsafe { libc::close(file) };
+        error
+    };
+    // SAFETY: [foreign function] `file` is open.
+    if unsafe { libc::ftruncate(file, size as libc::off_t) } != 0 {
+        return Err(close(io::Error::last_os_error()));
+    }
+    let flags = libc::MAP_SHARED | libc::MAP_NORESERVE;
+    let executable =
+        map(null_mut(), size, libc::PROT_READ | libc::PROT_EXEC, flags, file).map_err(close)?;
+    match map(null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, flags, file) {
+        Ok(writable) => Ok(DualMapping { executable, writable, file }),
+        Err(error) => {
+            // SAFETY: [mapping] the mapping was made above and nothing refers to it.
+            unsafe { unmap(executable, size) };
+            Err(close(error))
+        }
+    }
+}
+
+impl DualMapping {
+    /// Gives the memory behind a page-aligned range back to the system; it reads as zero afterwards.
+    pub(crate) fn discard(&self, offset: usize, size: usize) {
+        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        // SAFETY: [foreign function] `file` is open as long as `self`; a failure only wastes memory.
+        unsafe { libc::fallocate(self.file, mode, offset as libc::off_t, size as libc::off_t) };
+    }
+}
+
+/// Lowest and highest address of this thread's stack.
+pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: [foreign function] `attributes` is written by the first call if it returns 0, read by the
+    // second, and destroyed once.
+    unsafe {
+        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+            return None;
+        }
+        let (mut low, mut size) = (null_mut(), 0);
+        let result = libc::pthread_attr_getstack(attributes.as_ptr(), &mut low, &mut size);
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        (result == 0).then_some((low as usize, low as usize + size))
+    }
+}
+
+/// What the handler is told about a fault.
+pub(crate) struct Fault {
+    /// The instruction.
+    pub(crate) pc: usize,
+    /// Its frame pointer.
+    pub(crate) fp: usize,
+    /// The address it touched.
+    pub(crate) address: usize,
+}
+
+/// Where a thread goes on after a fault that was taken care of: at `pc`, with `context` in the register
+/// that the fault shim expects.
+pub(crate) struct Resume {
+    pub(crate) pc: usize,
+    pub(crate) context: usize,
+}
+
+type Handler = fn(&Fault) -> Option<Resume>;
+
+static HANDLER: OnceLock<Handler> = OnceLock::new();
+const SIGNALS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+static PREVIOUS: OnceLock<[libc::sigaction; 4]> = OnceLock::new();
+
+/// Installs `handler` for faults of this process, once; handlers that were there before go on getting
+/// what is not ours.
+pub(crate) fn install(handler: Handler) -> io::Result<()> {
+    static INSTALLED: OnceLock<Option<i32>> = OnceLock::new();
+    let error = INSTALLED.get_or_init(|| {
+        HANDLER.set(handler).expect("set once, under INSTALLED");
+        // SAFETY: [foreign function] all-zero is a valid `sigaction`: default handler, empty mask.
+        let mut previous: [libc::sigaction; 4] = unsafe { std::mem::zeroed() };
+        for (signal, previous) in SIGNALS.iter().zip(&mut previous) {
+            // SAFETY: [foreign function] a null new action only reads the present one.
+            if unsafe { libc::sigaction(*signal, std::ptr::null(), previous) } != 0 {
+                return io::Error::last_os_error().raw_os_error();
+            }
+        }
+        // Known before the first of our handlers can run.
+        let _ = PREVIOUS.set(previous);
+        for signal in SIGNALS {
+            // SAFETY: [foreign function] as above.
+            let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+            action.sa_sigaction = on_signal as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER | libc::SA_ONSTACK;
+            // SAFETY: [signal handler] `on_signal` has the signature that SA_SIGINFO asks for.
+            if unsafe { libc::sigaction(signal, &action, null_mut()) } != 0 {
+                return io::Error::last_os_error().raw_os_error();
+            }
+        }
+        None
+    });
+    match error {
+        None => Ok(()),
+        Some(code) => Err(io::Error::from_raw_os_error(*code)),
+    }
+}
+
+extern "C" fn on_signal(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    let ucontext = context.cast::<libc::ucontext_t>();
+    // SAFETY: [signal handler] the system passes a valid `siginfo_t` and `ucontext_t`, exclusively.
+    let (registers, address) = unsafe { (&mut (*ucontext).uc_mcontext.gregs, (*info).si_addr()) };
+    let fault = Fault {
+        pc: registers[libc::REG_RIP as usize] as usize,
+        fp: registers[libc::REG_RBP as usize] as usize,
+        address: address as usize,
+    };
+    if let Some(resume) = HANDLER.get().and_then(|handler| handler(&fault)) {
+        registers[libc::REG_RIP as usize] = resume.pc as i64;
+        registers[libc::REG_RBX as usize] = resume.context as i64;
+        return;
+    }
+    let position = SIGNALS.iter().position(|s| *s == signal).unwrap_or(0);
+    let Some(previous) = PREVIOUS.get().map(|all| &all[position]) else { return };
+    let next = previous.sa_sigaction;
+    if next == libc::SIG_DFL || next == libc::SIG_IGN {
+        // SAFETY: [signal handler] puts the earlier disposition back; returning repeats the instruction,
+        // whose fault then meets it.
+        unsafe { libc::sigaction(signal, previous, null_mut()) };
+    } else if previous.sa_flags & libc::SA_SIGINFO != 0 {
+        // SAFETY: [signal handler] with SA_SIGINFO the earlier handler has this signature.
+        let next: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+            unsafe { std::mem::transmute(next) };
+        next(signal, info, context);
+    } else {
+        // SAFETY: [signal handler] without SA_SIGINFO the earlier handler has this signature.
+        let next: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(next) };
+        next(signal);
+    }
+}

@@ -1,0 +1,84 @@
+//! Platforms on which machine code cannot run yet: everything that would is an error, so that the
+//! crates above build and `Engine::new` can say so.
+//!
+//! Mappings work (they are ordinary allocations), so that what runs no machine code can be tested,
+//! under Miri too.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::io;
+use std::ptr::NonNull;
+
+pub(crate) const SUPPORTED: Result<(), &str> =
+    Err("machine code runs on x86-64 Linux only in this version");
+
+pub(crate) fn page_size() -> usize {
+    4096
+}
+
+fn layout(size: usize) -> io::Result<Layout> {
+    Layout::from_size_align(size, page_size()).map_err(|_| io::ErrorKind::OutOfMemory.into())
+}
+
+pub(crate) fn reserve(size: usize) -> io::Result<NonNull<u8>> {
+    if size > 1 << 32 {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    // SAFETY: [mapping] the size is not zero: `Mapping` rounds it up to a page.
+    NonNull::new(unsafe { alloc_zeroed(layout(size)?) })
+        .ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
+
+/// # Safety
+///
+/// - The range lies in a mapping that the caller owns.
+pub(crate) unsafe fn make_accessible(_start: *mut u8, _size: usize) -> io::Result<()> {
+    Ok(())
+}
+
+/// # Safety
+///
+/// - The range lies in a mapping that the caller owns.
+pub(crate) unsafe fn make_executable(_start: *mut u8, _size: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// # Safety
+///
+/// - The range is a whole mapping that the caller owns and never uses again.
+pub(crate) unsafe fn unmap(start: NonNull<u8>, size: usize) {
+    let layout = layout(size).expect("the layout it was made with");
+    // SAFETY: [mapping] allocated in `reserve` with this layout, freed once.
+    unsafe { dealloc(start.as_ptr(), layout) }
+}
+
+pub(crate) struct DualMapping {
+    pub(crate) executable: NonNull<u8>,
+    pub(crate) writable: NonNull<u8>,
+}
+
+pub(crate) fn dual_mapping(_size: usize) -> io::Result<DualMapping> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+impl DualMapping {
+    pub(crate) fn discard(&self, _offset: usize, _size: usize) {}
+}
+
+pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
+    None
+}
+
+pub(crate) struct Fault {
+    pub(crate) pc: usize,
+    pub(crate) fp: usize,
+    pub(crate) address: usize,
+}
+
+pub(crate) struct Resume {
+    pub(crate) pc: usize,
+    pub(crate) context: usize,
+}
+
+pub(crate) fn install(_handler: fn(&Fault) -> Option<Resume>) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}

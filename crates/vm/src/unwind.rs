@@ -1,0 +1,97 @@
+//! Faults of generated code, and walks over guest frames.
+
+use crate::code;
+use crate::context::{Context, Exit, Failure, FaultInfo, Frame, TrapReport, current};
+use crate::{shims, sys};
+use wardian_module::Trap;
+
+/// Makes faults of guest code reach [`on_fault`]. Once per process.
+pub(crate) fn install() -> std::io::Result<()> {
+    sys::install(on_fault)
+}
+
+/// Runs in the signal handler: see invariant [signal handler].
+fn on_fault(fault: &sys::Fault) -> Option<sys::Resume> {
+    if !code::in_arena(fault.pc) {
+        return None;
+    }
+    let context = current();
+    // SAFETY: [context pointer] null, or the context of this thread's innermost activation.
+    let context_ref = unsafe { context.as_ref() }?;
+    let trap = code::trap_at(fault.pc)?;
+    context_ref.fault.set(FaultInfo {
+        pc: fault.pc,
+        fp: fault.fp,
+        address: fault.address,
+        trap: trap.code(),
+    });
+    Some(sys::Resume { pc: shims::fault_address(), context: context as usize })
+}
+
+/// Called by the fault shim, on the guest's stack, below the faulting frame.
+///
+/// # Safety
+///
+/// - `context` is the running store's, and `fault` in it describes a fault of its innermost frame.
+pub(crate) unsafe extern "C" fn fault_entry(context: *const Context) {
+    // SAFETY: [context pointer] the shim passes the context that the handler found.
+    let context = unsafe { &*context };
+    let fault = context.fault.get();
+    let trap = Trap::from_code(fault.trap).expect("the handler stored the code of a trap");
+    let address = (trap == Trap::MemoryOutOfBounds).then_some(fault.address);
+    let report = TrapReport { address, ..TrapReport::new(trap) };
+    fail(context, Failure::Trap(report), Some((fault.pc, fault.fp)));
+}
+
+/// Leaves `failure` for the innermost entry, with the guest frames as they are: from `start`, a faulting
+/// instruction and its frame pointer, or from the latest exit.
+pub(crate) fn fail(context: &Context, failure: Failure, start: Option<(usize, usize)>) {
+    let host = context.host.get().expect("a host is set while guest code runs");
+    // SAFETY: [host pointer] guest code was running, and no other use of the host is live: the caller
+    // is a shim's entry whose own use has ended.
+    let store = unsafe { &mut *host.as_ptr() }.kernel();
+    let frames = frames(context, start, store.backtrace_limit());
+    store.set_pending(Exit { failure, frames });
+    context.pending.set(1);
+}
+
+fn word(address: usize) -> usize {
+    // SAFETY: [shim frame] [compiled code] addresses come from the chain of frame pointers between a
+    // live exit or fault and its entry frame, or from the entry frame itself.
+    unsafe { std::ptr::with_exposed_provenance::<usize>(address).read() }
+}
+
+/// Guest frames of a store, innermost first, at most `limit`.
+fn frames(context: &Context, start: Option<(usize, usize)>, limit: usize) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let mut entry_sp = context.entry_sp.get();
+    if entry_sp == 0 {
+        return frames;
+    }
+    let after_call = |exit_fp: usize| (word(exit_fp + 8), word(exit_fp));
+    // A return address may lie past the last byte of its call's function: one byte back lies inside.
+    let (mut pc, mut fp) = match start {
+        Some(fault) => fault,
+        None => {
+            let (pc, fp) = after_call(context.exit_fp.get());
+            (pc - 1, fp)
+        }
+    };
+    loop {
+        while fp != entry_sp + shims::ENTRY_FRAME {
+            if frames.len() >= limit {
+                return frames;
+            }
+            frames.extend(code::frame_at(pc));
+            (pc, fp) = after_call(fp);
+            pc -= 1;
+        }
+        let exit_fp = word(entry_sp + shims::PREVIOUS_EXIT_FP);
+        entry_sp = word(entry_sp + shims::PREVIOUS_ENTRY_SP);
+        if entry_sp == 0 {
+            return frames;
+        }
+        (pc, fp) = after_call(exit_fp);
+        pc -= 1;
+    }
+}

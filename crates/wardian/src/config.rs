@@ -1,0 +1,539 @@
+//! [`Config`]: everything that can be chosen before an engine exists.
+//!
+//! What code depends on lives in [`Settings`], which is part of an artifact's key; the rest are
+//! choices of this process. Setters only record; [`Config::validate`] is the one place that judges
+//! the whole, and `Engine::new` calls it. Every proposal has exactly one `wasm_*` switch (a test
+//! compares them with [`Proposal::ALL`]).
+
+use crate::error::{Error, ErrorKind, Result};
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use wardian_module::{OptLevel as Effort, Proposal, Proposals, Settings};
+
+/// Smallest and largest `max_wasm_stack`, in bytes. Below, no function with spilled values could run;
+/// above, no thread has such a stack.
+const STACK_RANGE: std::ops::RangeInclusive<usize> = (8 << 10)..=(1 << 30);
+
+/// Largest reservation and guard of one memory, in bytes: an eighth of what x86-64 and AArch64 give
+/// a process (47 bits of addresses).
+const ADDRESS_SPACE_MAX: u64 = 1 << 44;
+
+/// Choices from which an [`Engine`](crate::Engine) is made.
+///
+/// ```
+/// use wardian::{Config, Engine};
+///
+/// let mut config = Config::new();
+/// config.wasm_relaxed_simd(false).max_wasm_stack(1 << 20);
+/// let engine = Engine::new(&config)?;
+/// # Ok::<(), wardian::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) settings: Settings,
+    pub(crate) strategy: Strategy,
+    pub(crate) max_wasm_stack: usize,
+    pub(crate) parallel_compilation: bool,
+    pub(crate) artifact_key: ArtifactKey,
+    pub(crate) recompile_rejected_artifacts: bool,
+    pub(crate) target_cpu: TargetCpu,
+    pub(crate) backtrace_max_frames: Option<NonZeroUsize>,
+    pub(crate) backtrace_details: WasmBacktraceDetails,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            settings: Settings::default(),
+            strategy: Strategy::Auto,
+            max_wasm_stack: 512 << 10,
+            parallel_compilation: true,
+            artifact_key: ArtifactKey::UserFile,
+            recompile_rejected_artifacts: false,
+            target_cpu: TargetCpu::Native,
+            backtrace_max_frames: NonZeroUsize::new(20),
+            backtrace_details: WasmBacktraceDetails::Enable,
+        }
+    }
+}
+
+/// Which compiler makes code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// Whatever serves best.
+    #[default]
+    Auto,
+    /// The optimizing compiler, for every function.
+    Cranelift,
+}
+
+/// How hard the optimizing compiler tries.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum OptLevel {
+    /// Compile fast.
+    None,
+    /// Make fast code.
+    #[default]
+    Speed,
+    /// Make fast code that is small too.
+    SpeedAndSize,
+}
+
+/// Whether backtraces give file and line, from debugging information in the module.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum WasmBacktraceDetails {
+    /// They do, if the module has any. It is read when a backtrace is shown, not before.
+    Enable,
+    /// They do not.
+    Disable,
+    /// They do if the environment variable `WARDIAN_BACKTRACE_DETAILS` is `1`.
+    Environment,
+}
+
+/// The processor that code is made for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum TargetCpu {
+    /// This machine's, with everything it has.
+    #[default]
+    Native,
+    /// Any processor of the architecture.
+    Baseline,
+    /// A processor or level by its name, such as `x86-64-v3` or `skylake`.
+    Named(String),
+}
+
+impl TargetCpu {
+    /// From the names that the command line takes.
+    pub fn from_name(name: &str) -> TargetCpu {
+        match name {
+            "native" => TargetCpu::Native,
+            "baseline" => TargetCpu::Baseline,
+            name => TargetCpu::Named(name.into()),
+        }
+    }
+}
+
+impl fmt::Display for TargetCpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TargetCpu::Native => "native",
+            TargetCpu::Baseline => "baseline",
+            TargetCpu::Named(name) => name,
+        })
+    }
+}
+
+/// The secret that vouches for artifacts: who knows it can make code that this engine runs.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub enum ArtifactKey {
+    /// A file in the user's data directory, made on first use, that only this user can read.
+    #[default]
+    UserFile,
+    /// A file of 32 bytes. It is refused if others may read or change it.
+    File(PathBuf),
+    /// The key itself.
+    Bytes([u8; 32]),
+}
+
+impl fmt::Debug for ArtifactKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ArtifactKey::UserFile => f.write_str("UserFile"),
+            ArtifactKey::File(path) => f.debug_tuple("File").field(path).finish(),
+            ArtifactKey::Bytes(_) => f.write_str("Bytes(…)"),
+        }
+    }
+}
+
+impl From<[u8; 32]> for ArtifactKey {
+    fn from(key: [u8; 32]) -> ArtifactKey {
+        ArtifactKey::Bytes(key)
+    }
+}
+
+impl From<PathBuf> for ArtifactKey {
+    fn from(path: PathBuf) -> ArtifactKey {
+        ArtifactKey::File(path)
+    }
+}
+
+macro_rules! wasm_switches {
+    ($($(#[$doc:meta])* $method:ident => $proposal:ident;)*) => {
+        impl Config {
+            $(
+                $(#[$doc])*
+                pub fn $method(&mut self, enable: bool) -> &mut Config {
+                    self.wasm_proposal(Proposal::$proposal, enable)
+                }
+            )*
+        }
+
+        #[cfg(test)]
+        const SWITCHES: &[(&str, Proposal)] = &[$((stringify!($method), Proposal::$proposal)),*];
+    };
+}
+
+wasm_switches! {
+    /// Functions and blocks with several results, blocks with parameters. On by default.
+    wasm_multi_value => MultiValue;
+    /// `memory.copy`, `table.init` and their kin, passive segments. On by default.
+    wasm_bulk_memory => BulkMemory;
+    /// `externref`, several tables. On by default.
+    wasm_reference_types => ReferenceTypes;
+    /// 128-bit vectors. On by default.
+    wasm_simd => Simd;
+    /// Vector operations whose result may differ by processor; see
+    /// [`relaxed_simd_deterministic`](Config::relaxed_simd_deterministic). On by default.
+    wasm_relaxed_simd => RelaxedSimd;
+    /// Calls that replace their caller. On by default.
+    wasm_tail_call => TailCall;
+    /// Arithmetic in constant expressions. On by default.
+    wasm_extended_const => ExtendedConst;
+    /// More than one memory per module. On by default.
+    wasm_multi_memory => MultiMemory;
+    /// Memories and tables with 64-bit indices. On by default.
+    wasm_memory64 => Memory64;
+    /// Typed function references. On by default.
+    wasm_function_references => FunctionReferences;
+    /// Structs, arrays and the collector. Not built yet: switching it on fails at `Engine::new`.
+    wasm_gc => Gc;
+    /// Tags and exceptions. Not built yet: switching it on fails at `Engine::new`.
+    wasm_exceptions => Exceptions;
+    /// Exceptions in their first form. Not built yet: switching it on fails at `Engine::new`.
+    wasm_legacy_exceptions => LegacyExceptions;
+    /// Shared memories and atomics. Not built yet: switching it on fails at `Engine::new`.
+    wasm_threads => Threads;
+    /// 128-bit addition and multiplication. Not built yet: switching it on fails at `Engine::new`.
+    wasm_wide_arithmetic => WideArithmetic;
+    /// Memories with pages of one byte. Not built yet: switching it on fails at `Engine::new`.
+    wasm_custom_page_sizes => CustomPageSizes;
+    /// Stack switching. Not built yet: switching it on fails at `Engine::new`.
+    wasm_stack_switching => StackSwitching;
+}
+
+impl Config {
+    /// The default choices: every finished proposal, fast code for this machine.
+    pub fn new() -> Config {
+        Config::default()
+    }
+
+    /// Switches a proposal that is named by a value; the `wasm_*` methods name them one by one.
+    pub fn wasm_proposal(&mut self, proposal: Proposal, enable: bool) -> &mut Config {
+        self.settings.proposals.set(proposal, enable);
+        self
+    }
+
+    /// Switches on exactly the proposals that this version can run (`enable`), or none of them,
+    /// which leaves WebAssembly 1.0.
+    pub fn wasm_all_proposals(&mut self, enable: bool) -> &mut Config {
+        self.settings.proposals = if enable { Proposals::all_built() } else { Proposals::none() };
+        self
+    }
+
+    /// Makes relaxed vector operations give the same results on every processor, which costs speed
+    /// on some. Off by default.
+    pub fn relaxed_simd_deterministic(&mut self, enable: bool) -> &mut Config {
+        self.settings.relaxed_simd_deterministic = enable;
+        self
+    }
+
+    /// Which compiler makes code.
+    pub fn strategy(&mut self, strategy: Strategy) -> &mut Config {
+        self.strategy = strategy;
+        self
+    }
+
+    /// Whether faults of the processor may detect traps. Without, every check is explicit code, no
+    /// signal handler is installed, and memory accesses cost more. On by default.
+    pub fn signals_based_traps(&mut self, enable: bool) -> &mut Config {
+        self.settings.signals_based_traps = enable;
+        self
+    }
+
+    /// Address space reserved for each memory, in bytes; rounded up to wasm pages. At 4 GiB or more
+    /// (the default is 4 GiB) accesses with a 32-bit index need no check.
+    pub fn memory_reservation(&mut self, bytes: u64) -> &mut Config {
+        self.settings.memory_reservation = bytes;
+        self
+    }
+
+    /// Inaccessible address space after the reservation, in bytes; rounded up to wasm pages. Accesses
+    /// with a constant offset up to this size need no check of it. 32 MiB by default.
+    pub fn memory_guard_size(&mut self, bytes: u64) -> &mut Config {
+        self.settings.memory_guard_size = bytes;
+        self
+    }
+
+    /// Whether a memory that outgrows its reservation is moved; if not, growth past the reservation
+    /// fails. On by default.
+    pub fn memory_may_move(&mut self, enable: bool) -> &mut Config {
+        self.settings.memory_may_move = enable;
+        self
+    }
+
+    /// Whether checked accesses to memories and tables are masked, so that a processor that guesses
+    /// wrong reads nothing outside of them. On by default.
+    pub fn spectre_mitigation(&mut self, enable: bool) -> &mut Config {
+        self.settings.spectre_mitigation = enable;
+        self
+    }
+
+    /// Stack that wasm code may use, in bytes, from the outermost call on: 8 KiB to 1 GiB, 512 KiB by
+    /// default. A thread with a smaller stack gives less; overflow is a trap either way.
+    pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Config {
+        self.max_wasm_stack = bytes;
+        self
+    }
+
+    /// How hard the optimizing compiler tries. [`OptLevel::Speed`] by default.
+    pub fn cranelift_opt_level(&mut self, level: OptLevel) -> &mut Config {
+        self.settings.opt_level = match level {
+            OptLevel::None => Effort::None,
+            OptLevel::Speed => Effort::Speed,
+            OptLevel::SpeedAndSize => Effort::SpeedAndSize,
+        };
+        self
+    }
+
+    /// Whether every NaN that an operation makes is the canonical one, so that results are the same
+    /// on every machine. Off by default.
+    pub fn cranelift_nan_canonicalization(&mut self, enable: bool) -> &mut Config {
+        self.settings.nan_canonicalization = enable;
+        self
+    }
+
+    /// Whether the optimizing compiler checks its own intermediate code. On by default in debug
+    /// builds.
+    pub fn cranelift_debug_verifier(&mut self, enable: bool) -> &mut Config {
+        self.settings.verifier = enable;
+        self
+    }
+
+    /// Whether functions of a module are compiled on several threads. On by default.
+    pub fn parallel_compilation(&mut self, enable: bool) -> &mut Config {
+        self.parallel_compilation = enable;
+        self
+    }
+
+    /// The processor that code is made for. An artifact made for one runs on every machine that has
+    /// its features. [`TargetCpu::Native`] by default.
+    pub fn target_cpu(&mut self, cpu: TargetCpu) -> &mut Config {
+        self.target_cpu = cpu;
+        self
+    }
+
+    /// The key that artifacts are authenticated with: made under one, an artifact is refused under
+    /// another. By default a file of the user's.
+    ///
+    /// ```
+    /// # let mut config = wardian::Config::new();
+    /// config.artifact_key([7; 32]);
+    /// ```
+    pub fn artifact_key(&mut self, key: impl Into<ArtifactKey>) -> &mut Config {
+        self.artifact_key = key.into();
+        self
+    }
+
+    /// What happens to an artifact that is signed rightly but made by another version, for other
+    /// settings or for another processor, or not signed rightly: it is refused, or (`enable`) the
+    /// wasm in it is compiled anew. Off by default.
+    pub fn recompile_rejected_artifacts(&mut self, enable: bool) -> &mut Config {
+        self.recompile_rejected_artifacts = enable;
+        self
+    }
+
+    /// Whether traps come with a [`WasmBacktrace`](crate::WasmBacktrace). On by default.
+    pub fn wasm_backtrace(&mut self, enable: bool) -> &mut Config {
+        let frames = Config::default().backtrace_max_frames;
+        self.backtrace_max_frames =
+            if enable { self.backtrace_max_frames.or(frames) } else { None };
+        self
+    }
+
+    /// How many frames a backtrace holds, innermost first; `None` makes no backtraces. 20 by default.
+    pub fn wasm_backtrace_max_frames(&mut self, limit: Option<NonZeroUsize>) -> &mut Config {
+        self.backtrace_max_frames = limit;
+        self
+    }
+
+    /// Whether backtraces give file and line. [`WasmBacktraceDetails::Enable`] by default.
+    pub fn wasm_backtrace_details(&mut self, details: WasmBacktraceDetails) -> &mut Config {
+        self.backtrace_details = details;
+        self
+    }
+
+    /// Every choice by its name, as text: for logs and bug reports.
+    ///
+    /// ```
+    /// let entries = wardian::Config::new().entries();
+    /// assert!(entries.iter().any(|(name, value)| name == "wasm_simd" && value == "true"));
+    /// ```
+    pub fn entries(&self) -> Vec<(String, String)> {
+        let Config {
+            settings,
+            strategy,
+            max_wasm_stack,
+            parallel_compilation,
+            artifact_key,
+            recompile_rejected_artifacts,
+            target_cpu,
+            backtrace_max_frames,
+            backtrace_details,
+        } = self;
+        let Settings {
+            proposals,
+            signals_based_traps,
+            memory_reservation,
+            memory_guard_size,
+            memory_may_move,
+            spectre_mitigation,
+            relaxed_simd_deterministic,
+            nan_canonicalization,
+            opt_level,
+            verifier,
+        } = settings;
+        let rest: [(&str, &dyn fmt::Debug); 17] = [
+            ("signals_based_traps", signals_based_traps),
+            ("memory_reservation", memory_reservation),
+            ("memory_guard_size", memory_guard_size),
+            ("memory_may_move", memory_may_move),
+            ("max_wasm_stack", max_wasm_stack),
+            ("spectre_mitigation", spectre_mitigation),
+            ("relaxed_simd_deterministic", relaxed_simd_deterministic),
+            ("strategy", strategy),
+            ("cranelift_opt_level", opt_level),
+            ("cranelift_nan_canonicalization", nan_canonicalization),
+            ("cranelift_debug_verifier", verifier),
+            ("parallel_compilation", parallel_compilation),
+            ("target_cpu", target_cpu),
+            ("artifact_key", artifact_key),
+            ("recompile_rejected_artifacts", recompile_rejected_artifacts),
+            ("wasm_backtrace_max_frames", backtrace_max_frames),
+            ("wasm_backtrace_details", backtrace_details),
+        ];
+        let proposals =
+            Proposal::ALL.iter().map(|&p| (switch(p), proposals.contains(p).to_string()));
+        let rest = rest.into_iter().map(|(name, value)| (name.into(), format!("{value:?}")));
+        proposals.chain(rest).collect()
+    }
+
+    /// Whether these choices fit together and can be met by this version.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let proposals = self.settings.proposals;
+        for &proposal in Proposal::ALL {
+            if proposals.contains(proposal) && !proposal.built() {
+                return Err(refused(format!(
+                    "the {} proposal is not supported by this version: leave `Config::{}` off",
+                    proposal.flag(),
+                    switch(proposal)
+                )));
+            }
+        }
+        for (proposal, needed) in NEEDS {
+            if proposals.contains(*proposal) && !proposals.contains(*needed) {
+                return Err(refused(format!(
+                    "the {} proposal needs {}: switch `Config::{}` off too",
+                    proposal.flag(),
+                    needed.flag(),
+                    switch(*proposal)
+                )));
+            }
+        }
+        if !STACK_RANGE.contains(&self.max_wasm_stack) {
+            return Err(refused(format!(
+                "`max_wasm_stack` must be {} to {} bytes, found {}",
+                STACK_RANGE.start(),
+                STACK_RANGE.end(),
+                self.max_wasm_stack
+            )));
+        }
+        for (name, bytes) in [
+            ("memory_reservation", self.settings.memory_reservation),
+            ("memory_guard_size", self.settings.memory_guard_size),
+        ] {
+            if bytes > ADDRESS_SPACE_MAX {
+                return Err(refused(format!(
+                    "`{name}` must be at most {ADDRESS_SPACE_MAX} bytes, found {bytes}"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Proposals that make no sense without another: (one, what it needs).
+const NEEDS: &[(Proposal, Proposal)] = &[
+    (Proposal::RelaxedSimd, Proposal::Simd),
+    (Proposal::ReferenceTypes, Proposal::BulkMemory),
+    (Proposal::FunctionReferences, Proposal::ReferenceTypes),
+    (Proposal::Gc, Proposal::FunctionReferences),
+    (Proposal::Threads, Proposal::BulkMemory),
+    (Proposal::StackSwitching, Proposal::FunctionReferences),
+];
+
+fn switch(proposal: Proposal) -> String {
+    format!("wasm_{}", proposal.flag().replace('-', "_"))
+}
+
+fn refused(message: String) -> Error {
+    Error::tagged(ErrorKind::Misuse, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_proposal_has_its_switch() {
+        let expected: Vec<_> = Proposal::ALL.iter().map(|&p| (switch(p), p)).collect();
+        let found: Vec<_> = SWITCHES.iter().map(|&(name, p)| (name.to_string(), p)).collect();
+        assert_eq!(expected, found);
+    }
+
+    #[test]
+    fn consistency() {
+        let check = |change: fn(&mut Config) -> &mut Config, expected: Option<&str>| {
+            let mut config = Config::new();
+            change(&mut config);
+            let found = config.validate().err().map(|error| {
+                assert_eq!(error.kind(), ErrorKind::Misuse);
+                error.to_string()
+            });
+            match (found, expected) {
+                (None, None) => {}
+                (Some(found), Some(expected)) => assert!(found.contains(expected), "{found}"),
+                (found, expected) => panic!("expected {expected:?}, found {found:?}"),
+            }
+        };
+        check(|c| c, None);
+        check(|c| c.wasm_all_proposals(true), None);
+        check(|c| c.wasm_all_proposals(false), None);
+        check(|c| c.wasm_threads(false), None);
+        check(|c| c.wasm_threads(true), Some("threads proposal is not supported"));
+        check(|c| c.wasm_simd(false), Some("`Config::wasm_relaxed_simd` off"));
+        check(|c| c.wasm_simd(false).wasm_relaxed_simd(false), None);
+        check(|c| c.max_wasm_stack(0), Some("found 0"));
+        check(|c| c.memory_reservation(u64::MAX), Some("memory_reservation"));
+        check(|c| c.memory_reservation(0).memory_guard_size(0), None);
+    }
+
+    #[test]
+    fn a_key_stays_out_of_debug_output() {
+        let mut config = Config::new();
+        config.artifact_key([0xab; 32]);
+        let text = format!("{config:?} {:?}", config.entries());
+        assert!(!text.contains("171") && !text.contains("ab, "), "{text}");
+    }
+
+    #[test]
+    fn backtraces_on_and_off() {
+        let mut config = Config::new();
+        assert_eq!(config.wasm_backtrace(false).backtrace_max_frames, None);
+        assert_eq!(config.wasm_backtrace(true).backtrace_max_frames, NonZeroUsize::new(20));
+        config.wasm_backtrace_max_frames(NonZeroUsize::new(3)).wasm_backtrace(true);
+        assert_eq!(config.backtrace_max_frames, NonZeroUsize::new(3));
+    }
+}

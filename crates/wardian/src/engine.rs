@@ -1,0 +1,248 @@
+//! [`Engine`]: the shared home of configuration and compiler, cheap to clone.
+//!
+//! Invariant: an engine's configuration was validated and never changes.
+
+use crate::config::{ArtifactKey, Config, WasmBacktraceDetails};
+use crate::error::{Context as _, Error, ErrorKind, Result};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::{Arc, OnceLock, Weak};
+use wardian_module::image::CodeImage;
+use wardian_module::{Module, Settings};
+use wardian_runtime as rt;
+use wardian_runtime::artifact;
+
+/// Configuration, compiler and code, shared by modules and stores.
+///
+/// A program usually makes one and clones it: clones are the same engine.
+///
+/// ```
+/// use wardian::Engine;
+///
+/// let engine = Engine::default();
+/// assert!(Engine::same(&engine, &engine.clone()));
+/// assert!(!Engine::same(&engine, &Engine::default()));
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<EngineInner>,
+}
+
+struct EngineInner {
+    config: Config,
+    settings: Arc<Settings>,
+    compiler: rt::Compiler,
+    /// Read when it is first needed.
+    artifact_key: OnceLock<artifact::ArtifactKey>,
+}
+
+/// What kind of artifact some bytes are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Precompiled {
+    /// A compiled core module.
+    Module,
+}
+
+impl Engine {
+    /// An engine with these choices.
+    ///
+    /// # Errors
+    ///
+    /// When the choices contradict each other, ask for a proposal that this version cannot run, or
+    /// when this machine cannot run generated code.
+    pub fn new(config: &Config) -> Result<Engine> {
+        config.validate()?;
+        wardian_vm::supported().map_err(Error::msg)?;
+        let compiler = rt::Compiler::new(
+            &config.settings,
+            &config.target_cpu.to_string(),
+            config.parallel_compilation,
+        )
+        .map_err(|error| Error::tagged(ErrorKind::Misuse, error))?;
+        Ok(Engine {
+            inner: Arc::new(EngineInner {
+                config: config.clone(),
+                settings: Arc::new(config.settings.clone()),
+                compiler,
+                artifact_key: OnceLock::new(),
+            }),
+        })
+    }
+
+    /// Whether both are the same engine, one a clone of the other.
+    pub fn same(a: &Engine, b: &Engine) -> bool {
+        Arc::ptr_eq(&a.inner, &b.inner)
+    }
+
+    /// The choices it was made with.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// A reference that does not keep the engine alive.
+    pub fn weak(&self) -> EngineWeak {
+        EngineWeak { inner: Arc::downgrade(&self.inner) }
+    }
+
+    pub(crate) fn settings(&self) -> &Arc<Settings> {
+        &self.inner.settings
+    }
+
+    pub(crate) fn backtrace_details(&self) -> bool {
+        match self.config().backtrace_details {
+            WasmBacktraceDetails::Enable => true,
+            WasmBacktraceDetails::Disable => false,
+            WasmBacktraceDetails::Environment => {
+                std::env::var_os("WARDIAN_BACKTRACE_DETAILS").is_some_and(|v| v == "1")
+            }
+        }
+    }
+
+    pub(crate) fn compile(&self, wasm: Vec<u8>) -> Result<(Module, CodeImage)> {
+        let (module, bodies) = self.decode(wasm)?;
+        let image = rt::compile(&self.inner.compiler, &module, bodies).map_err(compile_error)?;
+        Ok((module, image))
+    }
+
+    fn decode(&self, wasm: Vec<u8>) -> Result<(Module, Vec<wardian_module::Body>)> {
+        wardian_module::decode(wasm, self.settings().proposals).map_err(invalid)
+    }
+
+    pub(crate) fn validate(&self, binary: &[u8]) -> Result<()> {
+        rt::validate(binary, self.settings().proposals).map_err(invalid)
+    }
+
+    /// Compiles a module from its binary or text form into an artifact, without loading it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Module::new`](crate::Module::new), and when the key for artifacts cannot be had.
+    pub fn precompile_module(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let wasm = wat::parse_bytes(bytes)
+            .map_err(|error| Error::tagged(ErrorKind::InvalidModule, error.to_string()))?;
+        let (module, image) = self.compile(wasm.into_owned())?;
+        self.encode_artifact(&module.wasm, &image)
+    }
+
+    fn artifact_key(&self) -> Result<&artifact::ArtifactKey> {
+        if let Some(key) = self.inner.artifact_key.get() {
+            return Ok(key);
+        }
+        let key = match &self.config().artifact_key {
+            ArtifactKey::Bytes(bytes) => artifact::ArtifactKey::from_bytes(*bytes),
+            ArtifactKey::UserFile => artifact::ArtifactKey::of_user()?,
+            ArtifactKey::File(path) => artifact::ArtifactKey::of_file(path)?,
+        };
+        Ok(self.inner.artifact_key.get_or_init(|| key))
+    }
+
+    fn compatibility(&self) -> artifact::Compatibility {
+        artifact::Compatibility::new(self.settings(), &self.inner.compiler.isa_key())
+    }
+
+    pub(crate) fn encode_artifact(&self, wasm: &[u8], image: &CodeImage) -> Result<Vec<u8>> {
+        Ok(artifact::encode(self.artifact_key()?, &self.compatibility(), wasm, image))
+    }
+
+    pub(crate) fn decode_artifact(&self, bytes: &[u8]) -> Result<(Module, CodeImage)> {
+        let key = self.artifact_key()?;
+        match artifact::decode(artifact::Source::Signed(bytes, key), &self.compatibility()) {
+            Ok(found) => Ok((self.decode(found.wasm.to_vec())?.0, found.image)),
+            Err(_) if self.config().recompile_rejected_artifacts => {
+                self.compile(artifact::embedded_wasm(bytes)?.to_vec())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn decode_vouched(
+        &self,
+        vouched: wardian_vm::VouchedArtifact<'_>,
+    ) -> Result<(Module, CodeImage)> {
+        let found = artifact::decode(artifact::Source::Vouched(vouched), &self.compatibility())?;
+        Ok((self.decode(found.wasm.to_vec())?.0, found.image))
+    }
+
+    /// Whether `bytes` look like an artifact of any version. Says nothing about who made them.
+    pub fn detect_precompiled(bytes: &[u8]) -> Option<Precompiled> {
+        artifact::detect(bytes).then_some(Precompiled::Module)
+    }
+
+    /// As [`detect_precompiled`](Engine::detect_precompiled), reading only the start of a file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn detect_precompiled_file(path: impl AsRef<Path>) -> Result<Option<Precompiled>> {
+        let path = path.as_ref();
+        let mut start = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(16).read_to_end(&mut start))
+            .with_context(|| format!("failed to read `{}`", path.display()))?;
+        Ok(Engine::detect_precompiled(&start))
+    }
+}
+
+impl Default for Engine {
+    /// An engine with default choices.
+    ///
+    /// # Panics
+    ///
+    /// On a machine that cannot run generated code, where [`Engine::new`] gives an error.
+    fn default() -> Engine {
+        Engine::new(&Config::default()).expect("this machine cannot run generated code")
+    }
+}
+
+fn invalid(error: wardian_module::DecodeError) -> Error {
+    Error::tagged(ErrorKind::InvalidModule, error.to_string())
+}
+
+fn compile_error(error: rt::CompileError) -> Error {
+    match error {
+        rt::CompileError::Invalid(error) => invalid(error),
+        other => Error::tagged(ErrorKind::Limit, other.to_string()),
+    }
+}
+
+/// A reference to an [`Engine`] that does not keep it alive.
+#[derive(Clone)]
+pub struct EngineWeak {
+    inner: Weak<EngineInner>,
+}
+
+impl EngineWeak {
+    /// The engine, if it still exists.
+    pub fn upgrade(&self) -> Option<Engine> {
+        Some(Engine { inner: self.inner.upgrade()? })
+    }
+}
+
+const _: () = {
+    const fn shared_between_threads<T: Send + Sync>() {}
+    shared_between_threads::<Engine>();
+    shared_between_threads::<EngineWeak>();
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weak_references_do_not_keep_it() {
+        let engine = Engine::default();
+        let weak = engine.weak();
+        assert!(Engine::same(&weak.upgrade().unwrap(), &engine));
+        drop(engine);
+        assert!(weak.upgrade().is_none());
+    }
+
+    #[test]
+    fn artifacts_are_recognised_by_their_start() {
+        assert_eq!(Engine::detect_precompiled(b"\x89wardian 1"), Some(Precompiled::Module));
+        assert_eq!(Engine::detect_precompiled(b"\0asm\x01\0\0\0"), None);
+        assert_eq!(Engine::detect_precompiled(b""), None);
+    }
+}

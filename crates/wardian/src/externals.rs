@@ -1,0 +1,527 @@
+//! Handles of memories, tables and globals, and what an instance exports.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::func::{Func, failure_error};
+use crate::guest_memory::{GuestMemory, OutOfBounds};
+use crate::store::{
+    AsContext, AsContextMut, StoreContext, StoreContextMut, StoreInner, WRONG_STORE, check_store,
+};
+use crate::types::{ExternType, GlobalType, MemoryType, Mutability, TableType};
+use crate::val::{Ref, Val};
+use wardian_module::ExternIndex;
+use wardian_runtime::InstantiateError;
+use wardian_vm::{self as vm, GlobalId, InstanceId, MemoryId, StoreId, TableId, Value};
+
+/// Something that can be imported and exported.
+#[derive(Clone, Copy, Debug)]
+pub enum Extern {
+    /// A function.
+    Func(Func),
+    /// A global.
+    Global(Global),
+    /// A table.
+    Table(Table),
+    /// A memory.
+    Memory(Memory),
+}
+
+macro_rules! externs {
+    ($($variant:ident $into:ident;)*) => {
+        impl Extern {
+            $(
+                #[doc = concat!("The ", stringify!($variant), ", if it is one.")]
+                pub fn $into(self) -> Option<$variant> {
+                    if let Extern::$variant(item) = self { Some(item) } else { None }
+                }
+            )*
+
+            pub(crate) fn store(&self) -> StoreId {
+                match self {
+                    $(Extern::$variant(item) => item.store,)*
+                }
+            }
+
+            pub(crate) fn to_kernel(self) -> vm::Extern {
+                match self {
+                    $(Extern::$variant(item) => vm::Extern::$variant(item.id),)*
+                }
+            }
+
+            pub(crate) fn from_kernel(store: StoreId, item: vm::Extern) -> Extern {
+                match item {
+                    $(vm::Extern::$variant(id) => Extern::$variant($variant { store, id }),)*
+                }
+            }
+        }
+
+        $(
+            impl From<$variant> for Extern {
+                fn from(item: $variant) -> Extern {
+                    Extern::$variant(item)
+                }
+            }
+        )*
+    };
+}
+
+externs! {
+    Func into_func;
+    Global into_global;
+    Table into_table;
+    Memory into_memory;
+}
+
+impl Extern {
+    /// Its type now: tables and memories have their present size as minimum.
+    ///
+    /// # Panics
+    ///
+    /// When it belongs to another store.
+    pub fn ty(&self, store: impl AsContext) -> ExternType {
+        match self {
+            Extern::Func(item) => ExternType::Func(item.ty(store)),
+            Extern::Global(item) => ExternType::Global(item.ty(store)),
+            Extern::Table(item) => ExternType::Table(item.ty(store)),
+            Extern::Memory(item) => ExternType::Memory(item.ty(store)),
+        }
+    }
+
+    /// The export of an instance.
+    pub(crate) fn of_instance<T>(
+        store: &StoreInner<T>,
+        instance: InstanceId,
+        name: &str,
+    ) -> Option<Extern> {
+        let kernel = &store.rt.kernel;
+        let export = kernel.instance_code(instance).module().export(name)?;
+        Extern::of_index(store, instance, export.index)
+    }
+
+    pub(crate) fn of_index<T>(
+        store: &StoreInner<T>,
+        instance: InstanceId,
+        index: ExternIndex,
+    ) -> Option<Extern> {
+        let item = store.rt.kernel.instance_extern(instance, index)?;
+        Some(Extern::from_kernel(store.id(), item))
+    }
+}
+
+/// The error of a memory or table that could not be made.
+fn object_error<T>(store: &StoreInner<T>, error: InstantiateError) -> Error {
+    match error {
+        InstantiateError::Limit(text) => Error::tagged(ErrorKind::Limit, text),
+        InstantiateError::Failure(failure) => failure_error(store, failure),
+        InstantiateError::Import(_) => unreachable!("nothing is imported"),
+    }
+}
+
+fn misuse(text: impl Into<String>) -> Error {
+    Error::tagged(ErrorKind::Misuse, text.into())
+}
+
+/// A linear memory of a store.
+///
+/// ```
+/// use wardian::{Memory, MemoryType, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let memory = Memory::new(&mut store, MemoryType::new(1, Some(2)))?;
+/// memory.write(&mut store, 65_534, b"ab")?;
+/// assert!(memory.write(&mut store, 65_535, b"ab").is_err());
+/// assert_eq!(memory.grow(&mut store, 1)?, 1);
+/// assert_eq!(memory.data(&store)[65_534..65_537], *b"ab\0");
+/// # wardian::Result::Ok(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    pub(crate) store: StoreId,
+    pub(crate) id: MemoryId,
+}
+
+/// An access to a memory past its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemoryAccessError {
+    _private: (),
+}
+
+impl std::fmt::Display for MemoryAccessError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("out of bounds memory access")
+    }
+}
+
+impl std::error::Error for MemoryAccessError {}
+
+impl Memory {
+    /// A memory of the host's making, of the type's minimum size, zeroed.
+    ///
+    /// # Errors
+    ///
+    /// When the size passes a limit, or the system refuses it.
+    pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
+        let store = store.as_context_mut().0;
+        if ty.is_shared() {
+            return Err(misuse("shared memories are not supported by this version"));
+        }
+        let id = store.limited(|rt, limiter| rt.memory(limiter, ty.to_module()));
+        let id = id.map_err(|error| object_error(store, error))?;
+        Ok(Memory { store: store.id(), id })
+    }
+
+    fn check(&self, store: StoreId) {
+        assert!(self.store == store, "{WRONG_STORE}");
+    }
+
+    /// Its type, with the present size as minimum.
+    ///
+    /// # Panics
+    ///
+    /// As every method: when it belongs to another store.
+    pub fn ty(&self, store: impl AsContext) -> MemoryType {
+        let store = store.as_context().0;
+        self.check(store.id());
+        let mut ty = *store.rt.kernel.memory_type(self.id);
+        ty.limits.min = store.rt.kernel.memory_size(self.id);
+        MemoryType::from_module(ty)
+    }
+
+    /// Its bytes.
+    pub fn data<'a, T: 'static>(&self, store: impl Into<StoreContext<'a, T>>) -> &'a [u8] {
+        let store = store.into().0;
+        self.check(store.id());
+        store.rt.kernel.memory_bytes(self.id)
+    }
+
+    /// Its bytes.
+    pub fn data_mut<'a, T: 'static>(
+        &self,
+        store: impl Into<StoreContextMut<'a, T>>,
+    ) -> &'a mut [u8] {
+        let store = store.into().0;
+        self.check(store.id());
+        store.rt.kernel.memory_bytes_mut(self.id)
+    }
+
+    /// Its bytes, and the embedder's data.
+    pub fn data_and_store_mut<'a, T: 'static>(
+        &self,
+        store: impl Into<StoreContextMut<'a, T>>,
+    ) -> (&'a mut [u8], &'a mut T) {
+        let store = store.into().0;
+        self.check(store.id());
+        (store.rt.kernel.memory_bytes_mut(self.id), &mut store.data)
+    }
+
+    /// The memory as hosts see it whose guests may share theirs, and the embedder's data.
+    pub fn guest_and_store_mut<'a, T: 'static>(
+        &self,
+        store: impl Into<StoreContextMut<'a, T>>,
+    ) -> (GuestMemoryMut<'a>, &'a mut T) {
+        let (bytes, data) = self.data_and_store_mut(store);
+        (GuestMemoryMut(bytes), data)
+    }
+
+    /// Size in bytes.
+    pub fn data_size(&self, store: impl AsContext) -> usize {
+        self.data(store.as_context()).len()
+    }
+
+    /// Size in pages.
+    pub fn size(&self, store: impl AsContext) -> u64 {
+        let store = store.as_context().0;
+        self.check(store.id());
+        store.rt.kernel.memory_size(self.id)
+    }
+
+    /// Bytes in a page.
+    pub fn page_size(&self, store: impl AsContext) -> u64 {
+        self.ty(store).page_size()
+    }
+
+    /// Grows it by `delta` pages and returns its size before, in pages.
+    ///
+    /// # Errors
+    ///
+    /// Past its maximum or a limit, or when the system refuses; the memory is as before.
+    pub fn grow(&self, mut store: impl AsContextMut, delta: u64) -> Result<u64> {
+        let store = store.as_context_mut().0;
+        self.check(store.id());
+        let grown = store.limited(|rt, limiter| rt.memory_grow(limiter, self.id, delta));
+        grown.map_err(|failure| failure_error(store, failure))?.ok_or_else(|| {
+            Error::tagged(ErrorKind::Limit, format!("failed to grow memory by {delta} pages"))
+        })
+    }
+
+    /// Reads `buffer.len()` bytes from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// When they do not all lie inside.
+    pub fn read(
+        &self,
+        store: impl AsContext,
+        offset: usize,
+        buffer: &mut [u8],
+    ) -> Result<(), MemoryAccessError> {
+        let store = store.as_context().0;
+        self.check(store.id());
+        let bytes = store.rt.kernel.memory_bytes(self.id);
+        let source = range(bytes.len(), offset, buffer.len())?;
+        buffer.copy_from_slice(&bytes[source]);
+        Ok(())
+    }
+
+    /// Writes `buffer` from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// When it does not all lie inside; nothing is written.
+    pub fn write(
+        &self,
+        mut store: impl AsContextMut,
+        offset: usize,
+        buffer: &[u8],
+    ) -> Result<(), MemoryAccessError> {
+        let store = store.as_context_mut().0;
+        self.check(store.id());
+        let bytes = store.rt.kernel.memory_bytes_mut(self.id);
+        let target = range(bytes.len(), offset, buffer.len())?;
+        bytes[target].copy_from_slice(buffer);
+        Ok(())
+    }
+}
+
+fn range(
+    length: usize,
+    offset: usize,
+    count: usize,
+) -> Result<std::ops::Range<usize>, MemoryAccessError> {
+    let end = offset.checked_add(count).filter(|end| *end <= length);
+    Ok(offset..end.ok_or(MemoryAccessError { _private: () })?)
+}
+
+/// A linear memory as [`GuestMemory`].
+#[derive(Debug)]
+pub struct GuestMemoryMut<'a>(&'a mut [u8]);
+
+impl GuestMemory for GuestMemoryMut<'_> {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), OutOfBounds> {
+        GuestMemory::read(&*self.0, address, buffer)
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), OutOfBounds> {
+        GuestMemory::write(&mut *self.0, address, bytes)
+    }
+}
+
+/// A table of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    pub(crate) store: StoreId,
+    pub(crate) id: TableId,
+}
+
+impl Table {
+    /// A table of the host's making, of the type's minimum size, each element `init`.
+    ///
+    /// # Errors
+    ///
+    /// When `init` does not have the table's element type or belongs to another store, and when the
+    /// size passes a limit.
+    pub fn new(mut store: impl AsContextMut, ty: TableType, init: Ref) -> Result<Table> {
+        let mut context = store.as_context_mut();
+        if !init.matches_ty(&mut context, ty.element())? {
+            return Err(misuse(format!(
+                "initial element: expected {}, found {}",
+                ty.element(),
+                init.ty(&mut context)?
+            )));
+        }
+        let store = context.0;
+        let init = init.to_value(store.id())?;
+        let id = store.limited(|rt, limiter| rt.table(limiter, ty.to_module(), init));
+        let id = id.map_err(|error| object_error(store, error))?;
+        Ok(Table { store: store.id(), id })
+    }
+
+    fn check(&self, store: StoreId) {
+        assert!(self.store == store, "{WRONG_STORE}");
+    }
+
+    /// Its type, with the present size as minimum.
+    ///
+    /// # Panics
+    ///
+    /// As every method without a `Result`: when it belongs to another store.
+    pub fn ty(&self, store: impl AsContext) -> TableType {
+        let store = store.as_context().0;
+        self.check(store.id());
+        let mut ty = *store.rt.kernel.table_type(self.id);
+        ty.limits.min = store.rt.kernel.table_size(self.id);
+        TableType::from_module(ty)
+    }
+
+    /// Number of elements.
+    pub fn size(&self, store: impl AsContext) -> u64 {
+        let store = store.as_context().0;
+        self.check(store.id());
+        store.rt.kernel.table_size(self.id)
+    }
+
+    /// An element; `None` past the end.
+    pub fn get(&self, mut store: impl AsContextMut, index: u64) -> Option<Ref> {
+        let store = store.as_context_mut().0;
+        self.check(store.id());
+        let value = store.rt.kernel.table_get(self.id, index)?;
+        Some(Ref::from_value(value, store.id()))
+    }
+
+    /// Sets an element.
+    ///
+    /// # Errors
+    ///
+    /// Past the end; when `val` does not have the element type or something is of another store.
+    pub fn set(&self, store: impl AsContextMut, index: u64, val: Ref) -> Result<()> {
+        self.fill(store, index, val, 1)
+    }
+
+    /// Grows it by `delta` elements of `init` and returns its size before.
+    ///
+    /// # Errors
+    ///
+    /// Past its maximum or a limit; when `init` does not have the element type or something is of
+    /// another store. The table is as before.
+    pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Ref) -> Result<u64> {
+        let store = store.as_context_mut().0;
+        check_store(self.store, store.id())?;
+        self.check_element(store, &init)?;
+        let value = init.to_value(store.id())?;
+        let grown = store.limited(|rt, limiter| rt.table_grow(limiter, self.id, delta, value));
+        grown.map_err(|failure| failure_error(store, failure))?.ok_or_else(|| {
+            Error::tagged(ErrorKind::Limit, format!("failed to grow table by {delta} elements"))
+        })
+    }
+
+    fn check_element<T>(&self, store: &StoreInner<T>, val: &Ref) -> Result<()> {
+        let ty = self.ty(StoreContext(store));
+        let found = val.ty(StoreContext(store))?;
+        if !found.matches(ty.element()) {
+            return Err(misuse(format!("table element: expected {}, found {found}", ty.element())));
+        }
+        Ok(())
+    }
+
+    /// Sets `len` elements from `dst` on.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Table::set); nothing is changed.
+    pub fn fill(&self, mut store: impl AsContextMut, dst: u64, val: Ref, len: u64) -> Result<()> {
+        let store = store.as_context_mut().0;
+        check_store(self.store, store.id())?;
+        let value = val.to_value(store.id())?;
+        if store.rt.kernel.table_fill(self.id, dst, value, len).is_ok() {
+            return Ok(());
+        }
+        self.check_element(store, &val)?;
+        let size = store.rt.kernel.table_size(self.id);
+        Err(misuse(format!("table element {dst} is out of bounds of {size} elements")))
+    }
+
+    /// Copies `len` elements, as if all were read before any is written.
+    ///
+    /// # Errors
+    ///
+    /// When a range does not lie inside its table, the element types differ, or something belongs to
+    /// another store; nothing is changed.
+    pub fn copy(
+        mut store: impl AsContextMut,
+        dst_table: &Table,
+        dst_index: u64,
+        src_table: &Table,
+        src_index: u64,
+        len: u64,
+    ) -> Result<()> {
+        let store = store.as_context_mut().0;
+        check_store(dst_table.store, store.id())?;
+        check_store(src_table.store, store.id())?;
+        let kernel = &mut store.rt.kernel;
+        let copied = kernel.table_copy(dst_table.id, dst_index, src_table.id, src_index, len);
+        copied.map_err(|_| misuse("table copy: out of bounds, or element types differ"))
+    }
+}
+
+/// A global of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Global {
+    pub(crate) store: StoreId,
+    pub(crate) id: GlobalId,
+}
+
+impl Global {
+    /// A global of the host's making.
+    ///
+    /// # Errors
+    ///
+    /// When `val` does not have the global's type or belongs to another store.
+    pub fn new(mut store: impl AsContextMut, ty: GlobalType, val: Val) -> Result<Global> {
+        let mut context = store.as_context_mut();
+        let found = val.ty(&mut context)?;
+        if !found.matches(ty.content()) {
+            let expected = ty.content();
+            return Err(misuse(format!("initial value: expected {expected}, found {found}")));
+        }
+        let store = context.0;
+        let value = val.to_value(store.id())?;
+        let id = store.rt.kernel.global(ty.to_module(), value);
+        let id = id.map_err(|_| Error::tagged(ErrorKind::Limit, "no memory for a global"))?;
+        Ok(Global { store: store.id(), id })
+    }
+
+    /// Its type.
+    ///
+    /// # Panics
+    ///
+    /// When it belongs to another store.
+    pub fn ty(&self, store: impl AsContext) -> GlobalType {
+        let store = store.as_context().0;
+        assert!(self.store == store.id(), "{WRONG_STORE}");
+        GlobalType::from_module(*store.rt.kernel.global_type(self.id))
+    }
+
+    /// Its value.
+    ///
+    /// # Panics
+    ///
+    /// When it belongs to another store.
+    pub fn get(&self, mut store: impl AsContextMut) -> Val {
+        let store = store.as_context_mut().0;
+        assert!(self.store == store.id(), "{WRONG_STORE}");
+        Val::from_value(store.rt.kernel.global_get(self.id), store.id())
+    }
+
+    /// Sets it.
+    ///
+    /// # Errors
+    ///
+    /// When it is immutable, `val` does not have its type, or something belongs to another store.
+    pub fn set(&self, mut store: impl AsContextMut, val: Val) -> Result<()> {
+        let store = store.as_context_mut().0;
+        check_store(self.store, store.id())?;
+        let ty = GlobalType::from_module(*store.rt.kernel.global_type(self.id));
+        if ty.mutability() != Mutability::Var {
+            return Err(misuse("immutable global cannot be set"));
+        }
+        let value: Value = val.to_value(store.id())?;
+        if store.rt.kernel.global_set(self.id, value).is_err() {
+            let found = val.ty(StoreContext(store))?;
+            return Err(misuse(format!("global: expected {}, found {found}", ty.content())));
+        }
+        Ok(())
+    }
+}

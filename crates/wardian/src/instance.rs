@@ -1,0 +1,259 @@
+//! Instances, and modules whose imports were resolved once.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::externals::{Extern, Global, Memory, Table};
+use crate::func::{Func, exit_error, failure_error};
+use crate::linker::Definition;
+use crate::module::Module;
+use crate::store::{AsContext, AsContextMut, StoreContext, StoreInner, WRONG_STORE, check_store};
+use crate::typed::{TypedFunc, WasmParams, WasmResults};
+use crate::types::ExternType;
+use wardian_runtime::InstantiateError;
+use wardian_vm::{self as vm, CallError, InstanceId, StoreId};
+
+/// An instance of a module in a store.
+///
+/// ```
+/// use wardian::{Instance, Module, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let module = Module::new(store.engine(), r#"(module
+///     (func (export "double") (param i32) (result i32)
+///         local.get 0 i32.const 1 i32.shl))"#)?;
+/// let instance = Instance::new(&mut store, &module, &[])?;
+/// let double = instance.get_typed_func::<i32, i32>(&mut store, "double")?;
+/// assert_eq!(double.call(&mut store, 21)?, 42);
+/// # wardian::Result::Ok(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Instance {
+    store: StoreId,
+    id: InstanceId,
+}
+
+/// An export of an instance, with its name.
+#[derive(Clone, Debug)]
+pub struct Export<'instance> {
+    name: &'instance str,
+    item: Extern,
+}
+
+impl<'instance> Export<'instance> {
+    /// Its name.
+    pub fn name(&self) -> &'instance str {
+        self.name
+    }
+
+    /// Its type now.
+    pub fn ty(&self, store: impl AsContext) -> ExternType {
+        self.item.ty(store)
+    }
+
+    /// What is exported.
+    pub fn into_extern(self) -> Extern {
+        self.item
+    }
+
+    /// The function, if it is one.
+    pub fn into_func(self) -> Option<Func> {
+        self.item.into_func()
+    }
+
+    /// The memory, if it is one.
+    pub fn into_memory(self) -> Option<Memory> {
+        self.item.into_memory()
+    }
+
+    /// The table, if it is one.
+    pub fn into_table(self) -> Option<Table> {
+        self.item.into_table()
+    }
+
+    /// The global, if it is one.
+    pub fn into_global(self) -> Option<Global> {
+        self.item.into_global()
+    }
+}
+
+impl Instance {
+    /// Makes an instance of `module` with `imports` in the module's order, and runs its start function.
+    ///
+    /// # Errors
+    ///
+    /// Of kind [`ErrorKind::Link`] when number or types of imports are wrong, [`ErrorKind::Misuse`]
+    /// when something belongs to another store or engine, [`ErrorKind::Limit`] when a memory or table
+    /// cannot be had; a trap of initialization or of the start function.
+    pub fn new(
+        mut store: impl AsContextMut,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<Instance> {
+        let store = store.as_context_mut().0;
+        for import in imports {
+            check_store(import.store(), store.id())?;
+        }
+        let expected = module.imports().len();
+        if expected != imports.len() {
+            let text = format!("expected {expected} imports, found {}", imports.len());
+            return Err(Error::tagged(ErrorKind::Link, text));
+        }
+        let imports: Vec<_> = imports.iter().map(|import| import.to_kernel()).collect();
+        Instance::with_kernel_imports(store, module, &imports)
+    }
+
+    pub(crate) fn with_kernel_imports<T>(
+        store: &mut StoreInner<T>,
+        module: &Module,
+        imports: &[vm::Extern],
+    ) -> Result<Instance> {
+        if !crate::Engine::same(&store.engine, module.engine()) {
+            let text = "module and store belong to different engines";
+            return Err(Error::tagged(ErrorKind::Misuse, text));
+        }
+        let made = store.limited(|rt, limiter| rt.instantiate(limiter, module.code(), imports));
+        let (id, start) = made.map_err(|error| match error {
+            InstantiateError::Import(position) => {
+                let import = module.imports().nth(position).expect("the position of an import");
+                let found = Extern::from_kernel(store.id(), imports[position]);
+                let found = found.ty(StoreContext(store));
+                incompatible(import.module(), import.name(), &import.ty(), &found)
+            }
+            InstantiateError::Limit(text) => Error::tagged(ErrorKind::Limit, text),
+            InstantiateError::Failure(failure) => failure_error(store, failure),
+        })?;
+        if let Some(start) = start {
+            match vm::call(store, start, &[], &mut []) {
+                Ok(()) => {}
+                Err(CallError::Exit(exit)) => return Err(exit_error(store, exit)),
+                Err(CallError::Mismatch) => {
+                    unreachable!("a start function takes and gives nothing")
+                }
+            }
+        }
+        Ok(Instance { store: store.id(), id })
+    }
+
+    /// The export of this name.
+    ///
+    /// # Panics
+    ///
+    /// As every method: when it belongs to another store.
+    pub fn get_export(&self, mut store: impl AsContextMut, name: &str) -> Option<Extern> {
+        let store = store.as_context_mut().0;
+        assert!(self.store == store.id(), "{WRONG_STORE}");
+        Extern::of_instance(store, self.id, name)
+    }
+
+    /// All exports, in the module's order.
+    pub fn exports<'a, T: 'static>(
+        &'a self,
+        store: impl Into<StoreContext<'a, T>>,
+    ) -> impl ExactSizeIterator<Item = Export<'a>> + 'a {
+        let store = store.into().0;
+        assert!(self.store == store.id(), "{WRONG_STORE}");
+        let module = store.rt.kernel.instance_code(self.id).module();
+        module.exports.iter().map(move |export| Export {
+            name: &export.name,
+            item: Extern::of_index(store, self.id, export.index)
+                .expect("validated exports exist, and tags are refused by compilation"),
+        })
+    }
+
+    /// The exported function of this name.
+    pub fn get_func(&self, store: impl AsContextMut, name: &str) -> Option<Func> {
+        self.get_export(store, name)?.into_func()
+    }
+
+    /// The exported memory of this name.
+    pub fn get_memory(&self, store: impl AsContextMut, name: &str) -> Option<Memory> {
+        self.get_export(store, name)?.into_memory()
+    }
+
+    /// The exported table of this name.
+    pub fn get_table(&self, store: impl AsContextMut, name: &str) -> Option<Table> {
+        self.get_export(store, name)?.into_table()
+    }
+
+    /// The exported global of this name.
+    pub fn get_global(&self, store: impl AsContextMut, name: &str) -> Option<Global> {
+        self.get_export(store, name)?.into_global()
+    }
+
+    /// The exported function of this name, with its type checked.
+    ///
+    /// # Errors
+    ///
+    /// When there is no function of that name, or its type is another one.
+    pub fn get_typed_func<Params: WasmParams, Results: WasmResults>(
+        &self,
+        mut store: impl AsContextMut,
+        name: &str,
+    ) -> Result<TypedFunc<Params, Results>> {
+        let func = self.get_func(&mut store, name).ok_or_else(|| {
+            Error::tagged(ErrorKind::Misuse, format!("failed to find function export `{name}`"))
+        })?;
+        func.typed(store).map_err(|error| {
+            error.context(format!("failed to convert function `{name}` to given type"))
+        })
+    }
+}
+
+/// The error for an import of another type.
+pub(crate) fn incompatible(
+    module: &str,
+    field: &str,
+    expected: &ExternType,
+    found: &ExternType,
+) -> Error {
+    let text = format!(
+        "incompatible import type for `{module}::{field}`: expected {expected}, found {found}"
+    );
+    Error::tagged(ErrorKind::Link, text)
+}
+
+/// A module whose imports a [`Linker`](crate::Linker) has resolved, to be instantiated many times.
+pub struct InstancePre<T: 'static> {
+    pub(crate) module: Module,
+    pub(crate) definitions: std::sync::Arc<[Definition<T>]>,
+}
+
+impl<T> Clone for InstancePre<T> {
+    fn clone(&self) -> Self {
+        InstancePre { module: self.module.clone(), definitions: self.definitions.clone() }
+    }
+}
+
+impl<T> std::fmt::Debug for InstancePre<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InstancePre").field("module", &self.module).finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static> InstancePre<T> {
+    /// The module.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// Makes an instance and runs its start function.
+    ///
+    /// # Errors
+    ///
+    /// As [`Instance::new`].
+    pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
+        let store = store.as_context_mut().0;
+        let imports = self
+            .definitions
+            .iter()
+            .map(|definition| definition.to_kernel(store))
+            .collect::<Result<Vec<_>>>()?;
+        Instance::with_kernel_imports(store, &self.module, &imports)
+    }
+}
+
+const _: () = {
+    const fn send<T: Send>() {}
+    const fn shared_between_threads<T: Send + Sync>() {}
+    send::<InstancePre<std::cell::Cell<u8>>>();
+    shared_between_threads::<Instance>();
+};

@@ -1,0 +1,268 @@
+//! Limits on what guests of a store may use.
+
+use crate::error::{Error, Result};
+use crate::format_err;
+use crate::func::host_error;
+use wardian_runtime::Limiter;
+use wardian_vm::Failure;
+
+/// Decides whether memories and tables of a store may grow. Given to a store by
+/// [`Store::limiter`](crate::Store::limiter).
+///
+/// An error ends the execution of the guest that asked, with that error.
+pub trait ResourceLimiter: Send {
+    /// A memory of `current` bytes (0 when it is made) would have `desired`; its type allows `maximum`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ends the guest's execution.
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool>;
+
+    /// A growth that was allowed failed.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ends the guest's execution; by default none.
+    fn memory_grow_failed(&mut self, error: Error) -> Result<()> {
+        let _ = error;
+        Ok(())
+    }
+
+    /// A table of `current` elements (0 when it is made) would have `desired`; its type allows
+    /// `maximum`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ends the guest's execution.
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool>;
+
+    /// A growth that was allowed failed.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ends the guest's execution; by default none.
+    fn table_grow_failed(&mut self, error: Error) -> Result<()> {
+        let _ = error;
+        Ok(())
+    }
+
+    /// Instances that the store may hold.
+    fn instances(&self) -> usize {
+        DEFAULT_OBJECTS
+    }
+
+    /// Tables that the store may hold.
+    fn tables(&self) -> usize {
+        DEFAULT_OBJECTS
+    }
+
+    /// Memories that the store may hold.
+    fn memories(&self) -> usize {
+        DEFAULT_OBJECTS
+    }
+}
+
+const DEFAULT_OBJECTS: usize = 10_000;
+
+/// Fixed limits.
+///
+/// ```
+/// use wardian::{Engine, Memory, MemoryType, Store, StoreLimits, StoreLimitsBuilder};
+///
+/// let limits = StoreLimitsBuilder::new().memory_size(2 << 16).build();
+/// let mut store = Store::new(&Engine::default(), limits);
+/// store.limiter(|limits| limits);
+/// let memory = Memory::new(&mut store, MemoryType::new(1, None))?;
+/// assert!(memory.grow(&mut store, 1).is_ok());
+/// assert!(memory.grow(&mut store, 1).is_err());
+/// # wardian::Result::Ok(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct StoreLimits {
+    memory_size: Option<usize>,
+    table_elements: Option<usize>,
+    instances: usize,
+    tables: usize,
+    memories: usize,
+    trap_on_grow_failure: bool,
+}
+
+impl Default for StoreLimits {
+    fn default() -> StoreLimits {
+        StoreLimits {
+            memory_size: None,
+            table_elements: None,
+            instances: DEFAULT_OBJECTS,
+            tables: DEFAULT_OBJECTS,
+            memories: DEFAULT_OBJECTS,
+            trap_on_grow_failure: false,
+        }
+    }
+}
+
+/// Builds [`StoreLimits`].
+#[derive(Clone, Debug, Default)]
+pub struct StoreLimitsBuilder(StoreLimits);
+
+impl StoreLimitsBuilder {
+    /// No limit on sizes, 10,000 objects of each kind.
+    pub fn new() -> StoreLimitsBuilder {
+        StoreLimitsBuilder::default()
+    }
+
+    /// Bytes of each memory.
+    pub fn memory_size(mut self, limit: usize) -> Self {
+        self.0.memory_size = Some(limit);
+        self
+    }
+
+    /// Elements of each table.
+    pub fn table_elements(mut self, limit: usize) -> Self {
+        self.0.table_elements = Some(limit);
+        self
+    }
+
+    /// Instances of the store.
+    pub fn instances(mut self, limit: usize) -> Self {
+        self.0.instances = limit;
+        self
+    }
+
+    /// Tables of the store.
+    pub fn tables(mut self, limit: usize) -> Self {
+        self.0.tables = limit;
+        self
+    }
+
+    /// Memories of the store.
+    pub fn memories(mut self, limit: usize) -> Self {
+        self.0.memories = limit;
+        self
+    }
+
+    /// Whether a growth that fails ends the guest's execution instead of telling it.
+    pub fn trap_on_grow_failure(mut self, trap: bool) -> Self {
+        self.0.trap_on_grow_failure = trap;
+        self
+    }
+
+    /// The limits.
+    pub fn build(self) -> StoreLimits {
+        self.0
+    }
+}
+
+impl ResourceLimiter for StoreLimits {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        let allowed = self.memory_size.is_none_or(|limit| desired <= limit)
+            && maximum.is_none_or(|maximum| desired <= maximum);
+        if !allowed && self.trap_on_grow_failure {
+            return Err(format_err!("forcing trap when growing memory to {desired} bytes"));
+        }
+        Ok(allowed)
+    }
+
+    fn memory_grow_failed(&mut self, error: Error) -> Result<()> {
+        if self.trap_on_grow_failure {
+            Err(error.context("forcing a memory growth failure to be a trap"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        let allowed = self.table_elements.is_none_or(|limit| desired <= limit)
+            && maximum.is_none_or(|maximum| desired <= maximum);
+        if !allowed && self.trap_on_grow_failure {
+            return Err(format_err!("forcing trap when growing table to {desired} elements"));
+        }
+        Ok(allowed)
+    }
+
+    fn table_grow_failed(&mut self, error: Error) -> Result<()> {
+        if self.trap_on_grow_failure {
+            Err(error.context("forcing a table growth failure to be a trap"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn instances(&self) -> usize {
+        self.instances
+    }
+
+    fn tables(&self) -> usize {
+        self.tables
+    }
+
+    fn memories(&self) -> usize {
+        self.memories
+    }
+}
+
+/// An embedder's limiter as the runtime asks it.
+pub(crate) struct LimiterAdapter<'a>(pub(crate) &'a mut dyn ResourceLimiter);
+
+fn failure(error: Error) -> Failure {
+    Failure::Host(host_error(error))
+}
+
+impl Limiter for LimiterAdapter<'_> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, Failure> {
+        self.0.memory_growing(current, desired, maximum).map_err(failure)
+    }
+
+    fn memory_grow_failed(&mut self, error: String) -> Result<(), Failure> {
+        self.0.memory_grow_failed(Error::msg(error)).map_err(failure)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, Failure> {
+        self.0.table_growing(current, desired, maximum).map_err(failure)
+    }
+
+    fn table_grow_failed(&mut self, error: String) -> Result<(), Failure> {
+        self.0.table_grow_failed(Error::msg(error)).map_err(failure)
+    }
+
+    fn instances(&self) -> usize {
+        self.0.instances()
+    }
+
+    fn tables(&self) -> usize {
+        self.0.tables()
+    }
+
+    fn memories(&self) -> usize {
+        self.0.memories()
+    }
+}

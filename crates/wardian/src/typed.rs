@@ -1,0 +1,327 @@
+//! Rust types as WebAssembly types: arguments and results of typed calls and of host closures.
+
+use crate::error::Result;
+use crate::func::{Caller, Func, exit_error, host_error};
+use crate::store::{AsContextMut, StoreInner, WRONG_STORE, check_store};
+use crate::types::{HeapType, RefType, ValType};
+use crate::val::{ExternRef, Rooted, V128};
+use wardian_vm::{self as vm, CallError, ExternIndexValue, FuncId, HostParams, StoreId, Vector};
+
+/// A Rust type that stands for one WebAssembly value: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`,
+/// [`V128`], [`Func`], `Option<Func>`, `Option<Rooted<ExternRef>>`.
+pub trait WasmTy: Sized + Send + 'static {
+    #[doc(hidden)]
+    type Kernel: vm::WasmValue;
+    /// The WebAssembly type.
+    fn valtype() -> ValType;
+    #[doc(hidden)]
+    fn from_kernel(value: Self::Kernel, store: StoreId) -> Self;
+    #[doc(hidden)]
+    fn into_kernel(self, store: StoreId) -> Result<Self::Kernel>;
+}
+
+macro_rules! numbers {
+    ($($ty:ty, $val:ident;)*) => {$(
+        impl WasmTy for $ty {
+            type Kernel = $ty;
+            fn valtype() -> ValType {
+                ValType::$val
+            }
+            #[inline]
+            fn from_kernel(value: $ty, _: StoreId) -> $ty {
+                value
+            }
+            #[inline]
+            fn into_kernel(self, _: StoreId) -> Result<$ty> {
+                Ok(self)
+            }
+        }
+    )*};
+}
+
+numbers! {
+    i32, I32;
+    u32, I32;
+    i64, I64;
+    u64, I64;
+    f32, F32;
+    f64, F64;
+}
+
+impl WasmTy for V128 {
+    type Kernel = Vector;
+    fn valtype() -> ValType {
+        ValType::V128
+    }
+    fn from_kernel(value: Vector, _: StoreId) -> V128 {
+        value.0.into()
+    }
+    fn into_kernel(self, _: StoreId) -> Result<Vector> {
+        Ok(Vector(self.into()))
+    }
+}
+
+impl WasmTy for Option<Func> {
+    type Kernel = Option<FuncId>;
+    fn valtype() -> ValType {
+        ValType::FUNCREF
+    }
+    fn from_kernel(value: Option<FuncId>, store: StoreId) -> Self {
+        value.map(|id| Func { store, id })
+    }
+    fn into_kernel(self, store: StoreId) -> Result<Option<FuncId>> {
+        self.map(|func| WasmTy::into_kernel(func, store)).transpose()
+    }
+}
+
+impl WasmTy for Func {
+    type Kernel = FuncId;
+    fn valtype() -> ValType {
+        ValType::Ref(RefType::new(false, HeapType::Func))
+    }
+    fn from_kernel(id: FuncId, store: StoreId) -> Func {
+        Func { store, id }
+    }
+    fn into_kernel(self, store: StoreId) -> Result<FuncId> {
+        check_store(self.store, store)?;
+        Ok(self.id)
+    }
+}
+
+impl WasmTy for Option<Rooted<ExternRef>> {
+    type Kernel = ExternIndexValue;
+    fn valtype() -> ValType {
+        ValType::EXTERNREF
+    }
+    fn from_kernel(value: ExternIndexValue, store: StoreId) -> Self {
+        Rooted::from_raw(store, value.0)
+    }
+    fn into_kernel(self, store: StoreId) -> Result<ExternIndexValue> {
+        Ok(ExternIndexValue(self.map_or(Ok(0), |value| value.to_raw(store))?))
+    }
+}
+
+/// Parameters of a function: `()`, one [`WasmTy`] or a tuple of up to 16.
+pub trait WasmParams: Send + 'static {
+    #[doc(hidden)]
+    type Kernel: vm::Values;
+    #[doc(hidden)]
+    fn valtypes() -> Vec<ValType>;
+    #[doc(hidden)]
+    fn into_kernel(self, store: StoreId) -> Result<Self::Kernel>;
+}
+
+/// Results of a function: `()`, one [`WasmTy`] or a tuple of up to 16.
+pub trait WasmResults: WasmParams {
+    #[doc(hidden)]
+    fn from_kernel(values: Self::Kernel, store: StoreId) -> Self;
+}
+
+/// What a host closure may return: results, or a [`Result`] of them.
+pub trait WasmRet: 'static {
+    #[doc(hidden)]
+    type Kernel: vm::Results;
+    #[doc(hidden)]
+    fn into_ret(self, store: StoreId) -> Result<Self::Kernel>;
+}
+
+impl<A: WasmTy> WasmParams for A {
+    type Kernel = (A::Kernel,);
+    fn valtypes() -> Vec<ValType> {
+        vec![A::valtype()]
+    }
+    #[inline]
+    fn into_kernel(self, store: StoreId) -> Result<Self::Kernel> {
+        Ok((WasmTy::into_kernel(self, store)?,))
+    }
+}
+
+impl<A: WasmTy> WasmResults for A {
+    #[inline]
+    fn from_kernel(values: Self::Kernel, store: StoreId) -> Self {
+        WasmTy::from_kernel(values.0, store)
+    }
+}
+
+impl<A: WasmTy> WasmRet for A {
+    type Kernel = (A::Kernel,);
+    #[inline]
+    fn into_ret(self, store: StoreId) -> Result<Self::Kernel> {
+        WasmParams::into_kernel(self, store)
+    }
+}
+
+impl<R: WasmRet> WasmRet for Result<R> {
+    type Kernel = R::Kernel;
+    #[inline]
+    fn into_ret(self, store: StoreId) -> Result<Self::Kernel> {
+        self?.into_ret(store)
+    }
+}
+
+/// A Rust closure that can be a host function.
+///
+/// Implemented for closures of up to 16 [`WasmTy`] arguments that return a [`WasmRet`], with a
+/// [`Caller`] as first argument or without.
+pub trait IntoFunc<T, Params, Results>: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn into_host_func(self) -> HostFunc;
+}
+
+/// A host function of the kernel; opaque.
+#[doc(hidden)]
+pub struct HostFunc(pub(crate) vm::HostFunc);
+
+macro_rules! tuples {
+    ($($name:ident)*) => {
+        #[allow(non_snake_case, unused_variables, reason = "named as its type; the empty tuple")]
+        impl<$($name: WasmTy),*> WasmParams for ($($name,)*) {
+            type Kernel = ($($name::Kernel,)*);
+            fn valtypes() -> Vec<ValType> {
+                vec![$($name::valtype()),*]
+            }
+            #[inline]
+            fn into_kernel(self, store: StoreId) -> Result<Self::Kernel> {
+                let ($($name,)*) = self;
+                Ok(($(WasmTy::into_kernel($name, store)?,)*))
+            }
+        }
+
+        #[allow(non_snake_case, unused_variables, reason = "named as its type; the empty tuple")]
+        impl<$($name: WasmTy),*> WasmResults for ($($name,)*) {
+            #[inline]
+            fn from_kernel(values: Self::Kernel, store: StoreId) -> Self {
+                let ($($name,)*) = values;
+                ($(WasmTy::from_kernel($name, store),)*)
+            }
+        }
+
+        impl<$($name: WasmTy),*> WasmRet for ($($name,)*) {
+            type Kernel = ($($name::Kernel,)*);
+            #[inline]
+            fn into_ret(self, store: StoreId) -> Result<Self::Kernel> {
+                WasmParams::into_kernel(self, store)
+            }
+        }
+
+        #[allow(non_snake_case, unused_variables, reason = "named as its type; no arguments")]
+        impl<T, F, R, $($name),*> IntoFunc<T, ($($name,)*), R> for F
+        where
+            T: 'static,
+            F: Fn($($name),*) -> R + Send + Sync + 'static,
+            R: WasmRet,
+            $($name: WasmTy,)*
+        {
+            fn into_host_func(self) -> HostFunc {
+                IntoFunc::<T, (Caller<'_, T>, $($name,)*), R>::into_host_func(
+                    move |_: Caller<'_, T>, $($name: $name),*| self($($name),*),
+                )
+            }
+        }
+
+        #[allow(non_snake_case, unused_variables, reason = "named as its type; no arguments")]
+        impl<T, F, R, $($name),*> IntoFunc<T, (Caller<'_, T>, $($name,)*), R> for F
+        where
+            T: 'static,
+            F: Fn(Caller<'_, T>, $($name),*) -> R + Send + Sync + 'static,
+            R: WasmRet,
+            $($name: WasmTy,)*
+        {
+            fn into_host_func(self) -> HostFunc {
+                HostFunc(wrap::<T, _, ($($name::Kernel,)*), R>(
+                    move |call: vm::Call<'_, StoreInner<T>>, ($($name,)*): ($($name::Kernel,)*)| {
+                        let store = call.host.id();
+                        self(Caller::new(call), $(WasmTy::from_kernel($name, store)),*)
+                            .into_ret(store)
+                            .map_err(host_error)
+                    },
+                ))
+            }
+        }
+    };
+}
+
+fn wrap<T, F, P, R>(func: F) -> vm::HostFunc
+where
+    T: 'static,
+    R: WasmRet,
+    P: HostParams<StoreInner<T>, F, R::Kernel>,
+    F: Fn(vm::Call<'_, StoreInner<T>>, P) -> Result<R::Kernel, vm::HostError>
+        + Send
+        + Sync
+        + 'static,
+{
+    vm::HostFunc::wrap::<StoreInner<T>, F, P, R::Kernel>(func)
+}
+
+tuples!();
+tuples!(A1);
+tuples!(A1 A2);
+tuples!(A1 A2 A3);
+tuples!(A1 A2 A3 A4);
+tuples!(A1 A2 A3 A4 A5);
+tuples!(A1 A2 A3 A4 A5 A6);
+tuples!(A1 A2 A3 A4 A5 A6 A7);
+tuples!(A1 A2 A3 A4 A5 A6 A7 A8);
+tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9);
+tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10);
+tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11);
+tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12);
+tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13);
+tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14);
+tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15);
+tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15 A16);
+
+/// A function whose type was checked once, for fast calls.
+pub struct TypedFunc<Params: WasmParams, Results: WasmResults> {
+    func: Func,
+    typed: vm::TypedFunc<Params::Kernel, Results::Kernel>,
+}
+
+impl<P: WasmParams, R: WasmResults> Clone for TypedFunc<P, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: WasmParams, R: WasmResults> Copy for TypedFunc<P, R> {}
+
+impl<P: WasmParams, R: WasmResults> std::fmt::Debug for TypedFunc<P, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TypedFunc").field("func", &self.func).finish()
+    }
+}
+
+impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
+    pub(crate) fn new<T>(store: &StoreInner<T>, func: Func) -> Option<TypedFunc<P, R>> {
+        let typed = store.rt.kernel.typed(func.id).ok()?;
+        Some(TypedFunc { func, typed })
+    }
+
+    /// The function, without its type.
+    pub fn func(&self) -> &Func {
+        &self.func
+    }
+
+    /// Calls it.
+    ///
+    /// # Errors
+    ///
+    /// What the call ended with: a [`Trap`](crate::Trap), or the error of a host function. Of kind
+    /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) when a reference belongs to another store.
+    ///
+    /// # Panics
+    ///
+    /// When the function belongs to another store, and when a host function panicked, with its payload.
+    #[inline]
+    pub fn call(&self, mut store: impl AsContextMut, params: P) -> Result<R> {
+        let store = store.as_context_mut().0;
+        let id = store.id();
+        assert!(self.func.store == id, "{WRONG_STORE}");
+        match vm::call_typed(store, &self.typed, params.into_kernel(id)?) {
+            Ok(results) => Ok(R::from_kernel(results, id)),
+            Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
+            Err(CallError::Mismatch) => unreachable!("types and store were checked"),
+        }
+    }
+}

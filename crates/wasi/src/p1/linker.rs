@@ -1,0 +1,88 @@
+//! Preview 1 in a linker: glue between wasm calls and the methods of [`WasiP1Ctx`].
+//!
+//! Everything here is made from the table `for_each_p1_function`. The memory of a call is the
+//! caller's export `memory`; a program that imports WASI without exporting its memory is told so.
+
+use wardian::{Caller, Error, Extern, Linker, Memory, Result};
+
+use super::for_each_p1_function;
+use crate::ctx::WasiP1Ctx;
+use crate::types::Errno;
+
+/// The module name of preview 1.
+const PREVIEW1: &str = "wasi_snapshot_preview1";
+
+/// The module name of its predecessor.
+const UNSTABLE: &str = "wasi_unstable";
+
+/// Adds all functions of preview 1 to `linker`, under `wasi_snapshot_preview1` and `wasi_unstable`. A
+/// call finds its state by `f` in the data of the store.
+///
+/// A guest's `proc_exit` ends its execution with the error [`I32Exit`](crate::I32Exit).
+pub fn add_to_linker_sync<T: 'static>(
+    linker: &mut Linker<T>,
+    f: impl Fn(&mut T) -> &mut WasiP1Ctx + Copy + Send + Sync + 'static,
+) -> Result<()> {
+    macro_rules! add {
+        ($($([unstable: $other:ident])? $name:ident($($arg:ident: $ty:ident),*);)*) => {
+            $(
+                add_one!(PREVIEW1, $name, $name, $($arg: $ty),*);
+                add_unstable!([$($other)?] $name, $($arg: $ty),*);
+            )*
+        };
+    }
+    macro_rules! add_one {
+        ($module:expr, $name:ident, $method:ident, $($arg:ident: $ty:ident),*) => {
+            linker.func_wrap($module, stringify!($name), move |mut caller: Caller<'_, T> $(, $arg: $ty)*| {
+                let memory = guest_memory(&mut caller, stringify!($name))?;
+                let (mut memory, data) = memory.guest_and_store_mut(&mut caller);
+                let result = f(data).$method(&mut memory $(, $arg)*);
+                wardian::Result::Ok(status(stringify!($name), result))
+            })?;
+        };
+    }
+    macro_rules! add_unstable {
+        ([none] $($rest:tt)*) => {};
+        ([] $name:ident, $($arg:ident: $ty:ident),*) => {
+            add_one!(UNSTABLE, $name, $name, $($arg: $ty),*);
+        };
+        ([$other:ident] $name:ident, $($arg:ident: $ty:ident),*) => {
+            add_one!(UNSTABLE, $name, $other, $($arg: $ty),*);
+        };
+    }
+    for_each_p1_function!(add);
+
+    for module in [PREVIEW1, UNSTABLE] {
+        linker.func_wrap(
+            module,
+            "proc_exit",
+            move |mut caller: Caller<'_, T>, code: u32| -> Result<()> {
+                Err(Error::from(f(caller.data_mut()).proc_exit(code)))
+            },
+        )?;
+    }
+    Ok(())
+}
+
+fn guest_memory<T: 'static>(caller: &mut Caller<'_, T>, function: &str) -> Result<Memory> {
+    match caller.get_export("memory").and_then(Extern::into_memory) {
+        Some(memory) => Ok(memory),
+        None => Err(Error::msg(format!(
+            "WASI function `{function}` needs the memory of its caller: expected an export `memory`, found none"
+        ))),
+    }
+}
+
+/// The result of a call as the guest gets it.
+fn status(function: &str, result: core::result::Result<(), Errno>) -> i32 {
+    match result {
+        Ok(()) => {
+            tracing::trace!(function, "ok");
+            0
+        }
+        Err(errno) => {
+            tracing::trace!(function, ?errno);
+            errno.code().into()
+        }
+    }
+}

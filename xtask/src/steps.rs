@@ -1,0 +1,245 @@
+//! Commands that run other programs: CI, Miri, golden files, packages, other platforms.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::repo::Repo;
+use crate::{Outcome, licenses, tidy, unsafe_audit};
+
+/// The command that passes all tests; the README gives it to its readers, and CI runs it as given.
+const TEST_COMMAND: &str = "cargo test --workspace";
+
+/// Platforms that must compile, next to the one that we run on.
+const PLATFORMS: &[&str] =
+    &["aarch64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"];
+
+/// The packages whose tests Miri can run, apart from those that execute machine code.
+const MIRI_PACKAGES: &[&str] = &["wardian-vm", "wardian-runtime"];
+
+type Step = (&'static str, fn(&Repo) -> Outcome);
+
+const CI: &[Step] = &[
+    ("format", |repo| cargo(repo, &["fmt", "--all", "--check"])),
+    ("clippy", |repo| {
+        cargo(repo, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    }),
+    ("documentation", |repo| {
+        let mut command = repo.cargo();
+        command.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps"]);
+        run(command)
+    }),
+    ("unsafe-audit", |repo| unsafe_audit::run(repo, &[])),
+    ("tidy", |repo| tidy::run(repo, &[])),
+    ("licenses", |repo| licenses::run(repo, &[])),
+    ("tests", tests),
+];
+
+/// Runs the steps in order; prints what each took.
+pub fn ci(repo: &Repo, _: &[String]) -> Outcome {
+    let mut times: Vec<(&str, Duration)> = Vec::new();
+    for (i, (name, step)) in CI.iter().enumerate() {
+        println!("\n==> {name} ({} of {})", i + 1, CI.len());
+        let start = Instant::now();
+        let outcome = step(repo);
+        times.push((name, start.elapsed()));
+        if let Err(message) = outcome {
+            print_times(&times);
+            let rest: Vec<&str> = CI[i + 1..].iter().map(|(name, _)| *name).collect();
+            let rest = if rest.is_empty() { "nothing".to_owned() } else { rest.join(", ") };
+            return Err(format!("step `{name}` failed: {message}; not run: {rest}"));
+        }
+    }
+    print_times(&times);
+    println!("ci: all {} steps passed", CI.len());
+    Ok(())
+}
+
+fn print_times(times: &[(&str, Duration)]) {
+    println!();
+    for (name, time) in times {
+        println!("{:8.1} s  {name}", time.as_secs_f64());
+    }
+}
+
+/// Runs the test command, after making sure that it is the one the README gives.
+fn tests(repo: &Repo) -> Outcome {
+    let readme = std::fs::read_to_string(repo.root.join("README.md"))
+        .map_err(|error| format!("cannot read README.md: {error}"))?;
+    if !readme.lines().any(|line| line.trim() == TEST_COMMAND) {
+        return Err(format!(
+            "README.md has no line `{TEST_COMMAND}`, the test command that CI runs"
+        ));
+    }
+    let arguments = TEST_COMMAND.split(' ').skip(1).collect::<Vec<_>>();
+    cargo(repo, &arguments)
+}
+
+/// Tests that execute machine code carry `#[cfg_attr(miri, ignore = "executes machine code")]`, so
+/// that a plain run under Miri leaves them out.
+pub fn miri(repo: &Repo, arguments: &[String]) -> Outcome {
+    let mut probe = nightly(repo);
+    let probe = probe.args(["miri", "--version"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        return Err(
+            "Miri is not installed; `rustup toolchain install nightly --component miri,rust-src` \
+             brings it"
+                .to_owned(),
+        );
+    }
+    let flags = std::env::var("MIRIFLAGS").unwrap_or_default();
+    let mut command = nightly(repo);
+    command.env("MIRIFLAGS", format!("-Zmiri-strict-provenance {flags}")).args(["miri", "test"]);
+    for package in MIRI_PACKAGES {
+        command.args(["--package", package]);
+    }
+    command.arg("--").args(arguments);
+    run(command)
+}
+
+/// Cargo of the nightly toolchain, without what the cargo that runs us put into the environment.
+fn nightly(repo: &Repo) -> Command {
+    let mut command = Command::new("rustup");
+    command
+        .current_dir(&repo.root)
+        .env_remove("CARGO")
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .args(["run", "nightly", "cargo"]);
+    command
+}
+
+/// Golden tests are the test targets whose name starts with `golden`.
+pub fn bless(repo: &Repo, arguments: &[String]) -> Outcome {
+    let mut command = repo.cargo();
+    command.env("WARDIAN_BLESS", "1").arg("test");
+    let targets = repo.targets()?;
+    let is_golden = |kind: &str, name: &str| kind == "test" && name.starts_with("golden");
+    let mut found = false;
+    for target in &targets {
+        if is_golden(&target.kind, &target.name) {
+            command.args(["--package", &target.package, "--test", &target.name]);
+            found = true;
+        }
+    }
+    if !found {
+        return Err("no test target has a name that starts with `golden`".to_owned());
+    }
+    command.arg("--").args(arguments);
+    run(command)
+}
+
+pub fn package(repo: &Repo, arguments: &[String]) -> Outcome {
+    let mut command = repo.cargo();
+    command.args(["package", "--workspace", "--exclude", "xtask", "--allow-dirty"]);
+    match arguments {
+        [] => {
+            command.arg("--no-verify");
+        }
+        [argument] if argument == "--verify" => {}
+        _ => return Err("the only argument is `--verify`".to_owned()),
+    }
+    run(command)
+}
+
+/// A platform whose target is not installed is said to be not checked, and is not counted as
+/// passed.
+pub fn cross_check(repo: &Repo, _: &[String]) -> Outcome {
+    let installed = installed_targets(repo)?;
+    let mut lines = Vec::new();
+    let mut failed = Vec::new();
+    let mut passed = 0;
+    for platform in PLATFORMS {
+        if !installed.iter().any(|target| target == platform) {
+            lines.push(format!("not run  {platform} (`rustup target add {platform}` installs it)"));
+            continue;
+        }
+        // The pure form of blake3 stands in for the one in C and assembly, so that checking needs
+        // no compiler of that platform.
+        let mut command = repo.cargo();
+        command.args(["check", "--workspace", "--exclude", "xtask", "--lib", "--bins"]).args([
+            "--features",
+            "blake3/pure",
+            "--target",
+            platform,
+        ]);
+        let outcome = run(command);
+        match outcome {
+            Ok(()) => {
+                passed += 1;
+                lines.push(format!("passed   {platform}"));
+            }
+            Err(_) => {
+                failed.push(*platform);
+                lines.push(format!("failed   {platform}"));
+            }
+        }
+    }
+    for line in &lines {
+        println!("{line}");
+    }
+    let not_run = PLATFORMS.len() - passed - failed.len();
+    println!("cross-check: {passed} passed, {} failed, {not_run} not run", failed.len());
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("does not compile for {}", failed.join(", ")))
+    }
+}
+
+/// The targets whose standard library lies in the sysroot of the compiler in use.
+fn installed_targets(repo: &Repo) -> Result<Vec<String>, String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .current_dir(&repo.root)
+        .args(["--print", "sysroot"])
+        .output()
+        .map_err(|error| format!("cannot start rustc: {error}"))?;
+    let sysroot = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let folder = std::path::Path::new(&sysroot).join("lib/rustlib");
+    let entries = std::fs::read_dir(&folder)
+        .map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
+    Ok(entries
+        .flatten()
+        .filter(|entry| entry.path().join("lib").is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect())
+}
+
+fn cargo(repo: &Repo, arguments: &[&str]) -> Outcome {
+    let mut command = repo.cargo();
+    command.args(arguments);
+    run(command)
+}
+
+/// Runs a program with our output; its failure is an error that names it.
+fn run(mut command: Command) -> Outcome {
+    let program = std::path::Path::new(command.get_program());
+    let program = program.file_stem().unwrap_or_default().to_string_lossy();
+    let mut shown = program.into_owned();
+    for argument in command.get_args() {
+        shown = format!("{shown} {}", argument.to_string_lossy());
+    }
+    println!("$ {shown}");
+    let status = command.status().map_err(|error| format!("cannot start `{shown}`: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{shown}` failed ({status})")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_platform_is_among_the_installed_targets() {
+        let installed = installed_targets(&Repo::open().unwrap()).unwrap();
+        assert!(!installed.is_empty());
+        let here = std::env::consts::ARCH;
+        assert!(installed.iter().any(|target| target.starts_with(here)));
+    }
+
+    #[test]
+    fn a_program_that_fails_is_named() {
+        let error = run(Command::new("false")).unwrap_err();
+        assert!(error.contains("`false` failed"), "{error}");
+        let error = run(Command::new("no-such-program")).unwrap_err();
+        assert!(error.contains("cannot start `no-such-program`"), "{error}");
+    }
+}
