@@ -155,7 +155,6 @@ fn show(value: &Val) -> String {
         Val::FuncRef(None) | Val::ExternRef(None) => "<null>".into(),
         Val::FuncRef(Some(_)) => "<funcref>".into(),
         Val::ExternRef(Some(_)) => "<externref>".into(),
-        other => format!("{other:?}"),
     }
 }
 

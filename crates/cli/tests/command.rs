@@ -1,5 +1,7 @@
 //! The command as its users see it: output, errors, exit codes.
 
+#![forbid(unsafe_code)]
+
 use std::process::{Command, Output};
 
 fn wardian(line: &str) -> Output {
