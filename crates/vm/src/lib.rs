@@ -40,6 +40,12 @@
 //! - **[signal handler]** The handler runs on the faulting thread, takes no lock, allocates nothing and
 //!   touches only its arguments, the lookup table and the context of the running store.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::private_intra_doc_links,
+    reason = "invariants are cited in brackets, as in SAFETY comments"
+)]
+
 pub mod block;
 pub mod call;
 pub mod code;
