@@ -21,7 +21,7 @@
 //!   through it.
 //! - **[guest memory aliasing]** A slice into a linear memory borrows its store; guest code runs only
 //!   with the store borrowed mutably; so no guest code runs while a slice exists.
-//! - **[arena]** A range of a code arena belongs to one published [`Code`](code::Code); no address is
+//! - **[arena]** A range of a code arena belongs to one published [`Code`]; no address is
 //!   writable and executable at once; a page's entry in the lookup table is set after its code is
 //!   written and cleared before its range is given back.
 //! - **[code lookup]** A program counter of a live guest frame lies in published code, which a store
