@@ -134,7 +134,11 @@ fn links_that_fail_say_what_was_expected_and_found() {
         "`lib::add`: expected (func (param i64) (result i32)), found (func (param i32 i32) (result i32))",
     );
     check("--invoke run user.wat", 1, "`lib::add` has not been defined; expected (func");
-    check("-W unknown-imports-trap=y --invoke run user.wat", 134, "`lib::add` has not been defined");
+    check(
+        "-W unknown-imports-trap=y --invoke run user.wat",
+        134,
+        "`lib::add` has not been defined",
+    );
     check("-W unknown-imports-default=y --invoke run user.wat", 0, "0\n");
 }
 

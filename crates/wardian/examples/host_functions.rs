@@ -7,7 +7,9 @@
 
 #![forbid(unsafe_code)]
 
-use wardian::{Caller, Engine, FuncType, Linker, Module, Result, Store, Val, ValType, WasmBacktrace};
+use wardian::{
+    Caller, Engine, FuncType, Linker, Module, Result, Store, Val, ValType, WasmBacktrace,
+};
 
 /// An error of this program.
 #[derive(Debug)]
@@ -33,10 +35,14 @@ fn main() -> Result<()> {
     )?;
 
     let mut linker = Linker::<u32>::new(&engine);
-    linker.func_wrap("garden", "water", |mut caller: Caller<'_, u32>, plant: i32| -> Result<i32> {
-        *caller.data_mut() += 1;
-        if plant > 10 { Err(Withered(plant).into()) } else { Ok(plant + 1) }
-    })?;
+    linker.func_wrap(
+        "garden",
+        "water",
+        |mut caller: Caller<'_, u32>, plant: i32| -> Result<i32> {
+            *caller.data_mut() += 1;
+            if plant > 10 { Err(Withered(plant).into()) } else { Ok(plant + 1) }
+        },
+    )?;
     let ty = FuncType::new(&engine, [ValType::I32], [ValType::I32]);
     linker.func_new("garden", "double", ty, |_caller, params, results| {
         results[0] = Val::I32(params[0].unwrap_i32() * 2);

@@ -223,13 +223,7 @@ impl ResourceLimiter for StoreLimits {
 
 /// The error that ends a guest whose growth was not allowed: by the store's limit, or by its own type.
 #[cold]
-fn refused(
-    what: &str,
-    desired: usize,
-    unit: &str,
-    limit: Option<usize>,
-    setting: &str,
-) -> Error {
+fn refused(what: &str, desired: usize, unit: &str, limit: Option<usize>, setting: &str) -> Error {
     match limit.filter(|limit| desired > *limit) {
         Some(limit) => format_err!(
             "forcing trap when growing {what} to {desired} {unit}, over the store's limit of \

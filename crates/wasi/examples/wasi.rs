@@ -21,12 +21,7 @@ fn main() -> Result<()> {
         .args(&["words", "-n", "3", "voyage.txt"])
         .stdout(stdout.clone())
         .inherit_stderr()
-        .preopened_dir(
-            format!("{PROGRAMS}/library.dir"),
-            "/",
-            DirPerms::READ,
-            FilePerms::READ,
-        )?
+        .preopened_dir(format!("{PROGRAMS}/library.dir"), "/", DirPerms::READ, FilePerms::READ)?
         .build_p1();
 
     let mut linker: Linker<WasiP1Ctx> = Linker::new(&engine);
