@@ -177,15 +177,10 @@ impl Compiler {
             if self.settings.signals_based_traps || frame <= finish::CHECKED_FRAME {
                 return Ok(finished);
             }
-            let distance = 4096;
-            self.gate(module, layout, func, frame, distance, start, scratch);
+            self.gate(module, layout, func, frame, start, scratch);
             self.emit(func, scratch)?;
             let (gate, _) = finish::finish(&scratch.context, index, start)?;
-            if gate.bytes.len() > distance as usize {
-                let what = "parameters do not fit the stack check".to_string();
-                return Err(CompileError::TooLarge { func, what });
-            }
-            Ok(finish::join(gate, finished, distance))
+            Ok(finish::join(gate, finished, index))
         })
     }
 
@@ -231,10 +226,6 @@ impl Compiler {
     ) -> Result<(), CompileError> {
         let func = module.func_index(body.index);
         let length = body.range.len();
-        if length > MAX_BODY_BYTES {
-            let what = format!("its body has {length} bytes, the limit is {MAX_BODY_BYTES}");
-            return Err(CompileError::TooLarge { func, what });
-        }
         scratch.context.clear();
         scratch.context.func.name = UserFuncName::user(name_space::FUNCS, body.index.0);
         // Lets source locations be stored relative to the body.
@@ -243,6 +234,9 @@ impl Compiler {
         let builder = FunctionBuilder::new(&mut scratch.context.func, &mut scratch.builder);
         let mut tier =
             Tier::new(builder, module, layout, &self.settings, self.features, body.index);
+        if length > MAX_BODY_BYTES {
+            tier.give_up();
+        }
         let outcome = lower(module, &self.settings, body, &mut scratch.lowering, &mut tier);
         match outcome {
             Ok(Outcome::Complete) => {
@@ -251,7 +245,11 @@ impl Compiler {
             }
             Ok(Outcome::GaveUp) => {
                 scratch.builder = FunctionBuilderContext::new();
-                let what = "its code grows past what the optimizing tier takes".to_string();
+                let what = if length > MAX_BODY_BYTES {
+                    format!("its body has {length} bytes, the limit is {MAX_BODY_BYTES}")
+                } else {
+                    "its code grows past what the optimizing tier takes".to_string()
+                };
                 Err(CompileError::TooLarge { func, what })
             }
             Err(error) => {
@@ -282,16 +280,14 @@ impl Compiler {
         })
     }
 
-    /// Makes the gate of a function whose body lies `distance` bytes behind it: invariant [large
-    /// frames] of `finish`.
-    #[expect(clippy::too_many_arguments, reason = "all of it describes one function")]
+    /// Makes the gate of a function that takes `frame` bytes of stack: invariant [large frames] of
+    /// `finish`.
     fn gate(
         &self,
         module: &Module,
         layout: &VmLayout,
         func: FuncIndex,
         frame: u32,
-        distance: u32,
         start: u32,
         scratch: &mut Scratch,
     ) {
@@ -305,7 +301,7 @@ impl Compiler {
         tier.b.set_srcloc(SourceLoc::new(start));
         let params = tier.enter_entry();
         tier.check_stack(frame);
-        let name = UserExternalName { namespace: name_space::BODY, index: distance };
+        let name = UserExternalName { namespace: name_space::BODY, index: 0 };
         let name = tier.b.func.declare_imported_user_function(name);
         let signature = tier.b.import_signature(signature);
         let body = tier.b.import_function(ExtFuncData {

@@ -154,6 +154,11 @@ impl<'a> Tier<'a> {
         tier
     }
 
+    /// Takes no more of this function, which is then validated only.
+    pub(crate) fn give_up(&mut self) {
+        self.branch_work = usize::MAX;
+    }
+
     pub(crate) fn func_type(&self) -> &'a wardian_module::FuncType {
         self.module.types[self.ty.index()].func_type()
     }

@@ -4,7 +4,8 @@
 //! Invariant [large frames]: where a prologue may not fault, a function checks the stack in code, after
 //! its frame was made. That is sound while the frame is at most [`CHECKED_FRAME`], which the reserve
 //! below the stack limit covers. A larger function is entered through a gate, a function of the same
-//! signature that checks for the whole frame before it tail-calls the body.
+//! signature that checks for the whole frame before it tail-calls the body. The gate's own frame holds
+//! at most the arguments: 16 KB for the largest signature, which the reserve covers too.
 
 use crate::compiler::CompileError;
 use crate::emit::name_space;
@@ -31,8 +32,7 @@ fn trap_of(code: TrapCode) -> Option<Trap> {
 }
 
 /// The code that Cranelift made for defined function `index`, and the bytes of stack that a call of it
-/// takes. Code of no instruction (the prologue) counts as that of the function's start, `start` in the
-/// module's bytes.
+/// takes. The function starts at offset `start` of the module's bytes.
 pub(crate) fn finish(
     context: &Context,
     index: DefinedFuncIndex,
@@ -51,9 +51,7 @@ pub(crate) fn finish(
                         (RelocTarget::Func(DefinedFuncIndex(name.index)), reloc.addend)
                     }
                     name_space::MODULE_TABLE => (RelocTarget::ModuleTable, reloc.addend),
-                    name_space::BODY => {
-                        (RelocTarget::Func(index), reloc.addend + i64::from(name.index))
-                    }
+                    name_space::BODY => (RelocTarget::Func(index), reloc.addend),
                     other => return Err(internal(format!("symbol of name space {other}"))),
                 }
             }
@@ -87,6 +85,8 @@ fn internal(message: String) -> CompileError {
     CompileError::Internal(message)
 }
 
+/// Where code stems from. Code of no instruction (prologue, the traps of its stack check, constants)
+/// counts as that of the function's start.
 fn locations(compiled: &CompiledCode, start: u32) -> Vec<Location> {
     let mut locations: Vec<Location> = Vec::new();
     let mut push = |offset, wasm| match locations.last_mut() {
@@ -95,27 +95,32 @@ fn locations(compiled: &CompiledCode, start: u32) -> Vec<Location> {
         Some(last) if last.wasm == wasm => {}
         _ => locations.push(Location { offset, wasm }),
     };
-    push(0, start);
     let mut end = 0;
     for source in compiled.buffer.get_srclocs_sorted() {
-        if source.start > end && end > 0 {
-            push(end, Location::NONE);
+        if source.start > end || end == 0 {
+            push(end, start);
         }
-        let wasm = if source.loc.is_default() { Location::NONE } else { source.loc.bits() };
-        push(source.start, wasm);
+        push(source.start, if source.loc.is_default() { start } else { source.loc.bits() });
         end = source.end;
     }
-    if end > 0 && end < compiled.code_info().total_size {
-        push(end, Location::NONE);
-    }
+    push(end, start);
     locations
 }
 
-/// Puts a gate before a body, at the distance that the gate was compiled for.
-pub(crate) fn join(mut gate: FunctionCode, body: FunctionCode, distance: u32) -> FunctionCode {
-    gate.bytes.resize(distance as usize, 0xcc);
-    gate.bytes.extend_from_slice(&body.bytes);
+/// Puts a gate before the body it jumps to, which is defined function `index`.
+pub(crate) fn join(
+    mut gate: FunctionCode,
+    body: FunctionCode,
+    index: DefinedFuncIndex,
+) -> FunctionCode {
     gate.align = gate.align.max(body.align);
+    let distance = gate.bytes.len().next_multiple_of(gate.align as usize);
+    gate.bytes.resize(distance, 0xcc);
+    gate.bytes.extend_from_slice(&body.bytes);
+    // Cranelift bounds the code of a function by 2 GiB.
+    let distance = distance as u32;
+    let jumps = gate.relocs.iter_mut().filter(|reloc| reloc.target == RelocTarget::Func(index));
+    jumps.for_each(|reloc| reloc.addend += i64::from(distance));
     gate.relocs.extend(body.relocs.into_iter().map(|r| Reloc { offset: r.offset + distance, ..r }));
     gate.traps
         .extend(body.traps.into_iter().map(|t| TrapSite { offset: t.offset + distance, ..t }));

@@ -1,0 +1,155 @@
+//! What comes with the code: trap table, locations, relocations, the check of large frames.
+
+#![forbid(unsafe_code)]
+
+mod common;
+
+use common::{compile, errors, parse, settings};
+use wardian_cranelift::{CompileError, Compiler, Scratch};
+use wardian_module::image::{FunctionCode, RelocTarget};
+use wardian_module::layout::VmLayout;
+use wardian_module::{DefinedFuncIndex, FuncIndex, Settings, Trap};
+
+fn functions(settings: &Settings, wat: &str) -> Vec<FunctionCode> {
+    let (module, bodies) = parse(wat);
+    let layout = VmLayout::new(&module);
+    let compiler = Compiler::with_cpu(settings, "x86-64").unwrap();
+    let mut scratch = Scratch::new();
+    bodies
+        .into_iter()
+        .map(|body| compiler.compile(&module, &layout, body, &mut scratch).unwrap())
+        .collect()
+}
+
+/// Offset in the module of the instruction with this opcode byte that comes `nth`.
+fn offset_of(wat: &str, opcode: u8, nth: usize) -> u32 {
+    let (module, bodies) = parse(wat);
+    let range = bodies[0].range.clone();
+    let found = module.wasm[range.clone()].iter().enumerate().filter(|(_, byte)| **byte == opcode);
+    (range.start + found.map(|(at, _)| at).nth(nth).expect("the opcode occurs")) as u32
+}
+
+#[test]
+fn a_fault_is_in_the_trap_table_at_its_instruction() {
+    let wat = "(module (memory 1) (func (param i32 i32) (result i32)
+        (i32.div_u (i32.load (local.get 0)) (local.get 1))))";
+    let image = compile(&settings(), wat).unwrap();
+    let of = |trap| {
+        let site = image.traps.iter().find(|site| site.trap == trap);
+        image.location_at(site.expect("the trap is in the table").offset)
+    };
+    assert_eq!(of(Trap::MemoryOutOfBounds), Some(offset_of(wat, 0x28, 0)));
+    assert_eq!(of(Trap::IntegerDivisionByZero), Some(offset_of(wat, 0x6e, 0)));
+}
+
+#[test]
+fn the_return_address_of_a_raise_tells_the_instruction() {
+    let wat = "(module (memory 1) (func (param i32) (result i32)
+        (if (local.get 0) (then (unreachable)))
+        (i32.load (local.get 0))))";
+    let without = Settings { signals_based_traps: false, ..settings() };
+    let image = compile(&without, wat).unwrap();
+    // Each raise ends in an undefined instruction right behind its call: the return address.
+    let raised: Vec<_> = image
+        .traps
+        .iter()
+        .filter(|site| site.trap == Trap::UnreachableCodeReached)
+        .map(|site| image.location_at(site.offset - 1))
+        .collect();
+    assert!(raised.contains(&Some(offset_of(wat, 0x00, 2))), "{raised:?}");
+    assert!(raised.contains(&Some(offset_of(wat, 0x28, 0))), "{raised:?}");
+}
+
+#[test]
+fn a_stack_overflow_is_located_at_the_function() {
+    let wat = "(module (func $f (call $f)))";
+    let (_, bodies) = parse(wat);
+    let start = bodies[0].range.start as u32;
+    let image = compile(&settings(), wat).unwrap();
+    let site = image.traps.iter().find(|site| site.trap == Trap::StackOverflow).unwrap();
+    assert_eq!(image.location_at(site.offset), Some(start));
+}
+
+#[test]
+fn functions_and_the_module_table_are_reached_by_distance() {
+    let wat =
+        "(module (memory 1) (func $f (call $g)) (func $g (drop (memory.grow (i32.const 1)))))";
+    let code = functions(&settings(), wat);
+    let target = |code: &FunctionCode| code.relocs.iter().map(|r| r.target).collect::<Vec<_>>();
+    assert_eq!(target(&code[0]), [RelocTarget::Func(DefinedFuncIndex(1))]);
+    assert_eq!(target(&code[1]), [RelocTarget::ModuleTable]);
+}
+
+#[test]
+fn large_frames_are_checked_before_they_are_made() {
+    // 400 vectors live across a call: 6,400 bytes.
+    let sets: String = (0..400).map(|n| format!("(local.set {n} (call $g))")).collect();
+    let sums: String = (0..400)
+        .map(|n| format!("(local.set 0 (i8x16.add (local.get 0) (local.get {n})))"))
+        .collect();
+    let wat = format!(
+        "(module (func $g (result v128) unreachable)
+           (func (result v128) (local {}) {sets} {sums} (local.get 0)))",
+        "v128 ".repeat(400)
+    );
+    let with_signals = functions(&settings(), &wat);
+    let without = Settings { signals_based_traps: false, ..settings() };
+    let code = functions(&without, &wat);
+    // The gate jumps to the body that follows it.
+    let own = DefinedFuncIndex(1);
+    let jump = |code: &FunctionCode| {
+        code.relocs.iter().find(|reloc| reloc.target == RelocTarget::Func(own)).copied()
+    };
+    assert_eq!(jump(&with_signals[1]), None);
+    let jump = jump(&code[1]).expect("the function has a gate");
+    let body = (jump.addend + 4) as usize;
+    assert!((jump.offset as usize) < body && body < code[1].bytes.len());
+    assert_eq!(body % code[1].align as usize, 0);
+    // `push rbp; mov rbp, rsp`
+    assert_eq!(code[1].bytes[body..body + 4], [0x55, 0x48, 0x89, 0xe5]);
+    assert!(code[1].traps.is_sorted_by_key(|site| site.offset));
+    assert!(code[1].locations.is_sorted_by_key(|location| location.offset));
+    // A small function has none.
+    assert!(code[0].bytes.len() < 200);
+}
+
+#[test]
+fn an_invalid_function_is_named() {
+    let wat = "(module (func) (func (result i32) i64.const 1))";
+    let errors = errors(&Compiler::new(&settings()).unwrap(), wat);
+    let [CompileError::Invalid(error)] = &errors[..] else { panic!("{errors:?}") };
+    assert_eq!(error.func, Some(FuncIndex(1)));
+    let text = error.to_string();
+    assert!(text.starts_with("func 1, offset 0x"), "{text}");
+    assert!(text.contains("type mismatch: expected i32, found i64"), "{text}");
+}
+
+#[test]
+fn the_same_function_compiles_to_the_same_code() {
+    let wat = "(module (memory 1) (table 1 funcref) (type $t (func (param i32) (result i32)))
+      (func (type $t)
+        (call_indirect (type $t) (i32.load (local.get 0)) (i32.load offset=9 (local.get 0)))))";
+    assert_eq!(functions(&settings(), wat), functions(&settings(), wat));
+}
+
+#[test]
+fn hammer_compile_on_many_threads() {
+    let wat = "(module (memory 1) (func (param i32) (result i32)
+        (local.set 0 (i32.load (local.get 0))) (i32.mul (local.get 0) (i32.const 7))))";
+    let expected = functions(&settings(), wat);
+    let compiler = Compiler::with_cpu(&settings(), "x86-64").unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut scratch = Scratch::new();
+                for _ in 0..20 {
+                    let (module, mut bodies) = parse(wat);
+                    let layout = VmLayout::new(&module);
+                    let body = bodies.pop().unwrap();
+                    let code = compiler.compile(&module, &layout, body, &mut scratch).unwrap();
+                    assert_eq!(code, expected[0]);
+                }
+            });
+        }
+    });
+}
