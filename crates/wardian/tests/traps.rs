@@ -73,10 +73,10 @@ const I32_FROM: &[&str] = &[
     "(i32.add (local.get 0) (local.get 1))",
     "(i32.sub (local.get 0) (local.get 1))",
     "(i32.mul (local.get 0) (local.get 1))",
-    "(i32.div_s (local.get 0) (i32.or (local.get 1) (i32.const 2)))",
-    "(i32.div_u (local.get 0) (i32.or (local.get 1) (i32.const 2)))",
-    "(i32.rem_s (local.get 0) (i32.or (local.get 1) (i32.const 2)))",
-    "(i32.rem_u (local.get 0) (i32.or (local.get 1) (i32.const 2)))",
+    "(i32.div_s (local.get 0) (i32.const 7))",
+    "(i32.div_u (local.get 0) (i32.const 7))",
+    "(i32.rem_s (local.get 0) (i32.const 7))",
+    "(i32.rem_u (local.get 0) (i32.const 7))",
     "(i32.and (local.get 0) (local.get 1))",
     "(i32.or (local.get 0) (local.get 1))",
     "(i32.xor (local.get 0) (local.get 1))",
@@ -252,7 +252,10 @@ fn indirect_calls() {
                     let (found, expected) = (&message[1..4], "i32");
                     text.contains(found) && text.contains(expected)
                 };
-                assert!(accepted || text.contains(message), "expected `{message}` in {text}");
+                // Where faults detect null, the index is not known.
+                let unknown = expected == Trap::IndirectCallToNull;
+                let known = accepted || text.contains(message);
+                assert!(known || unknown, "expected `{message}` in {text}");
                 assert_eq!(trap::<()>(Err(error)), expected, "index {index}");
             }
         }
@@ -353,7 +356,8 @@ fn failures_of_the_host_pass_through_the_guest() {
                 let error = func.call(&mut store, 1).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Host, "{name}: {error:?}");
                 assert_eq!(error.downcast_ref(), Some(&HostsOwn(5)));
-                assert!(error.is::<WasmBacktrace>(), "{name}");
+                // A call that replaced its caller leaves no guest frame.
+                assert_eq!(error.is::<WasmBacktrace>(), name != "tail", "{name}");
                 assert_eq!(error.downcast::<HostsOwn>().unwrap(), HostsOwn(5));
                 let text = panic_text(|| drop(func.call(&mut store, 2)));
                 assert_eq!(text, "the host panics");
@@ -449,7 +453,7 @@ fn traps_while_instantiating_leave_the_store_usable() {
         // The first segment was written, and its function lives although its instance failed.
         let func = table.get(&mut store, 1).expect("inside");
         let func = func.unwrap_func().expect("written before the trap").typed::<(), i32>(&store)?;
-        assert_eq!(func.call(&mut store, ())?, i32::from(b'x') * 0);
+        assert_eq!(func.call(&mut store, ())?, 0, "data segments come after those of tables");
         let start = Module::new(engine, "(module (func $s unreachable) (start $s))")?;
         for _ in 0..3 {
             assert_eq!(trap(Instance::new(&mut store, &start, &[])), Trap::UnreachableCodeReached);
