@@ -326,7 +326,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Cli {
         if error.kind() == clap::error::ErrorKind::MissingRequiredArgument
             && let Some(text) = option_help(&args)
         {
-            print!("{text}");
+            // A reader that has gone away has read enough.
+            let _ = crate::print(text);
             std::process::exit(0);
         }
         error.exit()

@@ -155,24 +155,23 @@ fn show(value: &Val) -> String {
         Val::FuncRef(None) | Val::ExternRef(None) => "<null>".into(),
         Val::FuncRef(Some(_)) => "<funcref>".into(),
         Val::ExternRef(Some(_)) => "<externref>".into(),
-        other => format!("{other:?}"),
     }
 }
 
 /// A module from a file of any kind: binary, text or, if allowed, an artifact.
 pub(crate) fn load(engine: &Engine, file: &Path, allow_precompiled: bool) -> Result<Module> {
-    let context = || format!("failed to load `{}`", file.display());
     if Engine::detect_precompiled_file(file)?.is_some() {
         ensure!(
             allow_precompiled,
             "`{}` is an artifact of `wardian compile`; run it with `--allow-precompiled`",
             file.display()
         );
-        return Module::deserialize_file(engine, file).with_context(context);
+        // The error names the file.
+        return Module::deserialize_file(engine, file);
     }
     let bytes =
         std::fs::read(file).with_context(|| format!("failed to read `{}`", file.display()))?;
-    Module::new(engine, bytes).with_context(context)
+    Module::new(engine, bytes).with_context(|| format!("failed to load `{}`", file.display()))
 }
 
 /// What the program is given of this process: its streams, and what the command line names.

@@ -1,20 +1,83 @@
 //! The command as its users see it: output, errors, exit codes.
 
-use std::process::{Command, Output};
+#![forbid(unsafe_code)]
 
-fn wardian(line: &str) -> Output {
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/programs");
+
+fn wardian() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wardian"));
-    command.args(line.split_whitespace()).env_remove("WARDIAN_LOG");
-    command.output().expect("the command was built with this test")
+    command.env_remove("WARDIAN_LOG");
+    command
+}
+
+/// What it prints to both streams, and its exit code.
+fn outcome(output: Output) -> (Option<i32>, String) {
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Runs a command line; compares its exit code and looks for a text in what it prints.
 fn check(line: &str, code: i32, expected: &str) {
-    let output = wardian(line);
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    assert_eq!(output.status.code(), Some(code), "`wardian {line}` printed:\n{text}");
+    check_in(Path::new("."), line, code, expected);
+}
+
+fn check_in(folder: &Path, line: &str, code: i32, expected: &str) {
+    let output = wardian().args(line.split_whitespace()).current_dir(folder).output();
+    let (found, text) = outcome(output.expect("the command was built with this test"));
+    assert_eq!(found, Some(code), "`wardian {line}` printed:\n{text}");
     assert!(text.contains(expected), "no {expected:?} in what `wardian {line}` printed:\n{text}");
+}
+
+/// A folder with small modules in text format.
+fn modules() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "lib.wat",
+        r#"(module
+            (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)
+            (func (export "two") (result i64 f64) i64.const -7 f64.const 1.5)
+            (memory (export "pages") 1)
+            (func (export "grow") (param i32) (result i32) local.get 0 memory.grow))"#,
+    );
+    write(
+        "user.wat",
+        r#"(module
+            (import "lib" "add" (func $add (param i32 i32) (result i32)))
+            (func (export "run") (result i32) i32.const 40 i32.const 2 call $add))"#,
+    );
+    write(
+        "wrong.wat",
+        r#"(module (import "lib" "add" (func (param i64) (result i32))) (func (export "_start")))"#,
+    );
+    write(
+        "traps.wat",
+        r#"(module
+            (memory 1)
+            (table funcref (elem $other))
+            (type $expected (func (param i32)))
+            (func $other (result i64) i64.const 0)
+            (func (export "_start") call $deeper)
+            (func $deeper i32.const 100000 i32.load drop)
+            (func (export "signature") i32.const 0 i32.const 0 call_indirect (type $expected))
+            (func (export "element") i32.const 0 i32.const 7 call_indirect (type $expected))
+            (func $deep (export "stack") call $deep i32.const 0 drop))"#,
+    );
+    write("vector.wat", r#"(module (func (export "_start") v128.const i64x2 0 0 drop))"#);
+    write("object.wat", "(module (type (struct)))");
+    write("component.wat", "(component)");
+    write("spin.wat", r#"(module (memory 1) (func (export "_start") (loop br 0)))"#);
+    write(
+        "counts.wast",
+        r#"(module (func (export "one") (result i32) i32.const 1))
+           (assert_return (invoke "one") (i32.const 1))
+           (assert_return (invoke "one") (i32.const 2))"#,
+    );
+    folder
 }
 
 #[test]
@@ -45,4 +108,284 @@ fn mistakes_in_the_command_line_exit_with_2() {
 fn errors_exit_with_1_and_name_the_file() {
     check("inspect no-such-file.wasm", 1, "Error: failed to read `no-such-file.wasm`");
     check(&format!("inspect {}", file!().replace("crates/cli/", "")), 1, "as text format");
+    check("no-such-file.wasm", 1, "failed to read `no-such-file.wasm`");
+}
+
+#[test]
+fn functions_are_called_and_their_results_printed() {
+    let folder = modules();
+    let check = |line, code, expected| check_in(folder.path(), line, code, expected);
+    check("--invoke add lib.wat 1 -2", 0, "-1\n");
+    check("run --invoke two lib.wat", 0, "-7\n1.5\n");
+    check("run --preload lib=lib.wat --invoke run user.wat", 0, "42\n");
+    check("--invoke add lib.wat 1", 1, "expected 2 arguments, found 1");
+    check("--invoke add lib.wat 1 x", 1, "expected i32, found `x`");
+    check("lib.wat", 1, "no function is exported as `_start`; it exports the functions `add`");
+    check("--invoke pages lib.wat", 1, "the export `pages` is not a function");
+}
+
+#[test]
+fn links_that_fail_say_what_was_expected_and_found() {
+    let folder = modules();
+    let check = |line, code, expected| check_in(folder.path(), line, code, expected);
+    check(
+        "--preload lib=lib.wat wrong.wat",
+        1,
+        "`lib::add`: expected (func (param i64) (result i32)), found (func (param i32 i32) (result i32))",
+    );
+    check("--invoke run user.wat", 1, "`lib::add` has not been defined; expected (func");
+    check(
+        "-W unknown-imports-trap=y --invoke run user.wat",
+        134,
+        "`lib::add` has not been defined",
+    );
+    check("-W unknown-imports-default=y --invoke run user.wat", 0, "0\n");
+}
+
+#[test]
+fn traps_exit_with_134_and_explain_themselves() {
+    let folder = modules();
+    let check = |line, expected| check_in(folder.path(), line, 134, expected);
+    check("traps.wat", "access at address 0x186a0 of a memory of 0x10000 bytes");
+    check("traps.wat", "!deeper");
+    check("--invoke signature traps.wat", "indirect call type mismatch");
+    check("--invoke signature traps.wat", "(func (param i32))");
+    check("--invoke signature traps.wat", "(func (result i64))");
+    check("--invoke element traps.wat", "index 7 of a table of 1 elements");
+    check("--invoke stack traps.wat", "call stack exhausted");
+}
+
+#[test]
+fn what_this_version_cannot_run_is_named() {
+    let folder = modules();
+    let check = |line, expected| check_in(folder.path(), line, 1, expected);
+    check("component.wat", "this is a component");
+    check("inspect component.wat", "this is a component");
+    check("object.wat", "the gc proposal is not supported by this version");
+    check("-W simd=n,relaxed-simd=n vector.wat", "simd");
+}
+
+#[test]
+fn limits_are_named() {
+    let folder = modules();
+    let check = |line, code, expected| check_in(folder.path(), line, code, expected);
+    check("-W max-memory-size=128k --invoke grow lib.wat 1", 0, "1\n");
+    check("-W max-memory-size=128k --invoke grow lib.wat 2", 0, "-1\n");
+    check("-W max-memory-size=1k --invoke grow lib.wat 2", 1, "`max-memory-size`");
+    let line = "-W max-memory-size=128k,trap-on-grow-failure=y --invoke grow lib.wat 2";
+    check(line, 1, "limit of 131072 bytes (`max-memory-size`)");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn scarce_address_space_is_an_error_that_names_the_setting() {
+    let folder = modules();
+    let script =
+        format!("ulimit -v 3000000; '{}' --invoke add lib.wat 1 2", env!("CARGO_BIN_EXE_wardian"));
+    let output = Command::new("sh").args(["-c", &script]).current_dir(&folder).output().unwrap();
+    let (code, text) = outcome(output);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("4294967296 bytes") && text.contains("`memory-reservation`"), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_ends_the_program() {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::time::Duration;
+    const SIGINT: i32 = 2;
+    // Shells start background jobs with interrupts ignored, and children inherit that.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    if u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 << (SIGINT - 1) != 0 {
+        eprintln!("not tested: interrupts are ignored here");
+        return;
+    }
+    let folder = modules();
+    let mut child = wardian().arg("spin.wat").current_dir(&folder).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    for _ in 0..100 {
+        if let Some(status) = child.try_wait().unwrap() {
+            // A shell reports a process that a signal ended as 128 and the signal's number: 130.
+            assert_eq!(status.signal(), Some(SIGINT));
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    panic!("an interrupted program still runs after ten seconds");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_is_an_error_of_the_guest() {
+    let mut yes = Command::new("yes").stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = wardian()
+        .arg(format!("{PROGRAMS}/echo.wasm"))
+        .stdin(yes.stdout.take().unwrap())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "y\n");
+    // `echo` ends with a status of its own when it cannot write.
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    yes.wait().unwrap();
+}
+
+#[test]
+fn scripts_are_counted() {
+    let folder = modules();
+    let check = |line, code, expected| check_in(folder.path(), line, code, expected);
+    check("wast counts.wast", 1, "counts.wast:3: assert_return: ");
+    check("wast counts.wast", 1, "\n2 passed, 1 failed\n");
+    check("wast no-such.wast", 1, "0 passed, 1 failed\n");
+}
+
+#[test]
+fn modules_are_inspected() {
+    let words = format!("{PROGRAMS}/words.wasm");
+    let output = wardian().args(["inspect", "--json", &words]).output().unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let exports = value["exports"].as_array().unwrap();
+    assert!(exports.iter().any(|export| export["name"] == "_start"));
+    check(&format!("inspect {words}"), 0, "\"wasi_snapshot_preview1\" \"fd_write\"");
+}
+
+/// What a program is given and must do, from its JSON (see `tests/programs/README.md`).
+struct Case {
+    wasm: PathBuf,
+    value: serde_json::Value,
+}
+
+impl Case {
+    /// Every program of the folder.
+    fn all() -> Vec<Case> {
+        let mut cases = Vec::new();
+        for entry in std::fs::read_dir(PROGRAMS).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let value = serde_json::from_str(&text).unwrap();
+                cases.push(Case { wasm: path.with_extension("wasm"), value });
+            }
+        }
+        assert!(cases.len() >= 12, "found {} programs", cases.len());
+        cases
+    }
+
+    fn list(&self, key: &str) -> impl Iterator<Item = &serde_json::Value> {
+        self.value[key].as_array().into_iter().flatten()
+    }
+
+    /// Runs `file`, which is the program or made from it, and compares.
+    fn check(&self, file: &Path, options: &[&str], home: &Path) {
+        let temp = tempfile::tempdir().unwrap();
+        let mut command = wardian();
+        command.arg("run").args(options).env("HOME", home).env("XDG_DATA_HOME", home);
+        for (position, pair) in self.list("dirs").enumerate() {
+            let host = temp.path().join(position.to_string());
+            match pair[0].as_str().unwrap() {
+                "@temp" => std::fs::create_dir(&host).unwrap(),
+                name => copy(&Path::new(PROGRAMS).join(name), &host),
+            }
+            let guest = pair[1].as_str().unwrap();
+            command.arg("--dir").arg(format!("{}::{guest}", host.display()));
+        }
+        for (name, value) in self.value["env"].as_object().into_iter().flatten() {
+            command.arg("--env").arg(format!("{name}={}", value.as_str().unwrap()));
+        }
+        command.arg(file).args(self.list("args").map(|arg| arg.as_str().unwrap()));
+
+        let input = temp.path().join("stdin");
+        std::fs::write(&input, self.value["stdin"].as_str().unwrap_or("")).unwrap();
+        let output = command.stdin(std::fs::File::open(input).unwrap()).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        let name = file.display();
+        for (key, found) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
+            if let Some(expected) = self.value[key].as_str() {
+                assert_eq!(String::from_utf8_lossy(found), expected, "{key} of {name}: {error}");
+            }
+        }
+        let expected = self.value["exit_code"].as_i64().unwrap_or(0);
+        assert_eq!(output.status.code().map(i64::from), Some(expected), "{name}: {error}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn programs_do_what_their_descriptions_say() {
+    let home = tempfile::tempdir().unwrap();
+    for case in Case::all() {
+        case.check(&case.wasm, &[], home.path());
+    }
+}
+
+#[test]
+fn programs_without_signals() {
+    let home = tempfile::tempdir().unwrap();
+    for case in Case::all() {
+        case.check(&case.wasm, &["-O", "signals-based-traps=n"], home.path());
+    }
+}
+
+#[test]
+fn programs_compiled_ahead_of_time() {
+    let home = tempfile::tempdir().unwrap();
+    for case in Case::all() {
+        let artifact = home.path().join(case.wasm.with_extension("cwasm").file_name().unwrap());
+        let mut compile = wardian();
+        compile.env("HOME", home.path()).env("XDG_DATA_HOME", home.path());
+        let output = compile.arg("compile").arg(&case.wasm).arg("-o").arg(&artifact).output();
+        let (code, text) = outcome(output.unwrap());
+        assert_eq!(code, Some(0), "{text}");
+        case.check(&artifact, &["--allow-precompiled"], home.path());
+    }
+}
+
+#[test]
+fn artifacts_need_permission_and_the_same_key() {
+    let (home, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let artifact = home.path().join("exit.cwasm");
+    let run = |home: &Path, options: &[&str]| {
+        let mut command = wardian();
+        command.args(options).env("HOME", home).env("XDG_DATA_HOME", home);
+        outcome(command.output().unwrap())
+    };
+    let file = artifact.to_str().unwrap();
+    let wasm = format!("{PROGRAMS}/exit.wasm");
+    assert_eq!(run(home.path(), &["compile", &wasm, "-o", file]).0, Some(0));
+    assert_eq!(run(home.path(), &["--allow-precompiled", file, "33"]).0, Some(33));
+    let check = |home, options: &[&str], expected: &str| {
+        let (code, text) = run(home, options);
+        assert!(code == Some(1) && text.contains(expected), "{code:?}: {text}");
+    };
+    check(home.path(), &[file], "run it with `--allow-precompiled`");
+    check(other.path(), &["--allow-precompiled", file], "is not authentic");
+    let line = ["--allow-precompiled", "-O", "signals-based-traps=n", file];
+    check(home.path(), &line, "does not fit this engine");
+
+    let mut bytes = Vec::new();
+    std::fs::File::open(&artifact).unwrap().read_to_end(&mut bytes).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&artifact, bytes).unwrap();
+    check(home.path(), &["--allow-precompiled", file], "is not authentic");
 }

@@ -1,6 +1,8 @@
 //! Compiles every function of the modules given on the command line, in all modes, and prints sizes
 //! and times. A developer's tool.
 
+#![forbid(unsafe_code)]
+
 use std::time::Instant;
 use wardian_cranelift::{Compiler, Scratch};
 use wardian_module::layout::{ModuleTable, VmLayout};

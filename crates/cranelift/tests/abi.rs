@@ -3,6 +3,8 @@
 //! Functions of random types each write one parameter to a global; the machine code shows where they
 //! take it from. (Calls of real code with random types are tested by the kernel.)
 
+#![forbid(unsafe_code)]
+
 mod common;
 
 use common::{parse, settings};

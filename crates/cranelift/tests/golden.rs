@@ -9,6 +9,8 @@
 //! - `signals`, `masks`: `no` switches off signals-based traps or masking against speculation;
 //! - `guard`, `reservation`: bytes of the memory's guard region and reservation.
 
+#![forbid(unsafe_code)]
+
 mod common;
 
 use common::{parse, settings};

@@ -1,6 +1,8 @@
 //! Every instruction compiles in every mode on every kind of processor, with the code generator's
 //! verifier on and without a call of any library.
 
+#![forbid(unsafe_code)]
+
 mod common;
 
 use common::{cpus, errors, modes};

@@ -1,6 +1,8 @@
 //! Functions that a hostile module could choose: they compile, or are refused with a clear error, in
 //! bounded time and on a small stack.
 
+#![forbid(unsafe_code)]
+
 mod common;
 
 use common::{compile, settings};

@@ -1,5 +1,7 @@
 //! What comes with the code: trap table, locations, relocations, the check of large frames.
 
+#![forbid(unsafe_code)]
+
 mod common;
 
 use common::{compile, errors, parse, settings};

@@ -84,11 +84,21 @@ pub struct Body {
 /// Decodes and validates all of a module but its function bodies.
 pub fn decode(wasm: Vec<u8>, proposals: Proposals) -> Result<(Module, Vec<Body>), DecodeError> {
     let wasm = Arc::new(wasm);
+    decode_sections(&wasm, proposals).map_err(|mut error| {
+        error.missing = error.missing.or_else(|| missing(&wasm, proposals, error.offset));
+        error
+    })
+}
+
+fn decode_sections(
+    wasm: &Arc<Vec<u8>>,
+    proposals: Proposals,
+) -> Result<(Module, Vec<Body>), DecodeError> {
     let mut decoder = Decoder::new(wasm.clone(), proposals);
     let mut validator = Validator::new_with_features(proposals.features());
     let mut parser = Parser::new(0);
     parser.set_features(proposals.features());
-    for payload in parser.parse_all(&wasm) {
+    for payload in parser.parse_all(wasm) {
         let payload = payload?;
         if let Payload::Version { encoding: Encoding::Component, .. } = payload {
             return Err(DecodeError::new(
@@ -102,6 +112,24 @@ pub fn decode(wasm: Vec<u8>, proposals: Proposals) -> Result<(Module, Vec<Body>)
         decoder.payload(payload)?;
     }
     Ok(decoder.finish())
+}
+
+/// The proposal that is off and with which alone validation gets past `offset`. The validator knows
+/// by itself for most errors, but not where a proposal lifts a restriction, as in "multiple memories".
+#[cold]
+fn missing(wasm: &[u8], proposals: Proposals, offset: usize) -> Option<Proposal> {
+    let gets_past = |proposal: &Proposal| {
+        let features = proposals.features().union(proposal.features());
+        let mut validator = Validator::new_with_features(features);
+        let mut parser = Parser::new(0);
+        parser.set_features(features);
+        let error = parser.parse_all(wasm).find_map(|payload| {
+            payload.and_then(|payload| validator.payload(&payload).map(|_| ())).err()
+        });
+        error.is_none_or(|error| error.offset() > offset as u64)
+    };
+    let off = |proposal: &&Proposal| !proposals.contains(**proposal);
+    Proposal::ALL.iter().filter(off).find(|proposal| gets_past(proposal)).copied()
 }
 
 struct Decoder {

@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 /// # Safety
 ///
 /// - Any bytes are a valid value, and the type has no padding and no interior references.
+// SAFETY: [block] implementors promise what `Block::read` relies on.
 pub unsafe trait Plain: Copy {}
 
 // SAFETY: [block] integers take any bytes.

@@ -3,7 +3,7 @@
 //! An [`Image`] holds what registers hold at a call. Arguments that do not fit lie on the stack, results
 //! that do not fit in an area that the caller provides; where each travels, `module::abi` says.
 
-use crate::context::thread_stack_limit;
+use crate::context::{on_this_stack, thread_stack_limit};
 use crate::context::{BuiltinCall, Context, Exit, Failure, Host, TrapReport, set_current};
 use crate::shims;
 use crate::store::{FuncId, InstanceId, Mismatch, Store, StoreId, Value};
@@ -220,13 +220,16 @@ fn enter<S: Host>(
     let context: &Context = unsafe { &*context_ptr };
     let marker = 0u8;
     let sp = &raw const marker as usize;
-    if context.entry_sp.get() == 0 {
-        let limit = sp.saturating_sub(max_wasm_stack).max(thread_stack_limit());
-        context.shared.stack_limit.set(limit);
-    }
-    if sp < context.shared.stack_limit.get().saturating_add(ENTRY_STACK) {
+    let previous_limit = context.shared.stack_limit.get();
+    // A host function may have passed its caller to a scoped thread, which has a stack of its own.
+    let limit = match context.entry_sp.get() {
+        entry_sp if entry_sp != 0 && on_this_stack(entry_sp) => previous_limit,
+        _ => sp.saturating_sub(max_wasm_stack).max(thread_stack_limit()),
+    };
+    if sp < limit.saturating_add(ENTRY_STACK) {
         return Err(Trap::StackOverflow.into());
     }
+    context.shared.stack_limit.set(limit);
     let pointer: NonNull<dyn Host> = NonNull::from(&mut *host);
     let previous_host = context.host.replace(Some(pointer));
     let previous = set_current(context_ptr);
@@ -235,6 +238,7 @@ fn enter<S: Host>(
     unsafe { shims::enter(image, owner, code) };
     set_current(previous);
     context.host.set(previous_host);
+    context.shared.stack_limit.set(previous_limit);
     if context.pending.replace(0) == 0 {
         return Ok(());
     }

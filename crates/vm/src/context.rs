@@ -174,15 +174,26 @@ pub(crate) fn set_current(context: *const Context) -> *const Context {
     CURRENT.replace(context)
 }
 
-/// Lowest address that guest code may use on this thread, by the stack's own end: a quarter of the
-/// stack, at most 256 KiB, stays for host code.
-pub(crate) fn thread_stack_limit() -> usize {
-    let bounds = STACK.get().or_else(|| {
-        // Unknown bounds: nothing can be promised, so the limit of the configuration stands alone.
+/// Lowest and highest address of this thread's stack; zeros if they are unknown.
+fn thread_stack() -> (usize, usize) {
+    STACK.get().unwrap_or_else(|| {
         let bounds = sys::stack_bounds().unwrap_or((0, 0));
         STACK.set(Some(bounds));
-        Some(bounds)
-    });
-    let (low, high) = bounds.unwrap_or((0, 0));
+        bounds
+    })
+}
+
+/// Whether `address`, of a stack in use, lies in this thread's stack. Taken for granted where bounds
+/// are unknown.
+pub(crate) fn on_this_stack(address: usize) -> bool {
+    let (low, high) = thread_stack();
+    high == 0 || (low..high).contains(&address)
+}
+
+/// Lowest address that guest code may use on this thread, by the stack's own end: a quarter of the
+/// stack, at most 256 KiB, stays for host code. With unknown bounds nothing can be promised, so the
+/// limit of the configuration stands alone.
+pub(crate) fn thread_stack_limit() -> usize {
+    let (low, high) = thread_stack();
     low + ((high - low) / 4).min(256 << 10)
 }

@@ -21,7 +21,7 @@
 //!   through it.
 //! - **[guest memory aliasing]** A slice into a linear memory borrows its store; guest code runs only
 //!   with the store borrowed mutably; so no guest code runs while a slice exists.
-//! - **[arena]** A range of a code arena belongs to one published [`Code`](code::Code); no address is
+//! - **[arena]** A range of a code arena belongs to one published [`Code`]; no address is
 //!   writable and executable at once; a page's entry in the lookup table is set after its code is
 //!   written and cleared before its range is given back.
 //! - **[code lookup]** A program counter of a live guest frame lies in published code, which a store
@@ -39,6 +39,12 @@
 //!   stated where it stands.
 //! - **[signal handler]** The handler runs on the faulting thread, takes no lock, allocates nothing and
 //!   touches only its arguments, the lookup table and the context of the running store.
+
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::private_intra_doc_links,
+    reason = "invariants are cited in brackets, as in SAFETY comments"
+)]
 
 pub mod block;
 pub mod call;

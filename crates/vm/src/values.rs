@@ -212,7 +212,7 @@ macro_rules! tuples {
                 Ok(())
             }
             #[inline]
-            #[allow(unused_variables, reason = "the empty tuple")]
+            #[allow(unused_variables, clippy::unused_unit, reason = "the empty tuple")]
             fn read_args(args: &mut Args<'_>, store: &Store) -> Self {
                 ($($name::lift(args.read(), store),)*)
             }
@@ -224,7 +224,7 @@ macro_rules! tuples {
                 Ok(())
             }
             #[inline]
-            #[allow(unused_variables, reason = "the empty tuple")]
+            #[allow(unused_variables, clippy::unused_unit, reason = "the empty tuple")]
             fn read_results(results: &mut Rets<'_>, store: &Store) -> Self {
                 ($($name::lift(results.read(), store),)*)
             }

@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn lines_and_inlined_frames_from_dwarf() {
-        let module = module(include_bytes!("../tests/dwarf/inlined.wasm").to_vec());
+        let module = module(include_bytes!("../tests/programs/inlined.wasm").to_vec());
         let (func, offset) = (0..module.bodies.len())
             .map(|index| module.func_index(DefinedFuncIndex::from(index)))
             .filter(|func| module.func_names()[func].contains("work"))
@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn broken_debugging_information_gives_no_symbols() {
-        let wasm = include_bytes!("../tests/dwarf/inlined.wasm");
+        let wasm = include_bytes!("../tests/programs/inlined.wasm");
         let good = module(wasm.to_vec());
         let debug: Vec<_> = good.customs.iter().filter(|s| s.name.starts_with(".debug")).collect();
         let frame = |module| RawFrame { module, func: FuncIndex(0), wasm_offset: Some(0x80) };

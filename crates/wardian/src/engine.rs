@@ -151,9 +151,9 @@ impl Engine {
         match artifact::decode(artifact::Source::Signed(bytes, key), &self.compatibility()) {
             Ok(found) => Ok((self.decode(found.wasm.to_vec())?.0, found.image)),
             Err(_) if self.config().recompile_rejected_artifacts => {
-                self.compile(artifact::embedded_wasm(bytes)?.to_vec())
+                self.compile(artifact::embedded_wasm(bytes).map_err(rejected)?.to_vec())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(rejected(error)),
         }
     }
 
@@ -161,7 +161,8 @@ impl Engine {
         &self,
         vouched: wardian_vm::VouchedArtifact<'_>,
     ) -> Result<(Module, CodeImage)> {
-        let found = artifact::decode(artifact::Source::Vouched(vouched), &self.compatibility())?;
+        let found = artifact::decode(artifact::Source::Vouched(vouched), &self.compatibility())
+            .map_err(rejected)?;
         Ok((self.decode(found.wasm.to_vec())?.0, found.image))
     }
 
@@ -198,6 +199,10 @@ impl Default for Engine {
 
 fn invalid(error: wardian_module::DecodeError) -> Error {
     Error::tagged(ErrorKind::InvalidModule, error.to_string())
+}
+
+fn rejected(error: artifact::ArtifactError) -> Error {
+    Error::new(error).with_tag(ErrorKind::InvalidModule)
 }
 
 fn compile_error(error: rt::CompileError) -> Error {

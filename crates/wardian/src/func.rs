@@ -84,7 +84,7 @@ impl Func {
     /// # Errors
     ///
     /// Of kind [`ErrorKind::Misuse`] when number or types of arguments are wrong or something belongs
-    /// to another store; else what the call ended with: a [`Trap`], or the error of a host function.
+    /// to another store; else what the call ended with: a [`Trap`](crate::Trap), or the error of a host function.
     ///
     /// # Panics
     ///

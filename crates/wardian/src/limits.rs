@@ -172,7 +172,7 @@ impl ResourceLimiter for StoreLimits {
         let allowed = self.memory_size.is_none_or(|limit| desired <= limit)
             && maximum.is_none_or(|maximum| desired <= maximum);
         if !allowed && self.trap_on_grow_failure {
-            return Err(format_err!("forcing trap when growing memory to {desired} bytes"));
+            return Err(refused("memory", desired, "bytes", self.memory_size, "max-memory-size"));
         }
         Ok(allowed)
     }
@@ -194,7 +194,8 @@ impl ResourceLimiter for StoreLimits {
         let allowed = self.table_elements.is_none_or(|limit| desired <= limit)
             && maximum.is_none_or(|maximum| desired <= maximum);
         if !allowed && self.trap_on_grow_failure {
-            return Err(format_err!("forcing trap when growing table to {desired} elements"));
+            let limit = self.table_elements;
+            return Err(refused("table", desired, "elements", limit, "max-table-elements"));
         }
         Ok(allowed)
     }
@@ -217,6 +218,20 @@ impl ResourceLimiter for StoreLimits {
 
     fn memories(&self) -> usize {
         self.memories
+    }
+}
+
+/// The error that ends a guest whose growth was not allowed: by the store's limit, or by its own type.
+#[cold]
+fn refused(what: &str, desired: usize, unit: &str, limit: Option<usize>, setting: &str) -> Error {
+    match limit.filter(|limit| desired > *limit) {
+        Some(limit) => format_err!(
+            "forcing trap when growing {what} to {desired} {unit}, over the store's limit of \
+             {limit} {unit} (`{setting}`)"
+        ),
+        None => format_err!(
+            "forcing trap when growing {what} to {desired} {unit}, over the maximum of its type"
+        ),
     }
 }
 

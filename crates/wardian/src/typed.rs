@@ -174,7 +174,12 @@ pub struct HostFunc(pub(crate) vm::HostFunc);
 
 macro_rules! tuples {
     ($($name:ident)*) => {
-        #[allow(non_snake_case, unused_variables, reason = "named as its type; the empty tuple")]
+        #[allow(
+            non_snake_case,
+            unused_variables,
+            clippy::unused_unit,
+            reason = "named as its type; the empty tuple"
+        )]
         impl<$($name: WasmTy),*> WasmParams for ($($name,)*) {
             type Kernel = ($($name::Kernel,)*);
             fn valtypes() -> Vec<ValType> {
@@ -187,7 +192,12 @@ macro_rules! tuples {
             }
         }
 
-        #[allow(non_snake_case, unused_variables, reason = "named as its type; the empty tuple")]
+        #[allow(
+            non_snake_case,
+            unused_variables,
+            clippy::unused_unit,
+            reason = "named as its type; the empty tuple"
+        )]
         impl<$($name: WasmTy),*> WasmResults for ($($name,)*) {
             #[inline]
             fn from_kernel(values: Self::Kernel, store: StoreId) -> Self {

@@ -1,6 +1,6 @@
 //! Open directories: everything that takes a path.
 //!
-//! cap-std keeps resolution below the directory (invariant [beneath] in `lib.rs`). What is decided
+//! cap-std keeps resolution below the directory (invariant `beneath` in `lib.rs`). What is decided
 //! here is permission, on the mode that an operation effectively needs, and what the ending of a path
 //! means to each operation (`path.rs`), after the behaviour of Linux.
 //!

@@ -19,7 +19,7 @@
 //! (the constants in `limits.rs`); what it computes is at most proportional to the memory of the
 //! guest or to the files it was given.
 //!
-//! Invariant [beneath]: every path is resolved by cap-std below a directory that the host opened for
+//! Invariant `beneath`: every path is resolved by cap-std below a directory that the host opened for
 //! the guest: on Linux by `openat2` with `RESOLVE_BENEATH`, elsewhere component by component. The
 //! forms of a path that `std::path` hides (`a/`, `a/.`) are taken apart before (`path.rs`), so cap-std
 //! never sees them.

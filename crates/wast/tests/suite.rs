@@ -4,6 +4,8 @@
 //! `tests/wast/features.txt` and `tests/wast/expected.txt`. `WAST_ONLY=TEXT` runs only scripts whose
 //! `FOLDER/FILE` contains the text.
 
+#![forbid(unsafe_code)]
+
 use std::collections::HashMap;
 use wardian::{Config, Engine, Proposal};
 use wardian_wast::{Expected, Report, run_script};

@@ -125,6 +125,10 @@ pub(crate) unsafe extern "sysv64" fn enter(
 }
 
 /// Leaves the innermost entry frame, which `rsp` points at.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
 #[unsafe(naked)]
 unsafe extern "sysv64" fn landing() {
     naked_asm!(
@@ -149,6 +153,10 @@ unsafe extern "sysv64" fn landing() {
 }
 
 /// A failure waits: back to the innermost entry. `rbx` is the context.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
 #[unsafe(naked)]
 unsafe extern "sysv64" fn unwind() {
     naked_asm!(
@@ -160,6 +168,10 @@ unsafe extern "sysv64" fn unwind() {
 }
 
 /// Generated code calls a builtin: `(context, operation, a, b, c, d)`.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
 #[unsafe(naked)]
 unsafe extern "sysv64" fn builtin() {
     naked_asm!(
@@ -184,6 +196,10 @@ unsafe extern "sysv64" fn builtin() {
 }
 
 /// Generated code calls a host function whose arguments travel in registers.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
 #[unsafe(naked)]
 unsafe extern "sysv64" fn typed_exit() {
     naked_asm!(
@@ -209,6 +225,10 @@ unsafe extern "sysv64" fn typed_exit() {
 
 /// Generated code calls a host function by register image: `entry(record, image, stack arguments)`.
 /// The image begins like [`Image`]: integer registers, then vector registers.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
 #[unsafe(naked)]
 unsafe extern "sysv64" fn image_exit() {
     naked_asm!(
@@ -269,6 +289,10 @@ unsafe extern "sysv64" fn image_exit() {
 }
 
 /// The handler sent the thread here after a fault in generated code; `rbx` is the context.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
 #[unsafe(naked)]
 unsafe extern "sysv64" fn fault() {
     naked_asm!(
