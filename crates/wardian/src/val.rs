@@ -225,7 +225,10 @@ impl Ref {
                 RefType::new(false, HeapType::ConcreteFunc(func.ty(store)))
             }
             Ref::Extern(None) => RefType::new(true, HeapType::NoExtern),
-            Ref::Extern(Some(_)) => RefType::new(false, HeapType::Extern),
+            Ref::Extern(Some(value)) => {
+                check_store(value.store, store.as_context().0.id())?;
+                RefType::new(false, HeapType::Extern)
+            }
         })
     }
 
