@@ -148,17 +148,13 @@ impl Func {
     ///
     /// # Errors
     ///
-    /// When its type is another one.
-    ///
-    /// # Panics
-    ///
-    /// When it belongs to another store.
+    /// When its type is another one, or it belongs to another store.
     pub fn typed<Params: WasmParams, Results: WasmResults>(
         &self,
         store: impl AsContext,
     ) -> Result<TypedFunc<Params, Results>> {
         let store = store.as_context();
-        assert!(self.store == store.0.id(), "{WRONG_STORE}");
+        check_store(self.store, store.0.id())?;
         TypedFunc::new(store.0, *self).ok_or_else(|| {
             let list = |types: Vec<ValType>| {
                 let list: Vec<_> = types.iter().map(ToString::to_string).collect();
