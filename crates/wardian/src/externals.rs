@@ -131,7 +131,7 @@ fn misuse(text: impl Into<String>) -> Error {
 /// assert!(memory.write(&mut store, 65_535, b"ab").is_err());
 /// assert_eq!(memory.grow(&mut store, 1)?, 1);
 /// assert_eq!(memory.data(&store)[65_534..65_537], *b"ab\0");
-/// # wardian::Result::Ok(())
+/// # Ok::<(), wardian::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {

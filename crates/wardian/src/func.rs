@@ -24,7 +24,7 @@ use wardian_vm::{self as vm, CallError, Exit, Failure, FuncId, InstanceId, Store
 /// let add = Func::wrap(&mut store, |a: i32, b: i32| a.wrapping_add(b));
 /// let add = add.typed::<(i32, i32), i32>(&store)?;
 /// assert_eq!(add.call(&mut store, (1, 2))?, 3);
-/// # wardian::Result::Ok(())
+/// # Ok::<(), wardian::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Func {

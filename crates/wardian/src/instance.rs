@@ -23,7 +23,7 @@ use wardian_vm::{self as vm, CallError, InstanceId, StoreId};
 /// let instance = Instance::new(&mut store, &module, &[])?;
 /// let double = instance.get_typed_func::<i32, i32>(&mut store, "double")?;
 /// assert_eq!(double.call(&mut store, 21)?, 42);
-/// # wardian::Result::Ok(())
+/// # Ok::<(), wardian::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Instance {

@@ -48,7 +48,7 @@ impl std::fmt::Debug for V128 {
 /// let name = ExternRef::new(&mut store, String::from("Ada"))?;
 /// let data = name.data(&store)?.expect("a host value");
 /// assert_eq!(data.downcast_ref::<String>().unwrap(), "Ada");
-/// # wardian::Result::Ok(())
+/// # Ok::<(), wardian::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct ExternRef {
