@@ -307,7 +307,6 @@ fn an_off_proposal_names_itself_and_its_switch() {
             "bulk-memory",
         ),
         ("(module (global i32 (i32.add (i32.const 1) (i32.const 2))))", "extended-const"),
-        ("(module (type $t (func)) (func (param (ref $t))))", "function-references"),
     ] {
         rejected(&engine, text, &[name, &format!("-W {name}=y")]);
     }
