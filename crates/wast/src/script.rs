@@ -24,8 +24,9 @@ use wast::{QuoteWat, Wast, WastArg, WastDirective, WastExecute, WastInvoke, Wast
 /// ```
 pub fn run_script(engine: &Engine, file: &str, text: &str) -> Report {
     let mut report = Report::new(file);
+    let lines = Lines::new(text);
     let failed = |report: &mut Report, error: wast::Error| {
-        let line = line_of(text, error.span().offset());
+        let line = lines.line(error.span().offset());
         report.record(line, "script", Err(error.message()));
     };
     let mut lexer = Lexer::new(text);
@@ -53,16 +54,28 @@ pub fn run_script(engine: &Engine, file: &str, text: &str) -> Report {
         }
     };
     for directive in script.directives {
-        let line = line_of(text, directive.span().offset());
+        let line = lines.line(directive.span().offset());
         let keyword = keyword(&directive);
         report.record(line, keyword, context.directive(directive));
     }
     report
 }
 
-/// Lines count from 1.
-fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
+/// Where the lines of a script end. Scripts have thousands of directives, so that finding a line
+/// may not read the script again.
+struct Lines {
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    fn new(text: &str) -> Lines {
+        Lines { ends: text.match_indices('\n').map(|(offset, _)| offset).collect() }
+    }
+
+    /// The line of a byte, counted from 1.
+    fn line(&self, offset: usize) -> usize {
+        self.ends.partition_point(|&end| end < offset) + 1
+    }
 }
 
 fn keyword(directive: &WastDirective<'_>) -> &'static str {
@@ -302,5 +315,19 @@ fn unknown(what: &str, name: Option<Id<'_>>) -> String {
     match name {
         Some(id) => format!("no {what} is named `{}`", id.name()),
         None => format!("there is no {what} yet"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lines;
+
+    #[test]
+    fn lines_count_from_one() {
+        let lines = Lines::new("a\n\nbc\n");
+        assert_eq!(
+            [0, 1, 2, 3, 4, 5, 6, 99].map(|offset| lines.line(offset)),
+            [1, 1, 2, 3, 3, 3, 4, 4]
+        );
     }
 }

