@@ -203,6 +203,7 @@ macro_rules! arity {
                         (func (export \"run\") (type $t) {gets} call $n {gets} call $w call $o))"
                 ))?;
                 let mut linker = Linker::<u32>::new(engine);
+                #[allow(clippy::unused_unit, reason = "no results")]
                 linker.func_wrap("h", "with", |mut caller: Caller<'_, u32>, $($var: $ty),*| {
                     *caller.data_mut() += 1;
                     $(assert_eq!($var, value!($ty $n));)*
