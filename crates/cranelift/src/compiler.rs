@@ -28,6 +28,9 @@ use wardian_module::{Body, DecodeError, FuncIndex, Module, OptLevel, Settings};
 /// Largest body, in bytes of WebAssembly, that is compiled at all.
 pub(crate) const MAX_BODY_BYTES: usize = 4 << 20;
 
+/// Number of instructions past which a function's allocations are not kept for the next.
+const KEEP_INSTS: usize = 100_000;
+
 /// Why a function could not be compiled.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CompileError {
@@ -329,7 +332,7 @@ fn contain<R>(
     scratch: &mut Scratch,
     compile: impl FnOnce(&mut Scratch) -> Result<R, CompileError>,
 ) -> Result<R, CompileError> {
-    catch_unwind(AssertUnwindSafe(|| compile(scratch))).unwrap_or_else(|panic| {
+    let result = catch_unwind(AssertUnwindSafe(|| compile(scratch))).unwrap_or_else(|panic| {
         *scratch = Scratch::new();
         let message = panic
             .downcast_ref::<String>()
@@ -337,7 +340,12 @@ fn contain<R>(
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("no message");
         Err(CompileError::Internal(format!("func {}: {message}", func.0)))
-    })
+    });
+    if scratch.context.func.dfg.num_insts() > KEEP_INSTS {
+        // What one huge function needed is not kept for all the small ones.
+        *scratch = Scratch::new();
+    }
+    result
 }
 
 /// Cranelift's pipeline in two steps, so that the choice of an allocator can depend on the result of

@@ -420,6 +420,29 @@ fn control_instructions() {
 }
 
 #[test]
+fn flipped_bytes_are_refused_or_compile() {
+    // An internal error would be a panic of the code generator or code that its verifier refuses.
+    let settings = wardian_module::Settings {
+        opt_level: wardian_module::OptLevel::None,
+        ..common::settings()
+    };
+    let compiler = Compiler::new(&settings).unwrap();
+    for wat in [REFERENCES, CONTROL] {
+        let wasm = wat::parse_str(wat).unwrap();
+        for at in 0..wasm.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut flipped = wasm.clone();
+                flipped[at] ^= flip;
+                for error in common::errors_in(&compiler, flipped, at) {
+                    let internal = matches!(error, wardian_cranelift::CompileError::Internal(_));
+                    assert!(!internal, "byte {at} with {flip:#x}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn features_that_the_processor_lacks_are_refused() {
     let error = Compiler::with_cpu(&common::settings(), "nonsense").err().unwrap();
     assert!(error.contains("unknown cpu `nonsense`"), "{error}");

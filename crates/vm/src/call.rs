@@ -3,8 +3,8 @@
 //! An [`Image`] holds what registers hold at a call. Arguments that do not fit lie on the stack, results
 //! that do not fit in an area that the caller provides; where each travels, `module::abi` says.
 
-use crate::context::{on_this_stack, thread_stack_limit};
 use crate::context::{BuiltinCall, Context, Exit, Failure, Host, TrapReport, set_current};
+use crate::context::{on_this_stack, thread_stack_limit};
 use crate::shims;
 use crate::store::{FuncId, InstanceId, Mismatch, Store, StoreId, Value};
 use crate::unwind::fail;

@@ -131,7 +131,7 @@ fn misuse(text: impl Into<String>) -> Error {
 /// assert!(memory.write(&mut store, 65_535, b"ab").is_err());
 /// assert_eq!(memory.grow(&mut store, 1)?, 1);
 /// assert_eq!(memory.data(&store)[65_534..65_537], *b"ab\0");
-/// # wardian::Result::Ok(())
+/// # Ok::<(), wardian::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
@@ -177,7 +177,7 @@ impl Memory {
     ///
     /// # Panics
     ///
-    /// As every method: when it belongs to another store.
+    /// As every method but `grow`: when it belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> MemoryType {
         let store = store.as_context().0;
         self.check(store.id());
@@ -243,10 +243,11 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// Past its maximum or a limit, or when the system refuses; the memory is as before.
+    /// Past its maximum or a limit, when the system refuses, and when it belongs to another store; the
+    /// memory is as before.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64) -> Result<u64> {
         let store = store.as_context_mut().0;
-        self.check(store.id());
+        check_store(self.store, store.id())?;
         let grown = store.limited(|rt, limiter| rt.memory_grow(limiter, self.id, delta));
         grown.map_err(|failure| failure_error(store, failure))?.ok_or_else(|| {
             Error::tagged(ErrorKind::Limit, format!("failed to grow memory by {delta} pages"))

@@ -24,7 +24,7 @@ use wardian_vm::{self as vm, CallError, Exit, Failure, FuncId, InstanceId, Store
 /// let add = Func::wrap(&mut store, |a: i32, b: i32| a.wrapping_add(b));
 /// let add = add.typed::<(i32, i32), i32>(&store)?;
 /// assert_eq!(add.call(&mut store, (1, 2))?, 3);
-/// # wardian::Result::Ok(())
+/// # Ok::<(), wardian::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Func {
@@ -148,17 +148,13 @@ impl Func {
     ///
     /// # Errors
     ///
-    /// When its type is another one.
-    ///
-    /// # Panics
-    ///
-    /// When it belongs to another store.
+    /// When its type is another one, or it belongs to another store.
     pub fn typed<Params: WasmParams, Results: WasmResults>(
         &self,
         store: impl AsContext,
     ) -> Result<TypedFunc<Params, Results>> {
         let store = store.as_context();
-        assert!(self.store == store.0.id(), "{WRONG_STORE}");
+        check_store(self.store, store.0.id())?;
         TypedFunc::new(store.0, *self).ok_or_else(|| {
             let list = |types: Vec<ValType>| {
                 let list: Vec<_> = types.iter().map(ToString::to_string).collect();

@@ -23,7 +23,7 @@ use wardian_vm::{self as vm, CallError, InstanceId, StoreId};
 /// let instance = Instance::new(&mut store, &module, &[])?;
 /// let double = instance.get_typed_func::<i32, i32>(&mut store, "double")?;
 /// assert_eq!(double.call(&mut store, 21)?, 42);
-/// # wardian::Result::Ok(())
+/// # Ok::<(), wardian::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Instance {
@@ -137,7 +137,7 @@ impl Instance {
     ///
     /// # Panics
     ///
-    /// As every method: when it belongs to another store.
+    /// As every method without a `Result`: when it belongs to another store.
     pub fn get_export(&self, mut store: impl AsContextMut, name: &str) -> Option<Extern> {
         let store = store.as_context_mut().0;
         assert!(self.store == store.id(), "{WRONG_STORE}");
@@ -183,12 +183,14 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// When there is no function of that name, or its type is another one.
+    /// When there is no function of that name, its type is another one, or the instance belongs to
+    /// another store.
     pub fn get_typed_func<Params: WasmParams, Results: WasmResults>(
         &self,
         mut store: impl AsContextMut,
         name: &str,
     ) -> Result<TypedFunc<Params, Results>> {
+        check_store(self.store, store.as_context().0.id())?;
         let func = self.get_func(&mut store, name).ok_or_else(|| {
             Error::tagged(ErrorKind::Misuse, format!("failed to find function export `{name}`"))
         })?;

@@ -85,7 +85,7 @@ const DEFAULT_OBJECTS: usize = 10_000;
 /// let memory = Memory::new(&mut store, MemoryType::new(1, None))?;
 /// assert!(memory.grow(&mut store, 1).is_ok());
 /// assert!(memory.grow(&mut store, 1).is_err());
-/// # wardian::Result::Ok(())
+/// # Ok::<(), wardian::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct StoreLimits {

@@ -76,7 +76,7 @@ impl<T: 'static> Definition<T> {
 /// let instance = linker.instantiate(&mut store, &module)?;
 /// instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ())?;
 /// assert_eq!(*store.data(), 2);
-/// # wardian::Result::Ok(())
+/// # Ok::<(), wardian::Error>(())
 /// ```
 pub struct Linker<T: 'static> {
     engine: Engine,

@@ -16,7 +16,7 @@ use wardian_vm::{Code, VouchedArtifact};
 /// let module = Module::new(&engine, "(module (memory (export \"m\") 1))")?;
 /// assert_eq!(module.exports().next().unwrap().name(), "m");
 /// assert!(Module::new(&engine, b"\0asm").is_err());
-/// # wardian::Result::Ok(())
+/// # Ok::<(), wardian::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Module {

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::func::{Caller, Func, exit_error, host_error};
-use crate::store::{AsContextMut, StoreInner, WRONG_STORE, check_store};
+use crate::store::{AsContextMut, StoreInner, check_store};
 use crate::types::{HeapType, RefType, ValType};
 use crate::val::{ExternRef, Rooted, V128};
 use wardian_vm::{self as vm, CallError, ExternIndexValue, FuncId, HostParams, StoreId, Vector};
@@ -318,16 +318,17 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
     /// # Errors
     ///
     /// What the call ended with: a [`Trap`](crate::Trap), or the error of a host function. Of kind
-    /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) when a reference belongs to another store.
+    /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) when the function or a reference belongs to
+    /// another store.
     ///
     /// # Panics
     ///
-    /// When the function belongs to another store, and when a host function panicked, with its payload.
+    /// When a host function panicked, with its payload.
     #[inline]
     pub fn call(&self, mut store: impl AsContextMut, params: P) -> Result<R> {
         let store = store.as_context_mut().0;
         let id = store.id();
-        assert!(self.func.store == id, "{WRONG_STORE}");
+        check_store(self.func.store, id)?;
         match vm::call_typed(store, &self.typed, params.into_kernel(id)?) {
             Ok(results) => Ok(R::from_kernel(results, id)),
             Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),

@@ -48,7 +48,7 @@ impl std::fmt::Debug for V128 {
 /// let name = ExternRef::new(&mut store, String::from("Ada"))?;
 /// let data = name.data(&store)?.expect("a host value");
 /// assert_eq!(data.downcast_ref::<String>().unwrap(), "Ada");
-/// # wardian::Result::Ok(())
+/// # Ok::<(), wardian::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct ExternRef {
@@ -225,7 +225,10 @@ impl Ref {
                 RefType::new(false, HeapType::ConcreteFunc(func.ty(store)))
             }
             Ref::Extern(None) => RefType::new(true, HeapType::NoExtern),
-            Ref::Extern(Some(_)) => RefType::new(false, HeapType::Extern),
+            Ref::Extern(Some(value)) => {
+                check_store(value.store, store.as_context().0.id())?;
+                RefType::new(false, HeapType::Extern)
+            }
         })
     }
 

@@ -12,7 +12,8 @@ use wardian::*;
 
 fn text(number: usize) -> String {
     // Modules differ in size, so that freed ranges of code are reused in parts.
-    let filler = "local.get 0 i32.const 3 i32.mul i32.const 5 i32.xor local.set 0\n".repeat(number % 40);
+    let filler =
+        "local.get 0 i32.const 3 i32.mul i32.const 5 i32.xor local.set 0\n".repeat(number % 40);
     format!(
         r#"(module (memory 1) (table 1 funcref)
         (func (export "load") (param i32) (result i32) {filler} i32.const -8 i32.load)

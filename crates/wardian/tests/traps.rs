@@ -328,13 +328,19 @@ fn failures_of_the_host_pass_through_the_guest() {
             Ok(())
         })?;
         // Guest, host, guest, host: the failure passes two activations.
-        linker.func_wrap("h", "nested", |mut caller: Caller<'_, u32>, what: i32| -> Result<i32> {
-            let Some(Extern::Func(func)) = caller.get_export("typed") else { bail!("no export") };
-            let func = func.typed::<i32, i32>(&caller)?;
-            let result = func.call(&mut caller, what);
-            *caller.data_mut() += 100;
-            Ok(result.context("nested")?)
-        })?;
+        linker.func_wrap(
+            "h",
+            "nested",
+            |mut caller: Caller<'_, u32>, what: i32| -> Result<i32> {
+                let Some(Extern::Func(func)) = caller.get_export("typed") else {
+                    bail!("no export")
+                };
+                let func = func.typed::<i32, i32>(&caller)?;
+                let result = func.call(&mut caller, what);
+                *caller.data_mut() += 100;
+                result.context("nested")
+            },
+        )?;
         let module = Module::new(
             engine,
             r#"(module
@@ -405,19 +411,36 @@ fn bulk_operations_that_trap_change_nothing() {
         let memory = instance.get_memory(&mut store, "m").expect("it is exported");
         let table = instance.get_table(&mut store, "t").expect("it is exported");
         for name in [
-            "memory.fill", "memory.copy", "memory.copy2", "memory.init", "table.fill", "table.copy",
-            "table.copy2", "table.init",
+            "memory.fill",
+            "memory.copy",
+            "memory.copy2",
+            "memory.init",
+            "table.fill",
+            "table.copy",
+            "table.copy2",
+            "table.init",
         ] {
             let func = instance.get_typed_func::<(i32, i32, i32), ()>(&mut store, name)?;
             let (size, expected) = match name.starts_with("memory") {
                 true => (65_536, Trap::MemoryOutOfBounds),
                 false => (8, Trap::TableOutOfBounds),
             };
-            let mut bad = vec![(size - 1, 0, 2), (size + 1, 0, 0), (-1, 0, 1), (-1, 0, -1), (0, 0, -1)];
+            let mut bad =
+                vec![(size - 1, 0, 2), (size + 1, 0, 0), (-1, 0, 1), (-1, 0, -1), (0, 0, -1)];
             bad.extend([(1 << 31, 0, 1 << 31), (size, 0, 1)]);
             if !name.ends_with("fill") {
-                let source = if name.ends_with("init") { size.min(8) / (1 + i32::from(size == 8)) } else { size };
-                bad.extend([(0, source - 1, 2), (0, source + 1, 0), (0, -1, 1), (0, -1, -1), (0, source, 1)]);
+                let source = if name.ends_with("init") {
+                    size.min(8) / (1 + i32::from(size == 8))
+                } else {
+                    size
+                };
+                bad.extend([
+                    (0, source - 1, 2),
+                    (0, source + 1, 0),
+                    (0, -1, 1),
+                    (0, -1, -1),
+                    (0, source, 1),
+                ]);
             }
             for arguments in bad {
                 let result = func.call(&mut store, arguments);
@@ -439,7 +462,8 @@ fn bulk_operations_that_trap_change_nothing() {
 fn traps_while_instantiating_leave_the_store_usable() {
     in_each_mode(|engine| {
         let mut store = Store::new(engine, ());
-        let table = Table::new(&mut store, TableType::new(RefType::FUNCREF, 4, None), Ref::Func(None))?;
+        let table =
+            Table::new(&mut store, TableType::new(RefType::FUNCREF, 4, None), Ref::Func(None))?;
         let module = Module::new(
             engine,
             r#"(module (import "h" "t" (table 4 funcref)) (memory 1) (data (i32.const 0) "x")

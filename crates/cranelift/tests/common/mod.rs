@@ -73,3 +73,18 @@ pub fn errors(compiler: &Compiler, wat: &str) -> Vec<CompileError> {
         .filter_map(|body| compiler.compile(&module, &layout, body, &mut scratch).err())
         .collect()
 }
+
+/// Errors of a module that may be invalid, one of whose bytes was changed. If the byte lies in a body
+/// only that one is compiled.
+pub fn errors_in(compiler: &Compiler, wasm: Vec<u8>, changed: usize) -> Vec<CompileError> {
+    let Ok((module, mut bodies)) = decode(wasm, Proposals::all_built()) else { return Vec::new() };
+    if bodies.iter().any(|body| body.range.contains(&changed)) {
+        bodies.retain(|body| body.range.contains(&changed));
+    }
+    let layout = VmLayout::new(&module);
+    let mut scratch = Scratch::new();
+    bodies
+        .into_iter()
+        .filter_map(|body| compiler.compile(&module, &layout, body, &mut scratch).err())
+        .collect()
+}
