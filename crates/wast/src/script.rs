@@ -160,8 +160,13 @@ impl Context {
             }
             WastDirective::AssertMalformed { mut module, message, .. }
             | WastDirective::AssertInvalid { mut module, message, .. } => {
-                match self.compile(&mut module) {
-                    Err(_) => Ok(()),
+                // Text that is refused never reaches the engine.
+                let Ok(bytes) = encode(&mut module) else { return Ok(()) };
+                match Module::new(&self.engine, bytes) {
+                    Err(error) if error.kind() == ErrorKind::InvalidModule => Ok(()),
+                    Err(error) => {
+                        Err(format!("expected an invalid module ({message}), found: {error:#}"))
+                    }
                     Ok(_) => Err(format!("expected the module to be refused: {message}")),
                 }
             }
@@ -213,11 +218,7 @@ impl Context {
 
     /// A module from text, quoted text or bytes.
     fn compile(&self, wat: &mut QuoteWat<'_>) -> Result<Module, String> {
-        if matches!(wat, QuoteWat::QuoteComponent(..) | QuoteWat::Wat(Wat::Component(_))) {
-            return Err("components are not supported".into());
-        }
-        let bytes = wat.encode().map_err(|error| error.message())?;
-        Module::new(&self.engine, bytes).map_err(text)
+        Module::new(&self.engine, encode(wat)?).map_err(text)
     }
 
     fn instantiate(&mut self, module: &Module) -> wardian::Result<Instance> {
@@ -285,6 +286,13 @@ impl Context {
         }
         Ok(())
     }
+}
+
+fn encode(wat: &mut QuoteWat<'_>) -> Result<Vec<u8>, String> {
+    if matches!(wat, QuoteWat::QuoteComponent(..) | QuoteWat::Wat(Wat::Component(_))) {
+        return Err("components are not supported".into());
+    }
+    wat.encode().map_err(|error| error.message())
 }
 
 fn expect_trap(result: wardian::Result<Vec<Val>>, expected: &str) -> Result<(), String> {
