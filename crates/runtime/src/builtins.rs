@@ -4,9 +4,7 @@
 
 use crate::instantiate::eval;
 use crate::store::{Limiter, Store};
-use wardian_module::{
-    Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, RefType, TableIndex, Trap, ValType,
-};
+use wardian_module::{Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, TableIndex, Trap};
 use wardian_vm::{BuiltinCall, Extern, Failure, InstanceId, MemoryId, TableId, Value};
 
 /// Carries out a builtin for `store`.
@@ -195,21 +193,11 @@ pub(crate) fn table_init(
             ElemItems::Funcs(funcs) => {
                 Value::Func(store.kernel.instance_func(instance, funcs[item]))
             }
-            ElemItems::Exprs(exprs) => {
-                eval(store, instance, &exprs[item], ValType::Ref(segment_ref.ty))
-            }
+            ElemItems::Exprs(exprs) => eval(store, instance, &exprs[item]),
         };
         fill(store, index, value);
     }
     Ok(0)
-}
-
-/// The null value of a reference type.
-pub(crate) fn null_of(ty: RefType) -> Value {
-    match ty.heap.top() {
-        wardian_module::HeapTop::Func => Value::Func(None),
-        _ => Value::Ref(0),
-    }
 }
 
 /// The functions among an instance's externs, for `ref.func`.

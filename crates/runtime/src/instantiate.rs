@@ -3,12 +3,11 @@
 //!
 //! A trap part-way leaves the instance in the store: tables of others may refer to its functions.
 
-use crate::builtins::{func_value, memory_init, null_of, table_init};
+use crate::builtins::{func_value, memory_init, table_init};
 use crate::store::{Dropped, Limiter, Store, reservation_error};
 use std::sync::Arc;
 use wardian_module::{
     ConstExpr, ConstOp, DataIndex, ElemIndex, GlobalIndex, HeapTop, SegmentMode, TableIndex,
-    ValType,
 };
 use wardian_vm::{Code, Extern, Failure, FuncId, InstanceId, Value};
 
@@ -74,14 +73,14 @@ impl Store {
         self.dropped.resize_with(instance.index() + 1, Dropped::default);
         for (index, global) in module.globals.iter().enumerate() {
             if let Some(init) = &global.init {
-                let value = eval(self, instance, init, global.ty.content);
+                let value = eval(self, instance, init);
                 let id = self.global_of(instance, GlobalIndex::from(index));
                 self.kernel.global_set(id, value).expect("validated initializers have their type");
             }
         }
         for (index, table) in module.tables.iter().enumerate() {
             if let Some(init) = &table.init {
-                let value = eval(self, instance, init, ValType::Ref(table.ty.element));
+                let value = eval(self, instance, init);
                 let id = self.table_of(instance, TableIndex::from(index));
                 let size = self.kernel.table_size(id);
                 self.kernel
@@ -92,8 +91,7 @@ impl Store {
         for (index, segment) in module.elements.iter().enumerate() {
             let index = ElemIndex::from(index);
             if let SegmentMode::Active(table, offset) = &segment.mode {
-                let ty = module.tables[table.index()].ty.index.val_type();
-                let offset = index_of(eval(self, instance, offset, ty));
+                let offset = index_of(eval(self, instance, offset));
                 let id = self.table_of(instance, *table);
                 let count = segment.items.len() as u64;
                 table_init(self, instance, id, index, offset, 0, count)?;
@@ -105,8 +103,7 @@ impl Store {
         for (index, segment) in module.data.iter().enumerate() {
             let index = DataIndex::from(index);
             if let SegmentMode::Active(memory, offset) = &segment.mode {
-                let ty = module.memories[memory.index()].index.val_type();
-                let offset = index_of(eval(self, instance, offset, ty));
+                let offset = index_of(eval(self, instance, offset));
                 let id = self.memory_of(instance, *memory);
                 let count = segment.bytes.len() as u64;
                 memory_init(self, instance, id, index, offset, 0, count)?;
@@ -127,8 +124,8 @@ fn index_of(value: Value) -> u64 {
     }
 }
 
-/// The value of a constant expression of type `ty`.
-pub(crate) fn eval(store: &Store, instance: InstanceId, expr: &ConstExpr, ty: ValType) -> Value {
+/// The value of a constant expression.
+pub(crate) fn eval(store: &Store, instance: InstanceId, expr: &ConstExpr) -> Value {
     let mut stack: Vec<Value> = Vec::with_capacity(1);
     for op in &expr.0 {
         let value = match *op {
@@ -164,8 +161,5 @@ pub(crate) fn eval(store: &Store, instance: InstanceId, expr: &ConstExpr, ty: Va
         };
         stack.push(value);
     }
-    stack.pop().unwrap_or_else(|| match ty {
-        ValType::Ref(ty) => null_of(ty),
-        _ => unreachable!("validated expressions leave a value"),
-    })
+    stack.pop().expect("validated expressions leave a value")
 }
