@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 use wardian_cranelift::{Compiler, Scratch};
-use wardian_module::layout::{ModuleTable, VmLayout};
+use wardian_module::layout::{Linkage, ModuleTable, VmLayout};
 use wardian_module::{Proposals, Settings, decode, image};
 
 fn main() {
@@ -62,7 +62,11 @@ fn main() {
             }
         }
         if failed == 0 {
-            let image = image::link(code, ModuleTable::size(module.types.len())).unwrap();
+            let image = image::link(
+                code,
+                ModuleTable::size(module.types.len(), module.bodies.len(), Linkage::Direct),
+            )
+            .unwrap();
             let (text, traps, locations) =
                 (image.text.len(), image.traps.len(), image.locations.len());
             let seconds = start.elapsed().as_secs_f64();

@@ -177,6 +177,7 @@ impl<'a> Tier<'a> {
             Region::Memory(_) | Region::ImportedMemory => "memory",
             Region::Table(_) | Region::ImportedTable => "table",
             Region::Global(_) | Region::ImportedGlobal => "global",
+            Region::Tiering => "tiering",
         };
         let data = AliasRegionData { user_id: region.number(), description: description.into() };
         let made = (self.regions.len() < limits::REGIONS)

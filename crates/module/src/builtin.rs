@@ -62,6 +62,9 @@ define_builtins! {
     /// Raises a trap. Constants: the trap's code; a type index (`BadSignature`) or table/memory index.
     /// Arguments: details for the message, by trap: see `Trap` and `runtime`'s message builder.
     Raise(x: W64, y: W64);
+    /// Asks for faster code. Constants: defined function; loop (see `layout::Linkage`). Result: the
+    /// address to go on at, or 0. Answered by the kernel alone.
+    TierUp() -> W64;
     /// `memory.grow`. Constant: memory. Result: the old size in pages or -1, in the index type.
     MemoryGrow(pages: W64) -> W64;
     /// `memory.copy`. Constants: destination and source memory.

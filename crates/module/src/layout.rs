@@ -11,7 +11,9 @@
 //!  │ imported globals *value …                    │    ┌────────────────┼──────────
 //!  │ own globals     16 bytes each …              │    │ builtin shim   │ functions
 //!  │ function references  FuncRef …               │    │ type ids       │
-//!  └──────────────────────────────────────────────┘    └────────────────┴──────────
+//!  └──────────────────────────────────────────────┘    │ code slots     │ (tiered only)
+//!                                                      │ counters       │ (tiered only)
+//!                                                      └────────────────┴──────────
 //! ```
 //!
 //! Compilers name a [`Field`] and get its [`Path`]; offsets come from here and nowhere else. The
@@ -59,6 +61,31 @@ pub struct StoreContext {
     pub fuel: Cell<i64>,
     /// Epoch at which to interrupt; not read yet.
     pub epoch_deadline: Cell<u64>,
+    /// State of a frame that is being replaced (see [`Linkage`]): [`LIVE_SLOT`] bytes for each local,
+    /// then for each operand from the bottom of the stack, the loop's own parameters included. Large
+    /// enough for the replacement that `Builtin::TierUp` returned.
+    pub live_state: Cell<*mut u8>,
+}
+
+/// Bytes of a value in `StoreContext::live_state`.
+pub const LIVE_SLOT: u32 = 16;
+
+/// How code of a function reaches the other functions of its module.
+///
+/// With [`Linkage::Slots`], the single-pass tier also counts: it subtracts 1 from the function's
+/// counter ([`Field::Counter`]) on entry and at the head of every loop, and when the result is negative
+/// calls `Builtin::TierUp` with the function's index (constant 1) and the loop (constant 2: 0 on entry,
+/// else the loop's ordinal in the body plus 1, counting every `loop` instruction). Not 0, the result is
+/// the address of a replacement for the loop: a function of the same signature that goes on at the
+/// head of the loop. The frame writes its state to `StoreContext::live_state`, restores the registers
+/// it saved, drops itself and jumps there with the arguments that are not parameters (context, result
+/// area); stack arguments stay where they were passed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Linkage {
+    /// By distance. All functions are compiled before one runs.
+    Direct,
+    /// Through the code slots of the module table, whose content changes ([`Field::CodeSlot`]).
+    Slots,
 }
 
 /// A function as tables, imports and references see it. A `funcref` is a pointer to one; null is 0.
@@ -167,6 +194,12 @@ pub enum Field {
     TypeId(TypeIndex),
     /// Address of the builtin shim.
     BuiltinShim,
+    /// Current code of a function of the module (see [`Linkage`]).
+    CodeSlot(DefinedFuncIndex),
+    /// What a function still has to count (a signed 32-bit number) before it asks for faster code.
+    Counter(DefinedFuncIndex),
+    /// Address of the buffer for state of a frame that is being replaced.
+    LiveState,
 }
 
 /// A field of a [`FuncRef`] reached through a reference.
@@ -247,6 +280,8 @@ pub enum Region {
     Global(GlobalIndex),
     /// Any imported global.
     ImportedGlobal,
+    /// Code slots and counters.
+    Tiering,
 }
 
 impl Region {
@@ -263,6 +298,7 @@ impl Region {
             Region::ImportedMemory => 4,
             Region::ImportedTable => 5,
             Region::ImportedGlobal => 6,
+            Region::Tiering => 7,
             Region::MemoryField(i) => pair(1, i.0),
             Region::TableField(i) => pair(2, i.0),
             Region::Memory(i) => pair(3, i.0),
@@ -283,6 +319,9 @@ pub struct VmLayout {
     globals: u32,
     func_refs: u32,
     size: u32,
+    /// Offsets in the module table.
+    slots: u32,
+    counters: u32,
 }
 
 const STORAGE: u32 = size_of::<Storage>() as u32;
@@ -316,6 +355,12 @@ impl VmLayout {
             globals,
             func_refs,
             size,
+            slots: ModuleTable::slot(module.types.len(), DefinedFuncIndex(0)),
+            counters: ModuleTable::counter(
+                module.types.len(),
+                module.bodies.len(),
+                DefinedFuncIndex(0),
+            ),
         }
     }
 
@@ -452,6 +497,30 @@ impl VmLayout {
                 constant: true,
                 region: Region::Constant,
             },
+            Field::CodeSlot(i) => Path {
+                root: Root::ModuleTable,
+                through: None,
+                offset: self.slots + 8 * i.0,
+                repr: Repr::Pointer,
+                constant: false,
+                region: Region::Tiering,
+            },
+            Field::Counter(i) => Path {
+                root: Root::ModuleTable,
+                through: None,
+                offset: self.counters + 4 * i.0,
+                repr: Repr::I32,
+                constant: false,
+                region: Region::Tiering,
+            },
+            Field::LiveState => Path {
+                root: Root::Context,
+                through: Some(offset_of!(Owner, store) as u32),
+                offset: offset_of!(StoreContext, live_state) as u32,
+                repr: Repr::Pointer,
+                constant: false,
+                region: Region::Store,
+            },
         }
     }
 
@@ -496,10 +565,28 @@ impl ModuleTable {
         ModuleTable::TYPE_IDS + 4 * index.0
     }
 
-    /// Size in bytes of the table of a module with `types` types: a multiple of [`CODE_PAGE`]. The
-    /// text starts that many bytes after the table.
-    pub const fn size(types: usize) -> usize {
-        (ModuleTable::TYPE_IDS as usize + 4 * types).next_multiple_of(CODE_PAGE)
+    /// Offset of the code slot of a function, in a module with `types` types: 8 bytes, aligned.
+    pub const fn slot(types: usize, func: DefinedFuncIndex) -> u32 {
+        (ModuleTable::TYPE_IDS + 4 * types as u32).next_multiple_of(8) + 8 * func.0
+    }
+
+    /// Offset of the counter of a function, in a module with `types` types and `funcs` defined
+    /// functions: 4 bytes, aligned.
+    pub const fn counter(types: usize, funcs: usize, func: DefinedFuncIndex) -> u32 {
+        ModuleTable::slot(types, DefinedFuncIndex(funcs as u32)) + 4 * func.0
+    }
+
+    /// Size in bytes of the table of a module with `types` types and `funcs` defined functions: a
+    /// multiple of [`CODE_PAGE`]. The text starts that many bytes after the table's start. Slots and
+    /// counters are there only if code is linked by them.
+    pub const fn size(types: usize, funcs: usize, linkage: Linkage) -> usize {
+        let end = match linkage {
+            Linkage::Direct => ModuleTable::TYPE_IDS as usize + 4 * types,
+            Linkage::Slots => {
+                ModuleTable::counter(types, funcs, DefinedFuncIndex(funcs as u32)) as usize
+            }
+        };
+        end.next_multiple_of(CODE_PAGE)
     }
 }
 

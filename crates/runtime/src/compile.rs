@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 use wardian_cranelift::Scratch;
 use wardian_module::image::{CodeImage, FunctionCode, link};
-use wardian_module::layout::{ModuleTable, VmLayout};
+use wardian_module::layout::{Linkage, ModuleTable, VmLayout};
 use wardian_module::{Body, DecodeError, Module, Proposals, Settings, decode};
 
 pub use wardian_cranelift::CompileError;
@@ -48,7 +48,7 @@ pub fn compile(
         let mut scratch = Scratch::new();
         bodies.into_iter().map(|body| one(&mut scratch, body)).collect::<Result<_, _>>()?
     };
-    link(funcs, ModuleTable::size(module.types.len()))
+    link(funcs, ModuleTable::size(module.types.len(), module.bodies.len(), Linkage::Direct))
         .map_err(|error| CompileError::Internal(error.to_string()))
 }
 

@@ -388,6 +388,9 @@ fn builtin(
             address: None,
         }));
     }
+    if operation.builtin == Builtin::TierUp {
+        return Ok(0);
+    }
     let mut func = None;
     for (arg, word) in args.iter_mut().zip(operation.builtin.params()) {
         match word {

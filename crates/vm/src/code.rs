@@ -22,7 +22,7 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wardian_module::image::CodeImage;
-use wardian_module::layout::{CODE_PAGE, ModuleTable, VmLayout};
+use wardian_module::layout::{CODE_PAGE, Linkage, ModuleTable, VmLayout};
 use wardian_module::{DefinedFuncIndex, Module, Trap, TypeIndex};
 
 /// Why code could not be published.
@@ -237,7 +237,8 @@ impl Code {
             let (found, expected) = (image.funcs.len(), module.bodies.len());
             return Err(CodeError::Image(format!("{found} functions for a module of {expected}")));
         }
-        let mut table = vec![0; ModuleTable::size(module.types.len())];
+        let mut table =
+            vec![0; ModuleTable::size(module.types.len(), module.bodies.len(), Linkage::Direct)];
         let mut put = |offset: u32, bytes: &[u8]| {
             table[offset as usize..][..bytes.len()].copy_from_slice(bytes);
         };
@@ -307,7 +308,8 @@ impl Drop for Code {
         // SAFETY: [arena] made by `Box::into_raw` in `publish`; the page table forgot it above, and no
         // live frame asks for it ([store lifetime]).
         drop(unsafe { Box::from_raw(self.tables.as_ptr()) });
-        let table_bytes = ModuleTable::size(self.module.types.len());
+        let table_bytes =
+            ModuleTable::size(self.module.types.len(), self.module.bodies.len(), Linkage::Direct);
         let offset = self.page * CODE_PAGE;
         // SAFETY: [arena] the range is ours until it is given back below. The table's pages become
         // executable again, so that a later text may lie there.

@@ -145,6 +145,7 @@ impl Context {
                 stack_limit: Cell::new(usize::MAX),
                 fuel: Cell::new(0),
                 epoch_deadline: Cell::new(u64::MAX),
+                live_state: Cell::new(std::ptr::null_mut()),
             },
             entry_sp: Cell::new(0),
             exit_fp: Cell::new(0),

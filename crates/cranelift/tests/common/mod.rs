@@ -3,7 +3,7 @@
 
 use wardian_cranelift::{CompileError, Compiler, Scratch};
 use wardian_module::image::{CodeImage, link};
-use wardian_module::layout::{ModuleTable, VmLayout};
+use wardian_module::layout::{Linkage, ModuleTable, VmLayout};
 use wardian_module::{Module, Proposals, Settings, decode};
 
 /// All proposals of this version, with the code generator's own checks on.
@@ -55,7 +55,8 @@ pub fn compile_with(compiler: &Compiler, wat: &str) -> Result<CodeImage, Compile
     for body in bodies {
         code.push(compiler.compile(&module, &layout, body, &mut scratch)?);
     }
-    Ok(link(code, ModuleTable::size(module.types.len())).expect("the image is sound"))
+    Ok(link(code, ModuleTable::size(module.types.len(), module.bodies.len(), Linkage::Direct))
+        .expect("the image is sound"))
 }
 
 /// Compiles all of a module for this processor.

@@ -11,8 +11,10 @@ use super::{ArtifactError, VERSION, malformed};
 use std::fmt::{Display, Write};
 use std::sync::LazyLock;
 use wardian_module::abi;
-use wardian_module::layout::{CODE_PAGE, GLOBAL_SIZE, ModuleTable, Owner, VmLayout};
-use wardian_module::{Builtin, OptLevel, Proposal, Settings, Trap, TypeIndex};
+use wardian_module::layout::{
+    CODE_PAGE, GLOBAL_SIZE, LIVE_SLOT, Linkage, ModuleTable, Owner, VmLayout,
+};
+use wardian_module::{Builtin, DefinedFuncIndex, OptLevel, Proposal, Settings, Trap, TypeIndex};
 
 /// What code was made by and for. The content of an artifact's key section; also fit to be part of
 /// the key of a cache.
@@ -199,7 +201,10 @@ fn interface() -> String {
     add(&(
         ModuleTable::BUILTIN_SHIM,
         ModuleTable::type_id(TypeIndex::from(1)),
-        ModuleTable::size(0),
+        ModuleTable::size(0, 0, Linkage::Direct),
+        ModuleTable::slot(1, DefinedFuncIndex(1)),
+        ModuleTable::counter(1, 1, DefinedFuncIndex(1)),
+        LIVE_SLOT,
     ));
     blake3::hash(list.as_bytes()).to_hex()[..16].to_string()
 }
