@@ -60,6 +60,8 @@ pub fn lower<E: Emit>(
         emit,
         scratch,
         reachable: true,
+        bytes,
+        start: body.range.start as u64,
     };
     let outcome = lowering.function(&reader).map_err(|error| error.in_func(func));
     scratch.validator = lowering.validator.into_allocations();
@@ -96,6 +98,9 @@ pub(crate) struct Lowering<'a, E: Emit> {
     validator: FuncValidator<ValidatorResources>,
     scratch: &'a mut Scratch,
     pub(crate) reachable: bool,
+    /// The body, and where it starts in the module.
+    bytes: &'a [u8],
+    start: u64,
 }
 
 impl<E: Emit> Lowering<'_, E> {
@@ -152,6 +157,8 @@ impl<E: Emit> Lowering<'_, E> {
             _ if !self.reachable => Ok(()),
             op => {
                 self.emit.location(location);
+                let next = (reader.original_position() - self.start) as usize;
+                self.emit.upcoming(self.bytes.get(next..).unwrap_or_default());
                 self.lower_op(&op, offset as usize, operand)
             }
         }

@@ -228,6 +228,13 @@ pub trait Emit {
     /// Code that follows stems from this offset of the module's bytes.
     fn location(&mut self, wasm_offset: u32);
 
+    /// The bytes of the program that follow the current instruction, for a look ahead: a tier may
+    /// choose its code by what comes next. Nothing in them was validated yet; what follows an
+    /// instruction that ends its block may not even be reachable.
+    fn upcoming(&mut self, bytes: &[u8]) {
+        let _ = bytes;
+    }
+
     // ---- the operand stack ----
 
     /// Takes the top operand.
