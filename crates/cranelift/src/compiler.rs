@@ -9,6 +9,7 @@ use crate::abi::signature;
 use crate::emit::{Features, Tier, name_space};
 use crate::finish;
 use crate::pressure;
+use crate::replace::Replacement;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{
     ExtFuncData, ExternalName, InstBuilder, Signature, SourceLoc, UserExternalName, UserFuncName,
@@ -43,6 +44,13 @@ pub enum CompileError {
         /// What is too large.
         what: String,
     },
+    /// A replacement was asked for at a loop that the function does not have, or never reaches.
+    NoSuchLoop {
+        /// Which function.
+        func: FuncIndex,
+        /// Ordinal of the loop.
+        ordinal: u32,
+    },
     /// The tier failed: a defect of this crate or of Cranelift.
     Internal(String),
 }
@@ -53,6 +61,9 @@ impl fmt::Display for CompileError {
             CompileError::Invalid(error) => error.fmt(f),
             CompileError::TooLarge { func: FuncIndex(index), what } => {
                 write!(f, "func {index}: too large to compile: {what}")
+            }
+            CompileError::NoSuchLoop { func: FuncIndex(index), ordinal } => {
+                write!(f, "func {index}: no loop {ordinal} that can be reached")
             }
             CompileError::Internal(message) => write!(f, "the compiler failed: {message}"),
         }
@@ -173,30 +184,62 @@ impl Compiler {
     ) -> Result<FunctionCode, CompileError> {
         let func = module.func_index(body.index);
         contain(func, scratch, |scratch| {
-            let (index, start) = (body.index, body.range.start as u32);
-            self.build(module, layout, body, scratch)?;
-            self.emit(func, scratch)?;
-            let (finished, frame) = finish::finish(&scratch.context, index, start)?;
-            if self.settings.signals_based_traps || frame <= finish::CHECKED_FRAME {
-                return Ok(finished);
-            }
-            self.gate(module, layout, func, frame, start, scratch);
-            self.emit(func, scratch)?;
-            let (gate, _) = finish::finish(&scratch.context, index, start)?;
-            Ok(finish::join(gate, finished, index))
+            self.compile_at(module, layout, body, None, scratch).map(|(code, _)| code)
         })
     }
 
-    /// Cranelift's intermediate form of a function, as text.
+    /// Validates a function and compiles what takes over one of its frames at the head of a loop: see
+    /// `layout::Linkage`. `ordinal` counts every `loop` of the body. Beside the code, the number of
+    /// slots of `StoreContext::live_state` that it reads.
+    pub fn compile_replacement(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        ordinal: u32,
+        scratch: &mut Scratch,
+    ) -> Result<(FunctionCode, u32), CompileError> {
+        let func = module.func_index(body.index);
+        contain(func, scratch, |scratch| {
+            self.compile_at(module, layout, body, Some(ordinal), scratch)
+        })
+    }
+
+    /// Compiles a function from its start or from a loop; the number of slots that it reads.
+    fn compile_at(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        at_loop: Option<u32>,
+        scratch: &mut Scratch,
+    ) -> Result<(FunctionCode, u32), CompileError> {
+        let func = module.func_index(body.index);
+        let (index, start) = (body.index, body.range.start as u32);
+        let slots = self.build(module, layout, body, at_loop, scratch)?;
+        self.emit(func, scratch)?;
+        let (finished, frame) = finish::finish(&scratch.context, index, start)?;
+        if self.settings.signals_based_traps || frame <= finish::CHECKED_FRAME {
+            return Ok((finished, slots));
+        }
+        self.gate(module, layout, func, frame, start, scratch);
+        self.emit(func, scratch)?;
+        let (gate, _) = finish::finish(&scratch.context, index, start)?;
+        Ok((finish::join(gate, finished, index), slots))
+    }
+
+    /// Cranelift's intermediate form of a function, or of its replacement at a loop, as text. What
+    /// cannot be reached is still in it.
     pub fn clif(
         &self,
         module: &Module,
         layout: &VmLayout,
         body: Body,
+        at_loop: Option<u32>,
         scratch: &mut Scratch,
     ) -> Result<String, CompileError> {
         contain(module.func_index(body.index), scratch, |scratch| {
-            self.build(module, layout, body, scratch)?;
+            self.build(module, layout, body, at_loop, scratch)?;
             Ok(scratch.context.func.display().to_string())
         })
     }
@@ -211,7 +254,7 @@ impl Compiler {
     ) -> Result<String, CompileError> {
         let func = module.func_index(body.index);
         contain(func, scratch, |scratch| {
-            self.build(module, layout, body, scratch)?;
+            self.build(module, layout, body, None, scratch)?;
             scratch.context.set_disasm(true);
             self.emit(func, scratch)?;
             let code = scratch.context.compiled_code();
@@ -219,14 +262,16 @@ impl Compiler {
         })
     }
 
-    /// Lowers a function into `scratch.context.func`.
+    /// Lowers a function, from its start or from a loop, into `scratch.context.func`; the number of
+    /// slots of live state that it reads.
     fn build(
         &self,
         module: &Module,
         layout: &VmLayout,
         body: Body,
+        at_loop: Option<u32>,
         scratch: &mut Scratch,
-    ) -> Result<(), CompileError> {
+    ) -> Result<u32, CompileError> {
         let func = module.func_index(body.index);
         let length = body.range.len();
         scratch.context.clear();
@@ -237,14 +282,24 @@ impl Compiler {
         let builder = FunctionBuilder::new(&mut scratch.context.func, &mut scratch.builder);
         let mut tier =
             Tier::new(builder, module, layout, &self.settings, self.features, body.index);
+        tier.replacement = at_loop.map(Replacement::new);
         if length > MAX_BODY_BYTES {
             tier.give_up();
         }
         let outcome = lower(module, &self.settings, body, &mut scratch.lowering, &mut tier);
         match outcome {
             Ok(Outcome::Complete) => {
-                tier.b.finalize(self.isa.frontend_config());
-                Ok(())
+                let slots = match tier.replacement {
+                    None => Some(0),
+                    Some(replacement) => replacement.live_slots,
+                };
+                if let Some(slots) = slots {
+                    tier.b.finalize(self.isa.frontend_config());
+                    return Ok(slots);
+                }
+                scratch.builder = FunctionBuilderContext::new();
+                let ordinal = at_loop.expect("a function from its start reads no state");
+                Err(CompileError::NoSuchLoop { func, ordinal })
             }
             Ok(Outcome::GaveUp) => {
                 scratch.builder = FunctionBuilderContext::new();

@@ -60,6 +60,7 @@ pub fn lower<E: Emit>(
         emit,
         scratch,
         reachable: true,
+        loops: 0,
     };
     let outcome = lowering.function(&reader).map_err(|error| error.in_func(func));
     scratch.validator = lowering.validator.into_allocations();
@@ -96,6 +97,8 @@ pub(crate) struct Lowering<'a, E: Emit> {
     validator: FuncValidator<ValidatorResources>,
     scratch: &'a mut Scratch,
     pub(crate) reachable: bool,
+    /// Number of `loop` instructions met.
+    loops: u32,
 }
 
 impl<E: Emit> Lowering<'_, E> {
@@ -161,6 +164,8 @@ impl<E: Emit> Lowering<'_, E> {
 
     fn enter(&mut self, kind: BlockKind, ty: BlockType, location: u32) -> Result<(), DecodeError> {
         let entered = self.reachable;
+        let ordinal = self.loops;
+        self.loops += u32::from(kind == BlockKind::Loop);
         let frame = match kind {
             BlockKind::Block => Kind::Block,
             BlockKind::Loop => Kind::Loop,
@@ -171,6 +176,9 @@ impl<E: Emit> Lowering<'_, E> {
             return Ok(());
         }
         self.emit.location(location);
+        if kind == BlockKind::Loop {
+            self.emit.at_loop(ordinal);
+        }
         match ty {
             BlockType::Empty => self.emit.enter(kind, &[], &[]),
             BlockType::Type(ty) => {
