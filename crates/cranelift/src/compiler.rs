@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use wardian_lower::{Outcome, lower};
 use wardian_module::abi::CallLayout;
 use wardian_module::image::FunctionCode;
-use wardian_module::layout::VmLayout;
+use wardian_module::layout::{Linkage, VmLayout};
 use wardian_module::{Body, DecodeError, FuncIndex, Module, OptLevel, Settings};
 
 /// Largest body, in bytes of WebAssembly, that is compiled at all.
@@ -163,18 +163,20 @@ impl Compiler {
         key
     }
 
-    /// Validates and compiles a function.
+    /// Validates and compiles a function, whose calls reach other functions of the module as
+    /// `linkage` says.
     pub fn compile(
         &self,
         module: &Module,
         layout: &VmLayout,
         body: Body,
+        linkage: Linkage,
         scratch: &mut Scratch,
     ) -> Result<FunctionCode, CompileError> {
         let func = module.func_index(body.index);
         contain(func, scratch, |scratch| {
             let (index, start) = (body.index, body.range.start as u32);
-            self.build(module, layout, body, scratch)?;
+            self.build(module, layout, body, linkage, scratch)?;
             self.emit(func, scratch)?;
             let (finished, frame) = finish::finish(&scratch.context, index, start)?;
             if self.settings.signals_based_traps || frame <= finish::CHECKED_FRAME {
@@ -196,7 +198,7 @@ impl Compiler {
         scratch: &mut Scratch,
     ) -> Result<String, CompileError> {
         contain(module.func_index(body.index), scratch, |scratch| {
-            self.build(module, layout, body, scratch)?;
+            self.build(module, layout, body, Linkage::Direct, scratch)?;
             Ok(scratch.context.func.display().to_string())
         })
     }
@@ -211,7 +213,7 @@ impl Compiler {
     ) -> Result<String, CompileError> {
         let func = module.func_index(body.index);
         contain(func, scratch, |scratch| {
-            self.build(module, layout, body, scratch)?;
+            self.build(module, layout, body, Linkage::Direct, scratch)?;
             scratch.context.set_disasm(true);
             self.emit(func, scratch)?;
             let code = scratch.context.compiled_code();
@@ -225,6 +227,7 @@ impl Compiler {
         module: &Module,
         layout: &VmLayout,
         body: Body,
+        linkage: Linkage,
         scratch: &mut Scratch,
     ) -> Result<(), CompileError> {
         let func = module.func_index(body.index);
@@ -236,7 +239,7 @@ impl Compiler {
         scratch.context.func.params.ensure_base_srcloc(start);
         let builder = FunctionBuilder::new(&mut scratch.context.func, &mut scratch.builder);
         let mut tier =
-            Tier::new(builder, module, layout, &self.settings, self.features, body.index);
+            Tier::new(builder, module, layout, linkage, &self.settings, self.features, body.index);
         if length > MAX_BODY_BYTES {
             tier.give_up();
         }
@@ -299,7 +302,15 @@ impl Compiler {
         let defined = module.defined_func(func).expect("imports are not compiled");
         scratch.context.clear();
         let builder = FunctionBuilder::new(&mut scratch.context.func, &mut scratch.builder);
-        let mut tier = Tier::new(builder, module, layout, &self.settings, self.features, defined);
+        let mut tier = Tier::new(
+            builder,
+            module,
+            layout,
+            Linkage::Direct,
+            &self.settings,
+            self.features,
+            defined,
+        );
         let signature: Signature = signature(ty, &own);
         tier.b.set_srcloc(SourceLoc::new(start));
         let params = tier.enter_entry();
