@@ -53,7 +53,7 @@ fn main() {
                 }
                 continue;
             }
-            match compiler.compile(&module, &layout, body, &mut scratch) {
+            match compiler.compile(&module, &layout, body, Linkage::Direct, &mut scratch) {
                 Ok(func) => code.push(func),
                 Err(error) => {
                     failed += 1;

@@ -23,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use wardian_lower::{Outcome, lower};
 use wardian_module::abi::CallLayout;
 use wardian_module::image::FunctionCode;
-use wardian_module::layout::VmLayout;
+use wardian_module::layout::{Linkage, VmLayout};
 use wardian_module::{Body, DecodeError, FuncIndex, Module, OptLevel, Settings};
 
 /// Largest body, in bytes of WebAssembly, that is compiled at all.
@@ -76,6 +76,14 @@ impl From<DecodeError> for CompileError {
     fn from(error: DecodeError) -> CompileError {
         CompileError::Invalid(error)
     }
+}
+
+/// What a function is compiled to be.
+#[derive(Clone, Copy)]
+struct Form {
+    linkage: Linkage,
+    /// The loop it starts at, instead of its beginning.
+    at_loop: Option<u32>,
 }
 
 /// What one thread reuses from function to function.
@@ -174,17 +182,20 @@ impl Compiler {
         key
     }
 
-    /// Validates and compiles a function.
+    /// Validates and compiles a function, whose calls reach other functions of the module as
+    /// `linkage` says.
     pub fn compile(
         &self,
         module: &Module,
         layout: &VmLayout,
         body: Body,
+        linkage: Linkage,
         scratch: &mut Scratch,
     ) -> Result<FunctionCode, CompileError> {
         let func = module.func_index(body.index);
         contain(func, scratch, |scratch| {
-            self.compile_at(module, layout, body, None, scratch).map(|(code, _)| code)
+            let form = Form { linkage, at_loop: None };
+            self.compile_as(module, layout, body, form, scratch).map(|(code, _)| code)
         })
     }
 
@@ -201,22 +212,23 @@ impl Compiler {
     ) -> Result<(FunctionCode, u32), CompileError> {
         let func = module.func_index(body.index);
         contain(func, scratch, |scratch| {
-            self.compile_at(module, layout, body, Some(ordinal), scratch)
+            let form = Form { linkage: Linkage::Slots, at_loop: Some(ordinal) };
+            self.compile_as(module, layout, body, form, scratch)
         })
     }
 
-    /// Compiles a function from its start or from a loop; the number of slots that it reads.
-    fn compile_at(
+    /// Compiles a function in one of its forms; the number of slots of live state that it reads.
+    fn compile_as(
         &self,
         module: &Module,
         layout: &VmLayout,
         body: Body,
-        at_loop: Option<u32>,
+        form: Form,
         scratch: &mut Scratch,
     ) -> Result<(FunctionCode, u32), CompileError> {
         let func = module.func_index(body.index);
         let (index, start) = (body.index, body.range.start as u32);
-        let slots = self.build(module, layout, body, at_loop, scratch)?;
+        let slots = self.build(module, layout, body, form, scratch)?;
         self.emit(func, scratch)?;
         let (finished, frame) = finish::finish(&scratch.context, index, start)?;
         if self.settings.signals_based_traps || frame <= finish::CHECKED_FRAME {
@@ -239,7 +251,8 @@ impl Compiler {
         scratch: &mut Scratch,
     ) -> Result<String, CompileError> {
         contain(module.func_index(body.index), scratch, |scratch| {
-            self.build(module, layout, body, at_loop, scratch)?;
+            let form = Form { linkage: Linkage::Direct, at_loop };
+            self.build(module, layout, body, form, scratch)?;
             Ok(scratch.context.func.display().to_string())
         })
     }
@@ -254,7 +267,8 @@ impl Compiler {
     ) -> Result<String, CompileError> {
         let func = module.func_index(body.index);
         contain(func, scratch, |scratch| {
-            self.build(module, layout, body, None, scratch)?;
+            let form = Form { linkage: Linkage::Direct, at_loop: None };
+            self.build(module, layout, body, form, scratch)?;
             scratch.context.set_disasm(true);
             self.emit(func, scratch)?;
             let code = scratch.context.compiled_code();
@@ -262,14 +276,13 @@ impl Compiler {
         })
     }
 
-    /// Lowers a function, from its start or from a loop, into `scratch.context.func`; the number of
-    /// slots of live state that it reads.
+    /// Lowers a function into `scratch.context.func`; the number of slots of live state that it reads.
     fn build(
         &self,
         module: &Module,
         layout: &VmLayout,
         body: Body,
-        at_loop: Option<u32>,
+        form: Form,
         scratch: &mut Scratch,
     ) -> Result<u32, CompileError> {
         let func = module.func_index(body.index);
@@ -280,9 +293,16 @@ impl Compiler {
         let start = SourceLoc::new(body.range.start as u32);
         scratch.context.func.params.ensure_base_srcloc(start);
         let builder = FunctionBuilder::new(&mut scratch.context.func, &mut scratch.builder);
-        let mut tier =
-            Tier::new(builder, module, layout, &self.settings, self.features, body.index);
-        tier.replacement = at_loop.map(Replacement::new);
+        let mut tier = Tier::new(
+            builder,
+            module,
+            layout,
+            form.linkage,
+            &self.settings,
+            self.features,
+            body.index,
+        );
+        tier.replacement = form.at_loop.map(Replacement::new);
         if length > MAX_BODY_BYTES {
             tier.give_up();
         }
@@ -298,7 +318,7 @@ impl Compiler {
                     return Ok(slots);
                 }
                 scratch.builder = FunctionBuilderContext::new();
-                let ordinal = at_loop.expect("a function from its start reads no state");
+                let ordinal = form.at_loop.expect("a function from its start reads no state");
                 Err(CompileError::NoSuchLoop { func, ordinal })
             }
             Ok(Outcome::GaveUp) => {
@@ -354,7 +374,15 @@ impl Compiler {
         let defined = module.defined_func(func).expect("imports are not compiled");
         scratch.context.clear();
         let builder = FunctionBuilder::new(&mut scratch.context.func, &mut scratch.builder);
-        let mut tier = Tier::new(builder, module, layout, &self.settings, self.features, defined);
+        let mut tier = Tier::new(
+            builder,
+            module,
+            layout,
+            Linkage::Direct,
+            &self.settings,
+            self.features,
+            defined,
+        );
         let signature: Signature = signature(ty, &own);
         tier.b.set_srcloc(SourceLoc::new(start));
         let params = tier.enter_entry();

@@ -24,7 +24,7 @@ use std::rc::Rc;
 use wardian_lower::*;
 use wardian_module::abi::{CallLayout, ResultLoc};
 use wardian_module::layout::{
-    Field, FuncRefField, Region, Repr, Root, VmLayout, memory_region, table_element_size,
+    Field, FuncRefField, Linkage, Region, Repr, Root, VmLayout, memory_region, table_element_size,
     table_region,
 };
 use wardian_module::{
@@ -90,6 +90,7 @@ pub(crate) struct Tier<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) features: Features,
     layout: &'a VmLayout,
+    linkage: Linkage,
     pub(crate) ty: TypeIndex,
     /// This function's own call layout.
     pub(crate) own: CallLayout,
@@ -126,6 +127,7 @@ impl<'a> Tier<'a> {
         b: FunctionBuilder<'a>,
         module: &'a Module,
         layout: &'a VmLayout,
+        linkage: Linkage,
         settings: &'a Settings,
         features: Features,
         func: DefinedFuncIndex,
@@ -138,6 +140,7 @@ impl<'a> Tier<'a> {
             settings,
             features,
             layout,
+            linkage,
             ty,
             own,
             stack: Vec::new(),
@@ -845,6 +848,9 @@ impl Emit for Tier<'_> {
         let shape = self.shape(ty);
         let CallShape { signature, layout } = &*shape;
         let (func, code, context) = match callee {
+            Callee::Direct(func) if self.linkage == Linkage::Slots => {
+                (None, Some(self.load_field(Field::CodeSlot(func))), self.context)
+            }
             Callee::Direct(func) => (Some(self.direct(func, *signature)), None, self.context),
             Callee::Import(func) => {
                 let code = self.load_field(Field::ImportCode(func));

@@ -39,7 +39,7 @@ pub fn compile(
 ) -> Result<CodeImage, CompileError> {
     let layout = VmLayout::new(module);
     let one = |scratch: &mut Scratch, body: Body| -> Result<FunctionCode, CompileError> {
-        compiler.optimizing.compile(module, &layout, body, scratch)
+        compiler.optimizing.compile(module, &layout, body, Linkage::Direct, scratch)
     };
     let bytes: usize = bodies.iter().map(|body| body.range.len()).sum();
     let funcs: Vec<FunctionCode> = if compiler.parallel && bytes >= PARALLEL_BYTES {
