@@ -85,6 +85,9 @@ pub(crate) fn in_module_table(offset: u32) -> Mem {
     Amode::RipRelative { target: DeferredTarget::Constant(x64::Constant(offset)) }
 }
 
+/// What the encoder is told of traps; the tier keeps its own table.
+pub(crate) const NO_CODE: x64::TrapCode = x64::TrapCode(std::num::NonZeroU8::MIN);
+
 /// A position that jumps name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Label(u32);
@@ -238,6 +241,14 @@ macro_rules! ins {
 }
 pub(crate) use ins;
 
+/// As `ins!`, for instructions without registers.
+macro_rules! ins0 {
+    ($asm:expr, $inst:ident $(, $arg:expr)* $(,)?) => {
+        cranelift_assembler_x64::inst::$inst::new($($arg),*).encode(&mut $asm)
+    };
+}
+pub(crate) use ins0;
+
 /// Emits the 64-bit form if `$wide`, else the 32-bit form.
 macro_rules! ins_wide {
     ($asm:expr, $wide:expr, $narrow_inst:ident, $wide_inst:ident $(, $arg:expr)* $(,)?) => {
@@ -251,25 +262,25 @@ macro_rules! ins_wide {
 pub(crate) use ins_wide;
 
 macro_rules! by_cond {
-    ($asm:expr, $cond:expr, $o:ident $no:ident $b:ident $ae:ident $e:ident $ne:ident $be:ident $a:ident
+    ($ins:ident, $asm:expr, $cond:expr, $o:ident $no:ident $b:ident $ae:ident $e:ident $ne:ident $be:ident $a:ident
      $s:ident $ns:ident $p:ident $np:ident $l:ident $ge:ident $le:ident $g:ident, $($arg:expr),*) => {
         match $cond {
-            Cond::O => ins!($asm, $o $(, $arg)*),
-            Cond::No => ins!($asm, $no $(, $arg)*),
-            Cond::B => ins!($asm, $b $(, $arg)*),
-            Cond::Ae => ins!($asm, $ae $(, $arg)*),
-            Cond::E => ins!($asm, $e $(, $arg)*),
-            Cond::Ne => ins!($asm, $ne $(, $arg)*),
-            Cond::Be => ins!($asm, $be $(, $arg)*),
-            Cond::A => ins!($asm, $a $(, $arg)*),
-            Cond::S => ins!($asm, $s $(, $arg)*),
-            Cond::Ns => ins!($asm, $ns $(, $arg)*),
-            Cond::P => ins!($asm, $p $(, $arg)*),
-            Cond::Np => ins!($asm, $np $(, $arg)*),
-            Cond::L => ins!($asm, $l $(, $arg)*),
-            Cond::Ge => ins!($asm, $ge $(, $arg)*),
-            Cond::Le => ins!($asm, $le $(, $arg)*),
-            Cond::G => ins!($asm, $g $(, $arg)*),
+            Cond::O => $ins!($asm, $o $(, $arg)*),
+            Cond::No => $ins!($asm, $no $(, $arg)*),
+            Cond::B => $ins!($asm, $b $(, $arg)*),
+            Cond::Ae => $ins!($asm, $ae $(, $arg)*),
+            Cond::E => $ins!($asm, $e $(, $arg)*),
+            Cond::Ne => $ins!($asm, $ne $(, $arg)*),
+            Cond::Be => $ins!($asm, $be $(, $arg)*),
+            Cond::A => $ins!($asm, $a $(, $arg)*),
+            Cond::S => $ins!($asm, $s $(, $arg)*),
+            Cond::Ns => $ins!($asm, $ns $(, $arg)*),
+            Cond::P => $ins!($asm, $p $(, $arg)*),
+            Cond::Np => $ins!($asm, $np $(, $arg)*),
+            Cond::L => $ins!($asm, $l $(, $arg)*),
+            Cond::Ge => $ins!($asm, $ge $(, $arg)*),
+            Cond::Le => $ins!($asm, $le $(, $arg)*),
+            Cond::G => $ins!($asm, $g $(, $arg)*),
             Cond::EqualOrdered | Cond::NotEqualUnordered => {
                 unreachable!("conditions on two flags are taken apart before")
             }
@@ -299,6 +310,11 @@ impl Asm {
     pub(crate) fn align(&mut self, to: usize, fill: u8) {
         let length = self.bytes.len().next_multiple_of(to);
         self.bytes.resize(length, fill);
+    }
+
+    /// An instruction that faults.
+    pub(crate) fn undefined(&mut self) {
+        ins0!(*self, ud2_zo, NO_CODE);
     }
 
     pub(crate) fn data(&mut self, bytes: &[u8]) {
@@ -336,9 +352,9 @@ impl Asm {
         let target = self.labels[label.0 as usize];
         let distance = i64::from(target) - i64::from(self.here()) - 2;
         if target != UNBOUND && distance >= -128 {
-            ins!(*self, jmp_d8, distance as i8);
+            ins0!(*self, jmp_d8, distance as i8);
         } else {
-            ins!(*self, jmp_d32, 0i32);
+            ins0!(*self, jmp_d32, 0i32);
             self.bytes.truncate(self.bytes.len() - 4);
             self.use_label(label);
             self.put4(0);
@@ -363,10 +379,10 @@ impl Asm {
         let target = self.labels[label.0 as usize];
         let distance = i64::from(target) - i64::from(self.here()) - 2;
         if target != UNBOUND && distance >= -128 {
-            by_cond!(*self, cond, jo_d8 jno_d8 jb_d8 jae_d8 je_d8 jne_d8 jbe_d8 ja_d8 js_d8 jns_d8
+            by_cond!(ins0, *self, cond, jo_d8 jno_d8 jb_d8 jae_d8 je_d8 jne_d8 jbe_d8 ja_d8 js_d8 jns_d8
                 jp_d8 jnp_d8 jl_d8 jge_d8 jle_d8 jg_d8, distance as i8);
         } else {
-            by_cond!(*self, cond, jo_d32 jno_d32 jb_d32 jae_d32 je_d32 jne_d32 jbe_d32 ja_d32 js_d32
+            by_cond!(ins0, *self, cond, jo_d32 jno_d32 jb_d32 jae_d32 je_d32 jne_d32 jbe_d32 ja_d32 js_d32
                 jns_d32 jp_d32 jnp_d32 jl_d32 jge_d32 jle_d32 jg_d32, 0i32);
             self.bytes.truncate(self.bytes.len() - 4);
             self.use_label(label);
@@ -385,8 +401,7 @@ impl Asm {
         for patch in &self.patches {
             let target = i64::from(self.labels[patch.label.0 as usize]);
             let at = patch.at as usize;
-            let field: &mut [u8; 4] =
-                (&mut self.bytes[at..at + 4]).try_into().expect("four bytes");
+            let field: &mut [u8; 4] = (&mut self.bytes[at..at + 4]).try_into().expect("four bytes");
             let from = match patch.kind {
                 PatchKind::Relative => i64::from(patch.at) + 4,
                 PatchKind::Entry(from) => i64::from(from),
@@ -407,9 +422,9 @@ impl Asm {
     /// `call` or, for a tail call, `jmp` to a function of the module, by distance.
     pub(crate) fn transfer(&mut self, func: DefinedFuncIndex, tail: bool) {
         if tail {
-            ins!(*self, jmp_d32, 0i32);
+            ins0!(*self, jmp_d32, 0i32);
         } else {
-            ins!(*self, callq_d, 0i32);
+            ins0!(*self, callq_d, 0i32);
         }
         let offset = self.here() - 4;
         self.relocs.push(Reloc { offset, target: RelocTarget::Func(func), addend: -4 });
@@ -417,11 +432,11 @@ impl Asm {
 
     pub(crate) fn cmov(&mut self, cond: Cond, wide: bool, dst: Reg, src: Rm) {
         if wide {
-            by_cond!(*self, cond, cmovoq_rm cmovnoq_rm cmovbq_rm cmovaeq_rm cmoveq_rm cmovneq_rm
+            by_cond!(ins, *self, cond, cmovoq_rm cmovnoq_rm cmovbq_rm cmovaeq_rm cmoveq_rm cmovneq_rm
                 cmovbeq_rm cmovaq_rm cmovsq_rm cmovnsq_rm cmovpq_rm cmovnpq_rm cmovlq_rm cmovgeq_rm
                 cmovleq_rm cmovgq_rm, dst, src);
         } else {
-            by_cond!(*self, cond, cmovol_rm cmovnol_rm cmovbl_rm cmovael_rm cmovel_rm cmovnel_rm
+            by_cond!(ins, *self, cond, cmovol_rm cmovnol_rm cmovbl_rm cmovael_rm cmovel_rm cmovnel_rm
                 cmovbel_rm cmoval_rm cmovsl_rm cmovnsl_rm cmovpl_rm cmovnpl_rm cmovll_rm cmovgel_rm
                 cmovlel_rm cmovgl_rm, dst, src);
         }
@@ -429,7 +444,7 @@ impl Asm {
 
     /// Sets the low byte of a register to the condition, which is one of a single flag.
     fn setcc(&mut self, cond: Cond, dst: Reg) {
-        by_cond!(*self, cond, seto_m setno_m setb_m setae_m sete_m setne_m setbe_m seta_m sets_m setns_m
+        by_cond!(ins, *self, cond, seto_m setno_m setb_m setae_m sete_m setne_m setbe_m seta_m sets_m setns_m
             setp_m setnp_m setl_m setge_m setle_m setg_m, dst);
     }
 

@@ -7,7 +7,7 @@
 //!   the label expects them there. Nothing else is in a register at a label but pinned locals.
 
 use crate::asm::*;
-use crate::emit::Tier;
+use crate::emit::{Moves, Tier};
 use crate::state::*;
 use smallvec::SmallVec;
 use wardian_lower::BlockKind;

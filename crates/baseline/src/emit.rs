@@ -8,17 +8,13 @@ use crate::control::Frame;
 use crate::scan::Uses;
 use crate::state::*;
 use smallvec::SmallVec;
-use wardian_lower::*;
 use wardian_module::abi::{ArgLoc, CallLayout};
 use wardian_module::image::{Location, TrapSite};
-use wardian_module::layout::{
-    Field, FuncRefField, LIVE_SLOT, Linkage, Repr, VmLayout, table_element_size,
-};
+use wardian_module::layout::{Field, LIVE_SLOT, Linkage, Repr, VmLayout};
 use wardian_module::{
-    Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, MemoryPlan, Module, Operation,
-    Settings, TableIndex, Trap, TypeIndex, ValType,
+    Builtin, DefinedFuncIndex, FuncIndex, MemoryIndex, MemoryPlan, Module, Operation, Settings,
+    Trap, TypeIndex, ValType,
 };
-use wasmparser::Operator;
 
 /// What the processor offers beyond plain x86-64.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,6 +30,29 @@ pub struct Features {
     pub bmi2: bool,
     pub avx: bool,
     pub fma: bool,
+}
+
+impl Features {
+    /// What this processor has.
+    pub fn detect() -> Features {
+        #[cfg(target_arch = "x86_64")]
+        {
+            Features {
+                sse3: is_x86_feature_detected!("sse3"),
+                ssse3: is_x86_feature_detected!("ssse3"),
+                sse41: is_x86_feature_detected!("sse4.1"),
+                sse42: is_x86_feature_detected!("sse4.2"),
+                popcnt: is_x86_feature_detected!("popcnt"),
+                lzcnt: is_x86_feature_detected!("lzcnt"),
+                bmi1: is_x86_feature_detected!("bmi1"),
+                bmi2: is_x86_feature_detected!("bmi2"),
+                avx: is_x86_feature_detected!("avx"),
+                fma: is_x86_feature_detected!("fma"),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        Features::default()
+    }
 }
 
 /// Moves to particular registers.
@@ -100,7 +119,6 @@ pub(crate) struct Tier<'a> {
     next: Next,
     /// Where code stems from, for what may trap or call.
     location: u32,
-    start: u32,
     pub(crate) locations: Vec<Location>,
     pub(crate) traps: Vec<TrapSite>,
     cold: Vec<Cold>,
@@ -114,8 +132,8 @@ pub(crate) struct Tier<'a> {
     max_area: u32,
     /// Most bytes of stack arguments.
     max_args: u32,
-    /// `loop` instructions so far.
-    loops: u32,
+    /// Ordinal of the loop that is entered next.
+    pub(crate) next_loop: u32,
     /// Where frames that are replaced write their locals.
     leave: Option<Label>,
     pub(crate) constants: Vec<(Label, u128)>,
@@ -151,7 +169,6 @@ impl<'a> Tier<'a> {
             ways: Vec::new(),
             next: Next::Other,
             location: start,
-            start,
             locations: Vec::new(),
             traps: Vec::new(),
             cold: Vec::new(),
@@ -160,7 +177,7 @@ impl<'a> Tier<'a> {
             frame_size_at: [0; 2],
             max_area: 0,
             max_args: 0,
-            loops: 0,
+            next_loop: 0,
             leave: None,
             constants: Vec::new(),
         }
@@ -406,9 +423,9 @@ impl<'a> Tier<'a> {
 
     pub(crate) fn ret_instruction(&mut self) {
         match self.own.stack_bytes {
-            0 => ins!(self.s.asm, retq_zo),
+            0 => ins0!(self.s.asm, retq_zo),
             // At most 1,000 parameters of 16 bytes.
-            bytes => ins!(self.s.asm, retq_i, bytes as u16),
+            bytes => ins0!(self.s.asm, retq_i, bytes as u16),
         }
     }
 
@@ -437,6 +454,11 @@ impl<'a> Tier<'a> {
         self.s.asm.set_word(self.frame_size_at[0], (checked as i32).wrapping_neg() as u32);
         self.s.asm.set_word(self.frame_size_at[1], frame);
         self.s.asm.resolve();
+    }
+
+    /// The tables of the code, once it is finished.
+    pub(crate) fn take_tables(&mut self) -> (Vec<Location>, Vec<TrapSite>) {
+        (std::mem::take(&mut self.locations), std::mem::take(&mut self.traps))
     }
 
     pub(crate) fn too_large(&self) -> bool {
@@ -476,7 +498,7 @@ impl<'a> Tier<'a> {
         match kind {
             ColdKind::Fault(trap) => {
                 self.may_fault(trap);
-                ins!(self.s.asm, ud2_zo);
+                self.s.asm.undefined();
             }
             ColdKind::Raise { operation, details } => {
                 let mut moves: Moves = SmallVec::new();
@@ -484,14 +506,14 @@ impl<'a> Tier<'a> {
                     moves.push((loc, repr, reg));
                 }
                 self.call_shim(operation, moves);
-                ins!(self.s.asm, ud2_zo);
+                self.s.asm.undefined();
             }
             ColdKind::Overflow => {
                 self.s.asm.constant(RSI, Operation::raise(Trap::StackOverflow, 0).pack());
                 self.mark();
                 let shim = self.layout.path(self.module, Field::BuiltinShim).offset;
                 ins!(self.s.asm, callq_m, in_module_table(shim));
-                ins!(self.s.asm, ud2_zo);
+                self.s.asm.undefined();
             }
             ColdKind::Count { ordinal, back, live } => self.count_ran_out(ordinal, back, live),
             ColdKind::CheckConversion { wide, double, source, back } => {
@@ -535,9 +557,8 @@ impl<'a> Tier<'a> {
             }
         }
         while !pending.is_empty() {
-            let blocked = |dst: Reg, pending: &Moves| {
-                pending.iter().any(|(src, _, _)| *src == Loc::Reg(dst))
-            };
+            let blocked =
+                |dst: Reg, pending: &Moves| pending.iter().any(|(src, _, _)| *src == Loc::Reg(dst));
             match pending.iter().position(|(_, _, dst)| !blocked(*dst, &pending)) {
                 Some(free) => {
                     let (src, repr, dst) = pending.swap_remove(free);
@@ -566,7 +587,7 @@ impl<'a> Tier<'a> {
 
     /// Counts down at the head of a loop.
     pub(crate) fn count_loop(&mut self) {
-        let ordinal = self.loops;
+        let ordinal = self.next_loop + 1;
         if self.linkage == Linkage::Slots {
             let operands = &self.s.stack;
             let live = (operands.len() <= MAX_LIVE_OPERANDS)

@@ -233,6 +233,10 @@ impl Emit for Tier<'_> {
         }
     }
 
+    fn at_loop(&mut self, ordinal: u32) {
+        self.next_loop = ordinal;
+    }
+
     fn enter(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]) {
         self.enter_block(kind, params, results);
     }
@@ -593,7 +597,7 @@ impl Emit for Tier<'_> {
     fn trap(&mut self, info: TrapInfo) {
         if self.settings.signals_based_traps {
             self.may_fault(info.trap);
-            ins!(self.s.asm, ud2_zo);
+            self.s.asm.undefined();
         } else {
             let label = self.trap_cold(info, Details::new());
             self.s.asm.jmp(label);
@@ -710,7 +714,8 @@ impl Emit for Tier<'_> {
             ResultLoc::Area(_) => None,
         };
         layout.results.iter().filter_map(place).for_each(|reg| self.s.hold(reg));
-        for (result, ty) in layout.results.iter().zip(module.types[ty.index()].func_type().results())
+        for (result, ty) in
+            layout.results.iter().zip(module.types[ty.index()].func_type().results())
         {
             let repr = Repr::of(*ty);
             match (place(result), result) {

@@ -390,7 +390,11 @@ impl Tier<'_> {
     }
 
     fn modify_but(&mut self, x: Value, others: &[&Value], avoid: u32) -> Reg {
-        if self.target_reg(x.repr).is_some() { self.modify(x, others) } else { self.s.own_but(x, avoid) }
+        if self.target_reg(x.repr).is_some() {
+            self.modify(x, others)
+        } else {
+            self.s.own_but(x, avoid)
+        }
     }
 
     fn divide(&mut self, signed: bool, remainder: bool) {
@@ -449,7 +453,6 @@ impl Tier<'_> {
             self.s.asm.jmp(done);
             self.s.asm.bind(regular);
         }
-        let trap = cranelift_assembler_x64::TrapCode(const { std::num::NonZeroU8::new(1).unwrap() });
         if signed {
             if wide {
                 ins!(self.s.asm, cqto_zo, RDX, RAX);
@@ -459,13 +462,13 @@ impl Tier<'_> {
             if self.settings.signals_based_traps {
                 self.may_fault(Trap::IntegerOverflow);
             }
-            ins_wide!(self.s.asm, wide, idivl_m, idivq_m, RAX, RDX, divisor, trap);
+            ins_wide!(self.s.asm, wide, idivl_m, idivq_m, RAX, RDX, divisor, NO_CODE);
         } else {
             ins!(self.s.asm, xorl_rm, RDX, RDX);
             if self.settings.signals_based_traps {
                 self.may_fault(Trap::IntegerDivisionByZero);
             }
-            ins_wide!(self.s.asm, wide, divl_m, divq_m, RAX, RDX, divisor, trap);
+            ins_wide!(self.s.asm, wide, divl_m, divq_m, RAX, RDX, divisor, NO_CODE);
         }
         self.s.asm.bind(done);
         if let Some(b) = divisor_value {
@@ -924,7 +927,7 @@ impl Tier<'_> {
 
     fn fault(&mut self, trap: Trap) {
         self.may_fault(trap);
-        ins!(self.s.asm, ud2_zo);
+        self.s.asm.undefined();
     }
 
     fn to_signed_saturating(&mut self, to_wide: bool) {
@@ -990,12 +993,8 @@ impl Tier<'_> {
         let (repr, double) = (value.repr, value.repr == F64);
         let x = self.s.own(value);
         let dst = self.s.alloc(Bank::General);
-        let (large, low, high, done) = (
-            self.s.asm.label(),
-            self.s.asm.label(),
-            self.s.asm.label(),
-            self.s.asm.label(),
-        );
+        let (large, low, high, done) =
+            (self.s.asm.label(), self.s.asm.label(), self.s.asm.label(), self.s.asm.label());
         let traps = self.settings.signals_based_traps && !saturating;
         self.compare_const(double, x, 9_223_372_036_854_775_808.0);
         // Unordered sets the same flag as below.

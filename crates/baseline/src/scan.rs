@@ -3,9 +3,7 @@
 //!
 //! Nothing here is validated; what it finds are hints, and any numbers are right.
 
-use wasmparser::{
-    BinaryReader, BlockType, FunctionBody, VisitOperator, VisitSimdOperator, WasmFeatures,
-};
+use wasmparser::{BinaryReader, FunctionBody, VisitOperator, VisitSimdOperator, WasmFeatures};
 
 /// How often things are used, loops counted more.
 #[derive(Default)]
@@ -42,7 +40,7 @@ impl Uses {
         (self.memory, self.globals, self.calls, self.weight) = (0, 0, 0, 1);
         self.outer.clear();
         let body = FunctionBody::new(BinaryReader::new_features(bytes, 0, *features));
-        let mut reader = body.get_binary_reader_for_operators()?;
+        let mut reader = wasmparser::OperatorsReader::new(body.get_binary_reader_for_operators()?);
         while !reader.eof() {
             reader.visit_operator(self)?;
         }
@@ -110,16 +108,16 @@ macro_rules! visits {
     (@ $uses:ident $visit:ident $($rest:tt)*) => {};
 }
 
-impl VisitOperator<'_> for Uses {
+impl<'a> VisitOperator<'a> for Uses {
     type Output = ();
 
-    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'static, Output = ()>> {
+    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = ()>> {
         Some(self)
     }
 
     wasmparser::for_each_visit_operator!(visits);
 }
 
-impl VisitSimdOperator<'_> for Uses {
+impl<'a> VisitSimdOperator<'a> for Uses {
     wasmparser::for_each_visit_simd_operator!(visits);
 }

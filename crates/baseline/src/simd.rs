@@ -26,7 +26,13 @@ impl Tier<'_> {
         self.unsupported();
     }
 
-    pub(crate) fn insert_lane(&mut self, bits: u8, lane: u8, vector: Value, scalar: Value) -> Value {
+    pub(crate) fn insert_lane(
+        &mut self,
+        bits: u8,
+        lane: u8,
+        vector: Value,
+        scalar: Value,
+    ) -> Value {
         let _ = (bits, lane);
         self.s.release(scalar);
         self.unsupported();

@@ -10,6 +10,7 @@
 
 use crate::abi::{POINTER, V128, builtin_signature, clif_type, signature};
 use crate::control::Frame;
+use crate::replace::Replacement;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
     self, AliasRegion, AliasRegionData, BlockArg, Endianness, ExtFuncData, ExternalName,
@@ -23,7 +24,7 @@ use std::rc::Rc;
 use wardian_lower::*;
 use wardian_module::abi::{CallLayout, ResultLoc};
 use wardian_module::layout::{
-    Field, FuncRefField, Region, Repr, Root, VmLayout, memory_region, table_element_size,
+    Field, FuncRefField, Linkage, Region, Repr, Root, VmLayout, memory_region, table_element_size,
     table_region,
 };
 use wardian_module::{
@@ -89,12 +90,16 @@ pub(crate) struct Tier<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) features: Features,
     layout: &'a VmLayout,
+    linkage: Linkage,
     pub(crate) ty: TypeIndex,
     /// This function's own call layout.
     pub(crate) own: CallLayout,
     pub(crate) stack: Vec<Value>,
+    /// Variables of the lowest operands while a frame is to be replaced: see `replace`.
+    pub(crate) homes: Vec<Variable>,
+    pub(crate) replacement: Option<Replacement>,
     pub(crate) frames: Vec<Frame>,
-    locals: Vec<Variable>,
+    pub(crate) locals: Vec<Variable>,
     /// The function's context.
     context: Value,
     /// Address of the caller's result area, if there is one.
@@ -122,6 +127,7 @@ impl<'a> Tier<'a> {
         b: FunctionBuilder<'a>,
         module: &'a Module,
         layout: &'a VmLayout,
+        linkage: Linkage,
         settings: &'a Settings,
         features: Features,
         func: DefinedFuncIndex,
@@ -134,9 +140,12 @@ impl<'a> Tier<'a> {
             settings,
             features,
             layout,
+            linkage,
             ty,
             own,
             stack: Vec::new(),
+            homes: Vec::new(),
+            replacement: None,
             frames: Vec::new(),
             locals: Vec::new(),
             context: Value::from_u32(0),
@@ -329,6 +338,7 @@ impl<'a> Tier<'a> {
     // ---- the operand stack ----
 
     pub(crate) fn pop1(&mut self) -> Value {
+        self.settle(self.stack.len() - 1);
         self.stack.pop().expect("validated: operands are there")
     }
 
@@ -449,8 +459,9 @@ impl<'a> Tier<'a> {
         }
     }
 
-    pub(crate) fn block_args(&self, count: usize) -> SmallVec<[BlockArg; 4]> {
+    pub(crate) fn block_args(&mut self, count: usize) -> SmallVec<[BlockArg; 4]> {
         let from = self.stack.len() - count;
+        self.settle(from);
         self.stack[from..].iter().map(|value| BlockArg::Value(*value)).collect()
     }
 }
@@ -462,16 +473,21 @@ impl Emit for Tier<'_> {
     fn start(&mut self, locals: &[(u32, ValType)]) {
         let mut params = self.enter_entry().into_iter().skip(1);
         self.area = if self.own.area_bytes > 0 { params.next() } else { None };
+        if self.settings.signals_based_traps {
+            self.declare_stack_limit();
+        } else {
+            self.check_stack(0);
+        }
+        if self.replacement.is_some() {
+            self.declare_locals(params, locals);
+            self.abandon_start();
+            return self.enter_function();
+        }
         for param in params {
             let ty = self.b.func.dfg.value_type(param);
             let local = self.b.declare_var(ty);
             self.b.def_var(local, param);
             self.locals.push(local);
-        }
-        if self.settings.signals_based_traps {
-            self.declare_stack_limit();
-        } else {
-            self.check_stack(0);
         }
         for (count, ty) in locals {
             let ty = clif_type(Repr::of(*ty));
@@ -509,7 +525,7 @@ impl Emit for Tier<'_> {
     }
 
     fn drop_top(&mut self) {
-        self.pop1();
+        self.truncate_stack(self.stack.len() - 1);
     }
 
     fn local_get(&mut self, local: u32) {
@@ -537,6 +553,12 @@ impl Emit for Tier<'_> {
     fn numeric(&mut self, op: &Operator<'_>) {
         if !self.scalar(op) {
             self.simd(op);
+        }
+    }
+
+    fn at_loop(&mut self, ordinal: u32) {
+        if let Some(replacement) = &mut self.replacement {
+            replacement.next_loop = ordinal;
         }
     }
 
@@ -571,6 +593,7 @@ impl Emit for Tier<'_> {
 
     fn ret(&mut self) {
         let from = self.stack.len() - self.func_type().results().len();
+        self.settle(from);
         let results = self.stack.split_off(from);
         self.return_values(&results);
     }
@@ -825,6 +848,9 @@ impl Emit for Tier<'_> {
         let shape = self.shape(ty);
         let CallShape { signature, layout } = &*shape;
         let (func, code, context) = match callee {
+            Callee::Direct(func) if self.linkage == Linkage::Slots => {
+                (None, Some(self.load_field(Field::CodeSlot(func))), self.context)
+            }
             Callee::Direct(func) => (Some(self.direct(func, *signature)), None, self.context),
             Callee::Import(func) => {
                 let code = self.load_field(Field::ImportCode(func));
@@ -840,6 +866,7 @@ impl Emit for Tier<'_> {
             (bytes, false) => Some(self.result_area(bytes)),
         };
         let from = self.stack.len() - layout.params.len();
+        self.settle(from);
         let mut args: SmallVec<[Value; 8]> = SmallVec::new();
         args.push(context);
         args.extend(area);

@@ -7,7 +7,7 @@ mod common;
 use common::{compile, errors, parse, settings};
 use wardian_cranelift::{CompileError, Compiler, Scratch};
 use wardian_module::image::{FunctionCode, RelocTarget};
-use wardian_module::layout::VmLayout;
+use wardian_module::layout::{Linkage, VmLayout};
 use wardian_module::{DefinedFuncIndex, FuncIndex, Settings, Trap};
 
 fn functions(settings: &Settings, wat: &str) -> Vec<FunctionCode> {
@@ -17,7 +17,9 @@ fn functions(settings: &Settings, wat: &str) -> Vec<FunctionCode> {
     let mut scratch = Scratch::new();
     bodies
         .into_iter()
-        .map(|body| compiler.compile(&module, &layout, body, &mut scratch).unwrap())
+        .map(|body| {
+            compiler.compile(&module, &layout, body, Linkage::Direct, &mut scratch).unwrap()
+        })
         .collect()
 }
 
@@ -146,10 +148,31 @@ fn hammer_compile_on_many_threads() {
                     let (module, mut bodies) = parse(wat);
                     let layout = VmLayout::new(&module);
                     let body = bodies.pop().unwrap();
-                    let code = compiler.compile(&module, &layout, body, &mut scratch).unwrap();
+                    let code = compiler
+                        .compile(&module, &layout, body, Linkage::Direct, &mut scratch)
+                        .unwrap();
                     assert_eq!(code, expected[0]);
                 }
             });
         }
     });
+}
+
+#[test]
+fn calls_through_slots_refer_to_no_function() {
+    let (module, bodies) = parse(
+        "(module (func $f (result i32) (i32.const 1))
+            (func (result i32) (i32.add (call $f) (call 1)))
+            (func (result i32) (return_call $f)))",
+    );
+    let layout = VmLayout::new(&module);
+    let compiler = Compiler::with_cpu(&settings(), "x86-64").unwrap();
+    let mut scratch = Scratch::new();
+    for body in bodies {
+        let index = body.index;
+        let code = compiler.compile(&module, &layout, body, Linkage::Slots, &mut scratch).unwrap();
+        let table = |reloc: &wardian_module::image::Reloc| reloc.target == RelocTarget::ModuleTable;
+        assert!(code.relocs.iter().all(table), "func {}: {:?}", index.0, code.relocs);
+        assert_eq!(code.relocs.is_empty(), index.0 == 0);
+    }
 }

@@ -62,6 +62,7 @@ pub fn lower<E: Emit>(
         reachable: true,
         bytes,
         start: body.range.start as u64,
+        loops: 0,
     };
     let outcome = lowering.function(&reader).map_err(|error| error.in_func(func));
     scratch.validator = lowering.validator.into_allocations();
@@ -101,6 +102,8 @@ pub(crate) struct Lowering<'a, E: Emit> {
     /// The body, and where it starts in the module.
     bytes: &'a [u8],
     start: u64,
+    /// Number of `loop` instructions met.
+    loops: u32,
 }
 
 impl<E: Emit> Lowering<'_, E> {
@@ -168,6 +171,8 @@ impl<E: Emit> Lowering<'_, E> {
 
     fn enter(&mut self, kind: BlockKind, ty: BlockType, location: u32) -> Result<(), DecodeError> {
         let entered = self.reachable;
+        let ordinal = self.loops;
+        self.loops += u32::from(kind == BlockKind::Loop);
         let frame = match kind {
             BlockKind::Block => Kind::Block,
             BlockKind::Loop => Kind::Loop,
@@ -178,6 +183,9 @@ impl<E: Emit> Lowering<'_, E> {
             return Ok(());
         }
         self.emit.location(location);
+        if kind == BlockKind::Loop {
+            self.emit.at_loop(ordinal);
+        }
         match ty {
             BlockType::Empty => self.emit.enter(kind, &[], &[]),
             BlockType::Type(ty) => {

@@ -264,6 +264,9 @@ pub trait Emit {
 
     // ---- structured control ----
 
+    /// The loop that is entered next is this one, counting every `loop` of the body in order, those
+    /// that cannot be reached included (see `layout::Linkage`).
+    fn at_loop(&mut self, _ordinal: u32) {}
     /// Enters a block with these parameters (on the stack) and results.
     fn enter(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]);
     /// `else` of the innermost `if`. `reachable` says whether the end of the first arm is.

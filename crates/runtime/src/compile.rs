@@ -39,7 +39,15 @@ pub fn compile(
 ) -> Result<CodeImage, CompileError> {
     let layout = VmLayout::new(module);
     let one = |scratch: &mut Scratch, body: Body| -> Result<FunctionCode, CompileError> {
-        compiler.optimizing.compile(module, &layout, body, scratch)
+        if std::env::var_os("WARDIAN_TEST_BASELINE").is_some() {
+            let features = wardian_baseline::Features::detect();
+            let settings = compiler.optimizing.settings();
+            let mut scratch = wardian_baseline::Scratch::new();
+            return wardian_baseline::Compiler::new(settings, features)
+                .compile(module, &layout, body, Linkage::Direct, &mut scratch)
+                .map_err(|error| CompileError::Internal(error.to_string()));
+        }
+        compiler.optimizing.compile(module, &layout, body, Linkage::Direct, scratch)
     };
     let bytes: usize = bodies.iter().map(|body| body.range.len()).sum();
     let funcs: Vec<FunctionCode> = if compiler.parallel && bytes >= PARALLEL_BYTES {

@@ -53,7 +53,7 @@ pub fn compile_with(compiler: &Compiler, wat: &str) -> Result<CodeImage, Compile
     let mut scratch = Scratch::new();
     let mut code = Vec::new();
     for body in bodies {
-        code.push(compiler.compile(&module, &layout, body, &mut scratch)?);
+        code.push(compiler.compile(&module, &layout, body, Linkage::Direct, &mut scratch)?);
     }
     Ok(link(code, ModuleTable::size(module.types.len(), module.bodies.len(), Linkage::Direct))
         .expect("the image is sound"))
@@ -71,7 +71,9 @@ pub fn errors(compiler: &Compiler, wat: &str) -> Vec<CompileError> {
     let mut scratch = Scratch::new();
     bodies
         .into_iter()
-        .filter_map(|body| compiler.compile(&module, &layout, body, &mut scratch).err())
+        .filter_map(|body| {
+            compiler.compile(&module, &layout, body, Linkage::Direct, &mut scratch).err()
+        })
         .collect()
 }
 
@@ -86,6 +88,8 @@ pub fn errors_in(compiler: &Compiler, wasm: Vec<u8>, changed: usize) -> Vec<Comp
     let mut scratch = Scratch::new();
     bodies
         .into_iter()
-        .filter_map(|body| compiler.compile(&module, &layout, body, &mut scratch).err())
+        .filter_map(|body| {
+            compiler.compile(&module, &layout, body, Linkage::Direct, &mut scratch).err()
+        })
         .collect()
 }
