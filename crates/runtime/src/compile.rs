@@ -45,7 +45,10 @@ pub fn compile(
             let mut scratch = wardian_baseline::Scratch::new();
             return wardian_baseline::Compiler::new(settings, features)
                 .compile(module, &layout, body, Linkage::Direct, &mut scratch)
-                .map_err(|error| CompileError::Internal(error.to_string()));
+                .map_err(|error| match error {
+                    wardian_baseline::CompileError::Invalid(error) => CompileError::Invalid(error),
+                    error => CompileError::Internal(error.to_string()),
+                });
         }
         compiler.optimizing.compile(module, &layout, body, Linkage::Direct, scratch)
     };
