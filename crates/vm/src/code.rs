@@ -369,6 +369,17 @@ pub(crate) fn frame_at(pc: usize) -> Option<Frame> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusals::refuse;
+
+    /// Arenas are never given back but here.
+    fn end(arena: Arena) {
+        let size = arena.pages.len() * CODE_PAGE;
+        // SAFETY: [arena] nothing was published in it, and nothing refers to it any more.
+        unsafe {
+            sys::unmap(arena.start, size);
+            arena.dual.iter().for_each(|dual| sys::unmap(dual.writable, size));
+        }
+    }
 
     #[test]
     fn ranges_merge_when_given_back() {
@@ -379,5 +390,40 @@ mod tests {
             arena.give_back(start, 3);
         }
         assert_eq!(*arena.free.lock().unwrap(), [(0, arena.pages.len())]);
+        end(arena);
+    }
+
+    /// With each request refused in turn: of those that make an arena, and then of those that write
+    /// into one, mapped twice or, after a refusal, once.
+    #[test]
+    fn refused_requests_leave_ranges_usable() {
+        let mut arenas = Vec::new();
+        for allowed in 0.. {
+            let (arena, hits) = refuse(allowed, 1, || Arena::of_size(16 << 20));
+            arenas.extend(arena);
+            if hits == 0 {
+                break;
+            }
+        }
+        assert!(arenas.iter().any(|arena| arena.dual.is_none()));
+        let (table, text) = (vec![1; CODE_PAGE], vec![2; CODE_PAGE + 1]);
+        for arena in arenas {
+            let whole = arena.pages.len();
+            for allowed in 0.. {
+                let page = arena.take(3).unwrap();
+                let (result, hits) = refuse(allowed, 1, || arena.write(page, &table, &text));
+                assert_eq!(result.is_err(), hits > 0);
+                arena.release(page, 3, table.len());
+                assert_eq!(*arena.free.lock().unwrap(), [(0, whole)]);
+                if hits == 0 {
+                    break;
+                }
+            }
+            // Where protection cannot be restored, the range is lost.
+            let page = arena.take(3).unwrap();
+            refuse(0, usize::MAX, || arena.release(page, 3, table.len()));
+            assert_eq!(*arena.free.lock().unwrap(), [(3, whole - 3)]);
+            end(arena);
+        }
     }
 }

@@ -1049,3 +1049,6 @@ impl Drop for Store {
         drop(unsafe { Box::from_raw(self.context.as_ptr()) });
     }
 }
+
+#[cfg(test)]
+mod tests;
