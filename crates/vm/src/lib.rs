@@ -14,7 +14,8 @@
 //!   pointers, passes contexts and function references it was given. This is the one axiom; the kernel
 //!   checks around it what it can (image tables, entry offsets, types at link time).
 //! - **[store lifetime]** Blocks, mappings, host records and code that a store uses are freed no earlier
-//!   than the store; a store that is dropped while guest frames of it are live frees nothing.
+//!   than the store, except what a function made before it failed, which nobody has seen; a store that
+//!   is dropped while guest frames of it are live frees nothing.
 //! - **[block]** A [`Block`](block::Block) owns `size` zeroed-then-written bytes; it is reached through
 //!   raw pointers only (never `&`/`&mut` into it), since generated code reads and writes it too.
 //! - **[mapping]** A `Mapping` owns its address range exclusively; protections change only
