@@ -177,6 +177,22 @@ impl Arena {
         }
         Ok(())
     }
+
+    /// Ends the use of a taken range that begins with a table, perhaps written in part.
+    fn release(&self, page: usize, count: usize, table_bytes: usize) {
+        let offset = page * CODE_PAGE;
+        // SAFETY: [arena] the range is the caller's until it is given back below. The table's pages
+        // become executable again, so that a later text may lie there.
+        let restored =
+            unsafe { sys::make_executable(self.start.as_ptr().add(offset), table_bytes).is_ok() };
+        if let Some(dual) = &self.dual {
+            dual.discard(offset, count * CODE_PAGE);
+        }
+        // A range whose protection is unknown is not used again.
+        if restored {
+            self.give_back(page, count);
+        }
+    }
 }
 
 /// Finds room for `count` pages, making arenas as needed.
@@ -231,7 +247,6 @@ impl Code {
     /// Makes `image` executable as the code of `module`. By [compiled code] the image stems from a tier
     /// or an authenticated artifact.
     pub fn publish(module: Arc<Module>, image: CodeImage) -> Result<Code, CodeError> {
-        sys::SUPPORTED.map_err(|why| CodeError::Image(why.into()))?;
         image.check().map_err(|error| CodeError::Image(error.0))?;
         if image.funcs.len() != module.bodies.len() {
             let (found, expected) = (image.funcs.len(), module.bodies.len());
@@ -249,7 +264,7 @@ impl Code {
         let page_count = (table.len() + image.text.len()).div_ceil(CODE_PAGE);
         let (arena, page) = allocate(page_count)?;
         if let Err(error) = arena.write(page, &table, &image.text) {
-            arena.give_back(page, page_count);
+            arena.release(page, page_count, table.len());
             return Err(CodeError::Memory(error));
         }
         let text = arena.start.as_ptr().wrapping_add(page * CODE_PAGE + table.len());
@@ -310,19 +325,7 @@ impl Drop for Code {
         drop(unsafe { Box::from_raw(self.tables.as_ptr()) });
         let table_bytes =
             ModuleTable::size(self.module.types.len(), self.module.bodies.len(), Linkage::Direct);
-        let offset = self.page * CODE_PAGE;
-        // SAFETY: [arena] the range is ours until it is given back below. The table's pages become
-        // executable again, so that a later text may lie there.
-        let restored = unsafe {
-            sys::make_executable(self.arena.start.as_ptr().add(offset), table_bytes).is_ok()
-        };
-        if let Some(dual) = &self.arena.dual {
-            dual.discard(offset, self.page_count * CODE_PAGE);
-        }
-        // A range whose protection is unknown is not used again.
-        if restored {
-            self.arena.give_back(self.page, self.page_count);
-        }
+        self.arena.release(self.page, self.page_count, table_bytes);
     }
 }
 
@@ -368,13 +371,20 @@ pub(crate) fn frame_at(pc: usize) -> Option<Frame> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusals::refuse;
+
+    /// Arenas are never given back but here.
+    fn end(arena: Arena) {
+        let size = arena.pages.len() * CODE_PAGE;
+        // SAFETY: [arena] nothing was published in it, and nothing refers to it any more.
+        unsafe {
+            sys::unmap(arena.start, size);
+            arena.dual.iter().for_each(|dual| sys::unmap(dual.writable, size));
+        }
+    }
 
     #[test]
-    #[cfg_attr(miri, ignore = "reserves an arena")]
     fn ranges_merge_when_given_back() {
-        if sys::SUPPORTED.is_err() {
-            return;
-        }
         let arena = Arena::of_size(16 << 20).unwrap();
         let taken: Vec<_> = (0..4).map(|_| arena.take(3).unwrap()).collect();
         assert_eq!(taken, [0, 3, 6, 9]);
@@ -382,5 +392,40 @@ mod tests {
             arena.give_back(start, 3);
         }
         assert_eq!(*arena.free.lock().unwrap(), [(0, arena.pages.len())]);
+        end(arena);
+    }
+
+    /// With each request refused in turn: of those that make an arena, and then of those that write
+    /// into one, mapped twice or, after a refusal, once.
+    #[test]
+    fn refused_requests_leave_ranges_usable() {
+        let mut arenas = Vec::new();
+        for allowed in 0.. {
+            let (arena, hits) = refuse(allowed, 1, || Arena::of_size(16 << 20));
+            arenas.extend(arena);
+            if hits == 0 {
+                break;
+            }
+        }
+        assert!(arenas.iter().any(|arena| arena.dual.is_none()));
+        let (table, text) = (vec![1; CODE_PAGE], vec![2; CODE_PAGE + 1]);
+        for arena in arenas {
+            let whole = arena.pages.len();
+            for allowed in 0.. {
+                let page = arena.take(3).unwrap();
+                let (result, hits) = refuse(allowed, 1, || arena.write(page, &table, &text));
+                assert_eq!(result.is_err(), hits > 0);
+                arena.release(page, 3, table.len());
+                assert_eq!(*arena.free.lock().unwrap(), [(0, whole)]);
+                if hits == 0 {
+                    break;
+                }
+            }
+            // Where protection cannot be restored, the range is lost.
+            let page = arena.take(3).unwrap();
+            refuse(0, usize::MAX, || arena.release(page, 3, table.len()));
+            assert_eq!(*arena.free.lock().unwrap(), [(3, whole - 3)]);
+            end(arena);
+        }
     }
 }
