@@ -91,6 +91,18 @@ pub struct Scratch {
     lowering: wardian_lower::Scratch,
     context: Context,
     builder: FunctionBuilderContext,
+    /// What the last function got, for tests.
+    pub(crate) choice: Option<Choice>,
+}
+
+/// What `pressure` says of a function.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "tests read it"))]
+pub(crate) struct Choice {
+    /// It is not optimized.
+    pub(crate) deep: bool,
+    /// It gets the simpler register allocator.
+    pub(crate) excessive: bool,
 }
 
 impl Scratch {
@@ -100,6 +112,7 @@ impl Scratch {
             lowering: wardian_lower::Scratch::default(),
             context: Context::new(),
             builder: FunctionBuilderContext::new(),
+            choice: None,
         }
     }
 }
@@ -115,6 +128,8 @@ pub struct Compiler {
     settings: Settings,
     /// Optimizes; its flags are those of the key.
     isa: OwnedTargetIsa,
+    /// The same without its optimizations, for functions on which they take too long.
+    simplifier: OwnedTargetIsa,
     /// Makes machine code of what was optimized.
     emitter: OwnedTargetIsa,
     /// The same with the register allocator whose time is linear (see `pressure`).
@@ -152,6 +167,7 @@ impl Compiler {
                 return Err(format!("cpu `{cpu}` needs `{name}`, which this processor lacks"));
             }
         }
+        let simplifier = target(cpu, shared_flags(settings, Stage::Simplify)?)?;
         let emitter = target(cpu, shared_flags(settings, Stage::Emit)?)?;
         let linear_emitter = target(cpu, shared_flags(settings, Stage::EmitLinear)?)?;
         let has = |name: &str| {
@@ -164,7 +180,14 @@ impl Compiler {
             // Cranelift uses the fused instructions in their AVX encoding.
             fma: has("has_fma") && has("has_avx"),
         };
-        Ok(Compiler { settings: settings.clone(), isa, emitter, linear_emitter, features })
+        Ok(Compiler {
+            settings: settings.clone(),
+            isa,
+            simplifier,
+            emitter,
+            linear_emitter,
+            features,
+        })
     }
 
     /// The settings that functions are compiled under.
@@ -339,10 +362,18 @@ impl Compiler {
 
     /// Compiles `scratch.context.func`.
     fn emit(&self, func: FuncIndex, scratch: &mut Scratch) -> Result<(), CompileError> {
-        let Scratch { context, .. } = scratch;
+        let Scratch { context, choice, .. } = scratch;
         let mut plane = ControlPlane::default();
-        let result = context.optimize(&*self.isa, &mut plane).and_then(|()| {
+        let mut deep = pressure::may_be_deep(&context.func);
+        if deep {
+            context.compute_cfg();
+            context.compute_domtree();
+            deep = pressure::is_deep(&context.func, &context.domtree);
+        }
+        let optimizer = if deep { &self.simplifier } else { &self.isa };
+        let result = context.optimize(&**optimizer, &mut plane).and_then(|()| {
             let excessive = pressure::is_excessive(&context.func);
+            *choice = Some(Choice { deep, excessive });
             let emitter = if excessive { &self.linear_emitter } else { &self.emitter };
             context.compile(&**emitter, &mut plane).map(|_| ()).map_err(|error| error.inner)
         });
@@ -426,16 +457,17 @@ fn contain<R>(
     });
     if scratch.context.func.dfg.num_insts() > KEEP_INSTS {
         // What one huge function needed is not kept for all the small ones.
-        *scratch = Scratch::new();
+        *scratch = Scratch { choice: scratch.choice, ..Scratch::new() };
     }
     result
 }
 
 /// Cranelift's pipeline in two steps, so that the choice of an allocator can depend on the result of
-/// the first. The level of optimization concerns the first step only.
+/// the first. The level of optimization and canonical NaNs concern the first step only.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Optimize,
+    Simplify,
     Emit,
     EmitLinear,
 }
@@ -458,7 +490,8 @@ fn shared_flags(settings: &Settings, stage: Stage) -> Result<Flags, String> {
     let linear = stage == Stage::EmitLinear;
     set("regalloc_algorithm", if linear { "single_pass" } else { "backtracking" })?;
     set("enable_verifier", flag(settings.verifier))?;
-    let canonical = settings.nan_canonicalization && stage == Stage::Optimize;
+    let first = matches!(stage, Stage::Optimize | Stage::Simplify);
+    let canonical = settings.nan_canonicalization && first;
     set("enable_nan_canonicalization", flag(canonical))?;
     // `br_table` is the one place that Cranelift masks by itself; accesses are masked by `lower`.
     set("enable_table_access_spectre_mitigation", flag(settings.spectre_mitigation))?;
