@@ -251,7 +251,9 @@ mod tests {
         let compiler = Compiler::new(&Settings::default()).unwrap();
         let mut scratch = Scratch::new();
         let body = bodies.into_iter().next().unwrap();
-        compiler.compile(&module, &layout, body, &mut scratch).unwrap();
+        compiler
+            .compile(&module, &layout, body, wardian_module::layout::Linkage::Direct, &mut scratch)
+            .unwrap();
         let chosen = scratch.choice.unwrap();
         (chosen.deep, chosen.excessive)
     }
