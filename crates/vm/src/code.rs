@@ -351,7 +351,7 @@ pub(crate) enum CodeTables {
         image: CodeImage,
     },
     /// Functions of a module, compiled one by one.
-    Chunk(ChunkTables),
+    Chunk(Box<ChunkTables>),
 }
 
 impl CodeTables {

@@ -271,7 +271,8 @@ impl Tiered {
         let mut pages = self.base.take_beside(size.max(least))?;
         let start = pages.address(0) as usize;
         let module = self.module.clone();
-        pages.enter(CodeTables::Chunk(ChunkTables { module, start, funcs: AppendList::new() }));
+        let tables = ChunkTables { module, start, funcs: AppendList::new() };
+        pages.enter(CodeTables::Chunk(Box::new(tables)));
         growing.chunks.push(Chunk { pages, next: 0 });
         Ok(())
     }

@@ -41,7 +41,8 @@ impl Source for TestSource {
         if tiered.tier(func).is_none() {
             self.made.fetch_add(1, SeqCst);
             let made = (self.make)(tiered, func)?;
-            assert!(tiered.publish(func, Tier::Baseline, &made).unwrap());
+            // A faster version may have come meanwhile.
+            tiered.publish(func, Tier::Baseline, &made).unwrap();
         }
         Ok(())
     }
