@@ -66,7 +66,7 @@ mod values;
 
 pub use call::*;
 pub use code::{Code, CodeError, VouchedArtifact};
-pub use context::{BuiltinCall, Exit, Failure, Frame, Host, TrapReport};
+pub use context::{BuiltinCall, Exit, Failure, Frame, Host, TrapReport, stack_left};
 pub use host::*;
 pub use store::*;
 pub use tiered::{Source, Tier, Tiered};
