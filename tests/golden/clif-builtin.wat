@@ -18,8 +18,8 @@
 ;; @0024                               v2 = uextend.i64 v1
 ;; @0024                               v3 = symbol_value.i64 gv3
 ;; @0024                               v4 = load.i64 notrap aligned readonly can_move region0 v3
-;; @0024                               v5 = iconst.i64 1
-;; @0024                               v6 = call_indirect sig0, v4(v0, v5, v2)  ; v5 = 1
+;; @0024                               v5 = iconst.i64 2
+;; @0024                               v6 = call_indirect sig0, v4(v0, v5, v2)  ; v5 = 2
 ;; @0024                               v7 = ireduce.i32 v6
 ;; @0026                               return v7
 ;; }

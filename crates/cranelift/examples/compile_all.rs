@@ -47,7 +47,7 @@ fn main() {
         let mut failed = 0;
         for body in bodies {
             if dump == Some(body.index.0) {
-                match compiler.clif(&module, &layout, body, &mut scratch) {
+                match compiler.clif(&module, &layout, body, None, &mut scratch) {
                     Ok(text) => print!("{text}"),
                     Err(error) => println!("{path}: {error}"),
                 }

@@ -9,6 +9,7 @@ use crate::abi::signature;
 use crate::emit::{Features, Tier, name_space};
 use crate::finish;
 use crate::pressure;
+use crate::replace::Replacement;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{
     ExtFuncData, ExternalName, InstBuilder, Signature, SourceLoc, UserExternalName, UserFuncName,
@@ -43,6 +44,13 @@ pub enum CompileError {
         /// What is too large.
         what: String,
     },
+    /// A replacement was asked for at a loop that the function does not have, or never reaches.
+    NoSuchLoop {
+        /// Which function.
+        func: FuncIndex,
+        /// Ordinal of the loop.
+        ordinal: u32,
+    },
     /// The tier failed: a defect of this crate or of Cranelift.
     Internal(String),
 }
@@ -53,6 +61,9 @@ impl fmt::Display for CompileError {
             CompileError::Invalid(error) => error.fmt(f),
             CompileError::TooLarge { func: FuncIndex(index), what } => {
                 write!(f, "func {index}: too large to compile: {what}")
+            }
+            CompileError::NoSuchLoop { func: FuncIndex(index), ordinal } => {
+                write!(f, "func {index}: no loop {ordinal} that can be reached")
             }
             CompileError::Internal(message) => write!(f, "the compiler failed: {message}"),
         }
@@ -65,6 +76,14 @@ impl From<DecodeError> for CompileError {
     fn from(error: DecodeError) -> CompileError {
         CompileError::Invalid(error)
     }
+}
+
+/// What a function is compiled to be.
+#[derive(Clone, Copy)]
+struct Form {
+    linkage: Linkage,
+    /// The loop it starts at, instead of its beginning.
+    at_loop: Option<u32>,
 }
 
 /// What one thread reuses from function to function.
@@ -163,6 +182,12 @@ impl Compiler {
         key
     }
 
+    /// Whether code may use a feature of the processor, by Cranelift's name for it.
+    pub fn has(&self, feature: &str) -> bool {
+        let flags = self.isa.isa_flags();
+        flags.iter().any(|flag| flag.name == feature && flag.as_bool() == Some(true))
+    }
+
     /// Validates and compiles a function, whose calls reach other functions of the module as
     /// `linkage` says.
     pub fn compile(
@@ -175,30 +200,65 @@ impl Compiler {
     ) -> Result<FunctionCode, CompileError> {
         let func = module.func_index(body.index);
         contain(func, scratch, |scratch| {
-            let (index, start) = (body.index, body.range.start as u32);
-            self.build(module, layout, body, linkage, scratch)?;
-            self.emit(func, scratch)?;
-            let (finished, frame) = finish::finish(&scratch.context, index, start)?;
-            if self.settings.signals_based_traps || frame <= finish::CHECKED_FRAME {
-                return Ok(finished);
-            }
-            self.gate(module, layout, func, frame, start, scratch);
-            self.emit(func, scratch)?;
-            let (gate, _) = finish::finish(&scratch.context, index, start)?;
-            Ok(finish::join(gate, finished, index))
+            let form = Form { linkage, at_loop: None };
+            self.compile_as(module, layout, body, form, scratch).map(|(code, _)| code)
         })
     }
 
-    /// Cranelift's intermediate form of a function, as text.
+    /// Validates a function and compiles what takes over one of its frames at the head of a loop: see
+    /// `layout::Linkage`. `ordinal` counts every `loop` of the body. Beside the code, the number of
+    /// slots of `StoreContext::live_state` that it reads.
+    pub fn compile_replacement(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        ordinal: u32,
+        scratch: &mut Scratch,
+    ) -> Result<(FunctionCode, u32), CompileError> {
+        let func = module.func_index(body.index);
+        contain(func, scratch, |scratch| {
+            let form = Form { linkage: Linkage::Slots, at_loop: Some(ordinal) };
+            self.compile_as(module, layout, body, form, scratch)
+        })
+    }
+
+    /// Compiles a function in one of its forms; the number of slots of live state that it reads.
+    fn compile_as(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        form: Form,
+        scratch: &mut Scratch,
+    ) -> Result<(FunctionCode, u32), CompileError> {
+        let func = module.func_index(body.index);
+        let (index, start) = (body.index, body.range.start as u32);
+        let slots = self.build(module, layout, body, form, scratch)?;
+        self.emit(func, scratch)?;
+        let (finished, frame) = finish::finish(&scratch.context, index, start)?;
+        if self.settings.signals_based_traps || frame <= finish::CHECKED_FRAME {
+            return Ok((finished, slots));
+        }
+        self.gate(module, layout, func, frame, start, scratch);
+        self.emit(func, scratch)?;
+        let (gate, _) = finish::finish(&scratch.context, index, start)?;
+        Ok((finish::join(gate, finished, index), slots))
+    }
+
+    /// Cranelift's intermediate form of a function, or of its replacement at a loop, as text. What
+    /// cannot be reached is still in it.
     pub fn clif(
         &self,
         module: &Module,
         layout: &VmLayout,
         body: Body,
+        at_loop: Option<u32>,
         scratch: &mut Scratch,
     ) -> Result<String, CompileError> {
         contain(module.func_index(body.index), scratch, |scratch| {
-            self.build(module, layout, body, Linkage::Direct, scratch)?;
+            let form = Form { linkage: Linkage::Direct, at_loop };
+            self.build(module, layout, body, form, scratch)?;
             Ok(scratch.context.func.display().to_string())
         })
     }
@@ -213,7 +273,8 @@ impl Compiler {
     ) -> Result<String, CompileError> {
         let func = module.func_index(body.index);
         contain(func, scratch, |scratch| {
-            self.build(module, layout, body, Linkage::Direct, scratch)?;
+            let form = Form { linkage: Linkage::Direct, at_loop: None };
+            self.build(module, layout, body, form, scratch)?;
             scratch.context.set_disasm(true);
             self.emit(func, scratch)?;
             let code = scratch.context.compiled_code();
@@ -221,15 +282,15 @@ impl Compiler {
         })
     }
 
-    /// Lowers a function into `scratch.context.func`.
+    /// Lowers a function into `scratch.context.func`; the number of slots of live state that it reads.
     fn build(
         &self,
         module: &Module,
         layout: &VmLayout,
         body: Body,
-        linkage: Linkage,
+        form: Form,
         scratch: &mut Scratch,
-    ) -> Result<(), CompileError> {
+    ) -> Result<u32, CompileError> {
         let func = module.func_index(body.index);
         let length = body.range.len();
         scratch.context.clear();
@@ -238,16 +299,33 @@ impl Compiler {
         let start = SourceLoc::new(body.range.start as u32);
         scratch.context.func.params.ensure_base_srcloc(start);
         let builder = FunctionBuilder::new(&mut scratch.context.func, &mut scratch.builder);
-        let mut tier =
-            Tier::new(builder, module, layout, linkage, &self.settings, self.features, body.index);
+        let mut tier = Tier::new(
+            builder,
+            module,
+            layout,
+            form.linkage,
+            &self.settings,
+            self.features,
+            body.index,
+        );
+        tier.replacement = form.at_loop.map(Replacement::new);
         if length > MAX_BODY_BYTES {
             tier.give_up();
         }
         let outcome = lower(module, &self.settings, body, &mut scratch.lowering, &mut tier);
         match outcome {
             Ok(Outcome::Complete) => {
-                tier.b.finalize(self.isa.frontend_config());
-                Ok(())
+                let slots = match tier.replacement {
+                    None => Some(0),
+                    Some(replacement) => replacement.live_slots,
+                };
+                if let Some(slots) = slots {
+                    tier.b.finalize(self.isa.frontend_config());
+                    return Ok(slots);
+                }
+                scratch.builder = FunctionBuilderContext::new();
+                let ordinal = form.at_loop.expect("a function from its start reads no state");
+                Err(CompileError::NoSuchLoop { func, ordinal })
             }
             Ok(Outcome::GaveUp) => {
                 scratch.builder = FunctionBuilderContext::new();

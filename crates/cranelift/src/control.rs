@@ -63,18 +63,21 @@ impl Tier<'_> {
     pub(crate) fn enter_block(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]) {
         let condition = (kind == BlockKind::If).then(|| self.pop1());
         let height = self.stack.len() - params.len();
+        self.home_below(height);
         let kind = match kind {
             BlockKind::Block => FrameKind::Block,
             BlockKind::Loop => {
                 let header = self.b.create_block();
-                for ty in types_of(params) {
-                    self.b.append_block_param(header, ty);
+                let params = types_of(params);
+                for ty in &params {
+                    self.b.append_block_param(header, *ty);
                 }
                 let args = self.block_args(params.len());
                 self.b.ins().jump(header, &args);
                 self.branch_work += args.len();
+                self.load_state(header, height, &params);
                 self.b.switch_to_block(header);
-                self.stack.truncate(height);
+                self.truncate_stack(height);
                 self.stack.extend_from_slice(self.b.block_params(header));
                 FrameKind::Loop { header }
             }
@@ -85,6 +88,7 @@ impl Tier<'_> {
                 self.b.ins().brif(condition, then, &[], otherwise, &[]);
                 self.b.seal_block(then);
                 self.b.switch_to_block(then);
+                self.settle(height);
                 let params: SmallVec<[Value; 2]> = SmallVec::from_slice(&self.stack[height..]);
                 self.branch_work += params.len();
                 FrameKind::If { otherwise, params }
@@ -104,7 +108,8 @@ impl Tier<'_> {
         let FrameKind::If { otherwise, params } = kind else {
             unreachable!("validated: else lies in an if")
         };
-        self.stack.truncate(frame.height);
+        let height = frame.height;
+        self.truncate_stack(height);
         self.stack.extend_from_slice(&params);
         self.b.seal_block(otherwise);
         self.b.switch_to_block(otherwise);
@@ -149,12 +154,13 @@ impl Tier<'_> {
         if let Some(next) = frame.next {
             self.b.seal_block(next);
             self.b.switch_to_block(next);
-            self.stack.truncate(frame.height);
+            self.truncate_stack(frame.height);
             self.stack.extend_from_slice(self.b.block_params(next));
         } else if !falls_in {
-            self.stack.truncate(frame.height);
+            self.truncate_stack(frame.height);
         }
         if self.frames.is_empty() && continues {
+            self.settle(0);
             let results = std::mem::take(&mut self.stack);
             self.return_values(&results);
         }

@@ -10,6 +10,7 @@
 
 use crate::abi::{POINTER, V128, builtin_signature, clif_type, signature};
 use crate::control::Frame;
+use crate::replace::Replacement;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
     self, AliasRegion, AliasRegionData, BlockArg, Endianness, ExtFuncData, ExternalName,
@@ -94,8 +95,11 @@ pub(crate) struct Tier<'a> {
     /// This function's own call layout.
     pub(crate) own: CallLayout,
     pub(crate) stack: Vec<Value>,
+    /// Variables of the lowest operands while a frame is to be replaced: see `replace`.
+    pub(crate) homes: Vec<Variable>,
+    pub(crate) replacement: Option<Replacement>,
     pub(crate) frames: Vec<Frame>,
-    locals: Vec<Variable>,
+    pub(crate) locals: Vec<Variable>,
     /// The function's context.
     context: Value,
     /// Address of the caller's result area, if there is one.
@@ -140,6 +144,8 @@ impl<'a> Tier<'a> {
             ty,
             own,
             stack: Vec::new(),
+            homes: Vec::new(),
+            replacement: None,
             frames: Vec::new(),
             locals: Vec::new(),
             context: Value::from_u32(0),
@@ -332,6 +338,7 @@ impl<'a> Tier<'a> {
     // ---- the operand stack ----
 
     pub(crate) fn pop1(&mut self) -> Value {
+        self.settle(self.stack.len() - 1);
         self.stack.pop().expect("validated: operands are there")
     }
 
@@ -452,8 +459,9 @@ impl<'a> Tier<'a> {
         }
     }
 
-    pub(crate) fn block_args(&self, count: usize) -> SmallVec<[BlockArg; 4]> {
+    pub(crate) fn block_args(&mut self, count: usize) -> SmallVec<[BlockArg; 4]> {
         let from = self.stack.len() - count;
+        self.settle(from);
         self.stack[from..].iter().map(|value| BlockArg::Value(*value)).collect()
     }
 }
@@ -465,16 +473,21 @@ impl Emit for Tier<'_> {
     fn start(&mut self, locals: &[(u32, ValType)]) {
         let mut params = self.enter_entry().into_iter().skip(1);
         self.area = if self.own.area_bytes > 0 { params.next() } else { None };
+        if self.settings.signals_based_traps {
+            self.declare_stack_limit();
+        } else {
+            self.check_stack(0);
+        }
+        if self.replacement.is_some() {
+            self.declare_locals(params, locals);
+            self.abandon_start();
+            return self.enter_function();
+        }
         for param in params {
             let ty = self.b.func.dfg.value_type(param);
             let local = self.b.declare_var(ty);
             self.b.def_var(local, param);
             self.locals.push(local);
-        }
-        if self.settings.signals_based_traps {
-            self.declare_stack_limit();
-        } else {
-            self.check_stack(0);
         }
         for (count, ty) in locals {
             let ty = clif_type(Repr::of(*ty));
@@ -512,7 +525,7 @@ impl Emit for Tier<'_> {
     }
 
     fn drop_top(&mut self) {
-        self.pop1();
+        self.truncate_stack(self.stack.len() - 1);
     }
 
     fn local_get(&mut self, local: u32) {
@@ -540,6 +553,12 @@ impl Emit for Tier<'_> {
     fn numeric(&mut self, op: &Operator<'_>) {
         if !self.scalar(op) {
             self.simd(op);
+        }
+    }
+
+    fn at_loop(&mut self, ordinal: u32) {
+        if let Some(replacement) = &mut self.replacement {
+            replacement.next_loop = ordinal;
         }
     }
 
@@ -574,6 +593,7 @@ impl Emit for Tier<'_> {
 
     fn ret(&mut self) {
         let from = self.stack.len() - self.func_type().results().len();
+        self.settle(from);
         let results = self.stack.split_off(from);
         self.return_values(&results);
     }
@@ -846,6 +866,7 @@ impl Emit for Tier<'_> {
             (bytes, false) => Some(self.result_area(bytes)),
         };
         let from = self.stack.len() - layout.params.len();
+        self.settle(from);
         let mut args: SmallVec<[Value; 8]> = SmallVec::new();
         args.push(context);
         args.extend(area);

@@ -14,6 +14,7 @@ mod emit;
 mod finish;
 mod numeric;
 mod pressure;
+mod replace;
 mod simd;
 
 pub use compiler::{CompileError, Compiler, Scratch};

@@ -6,6 +6,7 @@
 //! - `tier`: `record` (the operations that the lowering emits) or `cranelift`;
 //! - `show`: what the `cranelift` tier shows: `clif` (default) or `code` (machine code, for
 //!   `cpu = "x86-64"`);
+//! - `loop`: the ordinal of a loop; what replaces a frame there is shown (`clif` only);
 //! - `signals`, `masks`: `no` switches off signals-based traps or masking against speculation;
 //! - `guard`, `reservation`: bytes of the memory's guard region and reservation.
 
@@ -42,7 +43,7 @@ fn configure(directives: &HashMap<&str, &str>) -> (Settings, String) {
     for (key, value) in directives {
         let number = || value.parse().expect("a number of bytes");
         match *key {
-            "tier" | "show" => {}
+            "tier" | "show" | "loop" => {}
             "signals" => settings.signals_based_traps = *value != "no",
             "masks" => settings.spectre_mitigation = *value != "no",
             "guard" => settings.memory_guard_size = number(),
@@ -73,10 +74,13 @@ fn produce(source: &str) -> String {
         writeln!(text, "wasm[0]::function[{}]:", module.func_index(body.index).0).unwrap();
         let mut scratch = Scratch::new();
         let tier = directives.get("tier").expect("the tier is named");
+        let at_loop = directives.get("loop").map(|ordinal| ordinal.parse().unwrap());
         let show = directives.get("show").copied().unwrap_or("clif");
         text += &match (*tier, show) {
             ("record", _) => record(&module, &settings, body),
-            ("cranelift", "clif") => compiler.clif(&module, &layout, body, &mut scratch).unwrap(),
+            ("cranelift", "clif") => {
+                compiler.clif(&module, &layout, body, at_loop, &mut scratch).unwrap()
+            }
             ("cranelift", "code") => {
                 compiler.disassembly(&module, &layout, body, &mut scratch).unwrap()
             }

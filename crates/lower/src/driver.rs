@@ -60,6 +60,9 @@ pub fn lower<E: Emit>(
         emit,
         scratch,
         reachable: true,
+        bytes,
+        start: body.range.start as u64,
+        loops: 0,
     };
     let outcome = lowering.function(&reader).map_err(|error| error.in_func(func));
     scratch.validator = lowering.validator.into_allocations();
@@ -96,6 +99,11 @@ pub(crate) struct Lowering<'a, E: Emit> {
     validator: FuncValidator<ValidatorResources>,
     scratch: &'a mut Scratch,
     pub(crate) reachable: bool,
+    /// The body, and where it starts in the module.
+    bytes: &'a [u8],
+    start: u64,
+    /// Number of `loop` instructions met.
+    loops: u32,
 }
 
 impl<E: Emit> Lowering<'_, E> {
@@ -152,6 +160,8 @@ impl<E: Emit> Lowering<'_, E> {
             _ if !self.reachable => Ok(()),
             op => {
                 self.emit.location(location);
+                let next = (reader.original_position() - self.start) as usize;
+                self.emit.upcoming(self.bytes.get(next..).unwrap_or_default());
                 self.lower_op(&op, offset as usize, operand)
             }
         }
@@ -161,6 +171,8 @@ impl<E: Emit> Lowering<'_, E> {
 
     fn enter(&mut self, kind: BlockKind, ty: BlockType, location: u32) -> Result<(), DecodeError> {
         let entered = self.reachable;
+        let ordinal = self.loops;
+        self.loops += u32::from(kind == BlockKind::Loop);
         let frame = match kind {
             BlockKind::Block => Kind::Block,
             BlockKind::Loop => Kind::Loop,
@@ -171,6 +183,9 @@ impl<E: Emit> Lowering<'_, E> {
             return Ok(());
         }
         self.emit.location(location);
+        if kind == BlockKind::Loop {
+            self.emit.at_loop(ordinal);
+        }
         match ty {
             BlockType::Empty => self.emit.enter(kind, &[], &[]),
             BlockType::Type(ty) => {

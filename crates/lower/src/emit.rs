@@ -228,6 +228,13 @@ pub trait Emit {
     /// Code that follows stems from this offset of the module's bytes.
     fn location(&mut self, wasm_offset: u32);
 
+    /// The bytes of the program that follow the current instruction, for a look ahead: a tier may
+    /// choose its code by what comes next. Nothing in them was validated yet; what follows an
+    /// instruction that ends its block may not even be reachable.
+    fn upcoming(&mut self, bytes: &[u8]) {
+        let _ = bytes;
+    }
+
     // ---- the operand stack ----
 
     /// Takes the top operand.
@@ -257,6 +264,9 @@ pub trait Emit {
 
     // ---- structured control ----
 
+    /// The loop that is entered next is this one, counting every `loop` of the body in order, those
+    /// that cannot be reached included (see `layout::Linkage`).
+    fn at_loop(&mut self, _ordinal: u32) {}
     /// Enters a block with these parameters (on the stack) and results.
     fn enter(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]);
     /// `else` of the innermost `if`. `reachable` says whether the end of the first arm is.

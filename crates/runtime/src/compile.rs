@@ -8,7 +8,7 @@ use std::time::Instant;
 use wardian_cranelift::Scratch;
 use wardian_module::image::{CodeImage, FunctionCode, link};
 use wardian_module::layout::{Linkage, ModuleTable, VmLayout};
-use wardian_module::{Body, DecodeError, Module, OptLevel, Proposals, Settings, decode};
+use wardian_module::{Body, DecodeError, Module, Proposals, Settings, decode};
 use wasmparser::{BinaryReader, FuncToValidate, FuncValidatorAllocations, FunctionBody};
 
 pub use wardian_cranelift::CompileError;
@@ -25,9 +25,8 @@ const KEPT_SCRATCHES: usize = 4;
 /// The compilers of an engine.
 pub struct Compiler {
     optimizing: wardian_cranelift::Compiler,
-    /// Compiles functions for their first call.
-    first: wardian_cranelift::Compiler,
-    scratches: Mutex<Vec<Scratch>>,
+    baseline: wardian_baseline::Compiler,
+    scratches: Mutex<Vec<(wardian_baseline::Scratch, Scratch)>>,
     parallel: bool,
     /// Threads of a pool do not survive `fork`.
     process: u32,
@@ -37,10 +36,9 @@ impl Compiler {
     /// Compilers for this machine, or for another processor of its architecture by name.
     pub fn new(settings: &Settings, cpu: &str, parallel: bool) -> Result<Compiler, String> {
         let optimizing = wardian_cranelift::Compiler::with_cpu(settings, cpu)?;
-        let fast = Settings { opt_level: OptLevel::None, ..settings.clone() };
-        let first = wardian_cranelift::Compiler::with_cpu(&fast, cpu)?;
+        let baseline = wardian_baseline::Compiler::new(settings, features(&optimizing));
         let process = std::process::id();
-        Ok(Compiler { optimizing, first, scratches: Mutex::default(), parallel, process })
+        Ok(Compiler { optimizing, baseline, scratches: Mutex::default(), parallel, process })
     }
 
     /// Everything that the code depends on beside the settings: target and processor features.
@@ -52,51 +50,86 @@ impl Compiler {
         self.parallel && self.process == std::process::id()
     }
 
-    fn with_scratch<R>(&self, act: impl FnOnce(&mut Scratch) -> R) -> R {
+    /// Acts with what compilers reuse from function to function. A lock that is held elsewhere is not
+    /// waited for: after `fork` it might be held for ever.
+    fn with_scratch<R>(
+        &self,
+        act: impl FnOnce(&mut wardian_baseline::Scratch, &mut Scratch) -> R,
+    ) -> R {
         let kept = || self.scratches.try_lock().ok();
-        let mut scratch = kept().and_then(|mut kept| kept.pop()).unwrap_or_default();
-        let result = act(&mut scratch);
+        let (mut baseline, mut optimizing) =
+            kept().and_then(|mut kept| kept.pop()).unwrap_or_default();
+        let result = act(&mut baseline, &mut optimizing);
         if let Some(mut kept) = kept()
             && kept.len() < KEPT_SCRATCHES
         {
-            kept.push(scratch);
+            kept.push((baseline, optimizing));
         }
         result
     }
 
-    /// Compiles a function for its first call.
+    /// Compiles a function for its first call: with the single-pass tier, or, if that refuses the
+    /// function, with the optimizing tier.
     pub(crate) fn first(
         &self,
         module: &Module,
         layout: &VmLayout,
-        body: Body,
-    ) -> Result<FunctionCode, CompileError> {
-        self.with_scratch(|scratch| {
-            self.first.compile(module, layout, body, Linkage::Slots, scratch)
+        body: impl Fn() -> Body,
+    ) -> Result<(FunctionCode, Made), CompileError> {
+        self.with_scratch(|baseline, optimizing| {
+            let linkage = Linkage::Slots;
+            match self.baseline.compile(module, layout, body(), linkage, baseline) {
+                Ok(code) => Ok((code, Made::Baseline)),
+                Err(wardian_baseline::CompileError::Invalid(error)) => Err(error.into()),
+                Err(error) => {
+                    tracing::debug!(%error, "refused by the single-pass tier");
+                    let code =
+                        self.optimizing.compile(module, layout, body(), linkage, optimizing)?;
+                    Ok((code, Made::Optimized))
+                }
+            }
         })
     }
 
-    /// Compiles a function with the optimizing tier.
+    /// Compiles a function with the optimizing tier, for calls through slots.
     pub(crate) fn optimized(
         &self,
         module: &Module,
         layout: &VmLayout,
         body: Body,
-        linkage: Linkage,
     ) -> Result<FunctionCode, CompileError> {
-        self.with_scratch(|scratch| self.optimizing.compile(module, layout, body, linkage, scratch))
+        self.with_scratch(|_, scratch| {
+            self.optimizing.compile(module, layout, body, Linkage::Slots, scratch)
+        })
     }
 
-    /// Compiles what a loop is left for in mid-loop, and how many values of live state it reads; `None`
-    /// where that cannot be made.
+    /// Compiles what a loop is left for in mid-loop; also how many values of live state that reads.
     pub(crate) fn replacement(
         &self,
-        _module: &Module,
-        _layout: &VmLayout,
-        _body: Body,
-        _head: u32,
-    ) -> Result<Option<(FunctionCode, u32)>, CompileError> {
-        Ok(None)
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        head: u32,
+    ) -> Result<(FunctionCode, u32), CompileError> {
+        self.with_scratch(|_, scratch| {
+            self.optimizing.compile_replacement(module, layout, body, head, scratch)
+        })
+    }
+}
+
+/// What the single-pass tier may use: what the optimizing tier was allowed to.
+fn features(optimizing: &wardian_cranelift::Compiler) -> wardian_baseline::Features {
+    wardian_baseline::Features {
+        sse3: optimizing.has("has_sse3"),
+        ssse3: optimizing.has("has_ssse3"),
+        sse41: optimizing.has("has_sse41"),
+        sse42: optimizing.has("has_sse42"),
+        popcnt: optimizing.has("has_popcnt"),
+        lzcnt: optimizing.has("has_lzcnt"),
+        bmi1: optimizing.has("has_bmi1"),
+        bmi2: optimizing.has("has_bmi2"),
+        avx: optimizing.has("has_avx"),
+        fma: optimizing.has("has_fma"),
     }
 }
 

@@ -16,7 +16,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 use wardian_module::image::FunctionCode;
-use wardian_module::layout::{Linkage, VmLayout};
+use wardian_module::layout::VmLayout;
 use wardian_module::{Body, DefinedFuncIndex, Module, Trap};
 use wardian_vm::{Code, CodeError, Failure, Source, Tier, Tiered};
 use wasmparser::{FuncToValidate, ValidatorResources, WasmFeatures};
@@ -173,17 +173,21 @@ impl Shared {
             return Ok(());
         }
         let start = Instant::now();
-        let made = self.compiler.first(&self.module, &self.layout, self.body(func));
-        let code = made.map_err(|error| match error {
+        let made = self.compiler.first(&self.module, &self.layout, || self.body(func));
+        let (code, made) = made.map_err(|error| match error {
             CompileError::Invalid(error) => {
                 tracing::debug!(%error, "a function turned out invalid");
                 Trap::InvalidFunction.into()
             }
             other => failure(other),
         })?;
-        self.count(Made::Baseline, func, &code, start);
+        self.count(made, func, &code, start);
         tiered.set_counter(func, count);
-        tiered.publish(func, Tier::Baseline, &code).map_err(failure)?;
+        let tier = match made {
+            Made::Baseline => Tier::Baseline,
+            Made::Optimized => Tier::Optimized,
+        };
+        tiered.publish(func, tier, &code).map_err(failure)?;
         Ok(())
     }
 
@@ -208,7 +212,7 @@ impl Shared {
             let body = self.body(func);
             let code = self
                 .compiler
-                .optimized(&self.module, &self.layout, body, Linkage::Slots)
+                .optimized(&self.module, &self.layout, body)
                 .map_err(|error| error.to_string())?;
             self.count(Made::Optimized, func, &code, start);
             if tiered.publish(func, Tier::Optimized, &code).map_err(|error| error.to_string())? {
@@ -217,15 +221,13 @@ impl Shared {
         }
         let Some(head) = head else { return Ok(()) };
         let body = self.body(func);
-        if let Some((code, live_slots)) = self
+        let (code, live_slots) = self
             .compiler
             .replacement(&self.module, &self.layout, body, head)
-            .map_err(|error| error.to_string())?
-        {
-            let made = tiered.publish_replacement(func, head, &code, live_slots);
-            if made.map_err(|error| error.to_string())? {
-                self.counters.replaced_loop();
-            }
+            .map_err(|error| error.to_string())?;
+        let made = tiered.publish_replacement(func, head, &code, live_slots);
+        if made.map_err(|error| error.to_string())? {
+            self.counters.replaced_loop();
         }
         Ok(())
     }

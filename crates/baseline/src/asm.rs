@@ -1,0 +1,479 @@
+//! A buffer of machine code: instructions, labels, references to the world outside.
+//!
+//! Encodings come from `cranelift-assembler-x64`. Invariant: every label that is used is bound before
+//! [`Asm::resolve`]; positions in the buffer fit 31 bits, since the tier gives up long before.
+
+use cranelift_assembler_x64 as x64;
+use wardian_module::DefinedFuncIndex;
+use wardian_module::image::{Reloc, RelocTarget};
+use x64::{Amode, AmodeOffset, AmodeOffsetPlusKnownOffset, CodeSink, DeferredTarget};
+
+/// A register: 0 to 15 general, 16 to 31 vector.
+pub(crate) type Reg = u8;
+
+pub(crate) const RAX: Reg = 0;
+pub(crate) const RCX: Reg = 1;
+pub(crate) const RDX: Reg = 2;
+pub(crate) const RBX: Reg = 3;
+pub(crate) const RSP: Reg = 4;
+pub(crate) const RBP: Reg = 5;
+pub(crate) const RSI: Reg = 6;
+pub(crate) const RDI: Reg = 7;
+pub(crate) const R8: Reg = 8;
+pub(crate) const R9: Reg = 9;
+pub(crate) const R10: Reg = 10;
+/// Holds no operand: free for use within one operation.
+pub(crate) const R11: Reg = 11;
+pub(crate) const R12: Reg = 12;
+pub(crate) const R13: Reg = 13;
+pub(crate) const R14: Reg = 14;
+pub(crate) const R15: Reg = 15;
+pub(crate) const XMM0: Reg = 16;
+pub(crate) const XMM1: Reg = 17;
+/// Holds no operand: free for use within one operation.
+pub(crate) const XMM15: Reg = 31;
+
+/// The number by which instructions name a vector register.
+pub(crate) const fn xmm(reg: Reg) -> u8 {
+    debug_assert!(reg >= XMM0);
+    reg - XMM0
+}
+
+/// The register types of the encoder: plain numbers.
+pub(crate) struct Regs;
+
+impl x64::Registers for Regs {
+    type ReadGpr = u8;
+    type ReadWriteGpr = u8;
+    type WriteGpr = u8;
+    type ReadXmm = u8;
+    type ReadWriteXmm = u8;
+    type WriteXmm = u8;
+}
+
+/// A general register or memory.
+pub(crate) type Rm = x64::GprMem<u8, u8>;
+/// A vector register or memory.
+pub(crate) type Xm = x64::XmmMem<u8, u8>;
+/// Memory.
+pub(crate) type Mem = Amode<u8>;
+
+/// `[base + disp]`
+pub(crate) fn at(base: Reg, disp: i32) -> Mem {
+    let simm32 = AmodeOffsetPlusKnownOffset { simm32: AmodeOffset::new(disp), offset: None };
+    Amode::ImmReg { base, simm32, trap: None }
+}
+
+/// `[base + index * 2^shift + disp]`
+pub(crate) fn indexed(base: Reg, index: Reg, shift: u8, disp: i32) -> Mem {
+    Amode::ImmRegRegShift {
+        base,
+        index: x64::NonRspGpr::new(index),
+        scale: x64::Scale::new(shift),
+        simm32: AmodeOffset::new(disp),
+        trap: None,
+    }
+}
+
+/// The place of a label, relative to the code.
+pub(crate) fn at_label(label: Label) -> Mem {
+    Amode::RipRelative { target: DeferredTarget::Label(x64::Label(label.0)) }
+}
+
+/// A place in the module table.
+pub(crate) fn in_module_table(offset: u32) -> Mem {
+    Amode::RipRelative { target: DeferredTarget::Constant(x64::Constant(offset)) }
+}
+
+/// What the encoder is told of traps; the tier keeps its own table.
+pub(crate) const NO_CODE: x64::TrapCode = x64::TrapCode(std::num::NonZeroU8::MIN);
+
+/// A position that jumps name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Label(u32);
+
+/// Conditions on the flags, by their number in encodings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Cond {
+    /// Overflow.
+    O = 0,
+    /// No overflow.
+    No = 1,
+    /// Unsigned less.
+    B = 2,
+    /// Unsigned greater or equal.
+    Ae = 3,
+    /// Equal.
+    E = 4,
+    /// Not equal.
+    Ne = 5,
+    /// Unsigned less or equal.
+    Be = 6,
+    /// Unsigned greater.
+    A = 7,
+    /// Negative.
+    S = 8,
+    /// Not negative.
+    Ns = 9,
+    /// Unordered.
+    P = 10,
+    /// Ordered.
+    Np = 11,
+    /// Less.
+    L = 12,
+    /// Greater or equal.
+    Ge = 13,
+    /// Less or equal.
+    Le = 14,
+    /// Greater.
+    G = 15,
+    /// Equal and ordered: two flags.
+    EqualOrdered = 16,
+    /// Not equal or unordered: two flags.
+    NotEqualUnordered = 17,
+}
+
+impl Cond {
+    /// The opposite.
+    pub(crate) const fn not(self) -> Cond {
+        use Cond::*;
+        match self {
+            O => No,
+            No => O,
+            B => Ae,
+            Ae => B,
+            E => Ne,
+            Ne => E,
+            Be => A,
+            A => Be,
+            S => Ns,
+            Ns => S,
+            P => Np,
+            Np => P,
+            L => Ge,
+            Ge => L,
+            Le => G,
+            G => Le,
+            EqualOrdered => NotEqualUnordered,
+            NotEqualUnordered => EqualOrdered,
+        }
+    }
+}
+
+/// Where a label's distance goes.
+#[derive(Clone, Copy)]
+enum PatchKind {
+    /// 32 bits, from the end of the field, added to what is there.
+    Relative,
+    /// 32 bits, from this position: an entry of a jump table.
+    Entry(u32),
+}
+
+#[derive(Clone, Copy)]
+struct Patch {
+    at: u32,
+    label: Label,
+    kind: PatchKind,
+}
+
+const UNBOUND: u32 = u32::MAX;
+
+/// See the head of this file.
+#[derive(Default)]
+pub(crate) struct Asm {
+    bytes: Vec<u8>,
+    pub(crate) relocs: Vec<Reloc>,
+    labels: Vec<u32>,
+    patches: Vec<Patch>,
+}
+
+impl CodeSink for Asm {
+    #[inline]
+    fn put1(&mut self, v: u8) {
+        self.bytes.push(v);
+    }
+
+    #[inline]
+    fn put2(&mut self, v: u16) {
+        self.bytes.extend_from_slice(&v.to_le_bytes());
+    }
+
+    #[inline]
+    fn put4(&mut self, v: u32) {
+        self.bytes.extend_from_slice(&v.to_le_bytes());
+    }
+
+    #[inline]
+    fn put8(&mut self, v: u64) {
+        self.bytes.extend_from_slice(&v.to_le_bytes());
+    }
+
+    fn add_trap(&mut self, _: x64::TrapCode) {}
+
+    fn use_target(&mut self, target: DeferredTarget) {
+        let at = self.here();
+        match target {
+            DeferredTarget::Label(label) => {
+                let label = Label(label.0);
+                self.patches.push(Patch { at, label, kind: PatchKind::Relative });
+            }
+            DeferredTarget::Constant(offset) => self.relocs.push(Reloc {
+                offset: at,
+                target: RelocTarget::ModuleTable,
+                // From the end of the field; `finish_rip` corrects for what follows it.
+                addend: i64::from(offset.0) - 4,
+            }),
+            DeferredTarget::None => {}
+        }
+    }
+
+    fn known_offset(&self, offset: u8) -> i32 {
+        unreachable!("no offset {offset} was ever given")
+    }
+}
+
+/// Emits an instruction of `cranelift-assembler-x64` by its name there.
+macro_rules! ins {
+    ($asm:expr, $inst:ident $(, $arg:expr)* $(,)?) => {
+        cranelift_assembler_x64::inst::$inst::<$crate::asm::Regs>::new($($arg),*).encode(&mut $asm)
+    };
+}
+pub(crate) use ins;
+
+/// As `ins!`, for instructions without registers.
+macro_rules! ins0 {
+    ($asm:expr, $inst:ident $(, $arg:expr)* $(,)?) => {
+        cranelift_assembler_x64::inst::$inst::new($($arg),*).encode(&mut $asm)
+    };
+}
+pub(crate) use ins0;
+
+/// Emits the 64-bit form if `$wide`, else the 32-bit form.
+macro_rules! ins_wide {
+    ($asm:expr, $wide:expr, $narrow_inst:ident, $wide_inst:ident $(, $arg:expr)* $(,)?) => {
+        if $wide {
+            $crate::asm::ins!($asm, $wide_inst $(, $arg)*)
+        } else {
+            $crate::asm::ins!($asm, $narrow_inst $(, $arg)*)
+        }
+    };
+}
+pub(crate) use ins_wide;
+
+macro_rules! by_cond {
+    ($ins:ident, $asm:expr, $cond:expr, $o:ident $no:ident $b:ident $ae:ident $e:ident $ne:ident $be:ident $a:ident
+     $s:ident $ns:ident $p:ident $np:ident $l:ident $ge:ident $le:ident $g:ident, $($arg:expr),*) => {
+        match $cond {
+            Cond::O => $ins!($asm, $o $(, $arg)*),
+            Cond::No => $ins!($asm, $no $(, $arg)*),
+            Cond::B => $ins!($asm, $b $(, $arg)*),
+            Cond::Ae => $ins!($asm, $ae $(, $arg)*),
+            Cond::E => $ins!($asm, $e $(, $arg)*),
+            Cond::Ne => $ins!($asm, $ne $(, $arg)*),
+            Cond::Be => $ins!($asm, $be $(, $arg)*),
+            Cond::A => $ins!($asm, $a $(, $arg)*),
+            Cond::S => $ins!($asm, $s $(, $arg)*),
+            Cond::Ns => $ins!($asm, $ns $(, $arg)*),
+            Cond::P => $ins!($asm, $p $(, $arg)*),
+            Cond::Np => $ins!($asm, $np $(, $arg)*),
+            Cond::L => $ins!($asm, $l $(, $arg)*),
+            Cond::Ge => $ins!($asm, $ge $(, $arg)*),
+            Cond::Le => $ins!($asm, $le $(, $arg)*),
+            Cond::G => $ins!($asm, $g $(, $arg)*),
+            Cond::EqualOrdered | Cond::NotEqualUnordered => {
+                unreachable!("conditions on two flags are taken apart before")
+            }
+        }
+    };
+}
+
+impl Asm {
+    /// Forgets everything but its allocations.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.relocs.clear();
+        self.labels.clear();
+        self.patches.clear();
+    }
+
+    /// The current position.
+    pub(crate) fn here(&self) -> u32 {
+        self.bytes.len() as u32
+    }
+
+    /// The code so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn align(&mut self, to: usize, fill: u8) {
+        let length = self.bytes.len().next_multiple_of(to);
+        self.bytes.resize(length, fill);
+    }
+
+    /// An instruction that faults.
+    pub(crate) fn undefined(&mut self) {
+        ins0!(*self, ud2_zo, NO_CODE);
+    }
+
+    pub(crate) fn data(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Overwrites 32 bits at an earlier position.
+    pub(crate) fn set_word(&mut self, at: u32, word: u32) {
+        self.bytes[at as usize..at as usize + 4].copy_from_slice(&word.to_le_bytes());
+    }
+
+    // ---- labels ----
+
+    pub(crate) fn label(&mut self) -> Label {
+        self.labels.push(UNBOUND);
+        Label(self.labels.len() as u32 - 1)
+    }
+
+    pub(crate) fn bind(&mut self, label: Label) {
+        debug_assert_eq!(self.labels[label.0 as usize], UNBOUND, "a label is bound once");
+        self.labels[label.0 as usize] = self.here();
+    }
+
+    pub(crate) fn bound_label(&mut self) -> Label {
+        let label = self.label();
+        self.bind(label);
+        label
+    }
+
+    fn use_label(&mut self, label: Label) {
+        self.use_target(DeferredTarget::Label(x64::Label(label.0)));
+    }
+
+    pub(crate) fn jmp(&mut self, label: Label) {
+        let target = self.labels[label.0 as usize];
+        let distance = i64::from(target) - i64::from(self.here()) - 2;
+        if target != UNBOUND && distance >= -128 {
+            ins0!(*self, jmp_d8, distance as i8);
+        } else {
+            ins0!(*self, jmp_d32, 0i32);
+            self.bytes.truncate(self.bytes.len() - 4);
+            self.use_label(label);
+            self.put4(0);
+        }
+    }
+
+    pub(crate) fn jcc(&mut self, cond: Cond, label: Label) {
+        match cond {
+            Cond::EqualOrdered => {
+                let skip = self.label();
+                self.jcc(Cond::P, skip);
+                self.jcc(Cond::E, label);
+                self.bind(skip);
+                return;
+            }
+            Cond::NotEqualUnordered => {
+                self.jcc(Cond::P, label);
+                return self.jcc(Cond::Ne, label);
+            }
+            _ => {}
+        }
+        let target = self.labels[label.0 as usize];
+        let distance = i64::from(target) - i64::from(self.here()) - 2;
+        if target != UNBOUND && distance >= -128 {
+            by_cond!(ins0, *self, cond, jo_d8 jno_d8 jb_d8 jae_d8 je_d8 jne_d8 jbe_d8 ja_d8 js_d8 jns_d8
+                jp_d8 jnp_d8 jl_d8 jge_d8 jle_d8 jg_d8, distance as i8);
+        } else {
+            by_cond!(ins0, *self, cond, jo_d32 jno_d32 jb_d32 jae_d32 je_d32 jne_d32 jbe_d32 ja_d32 js_d32
+                jns_d32 jp_d32 jnp_d32 jl_d32 jge_d32 jle_d32 jg_d32, 0i32);
+            self.bytes.truncate(self.bytes.len() - 4);
+            self.use_label(label);
+            self.put4(0);
+        }
+    }
+
+    /// 32 bits: the distance of `label` from `from`.
+    pub(crate) fn table_entry(&mut self, label: Label, from: u32) {
+        self.patches.push(Patch { at: self.here(), label, kind: PatchKind::Entry(from) });
+        self.put4(0);
+    }
+
+    /// Fills in all distances to labels.
+    pub(crate) fn resolve(&mut self) {
+        for patch in &self.patches {
+            let target = i64::from(self.labels[patch.label.0 as usize]);
+            let at = patch.at as usize;
+            let field: &mut [u8; 4] = (&mut self.bytes[at..at + 4]).try_into().expect("four bytes");
+            let from = match patch.kind {
+                PatchKind::Relative => i64::from(patch.at) + 4,
+                PatchKind::Entry(from) => i64::from(from),
+            };
+            let distance = target - from + i64::from(i32::from_le_bytes(*field));
+            *field = (distance as i32).to_le_bytes();
+        }
+        for reloc in &mut self.relocs {
+            // What the encoder left in the field is the correction for bytes after it.
+            let at = reloc.offset as usize;
+            let field: [u8; 4] = self.bytes[at..at + 4].try_into().expect("four bytes");
+            reloc.addend += i64::from(i32::from_le_bytes(field));
+        }
+    }
+
+    // ---- instructions that are more than one encoding ----
+
+    /// `call` or, for a tail call, `jmp` to a function of the module, by distance.
+    pub(crate) fn transfer(&mut self, func: DefinedFuncIndex, tail: bool) {
+        if tail {
+            ins0!(*self, jmp_d32, 0i32);
+        } else {
+            ins0!(*self, callq_d, 0i32);
+        }
+        let offset = self.here() - 4;
+        self.relocs.push(Reloc { offset, target: RelocTarget::Func(func), addend: -4 });
+    }
+
+    pub(crate) fn cmov(&mut self, cond: Cond, wide: bool, dst: Reg, src: Rm) {
+        if wide {
+            by_cond!(ins, *self, cond, cmovoq_rm cmovnoq_rm cmovbq_rm cmovaeq_rm cmoveq_rm cmovneq_rm
+                cmovbeq_rm cmovaq_rm cmovsq_rm cmovnsq_rm cmovpq_rm cmovnpq_rm cmovlq_rm cmovgeq_rm
+                cmovleq_rm cmovgq_rm, dst, src);
+        } else {
+            by_cond!(ins, *self, cond, cmovol_rm cmovnol_rm cmovbl_rm cmovael_rm cmovel_rm cmovnel_rm
+                cmovbel_rm cmoval_rm cmovsl_rm cmovnsl_rm cmovpl_rm cmovnpl_rm cmovll_rm cmovgel_rm
+                cmovlel_rm cmovgl_rm, dst, src);
+        }
+    }
+
+    /// Sets the low byte of a register to the condition, which is one of a single flag.
+    fn setcc(&mut self, cond: Cond, dst: Reg) {
+        by_cond!(ins, *self, cond, seto_m setno_m setb_m setae_m sete_m setne_m setbe_m seta_m sets_m setns_m
+            setp_m setnp_m setl_m setge_m setle_m setg_m, dst);
+    }
+
+    /// Sets a register to the condition as an `i32`. May change the flags.
+    pub(crate) fn set_bool(&mut self, cond: Cond, dst: Reg) {
+        match cond {
+            Cond::EqualOrdered => {
+                self.setcc(Cond::E, dst);
+                self.setcc(Cond::Np, R11);
+                ins!(*self, andl_rm, dst, R11);
+            }
+            Cond::NotEqualUnordered => {
+                self.setcc(Cond::Ne, dst);
+                self.setcc(Cond::P, R11);
+                ins!(*self, orl_rm, dst, R11);
+            }
+            cond => self.setcc(cond, dst),
+        }
+        ins!(*self, movzbl_rm, dst, dst);
+    }
+
+    /// Loads a constant. Changes no flags.
+    pub(crate) fn constant(&mut self, dst: Reg, value: u64) {
+        if let Ok(small) = u32::try_from(value) {
+            ins!(*self, movl_oi, dst, small);
+        } else if let Ok(small) = i32::try_from(value as i64) {
+            ins!(*self, movq_mi_sxl, dst, small);
+        } else {
+            ins!(*self, movabsq_oi, dst, value);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Single-pass tier: one function at a time, straight from WebAssembly to x86-64 machine code, in one
+//! walk over its body that also validates it. See `state` for where values live.
+//!
+//! Invariant: what [`Compiler::compile`] returns is code for a function that was validated, with the
+//! calling convention, trap table and frame layout that `wardian-module` states. It either is complete
+//! or an error is returned; there is no third case.
+
+#![forbid(unsafe_code)]
+
+mod asm;
+mod compiler;
+mod control;
+mod emit;
+mod ops;
+mod scalar;
+mod scan;
+mod simd;
+mod state;
+
+pub use compiler::{CompileError, Compiler, Scratch};
+pub use emit::Features;

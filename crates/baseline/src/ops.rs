@@ -1,0 +1,875 @@
+//! [`Emit`] for [`Tier`]: locals, straight-line operations, memory, tables, calls.
+//!
+//! Invariant: what an operation reads is still held, or lies in memory that nobody writes, when the
+//! instruction that reads it is emitted; a result's register is only written by that instruction or
+//! after it.
+
+use crate::asm::*;
+use crate::emit::*;
+use crate::state::*;
+use smallvec::SmallVec;
+use wardian_lower::*;
+use wardian_module::abi::{ArgLoc, ResultLoc};
+use wardian_module::builtin::Word;
+use wardian_module::layout::{Field, FuncRefField, Linkage, Repr, table_element_size};
+use wardian_module::{
+    Builtin, FuncIndex, HeapTop, MemoryIndex, Operation, TableIndex, Trap, TypeIndex, ValType,
+};
+use wasmparser::Operator;
+
+/// An address: `base + index * 2^shift + disp`, not computed yet.
+#[derive(Debug)]
+pub(crate) struct Address {
+    base: Value,
+    index: Option<Value>,
+    shift: u8,
+    disp: i32,
+}
+
+impl Tier<'_> {
+    /// The memory operand of an address. Its registers stay held until `release_addr`.
+    fn mem_of(&mut self, addr: &mut Address) -> Mem {
+        let base = self.s.reg_of(&mut addr.base);
+        if let Some(index) = &addr.index
+            && let Loc::Const(bits) = index.loc
+        {
+            let folded = bits
+                .checked_shl(u32::from(addr.shift))
+                .filter(|shifted| shifted >> addr.shift == bits)
+                .and_then(|bits| i64::try_from(bits).ok())
+                .and_then(|bits| i32::try_from(bits.checked_add(i64::from(addr.disp))?).ok());
+            if let Some(disp) = folded {
+                return at(base, disp);
+            }
+        }
+        match &mut addr.index {
+            None => at(base, addr.disp),
+            Some(index) => {
+                let index = self.s.reg_of(index);
+                indexed(base, index, addr.shift, addr.disp)
+            }
+        }
+    }
+
+    fn release_addr(&mut self, addr: Address) {
+        self.s.release(addr.base);
+        if let Some(index) = addr.index {
+            self.s.release(index);
+        }
+    }
+
+    /// The register for what is loaded from `addr`, whose registers may be reused for it.
+    fn load_target(&mut self, addr: Address, repr: Repr) -> Reg {
+        if self.target_reg(repr).is_some() {
+            let reg = self.begin_target();
+            self.release_addr(addr);
+            reg
+        } else {
+            self.release_addr(addr);
+            self.s.alloc(bank(repr))
+        }
+    }
+
+    /// A register with the value of `x` that may be modified into a result: that of the local that is
+    /// set next, unless one of `others` is read from there.
+    pub(crate) fn modify(&mut self, x: Value, others: &[&Value]) -> Reg {
+        if let Some(target) = self.target_reg(x.repr)
+            && !others.iter().any(|value| self.physical(value.loc) == Loc::Reg(target))
+        {
+            let reg = self.begin_target();
+            self.s.copy_to(reg, x.loc, x.repr);
+            self.s.release(x);
+            return reg;
+        }
+        self.s.own(x)
+    }
+
+    /// Wraps a register that an expansion holds. Pinned ones are those of the next local.
+    fn value_in(&self, reg: Reg, repr: Repr) -> Value {
+        debug_assert!(self.s.temps & 1 << reg != 0);
+        Value { loc: Loc::Reg(reg), repr }
+    }
+
+    fn trap_cold(&mut self, info: TrapInfo, details: Details<Value>) -> Label {
+        if self.settings.signals_based_traps && details.is_empty() {
+            return self.cold(ColdKind::Fault(info.trap));
+        }
+        let places = details.iter().map(|v| (self.physical(v.loc), v.repr)).collect();
+        for value in details {
+            self.s.release(value);
+        }
+        let operation = Operation::raise(info.trap, info.place).pack();
+        self.cold(ColdKind::Raise { operation, details: places })
+    }
+
+    /// Traps if the flags say so.
+    pub(crate) fn trap_on(&mut self, cond: Cond, trap: Trap) {
+        let label = self.trap_cold(TrapInfo { trap, place: 0 }, Details::new());
+        self.s.asm.jcc(cond, label);
+    }
+
+    /// `cmp`
+    pub(crate) fn compare_ints(&mut self, a: &mut Value, b: &mut Value) {
+        let wide = wide(a.repr);
+        if let Some(imm) = State::imm_of(b) {
+            match (self.s.rm_of(a), i8::try_from(imm)) {
+                (Rm::Gpr(reg), _) if imm == 0 => {
+                    ins_wide!(self.s.asm, wide, testl_mr, testq_mr, reg, reg);
+                }
+                (a, Ok(imm)) => ins_wide!(self.s.asm, wide, cmpl_mi_sxb, cmpq_mi_sxb, a, imm),
+                (a, Err(_)) if wide => ins!(self.s.asm, cmpq_mi, a, imm),
+                (a, Err(_)) => ins!(self.s.asm, cmpl_mi, a, imm),
+            }
+            return;
+        }
+        let a = self.s.reg_of(a);
+        let b = self.s.rm_of(b);
+        ins_wide!(self.s.asm, wide, cmpl_rm, cmpq_rm, a, b);
+    }
+
+    /// `ucomiss`, `ucomisd`
+    pub(crate) fn compare_floats(&mut self, a: &mut Value, b: &mut Value) {
+        let double = a.repr == Repr::F64;
+        let a = xmm(self.s.reg_of(a));
+        let b = self.s.xm_of(b);
+        ins_wide!(self.s.asm, double, ucomiss_a, ucomisd_a, a, b);
+    }
+}
+
+impl Emit for Tier<'_> {
+    type Value = Value;
+    type Addr = Address;
+
+    fn start(&mut self, locals: &[(u32, ValType)]) {
+        self.start_function(locals);
+        self.enter_function();
+    }
+
+    fn gave_up(&self) -> bool {
+        self.too_large()
+    }
+
+    fn location(&mut self, wasm_offset: u32) {
+        self.begin_instruction(wasm_offset);
+    }
+
+    fn upcoming(&mut self, bytes: &[u8]) {
+        self.look_ahead(bytes);
+    }
+
+    fn pop(&mut self) -> Value {
+        self.s.pop()
+    }
+
+    fn push(&mut self, value: Value) {
+        match value.loc {
+            Loc::Flags(_) => self.push_flags(value),
+            _ => self.s.push(value),
+        }
+    }
+
+    fn copy(&mut self, value: &Value) -> Value {
+        self.s.duplicate(value)
+    }
+
+    fn drop_top(&mut self) {
+        let value = self.s.pop();
+        self.s.release(value);
+    }
+
+    fn local_get(&mut self, local: u32) {
+        let local = local + FIRST;
+        let repr = self.s.locals[local as usize].repr;
+        let value = Value { loc: Loc::Local(local), repr };
+        self.s.push(value);
+    }
+
+    fn local_set(&mut self, local: u32) {
+        let value = self.s.pop();
+        let value = self.s.set_local(local + FIRST, value);
+        self.s.release(value);
+    }
+
+    fn local_tee(&mut self, local: u32) {
+        let value = self.s.pop();
+        let value = self.s.set_local(local + FIRST, value);
+        self.s.push(value);
+    }
+
+    fn select(&mut self, ty: ValType) {
+        let repr = Repr::of(ty);
+        let (condition, mut y, mut x) = (self.s.pop(), self.s.pop(), self.s.pop());
+        let mut cond = self.s.condition(condition);
+        if bank(repr) == Bank::Vector {
+            let dst = self.modify(x, &[&y]);
+            let skip = self.s.asm.label();
+            self.s.asm.jcc(cond, skip);
+            self.s.copy_to(dst, y.loc, repr);
+            self.s.asm.bind(skip);
+            self.s.release(y);
+            return self.push_result(dst, repr);
+        }
+        if cond == Cond::NotEqualUnordered {
+            (x, y) = (y, x);
+            cond = Cond::EqualOrdered;
+        }
+        let wide = wide(repr);
+        let other = self.s.rm_of(&mut y);
+        let dst = self.modify(x, &[&y]);
+        match cond {
+            Cond::EqualOrdered => {
+                self.s.asm.cmov(Cond::Ne, wide, dst, other);
+                self.s.asm.cmov(Cond::P, wide, dst, other);
+            }
+            cond => self.s.asm.cmov(cond.not(), wide, dst, other),
+        }
+        self.s.release(y);
+        self.push_result(dst, repr);
+    }
+
+    fn numeric(&mut self, op: &Operator<'_>) {
+        if !self.scalar(op) {
+            self.vector(op);
+        }
+    }
+
+    fn at_loop(&mut self, ordinal: u32) {
+        self.next_loop = ordinal;
+    }
+
+    fn enter(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]) {
+        self.enter_block(kind, params, results);
+    }
+
+    fn else_(&mut self, reachable: bool) {
+        self.else_arm(reachable);
+    }
+
+    fn end(&mut self, reachable: bool, continues: bool) {
+        self.end_block(reachable, continues);
+    }
+
+    fn branch(&mut self, depth: u32) {
+        self.jump_to(depth);
+    }
+
+    fn branch_if(&mut self, depth: u32) {
+        let condition = self.s.pop();
+        self.jump_to_if(condition, depth);
+    }
+
+    fn branch_if_value(&mut self, condition: Value, depth: u32) {
+        self.jump_to_if(condition, depth);
+    }
+
+    fn branch_table(&mut self, targets: &[u32], default: u32) {
+        self.jump_by_table(targets, default);
+    }
+
+    fn ret(&mut self) {
+        self.return_now();
+    }
+
+    fn constant(&mut self, value: Const) -> Value {
+        match value {
+            Const::I32(v) => self.s.constant(u64::from(v), Repr::I32),
+            Const::I64(v) => self.s.constant(v, Repr::I64),
+            Const::F32(v) => self.s.constant(u64::from(v), Repr::F32),
+            Const::F64(v) => self.s.constant(v, Repr::F64),
+            Const::V128(v) => self.vector_constant(v),
+            Const::NullPointer => self.s.constant(0, Repr::Pointer),
+        }
+    }
+
+    fn arith(&mut self, op: Arith, mut a: Value, mut b: Value) -> Value {
+        self.s.clobber_flags();
+        let repr = a.repr;
+        let wide = wide(repr);
+        if matches!(op, Arith::Shl | Arith::ShrU) {
+            let Loc::Const(count) = b.loc else {
+                unreachable!("expansions shift by constants");
+            };
+            let dst = self.s.own(a);
+            let count = count as u8;
+            match op {
+                Arith::Shl => ins_wide!(self.s.asm, wide, shll_mi, shlq_mi, dst, count),
+                _ => ins_wide!(self.s.asm, wide, shrl_mi, shrq_mi, dst, count),
+            }
+            return self.value_in(dst, repr);
+        }
+        if op != Arith::Sub && (matches!(a.loc, Loc::Const(_)) || self.s.is_own(&b)) {
+            (a, b) = (b, a);
+        }
+        let source = match State::imm_of(&b) {
+            Some(_) => None,
+            None => Some(self.s.rm_of(&mut b)),
+        };
+        let dst = self.s.own(a);
+        match (source, State::imm_of(&b)) {
+            (Some(source), _) => self.alu_rm(Alu::of(op), wide, dst, source),
+            (None, imm) => self.alu_imm(Alu::of(op), wide, dst, imm.unwrap_or(0)),
+        }
+        self.s.release(b);
+        self.value_in(dst, repr)
+    }
+
+    fn compare(&mut self, op: Compare, mut a: Value, mut b: Value) -> Value {
+        if b.loc == Loc::Const(0)
+            && op == Compare::Eq
+            && let Some(cond) = self.s.live_condition(&a)
+        {
+            self.s.release(a);
+            return self.s.flags_value(cond.not());
+        }
+        self.s.clobber_flags();
+        let cond = if bank(a.repr) == Bank::Vector {
+            let cond = match op {
+                Compare::Eq => Cond::EqualOrdered,
+                Compare::Ne => Cond::NotEqualUnordered,
+                Compare::GtU => Cond::A,
+                Compare::GeU => Cond::Ae,
+                Compare::LtU | Compare::LeU => {
+                    (a, b) = (b, a);
+                    if op == Compare::LtU { Cond::A } else { Cond::Ae }
+                }
+            };
+            self.compare_floats(&mut a, &mut b);
+            cond
+        } else {
+            self.compare_ints(&mut a, &mut b);
+            match op {
+                Compare::Eq => Cond::E,
+                Compare::Ne => Cond::Ne,
+                Compare::LtU => Cond::B,
+                Compare::GtU => Cond::A,
+                Compare::LeU => Cond::Be,
+                Compare::GeU => Cond::Ae,
+            }
+        };
+        self.s.release(a);
+        self.s.release(b);
+        self.s.flags_value(cond)
+    }
+
+    fn zero_extend(&mut self, mut value: Value) -> Value {
+        // Nothing to do but to read it from where it is 32 bits wide: see [clean i32].
+        match value.loc {
+            Loc::Const(_) => {}
+            _ => {
+                self.s.reg_of(&mut value);
+            }
+        }
+        Value { loc: value.loc, repr: Repr::I64 }
+    }
+
+    fn wrap(&mut self, mut value: Value) -> Value {
+        match value.loc {
+            Loc::Const(bits) => self.s.constant(u64::from(bits as u32), Repr::I32),
+            _ => {
+                let src = self.s.reg_of(&mut value);
+                let dst = if self.s.is_own(&value) {
+                    self.s.own(value)
+                } else {
+                    let dst = self.s.alloc(Bank::General);
+                    self.s.release(value);
+                    dst
+                };
+                ins!(self.s.asm, movl_rm, dst, src);
+                self.value_in(dst, Repr::I32)
+            }
+        }
+    }
+
+    fn is_null(&mut self, _top: HeapTop, mut value: Value) -> Value {
+        // Null is 0 in every hierarchy.
+        self.s.clobber_flags();
+        let mut null = self.s.constant(0, value.repr);
+        self.compare_ints(&mut value, &mut null);
+        self.s.release(value);
+        self.s.flags_value(Cond::E)
+    }
+
+    fn load_field(&mut self, field: Field) -> Value {
+        if self.is_base(field) {
+            return Value { loc: Loc::Local(BASE), repr: Repr::Pointer };
+        }
+        let path = self.path(field);
+        let place = self.s.place(path);
+        let (mem, repr) = (place.mem, place.repr);
+        self.s.release_place(place);
+        let dst = self.s.alloc(bank(repr));
+        self.s.load(dst, mem, repr);
+        self.value_in(dst, repr)
+    }
+
+    fn store_field(&mut self, field: Field, mut value: Value) {
+        let path = self.path(field);
+        let imm = State::imm_of(&value);
+        let reg = match imm {
+            Some(_) => RAX,
+            None => self.s.reg_of(&mut value),
+        };
+        let place = self.s.place(path);
+        match imm {
+            Some(imm) => {
+                ins_wide!(self.s.asm, wide(place.repr), movl_mi, movq_mi_sxl, place.mem, imm);
+            }
+            None => self.s.store(place.mem, reg, place.repr),
+        }
+        self.s.release_place(place);
+        self.s.release(value);
+    }
+
+    fn func_ref(&mut self, func: FuncIndex) -> Value {
+        let offset = self.func_ref_offset(func);
+        let mut context = Value { loc: Loc::Local(CONTEXT), repr: Repr::Pointer };
+        let base = self.s.reg_of(&mut context);
+        let dst = self.s.alloc(Bank::General);
+        ins!(self.s.asm, leaq_rm, dst, at(base, offset as i32));
+        self.s.release(context);
+        self.value_in(dst, Repr::Pointer)
+    }
+
+    fn load_func_ref(
+        &mut self,
+        mut reference: Value,
+        field: FuncRefField,
+        null_trap: Option<Trap>,
+    ) -> Value {
+        let (offset, repr) = field.place();
+        let base = self.s.reg_of(&mut reference);
+        self.s.release(reference);
+        let dst = self.s.alloc(bank(repr));
+        if let Some(trap) = null_trap {
+            self.may_fault(trap);
+        }
+        self.s.load(dst, at(base, offset as i32), repr);
+        self.value_in(dst, repr)
+    }
+
+    fn memory_addr(&mut self, memory: MemoryIndex, index: Index<Value>, offset: u64) -> Address {
+        let base = self.load_field(Field::MemoryBase(memory));
+        let mut index = index.into_value();
+        let disp = match i32::try_from(offset) {
+            Ok(disp) => disp,
+            Err(_) => {
+                let offset = self.s.constant(offset, Repr::I64);
+                index = self.arith(Arith::Add, index, offset);
+                0
+            }
+        };
+        Address { base, index: Some(index), shift: 0, disp }
+    }
+
+    fn table_addr(&mut self, table: TableIndex, index: Index<Value>) -> Address {
+        let element = self.module.tables[table.index()].ty.element;
+        let size = table_element_size(element.heap.top());
+        let base = self.load_field(Field::TableBase(table));
+        let shift = size.trailing_zeros() as u8;
+        Address { base, index: Some(index.into_value()), shift, disp: 0 }
+    }
+
+    fn guard_addr(&mut self, out_of_bounds: Value, mut addr: Address) -> Address {
+        let mem = self.mem_of(&mut addr);
+        let full = self.s.alloc(Bank::General);
+        ins!(self.s.asm, leaq_rm, full, mem);
+        self.release_addr(addr);
+        let cond = self.s.condition(out_of_bounds);
+        // Neither changes the flags.
+        self.s.asm.constant(R11, 0);
+        self.s.asm.cmov(cond, true, full, Rm::Gpr(R11));
+        Address { base: self.value_in(full, Repr::Pointer), index: None, shift: 0, disp: 0 }
+    }
+
+    fn memory_load(
+        &mut self,
+        _memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        may_fault: bool,
+    ) -> Value {
+        let mut addr = addr.into_inner();
+        let mem = self.mem_of(&mut addr);
+        let repr = match access {
+            Access::Full(repr) | Access::Narrow { to: repr, .. } => repr,
+            Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => Repr::V128,
+        };
+        let dst = self.load_target(addr, repr);
+        if may_fault {
+            self.may_fault(Trap::MemoryOutOfBounds);
+        }
+        match access {
+            Access::Full(repr) => self.s.load(dst, mem, repr),
+            Access::Narrow { bits, signed, to } => match (bits, signed, to) {
+                (8, false, _) => ins!(self.s.asm, movzbl_rm, dst, mem),
+                (8, true, Repr::I32) => ins!(self.s.asm, movsbl_rm, dst, mem),
+                (8, true, _) => ins!(self.s.asm, movsbq_rm, dst, mem),
+                (16, false, _) => ins!(self.s.asm, movzwl_rm, dst, mem),
+                (16, true, Repr::I32) => ins!(self.s.asm, movswl_rm, dst, mem),
+                (16, true, _) => ins!(self.s.asm, movswq_rm, dst, mem),
+                (_, false, _) => ins!(self.s.asm, movl_rm, dst, mem),
+                (_, true, _) => ins!(self.s.asm, movslq_rm, dst, mem),
+            },
+            Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => {
+                self.vector_load(access, dst, mem);
+            }
+        }
+        self.result_value(dst, repr)
+    }
+
+    fn memory_store(
+        &mut self,
+        _memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        mut value: Value,
+        may_fault: bool,
+    ) {
+        let mut addr = addr.into_inner();
+        let imm = State::imm_of(&value);
+        let reg = match imm {
+            Some(_) => RAX,
+            None => self.s.reg_of(&mut value),
+        };
+        let mem = self.mem_of(&mut addr);
+        if may_fault {
+            self.may_fault(Trap::MemoryOutOfBounds);
+        }
+        match (access, imm) {
+            (Access::Narrow { bits: 8, .. }, None) => ins!(self.s.asm, movb_mr, mem, reg),
+            (Access::Narrow { bits: 16, .. }, None) => ins!(self.s.asm, movw_mr, mem, reg),
+            (Access::Narrow { .. }, None) => ins!(self.s.asm, movl_mr, mem, reg),
+            (Access::Full(repr), None) => self.s.store(mem, reg, repr),
+            (Access::Narrow { bits: 8, .. }, Some(imm)) => {
+                ins!(self.s.asm, movb_mi, mem, imm as u8);
+            }
+            (Access::Narrow { bits: 16, .. }, Some(imm)) => {
+                ins!(self.s.asm, movw_mi, mem, imm as u16);
+            }
+            (Access::Full(Repr::I64 | Repr::Pointer), Some(imm)) => {
+                ins!(self.s.asm, movq_mi_sxl, mem, imm);
+            }
+            (Access::Narrow { .. } | Access::Full(_), Some(imm)) => {
+                ins!(self.s.asm, movl_mi, mem, imm);
+            }
+            (Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. }, _) => {
+                unreachable!("only loads extend")
+            }
+        }
+        self.release_addr(addr);
+        self.s.release(value);
+    }
+
+    fn table_load(&mut self, table: TableIndex, addr: Addr<Address>) -> Value {
+        let repr = Repr::of_ref(self.module.tables[table.index()].ty.element.heap);
+        let mut addr = addr.into_inner();
+        let mem = self.mem_of(&mut addr);
+        self.release_addr(addr);
+        let dst = self.s.alloc(Bank::General);
+        self.s.load(dst, mem, repr);
+        self.value_in(dst, repr)
+    }
+
+    fn table_store(&mut self, table: TableIndex, addr: Addr<Address>, mut value: Value) {
+        let repr = Repr::of_ref(self.module.tables[table.index()].ty.element.heap);
+        let mut addr = addr.into_inner();
+        let reg = self.s.reg_of(&mut value);
+        let mem = self.mem_of(&mut addr);
+        self.s.store(mem, reg, repr);
+        self.release_addr(addr);
+        self.s.release(value);
+    }
+
+    fn replace_lane(&mut self, lane_bits: u8, lane: u8, vector: Value, scalar: Value) -> Value {
+        self.insert_lane(lane_bits, lane, vector, scalar)
+    }
+
+    fn extract_lane(&mut self, lane_bits: u8, lane: u8, vector: Value) -> Value {
+        self.read_lane(lane_bits, lane, vector)
+    }
+
+    fn trap_if(&mut self, condition: Value, info: TrapInfo, details: Details<Value>) {
+        let cond = self.s.condition(condition);
+        let label = self.trap_cold(info, details);
+        self.s.asm.jcc(cond, label);
+    }
+
+    fn trap(&mut self, info: TrapInfo) {
+        if self.settings.signals_based_traps {
+            self.may_fault(info.trap);
+            self.s.asm.undefined();
+        } else {
+            let label = self.trap_cold(info, Details::new());
+            self.s.asm.jmp(label);
+        }
+    }
+
+    fn builtin(
+        &mut self,
+        builtin: Builtin,
+        first: u32,
+        second: u32,
+        args: SmallVec<[Value; 4]>,
+    ) -> Option<Value> {
+        self.s.clobber_flags();
+        self.s.settle_regs(self.s.stack.len());
+        self.save_pins();
+        let moves: Moves = args
+            .iter()
+            .zip([RDX, RCX, R8, R9])
+            .map(|(value, reg)| (value.loc, value.repr, reg))
+            .collect();
+        self.call_shim(Operation::new(builtin, first, second).pack(), moves);
+        for value in args {
+            self.s.release(value);
+        }
+        self.s.forget(self.s.temps);
+        self.restore_pins();
+        builtin.result().map(|word| {
+            self.s.take(RAX, 0);
+            let repr = match word {
+                Word::W32 => {
+                    ins!(self.s.asm, movl_rm, RAX, RAX);
+                    Repr::I32
+                }
+                Word::W64 => Repr::I64,
+                Word::FuncRef => Repr::Pointer,
+            };
+            self.value_in(RAX, repr)
+        })
+    }
+
+    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool) {
+        let module = self.module;
+        let layout = module.types[ty.index()].call_layout();
+        let from = self.s.stack.len() - layout.params.len();
+        self.s.clobber_flags();
+        if !tail {
+            self.s.settle_regs(from);
+        }
+        // The code's address travels in a register that holds no argument.
+        let (direct, code, context) = match callee {
+            Callee::Direct(func) => (Some(func), None, None),
+            Callee::Import(func) => {
+                let context = self.load_field(Field::ImportContext(func));
+                (None, Some(self.load_field(Field::ImportCode(func))), Some(context))
+            }
+            Callee::Pointer { code, context } => (None, Some(code), Some(context)),
+        };
+        let has_code = code.is_some();
+        let mut context = context;
+        if let Some(code) = code {
+            // Whoever is in `rax` moves; the context among them.
+            if let Some(value) = &mut context
+                && self.s.reg_of(value) == RAX
+            {
+                let value = context.take().expect("just seen");
+                let reg = self.s.own_but(value, 1 << RAX);
+                context = Some(self.value_in(reg, Repr::Pointer));
+            }
+            self.s.own_in(code, RAX, 0);
+        }
+        let own_context = Value { loc: Loc::Local(CONTEXT), repr: Repr::Pointer };
+        let context = context.unwrap_or(own_context);
+        let mut moves: Moves = SmallVec::new();
+        moves.push((context.loc, Repr::Pointer, RDI));
+        let mut on_stack: SmallVec<[(Loc, Repr, u32); 4]> = SmallVec::new();
+        for (index, place) in layout.params.iter().enumerate() {
+            let Entry { loc, repr, .. } = self.s.stack[from + index];
+            match place {
+                ArgLoc::Int(n) => moves.push((loc, repr, INT_ARGS[*n as usize])),
+                ArgLoc::Vector(n) => moves.push((loc, repr, XMM0 + n)),
+                ArgLoc::Stack(offset) => on_stack.push((loc, repr, *offset)),
+            }
+        }
+        if tail {
+            self.tail_call(direct, moves, &on_stack, layout);
+            self.s.release(context);
+            if has_code {
+                self.s.unhold(RAX);
+            }
+            return;
+        }
+        self.save_pins();
+        if layout.stack_bytes > 0 {
+            self.reserve_args(layout.stack_bytes);
+            self.store_args(&on_stack, 0);
+        }
+        self.parallel_move(&moves);
+        if layout.area_bytes > 0 {
+            self.reserve_area(layout.area_bytes);
+            ins!(self.s.asm, leaq_rm, RSI, at(RSP, layout.stack_bytes as i32));
+        }
+        self.transfer(direct, false);
+        self.s.release(context);
+        if has_code {
+            self.s.unhold(RAX);
+        }
+        self.s.truncate(from);
+        self.s.forget(self.s.temps);
+        self.restore_pins();
+        let place = |result: &ResultLoc| match result {
+            ResultLoc::Int(n) => Some([RAX, RCX][*n as usize]),
+            ResultLoc::Vector(n) => Some([XMM0, XMM1][*n as usize]),
+            ResultLoc::Area(_) => None,
+        };
+        layout.results.iter().filter_map(place).for_each(|reg| self.s.hold(reg));
+        for (result, ty) in
+            layout.results.iter().zip(module.types[ty.index()].func_type().results())
+        {
+            let repr = Repr::of(*ty);
+            match (place(result), result) {
+                (Some(reg), _) => {
+                    if repr == Repr::I32 {
+                        ins!(self.s.asm, movl_rm, reg, reg);
+                    }
+                    self.s.push_reg(reg, repr);
+                }
+                (None, ResultLoc::Area(offset)) => {
+                    let reg = self.s.alloc(bank(repr));
+                    self.s.load(reg, at(RSP, *offset as i32), repr);
+                    self.s.push_reg(reg, repr);
+                }
+                (None, _) => unreachable!("register results have registers"),
+            }
+        }
+    }
+}
+
+impl Tier<'_> {
+    /// A loaded value: in the register of the local that is set next, or in one of its own.
+    fn result_value(&self, reg: Reg, repr: Repr) -> Value {
+        if self.s.temps & 1 << reg != 0 {
+            Value { loc: Loc::Reg(reg), repr }
+        } else {
+            Value { loc: self.next_local(), repr }
+        }
+    }
+
+    fn store_args(&mut self, args: &[(Loc, Repr, u32)], base: i32) {
+        for (loc, repr, offset) in args {
+            let reg = match self.physical(*loc) {
+                Loc::Reg(reg) => reg,
+                loc => {
+                    let scratch = if bank(*repr) == Bank::General { R11 } else { XMM15 };
+                    self.s.copy_to(scratch, loc, *repr);
+                    scratch
+                }
+            };
+            self.s.store(at(RSP, base + *offset as i32), reg, *repr);
+        }
+    }
+
+    fn transfer(&mut self, direct: Option<wardian_module::DefinedFuncIndex>, tail: bool) {
+        if !tail {
+            self.mark();
+        }
+        match (direct, self.linkage) {
+            (Some(func), Linkage::Direct) => self.s.asm.transfer(func, tail),
+            (Some(func), Linkage::Slots) => {
+                let slot = in_module_table(self.path(Field::CodeSlot(func)).offset);
+                if tail {
+                    ins!(self.s.asm, jmpq_m, slot);
+                } else {
+                    ins!(self.s.asm, callq_m, slot);
+                }
+            }
+            (None, _) if tail => ins!(self.s.asm, jmpq_m, RAX),
+            (None, _) => ins!(self.s.asm, callq_m, RAX),
+        }
+    }
+
+    /// spec (return_call): the frame is gone when the callee starts. `moves` are its arguments in
+    /// registers, the code's address is in `rax` unless `direct`.
+    fn tail_call(
+        &mut self,
+        direct: Option<wardian_module::DefinedFuncIndex>,
+        mut moves: Moves,
+        on_stack: &[(Loc, Repr, u32)],
+        layout: &wardian_module::abi::CallLayout,
+    ) {
+        if layout.area_bytes > 0 {
+            // The callee's results are this function's.
+            moves.push((Loc::Local(AREA), Repr::Pointer, RSI));
+        }
+        let (own, new) = (self.own.stack_bytes as i32, layout.stack_bytes as i32);
+        if own == 0 && new == 0 {
+            self.parallel_move(&moves);
+            self.epilogue();
+            return self.transfer(direct, true);
+        }
+        // New stack arguments are collected below the frame, then moved up to where they end where the
+        // caller's arguments ended. They may lie over this frame, and over the return address.
+        let rsp = RSP;
+        self.reserve_args(layout.stack_bytes + 16);
+        self.store_args(on_stack, 16);
+        self.parallel_move(&moves);
+        ins!(self.s.asm, movq_rm, R11, at(RBP, 8));
+        ins!(self.s.asm, movq_rm, R10, at(RBP, 0));
+        ins!(self.s.asm, movq_mr, at(rsp, 0), R10);
+        self.restore_saved();
+        for word in (0..new / 8).rev() {
+            ins!(self.s.asm, movq_rm, R10, at(rsp, 16 + 8 * word));
+            ins!(self.s.asm, movq_mr, at(RBP, 16 + own - new + 8 * word), R10);
+        }
+        ins!(self.s.asm, leaq_rm, R10, at(RBP, 8 + own - new));
+        ins!(self.s.asm, movq_rm, RBP, at(rsp, 0));
+        ins!(self.s.asm, movq_rm, RSP, R10);
+        ins!(self.s.asm, movq_mr, at(rsp, 0), R11);
+        self.transfer(direct, true);
+    }
+}
+
+/// Two-operand instructions of the same shape.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alu {
+    Add,
+    Sub,
+    And,
+    Or,
+    Xor,
+}
+
+impl Alu {
+    fn of(op: Arith) -> Alu {
+        match op {
+            Arith::Add => Alu::Add,
+            Arith::Sub => Alu::Sub,
+            Arith::And => Alu::And,
+            Arith::Or => Alu::Or,
+            Arith::Shl | Arith::ShrU => unreachable!("shifts have a shape of their own"),
+        }
+    }
+}
+
+impl Tier<'_> {
+    pub(crate) fn alu_rm(&mut self, op: Alu, wide: bool, dst: Reg, src: Rm) {
+        match op {
+            Alu::Add => ins_wide!(self.s.asm, wide, addl_rm, addq_rm, dst, src),
+            Alu::Sub => ins_wide!(self.s.asm, wide, subl_rm, subq_rm, dst, src),
+            Alu::And => ins_wide!(self.s.asm, wide, andl_rm, andq_rm, dst, src),
+            Alu::Or => ins_wide!(self.s.asm, wide, orl_rm, orq_rm, dst, src),
+            Alu::Xor => ins_wide!(self.s.asm, wide, xorl_rm, xorq_rm, dst, src),
+        }
+    }
+
+    pub(crate) fn alu_imm(&mut self, op: Alu, wide: bool, dst: Reg, imm: i32) {
+        if let Ok(imm) = i8::try_from(imm) {
+            match op {
+                Alu::Add => ins_wide!(self.s.asm, wide, addl_mi_sxb, addq_mi_sxb, dst, imm),
+                Alu::Sub => ins_wide!(self.s.asm, wide, subl_mi_sxb, subq_mi_sxb, dst, imm),
+                Alu::And => ins_wide!(self.s.asm, wide, andl_mi_sxb, andq_mi_sxb, dst, imm),
+                Alu::Or => ins_wide!(self.s.asm, wide, orl_mi_sxb, orq_mi_sxb, dst, imm),
+                Alu::Xor => ins_wide!(self.s.asm, wide, xorl_mi_sxb, xorq_mi_sxb, dst, imm),
+            }
+            return;
+        }
+        match op {
+            Alu::Add => ins_wide!(self.s.asm, wide, addl_mi, addq_mi_sxl, dst, imm),
+            Alu::Sub => ins_wide!(self.s.asm, wide, subl_mi, subq_mi_sxl, dst, imm),
+            Alu::And => ins_wide!(self.s.asm, wide, andl_mi, andq_mi_sxl, dst, imm),
+            Alu::Or => ins_wide!(self.s.asm, wide, orl_mi, orq_mi_sxl, dst, imm),
+            Alu::Xor => ins_wide!(self.s.asm, wide, xorl_mi, xorq_mi_sxl, dst, imm),
+        }
+    }
+}

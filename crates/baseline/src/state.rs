@@ -1,0 +1,967 @@
+//! Where values are while a function is compiled: registers, the frame, the operand stack, locals.
+//!
+//! ```text
+//!   rbp + 16 …   stack arguments of the caller
+//!   rbp + 8      return address
+//!   rbp          caller's rbp
+//!   rbp - 8 …    callee-saved registers that this function uses
+//!   …            homes of locals: the context first, then the result area's address, then the rest
+//!   …            homes of operands, by their depth
+//!   rsp …        area for results of calls
+//! ```
+//!
+//! Invariants:
+//! - [clean i32] The upper half of a register that holds an `i32` (operand or local) is zero: only
+//!   32-bit instructions write one, and values from outside (arguments, results of calls, the low half
+//!   of an `i64`) pass through one on arrival. So an `i32` may index memory as it is.
+//! - A local lives in its *pinned* register for the whole function, or in its home in the frame. A
+//!   register may *cache* what the home of a local holds; the home is always right, so caches can be
+//!   forgotten at any time, and are at every label.
+//! - A register is counted in `refs` once for every operand, on the stack or in an expansion, that says
+//!   it is there. It is only written while that count is at most one and the writer holds it.
+//! - Operands at or below `settled` are constants or in their homes, so no operation looks further down
+//!   than [`WINDOW`] operands.
+
+use crate::asm::*;
+use smallvec::SmallVec;
+use wardian_module::layout::{Repr, Root};
+
+/// Operands above this many from the top are settled.
+const WINDOW: usize = 32;
+
+/// Pseudo-local: the context.
+pub(crate) const CONTEXT: u32 = 0;
+/// Pseudo-local: base of memory 0, where it never changes. It has no home: it is read again.
+pub(crate) const BASE: u32 = 1;
+/// Pseudo-local: address of the caller's result area.
+pub(crate) const AREA: u32 = 2;
+/// The first real local.
+pub(crate) const FIRST: u32 = 3;
+
+const NONE: u32 = u32::MAX;
+pub(crate) const NO_REG: Reg = 255;
+
+/// General registers for operands; `r11` is scratch.
+pub(crate) const GENERAL_TEMPS: u32 = bits(&[RAX, RCX, RDX, RSI, RDI, R8, R9]);
+/// Vector registers for operands; `xmm15` is scratch.
+pub(crate) const VECTOR_TEMPS: u32 = 0x00ff_0000;
+/// Vector registers that locals may be pinned to.
+pub(crate) const VECTOR_PINS: [Reg; 7] = [24, 25, 26, 27, 28, 29, 30];
+/// General registers that locals may be pinned to, those that survive calls first.
+pub(crate) const GENERAL_PINS: [Reg; 6] = [RBX, R12, R13, R14, R15, R10];
+/// Registers that a function must leave as they were.
+pub(crate) const CALLEE_SAVED: u32 = bits(&[RBX, R12, R13, R14, R15]);
+
+pub(crate) const fn bits(regs: &[Reg]) -> u32 {
+    let mut mask = 0;
+    let mut i = 0;
+    while i < regs.len() {
+        mask |= 1 << regs[i];
+        i += 1;
+    }
+    mask
+}
+
+/// The two kinds of registers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Bank {
+    General,
+    Vector,
+}
+
+pub(crate) const fn bank(repr: Repr) -> Bank {
+    match repr {
+        Repr::I32 | Repr::I64 | Repr::Pointer => Bank::General,
+        Repr::F32 | Repr::F64 | Repr::V128 => Bank::Vector,
+    }
+}
+
+/// Whether a general value has 64 bits.
+pub(crate) const fn wide(repr: Repr) -> bool {
+    matches!(repr, Repr::I64 | Repr::Pointer | Repr::F64)
+}
+
+/// Where a value is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Loc {
+    /// In a register that is not pinned.
+    Reg(Reg),
+    /// Known: bits of an integer or float; of vectors only zero.
+    Const(u64),
+    /// What the local holds now.
+    Local(u32),
+    /// In the frame, at this distance from `rbp`.
+    Frame(i32),
+    /// A truth value that is still in the flags, or was (see `Flags`).
+    Flags(u8),
+}
+
+/// An operand inside an expansion. Must be given back by `release` or used up.
+#[derive(Debug)]
+pub(crate) struct Value {
+    pub(crate) loc: Loc,
+    pub(crate) repr: Repr,
+}
+
+/// An operand on the stack.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) loc: Loc,
+    pub(crate) repr: Repr,
+    /// Bytes of operand homes up to the end of its own.
+    pub(crate) slot: u32,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Local {
+    pub(crate) repr: Repr,
+    /// The register it lives in, or `NO_REG`.
+    pub(crate) pinned: Reg,
+    /// A register that holds the same as its home, or `NO_REG`.
+    cached: Reg,
+    /// Its home.
+    pub(crate) disp: i32,
+    /// How many operands on the stack are `Loc::Local` of it.
+    refs: u32,
+}
+
+#[derive(Clone, Copy)]
+struct RegState {
+    refs: u16,
+    /// The local whose home it caches.
+    cached: u32,
+}
+
+/// A truth value made by an instruction that set the flags.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flag {
+    Unused,
+    /// The processor's flags hold it.
+    Live(Cond),
+    /// It was moved, since the flags were needed.
+    Moved(Reg),
+}
+
+#[derive(Clone, Copy)]
+struct Flags {
+    state: Flag,
+    refs: u16,
+}
+
+/// Registers, operands and locals of a function, and its code.
+pub(crate) struct State {
+    pub(crate) asm: Asm,
+    pub(crate) stack: Vec<Entry>,
+    pub(crate) settled: usize,
+    pub(crate) locals: Vec<Local>,
+    regs: [RegState; 32],
+    /// Registers that operands may use.
+    pub(crate) temps: u32,
+    /// Those of them with `refs` above zero.
+    used: u32,
+    /// Those that cache a local.
+    cached: u32,
+    flags: [Flags; 4],
+    /// Bytes from `rbp` down to the first operand home.
+    pub(crate) operand_base: u32,
+    /// Most bytes of operand homes.
+    pub(crate) max_operands: u32,
+    /// How to read the base of memory 0.
+    pub(crate) base_path: Option<(Option<u32>, u32)>,
+    /// Something could not be done: the code is of no use.
+    pub(crate) failed: Option<&'static str>,
+    /// Operands that were moved to the frame for want of registers.
+    pub(crate) spills: u32,
+}
+
+impl State {
+    pub(crate) fn new() -> State {
+        State {
+            asm: Asm::default(),
+            stack: Vec::new(),
+            settled: 0,
+            locals: Vec::new(),
+            regs: [RegState { refs: 0, cached: NONE }; 32],
+            temps: 0,
+            used: 0,
+            cached: 0,
+            flags: [Flags { state: Flag::Unused, refs: 0 }; 4],
+            operand_base: 0,
+            max_operands: 0,
+            base_path: None,
+            failed: None,
+            spills: 0,
+        }
+    }
+
+    /// Forgets the function before, but keeps allocations.
+    pub(crate) fn clear(&mut self) {
+        self.asm.clear();
+        self.stack.clear();
+        self.settled = 0;
+        self.locals.clear();
+        self.regs = [RegState { refs: 0, cached: NONE }; 32];
+        self.temps = GENERAL_TEMPS | VECTOR_TEMPS;
+        self.used = 0;
+        self.cached = 0;
+        self.flags = [Flags { state: Flag::Unused, refs: 0 }; 4];
+        self.operand_base = 0;
+        self.max_operands = 0;
+        self.base_path = None;
+        self.failed = None;
+        self.spills = 0;
+    }
+
+    fn fail(&mut self, what: &'static str) {
+        self.failed.get_or_insert(what);
+    }
+
+    // ---- registers ----
+
+    fn of_bank(bank: Bank) -> u32 {
+        match bank {
+            Bank::General => 0xffff,
+            Bank::Vector => 0xffff_0000,
+        }
+    }
+
+    /// A register to write to, held by the caller; none of `avoid`.
+    pub(crate) fn alloc_but(&mut self, bank: Bank, avoid: u32) -> Reg {
+        let all = self.temps & State::of_bank(bank) & !avoid;
+        loop {
+            let free = all & !self.used;
+            let best = free & !self.cached;
+            let pick = if best != 0 { best } else { free };
+            if pick != 0 {
+                let reg = pick.trailing_zeros() as Reg;
+                self.uncache(reg);
+                self.hold(reg);
+                return reg;
+            }
+            if !self.spill_one(all) {
+                self.fail("an operation needs more registers than there are");
+                return all.trailing_zeros() as Reg;
+            }
+        }
+    }
+
+    pub(crate) fn alloc(&mut self, bank: Bank) -> Reg {
+        self.alloc_but(bank, 0)
+    }
+
+    /// Counts one more use of a register.
+    pub(crate) fn hold(&mut self, reg: Reg) {
+        self.regs[reg as usize].refs += 1;
+        self.used |= 1 << reg;
+    }
+
+    pub(crate) fn unhold(&mut self, reg: Reg) {
+        let state = &mut self.regs[reg as usize];
+        debug_assert!(state.refs > 0 || self.failed.is_some(), "register {reg} is held");
+        state.refs = state.refs.saturating_sub(1);
+        if state.refs == 0 {
+            self.used &= !(1 << reg);
+        }
+    }
+
+    /// The register no longer says what a local holds.
+    pub(crate) fn uncache(&mut self, reg: Reg) {
+        if self.cached & 1 << reg != 0 {
+            self.cached &= !(1 << reg);
+            let local = std::mem::replace(&mut self.regs[reg as usize].cached, NONE);
+            self.locals[local as usize].cached = NO_REG;
+        }
+    }
+
+    /// Forgets what registers cache, of `mask`.
+    pub(crate) fn forget(&mut self, mask: u32) {
+        let mut cached = self.cached & mask;
+        while cached != 0 {
+            let reg = cached.trailing_zeros() as Reg;
+            self.uncache(reg);
+            cached &= cached - 1;
+        }
+    }
+
+    /// Whether anyone holds `reg`.
+    pub(crate) fn is_used(&self, reg: Reg) -> bool {
+        self.used & 1 << reg != 0
+    }
+
+    /// Says that `reg` holds what the home of `local` holds.
+    pub(crate) fn cache(&mut self, local: u32, reg: Reg) {
+        self.uncache(reg);
+        let old = self.locals[local as usize].cached;
+        if old != NO_REG {
+            self.uncache(old);
+        }
+        self.locals[local as usize].cached = reg;
+        self.regs[reg as usize].cached = local;
+        self.cached |= 1 << reg;
+    }
+
+    /// Moves the deepest operand that is in one of `candidates` to its home. `false` if there is none.
+    fn spill_one(&mut self, candidates: u32) -> bool {
+        for i in self.settled..self.stack.len() {
+            if let Loc::Reg(reg) = self.stack[i].loc
+                && candidates & 1 << reg != 0
+            {
+                self.spills += 1;
+                self.settle_entry(i);
+                if !self.is_used(reg) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Makes `reg` free of operands on the stack, so that the caller may hold it. Values in an
+    /// expansion that are there must have been moved by the caller.
+    pub(crate) fn evict(&mut self, reg: Reg, avoid: u32) {
+        if self.is_used(reg) {
+            let mut fresh = NO_REG;
+            for i in self.settled..self.stack.len() {
+                if self.stack[i].loc == Loc::Reg(reg) {
+                    if fresh == NO_REG {
+                        let bank = if reg < XMM0 { Bank::General } else { Bank::Vector };
+                        let free = self.temps & State::of_bank(bank) & !self.used & !avoid;
+                        if free & !(1 << reg) == 0 {
+                            self.settle_entry(i);
+                            continue;
+                        }
+                        fresh = self.alloc_but(bank, avoid | 1 << reg);
+                        self.move_reg(fresh, reg, self.stack[i].repr);
+                    } else {
+                        self.hold(fresh);
+                    }
+                    self.unhold(reg);
+                    self.stack[i].loc = Loc::Reg(fresh);
+                }
+            }
+            for i in 0..self.flags.len() {
+                if self.flags[i].state == Flag::Moved(reg) {
+                    let fresh = self.alloc_but(Bank::General, avoid | 1 << reg);
+                    self.move_reg(fresh, reg, Repr::I32);
+                    self.unhold(reg);
+                    self.flags[i].state = Flag::Moved(fresh);
+                }
+            }
+            if self.is_used(reg) {
+                self.fail("a fixed register is held by the operation itself");
+            }
+        }
+        self.uncache(reg);
+    }
+
+    /// Evicts `reg` and holds it.
+    pub(crate) fn take(&mut self, reg: Reg, avoid: u32) {
+        self.evict(reg, avoid);
+        self.hold(reg);
+    }
+
+    // ---- moves ----
+
+    pub(crate) fn move_reg(&mut self, dst: Reg, src: Reg, repr: Repr) {
+        if dst == src {
+            return;
+        }
+        match bank(repr) {
+            Bank::General => ins_wide!(self.asm, wide(repr), movl_rm, movq_rm, dst, src),
+            Bank::Vector => ins!(self.asm, movaps_a, xmm(dst), xmm(src)),
+        }
+    }
+
+    pub(crate) fn load(&mut self, dst: Reg, mem: Mem, repr: Repr) {
+        match repr {
+            Repr::I32 => ins!(self.asm, movl_rm, dst, mem),
+            Repr::I64 | Repr::Pointer => ins!(self.asm, movq_rm, dst, mem),
+            Repr::F32 => ins!(self.asm, movss_a_m, xmm(dst), mem),
+            Repr::F64 => ins!(self.asm, movsd_a_m, xmm(dst), mem),
+            Repr::V128 => ins!(self.asm, movups_a, xmm(dst), mem),
+        }
+    }
+
+    pub(crate) fn store(&mut self, mem: Mem, src: Reg, repr: Repr) {
+        match repr {
+            Repr::I32 => ins!(self.asm, movl_mr, mem, src),
+            Repr::I64 | Repr::Pointer => ins!(self.asm, movq_mr, mem, src),
+            Repr::F32 => ins!(self.asm, movss_c_m, mem, xmm(src)),
+            Repr::F64 => ins!(self.asm, movsd_c_m, mem, xmm(src)),
+            Repr::V128 => ins!(self.asm, movups_b, mem, xmm(src)),
+        }
+    }
+
+    /// Loads a constant. Changes no flags.
+    pub(crate) fn load_const(&mut self, dst: Reg, value: u64, repr: Repr) {
+        match bank(repr) {
+            Bank::General => self.asm.constant(dst, value),
+            Bank::Vector if value == 0 => ins!(self.asm, xorps_a, xmm(dst), xmm(dst)),
+            Bank::Vector => {
+                self.asm.constant(R11, value);
+                if repr == Repr::F32 {
+                    ins!(self.asm, movd_a, xmm(dst), R11);
+                } else {
+                    ins!(self.asm, movq_a, xmm(dst), R11);
+                }
+            }
+        }
+    }
+
+    /// Copies a value into a register, whoever holds that. Changes no flags and no other register but,
+    /// for float constants, the scratch register.
+    pub(crate) fn copy_to(&mut self, dst: Reg, loc: Loc, repr: Repr) {
+        match loc {
+            Loc::Reg(src) => self.move_reg(dst, src, repr),
+            Loc::Const(value) => self.load_const(dst, value, repr),
+            Loc::Frame(disp) => self.load(dst, at(RBP, disp), repr),
+            Loc::Local(local) => match self.local_reg(local) {
+                NO_REG if local == BASE => self.load_base(dst),
+                NO_REG => {
+                    let disp = self.locals[local as usize].disp;
+                    self.load(dst, at(RBP, disp), repr);
+                }
+                src => self.move_reg(dst, src, repr),
+            },
+            Loc::Flags(id) => match self.flags[id as usize].state {
+                Flag::Live(cond) => self.asm.set_bool(cond, dst),
+                Flag::Moved(src) => self.move_reg(dst, src, Repr::I32),
+                Flag::Unused => self.fail("a truth value was used twice"),
+            },
+        }
+    }
+
+    /// The register that a local can be read from, if there is one.
+    pub(crate) fn local_reg(&self, local: u32) -> Reg {
+        let local = &self.locals[local as usize];
+        if local.pinned != NO_REG { local.pinned } else { local.cached }
+    }
+
+    /// Reads the base of memory 0 into `dst`.
+    pub(crate) fn load_base(&mut self, dst: Reg) {
+        let Some((through, offset)) = self.base_path else {
+            return self.fail("there is no memory with a fixed base");
+        };
+        let context = match self.local_reg(CONTEXT) {
+            NO_REG => {
+                let disp = self.locals[CONTEXT as usize].disp;
+                self.load(dst, at(RBP, disp), Repr::Pointer);
+                dst
+            }
+            reg => reg,
+        };
+        let from = match through {
+            Some(pointer) => {
+                self.load(dst, at(context, pointer as i32), Repr::Pointer);
+                dst
+            }
+            None => context,
+        };
+        self.load(dst, at(from, offset as i32), Repr::Pointer);
+    }
+
+    // ---- values in expansions ----
+
+    pub(crate) fn constant(&self, value: u64, repr: Repr) -> Value {
+        Value { loc: Loc::Const(value), repr }
+    }
+
+    /// Gives a value back.
+    pub(crate) fn release(&mut self, value: Value) {
+        self.release_loc(value.loc);
+    }
+
+    fn release_loc(&mut self, loc: Loc) {
+        match loc {
+            Loc::Reg(reg) => self.unhold(reg),
+            Loc::Flags(id) => {
+                let flags = &mut self.flags[id as usize];
+                flags.refs -= 1;
+                if flags.refs == 0
+                    && let Flag::Moved(reg) = std::mem::replace(&mut flags.state, Flag::Unused)
+                {
+                    self.unhold(reg);
+                }
+            }
+            Loc::Const(_) | Loc::Local(_) | Loc::Frame(_) => {}
+        }
+    }
+
+    /// The same value once more.
+    pub(crate) fn duplicate(&mut self, value: &Value) -> Value {
+        match value.loc {
+            Loc::Reg(reg) => self.hold(reg),
+            Loc::Flags(id) => self.flags[id as usize].refs += 1,
+            Loc::Const(_) | Loc::Local(_) | Loc::Frame(_) => {}
+        }
+        Value { loc: value.loc, repr: value.repr }
+    }
+
+    /// Makes sure that a value is in a register; that register may only be read.
+    pub(crate) fn reg_of(&mut self, value: &mut Value) -> Reg {
+        self.reg_of_but(value, 0)
+    }
+
+    /// As `reg_of`, in none of `avoid` if it is not in a register yet.
+    pub(crate) fn reg_of_but(&mut self, value: &mut Value, avoid: u32) -> Reg {
+        match value.loc {
+            Loc::Reg(reg) => reg,
+            Loc::Local(local) => match self.locals[local as usize].pinned {
+                NO_REG => {
+                    let cached = self.locals[local as usize].cached;
+                    let reg = if cached != NO_REG {
+                        self.hold(cached);
+                        cached
+                    } else {
+                        let reg = self.alloc_but(bank(value.repr), avoid);
+                        self.copy_to(reg, value.loc, value.repr);
+                        self.cache(local, reg);
+                        reg
+                    };
+                    value.loc = Loc::Reg(reg);
+                    reg
+                }
+                reg => reg,
+            },
+            loc => {
+                let reg = self.alloc_but(bank(value.repr), avoid);
+                self.copy_to(reg, loc, value.repr);
+                self.release_loc(loc);
+                value.loc = Loc::Reg(reg);
+                reg
+            }
+        }
+    }
+
+    /// A register that holds the value and may be written to; held by the caller.
+    pub(crate) fn own(&mut self, value: Value) -> Reg {
+        self.own_but(value, 0)
+    }
+
+    /// As `own`, a register that is none of `avoid`.
+    pub(crate) fn own_but(&mut self, value: Value, avoid: u32) -> Reg {
+        if let Loc::Reg(reg) = value.loc
+            && self.is_own(&value)
+            && avoid & 1 << reg == 0
+        {
+            self.uncache(reg);
+            return reg;
+        }
+        let reg = self.alloc_but(bank(value.repr), avoid);
+        self.copy_to(reg, value.loc, value.repr);
+        self.release(value);
+        reg
+    }
+
+    /// Whether a value is in a register that nobody else reads.
+    pub(crate) fn is_own(&self, value: &Value) -> bool {
+        matches!(value.loc, Loc::Reg(reg) if self.regs[reg as usize].refs == 1)
+    }
+
+    /// Moves a value into a particular register, which gets held. Others that are there are moved.
+    pub(crate) fn own_in(&mut self, value: Value, reg: Reg, avoid: u32) {
+        if value.loc == Loc::Reg(reg) && self.is_own(&value) {
+            self.uncache(reg);
+            return;
+        }
+        if value.loc == Loc::Reg(reg) {
+            // Others read it there too: they keep it, elsewhere.
+            self.unhold(reg);
+            self.evict(reg, avoid);
+            self.hold(reg);
+            return;
+        }
+        self.take(reg, avoid);
+        self.copy_to(reg, value.loc, value.repr);
+        self.release(value);
+    }
+
+    /// A general register or memory that holds the value; constants go to a register. The value keeps
+    /// the register.
+    pub(crate) fn rm_of(&mut self, value: &mut Value) -> Rm {
+        match self.memory_of(value) {
+            Some(mem) => Rm::Mem(mem),
+            None => Rm::Gpr(self.reg_of(value)),
+        }
+    }
+
+    /// A vector register or memory that holds the value. Only for instructions that read no more than
+    /// the value's own size from memory, at any alignment.
+    pub(crate) fn xm_of(&mut self, value: &mut Value) -> Xm {
+        match self.memory_of(value) {
+            Some(mem) => Xm::Mem(mem),
+            None => Xm::Xmm(xmm(self.reg_of(value))),
+        }
+    }
+
+    /// Where in memory the value is, if it is in no register.
+    fn memory_of(&self, value: &Value) -> Option<Mem> {
+        match value.loc {
+            Loc::Frame(disp) => Some(at(RBP, disp)),
+            Loc::Local(local) if local != BASE && self.local_reg(local) == NO_REG => {
+                Some(at(RBP, self.locals[local as usize].disp))
+            }
+            _ => None,
+        }
+    }
+
+    /// The value as an immediate, if it is one that instructions can hold.
+    pub(crate) fn imm_of(value: &Value) -> Option<i32> {
+        match (value.loc, value.repr) {
+            (Loc::Const(bits), Repr::I32) => Some(bits as u32 as i32),
+            (Loc::Const(bits), Repr::I64 | Repr::Pointer) => i32::try_from(bits as i64).ok(),
+            _ => None,
+        }
+    }
+
+    // ---- flags ----
+
+    /// A truth value that the instruction just emitted left in the flags.
+    pub(crate) fn flags_value(&mut self, cond: Cond) -> Value {
+        let Some(id) = self.flags.iter().position(|flags| flags.state == Flag::Unused) else {
+            self.fail("more truth values than an expansion has");
+            return self.constant(0, Repr::I32);
+        };
+        self.flags[id] = Flags { state: Flag::Live(cond), refs: 1 };
+        Value { loc: Loc::Flags(id as u8), repr: Repr::I32 }
+    }
+
+    /// The next instruction changes the flags: moves a truth value that is there.
+    pub(crate) fn clobber_flags(&mut self) {
+        for id in 0..self.flags.len() {
+            if let Flag::Live(cond) = self.flags[id].state {
+                let reg = self.alloc(Bank::General);
+                self.asm.set_bool(cond, reg);
+                self.flags[id].state = Flag::Moved(reg);
+            }
+        }
+    }
+
+    /// The condition that a truth value is, setting the flags by it if they are not. Uses it up.
+    pub(crate) fn condition(&mut self, mut value: Value) -> Cond {
+        if let Loc::Flags(id) = value.loc
+            && let Flag::Live(cond) = self.flags[id as usize].state
+        {
+            self.release(value);
+            return cond;
+        }
+        self.clobber_flags();
+        match self.memory_of(&value) {
+            Some(mem) => ins!(self.asm, cmpl_mi_sxb, mem, 0i8),
+            None => {
+                let reg = match value.loc {
+                    Loc::Flags(id) => match self.flags[id as usize].state {
+                        Flag::Moved(reg) => reg,
+                        _ => {
+                            self.fail("a truth value was used twice");
+                            RAX
+                        }
+                    },
+                    _ => self.reg_of(&mut value),
+                };
+                ins!(self.asm, testl_mr, reg, reg);
+            }
+        }
+        self.release(value);
+        Cond::Ne
+    }
+
+    /// The condition, if a value is one that is still in the flags.
+    pub(crate) fn live_condition(&self, value: &Value) -> Option<Cond> {
+        match value.loc {
+            Loc::Flags(id) => match self.flags[id as usize].state {
+                Flag::Live(cond) => Some(cond),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    // ---- the operand stack ----
+
+    fn home(&self, slot: u32) -> i32 {
+        -((self.operand_base + slot) as i32)
+    }
+
+    /// The home of an operand on the stack.
+    pub(crate) fn entry_home(&self, index: usize) -> i32 {
+        self.home(self.stack[index].slot)
+    }
+
+    /// Bytes of operand homes below position `index` of the stack.
+    pub(crate) fn slot_below(&self, index: usize) -> u32 {
+        index.checked_sub(1).map_or(0, |below| self.stack[below].slot)
+    }
+
+    /// The home that an operand of this representation gets above `below` bytes; also the bytes with it.
+    pub(crate) fn next_home(&self, below: u32, repr: Repr) -> (i32, u32) {
+        let slot = below + repr.bytes().max(8);
+        (self.home(slot), slot)
+    }
+
+    pub(crate) fn push(&mut self, value: Value) {
+        let Value { loc, repr } = value;
+        let slot = self.slot_below(self.stack.len()) + repr.bytes().max(8);
+        self.max_operands = self.max_operands.max(slot);
+        match loc {
+            Loc::Local(local) => self.locals[local as usize].refs += 1,
+            // A value that was popped and comes back keeps its home only if that is this one.
+            Loc::Frame(disp) if disp != self.home(slot) => {
+                let mut value = value;
+                let reg = self.reg_of(&mut value);
+                self.stack.push(Entry { loc: Loc::Reg(reg), repr, slot });
+                return self.keep_window();
+            }
+            _ => {}
+        }
+        self.stack.push(Entry { loc, repr, slot });
+        self.keep_window();
+    }
+
+    fn keep_window(&mut self) {
+        while self.stack.len() - self.settled > WINDOW {
+            self.settle_entry(self.settled);
+            self.settled += 1;
+        }
+    }
+
+    pub(crate) fn push_reg(&mut self, reg: Reg, repr: Repr) {
+        self.push(Value { loc: Loc::Reg(reg), repr });
+    }
+
+    pub(crate) fn pop(&mut self) -> Value {
+        let Some(Entry { loc, repr, .. }) = self.stack.pop() else {
+            self.fail("no operand is there");
+            return self.constant(0, Repr::I32);
+        };
+        self.settled = self.settled.min(self.stack.len());
+        if let Loc::Local(local) = loc {
+            self.locals[local as usize].refs -= 1;
+        }
+        Value { loc, repr }
+    }
+
+    /// Moves an operand to its home, unless it is a constant.
+    fn settle_entry(&mut self, index: usize) {
+        let Entry { loc, repr, slot } = self.stack[index];
+        let home = at(RBP, self.home(slot));
+        match loc {
+            Loc::Const(_) | Loc::Frame(_) => return,
+            Loc::Reg(reg) => {
+                self.store(home, reg, repr);
+                self.unhold(reg);
+            }
+            Loc::Local(local) => {
+                let reg = match self.local_reg(local) {
+                    NO_REG => {
+                        let scratch = if bank(repr) == Bank::General { R11 } else { XMM15 };
+                        self.copy_to(scratch, loc, repr);
+                        scratch
+                    }
+                    reg => reg,
+                };
+                self.store(home, reg, repr);
+                self.locals[local as usize].refs -= 1;
+            }
+            Loc::Flags(id) => {
+                let reg = match self.flags[id as usize].state {
+                    Flag::Live(cond) => {
+                        self.asm.set_bool(cond, R11);
+                        R11
+                    }
+                    Flag::Moved(reg) => reg,
+                    Flag::Unused => return self.fail("a truth value was used twice"),
+                };
+                self.store(home, reg, repr);
+                self.release_loc(loc);
+            }
+        }
+        self.stack[index].loc = Loc::Frame(self.home(slot));
+    }
+
+    /// Moves all operands below position `below` to their homes.
+    pub(crate) fn settle(&mut self, below: usize) {
+        for index in self.settled..below {
+            self.settle_entry(index);
+        }
+        self.settled = self.settled.max(below);
+    }
+
+    /// Moves operands below position `below` that are in registers to their homes: what a call needs.
+    pub(crate) fn settle_regs(&mut self, below: usize) {
+        for index in self.settled..below {
+            if matches!(self.stack[index].loc, Loc::Reg(_) | Loc::Flags(_)) {
+                self.settle_entry(index);
+            }
+        }
+    }
+
+    /// Drops operands from position `height` on.
+    pub(crate) fn truncate(&mut self, height: usize) {
+        while self.stack.len() > height.max(self.settled) {
+            let value = self.pop();
+            self.release(value);
+        }
+        self.stack.truncate(height);
+        self.settled = self.settled.min(height);
+    }
+
+    /// The operands on the stack that mean `local` get its value now: it is about to change.
+    fn detach(&mut self, local: u32) {
+        let mut left = self.locals[local as usize].refs;
+        if left == 0 {
+            return;
+        }
+        let repr = self.locals[local as usize].repr;
+        let reg = self.alloc(bank(repr));
+        self.copy_to(reg, Loc::Local(local), repr);
+        for index in (self.settled..self.stack.len()).rev() {
+            if self.stack[index].loc == Loc::Local(local) {
+                self.hold(reg);
+                self.stack[index].loc = Loc::Reg(reg);
+                left -= 1;
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        self.unhold(reg);
+        self.locals[local as usize].refs = 0;
+    }
+
+    // ---- locals ----
+
+    /// Makes ready to write a pinned local: returns its register.
+    pub(crate) fn begin_write(&mut self, local: u32) -> Reg {
+        self.detach(local);
+        self.locals[local as usize].pinned
+    }
+
+    /// Gives a local a value.
+    pub(crate) fn set_local(&mut self, local: u32, value: Value) -> Value {
+        if value.loc == Loc::Local(local) {
+            return value;
+        }
+        self.detach(local);
+        let Local { repr, pinned, disp, .. } = self.locals[local as usize];
+        if pinned != NO_REG {
+            self.copy_to(pinned, value.loc, repr);
+            self.release(value);
+            return Value { loc: Loc::Local(local), repr };
+        }
+        let home = at(RBP, disp);
+        let mut value = value;
+        match value.loc {
+            Loc::Const(bits) if bank(repr) == Bank::General && State::imm_of(&value).is_some() => {
+                let imm = bits as i32;
+                ins_wide!(self.asm, wide(repr), movl_mi, movq_mi_sxl, home, imm);
+                let cached = self.locals[local as usize].cached;
+                if cached != NO_REG {
+                    self.uncache(cached);
+                }
+            }
+            _ => {
+                let reg = self.reg_of(&mut value);
+                self.store(home, reg, repr);
+                // A pinned register belongs to its own local.
+                if self.temps & 1 << reg != 0 {
+                    self.cache(local, reg);
+                } else {
+                    let cached = self.locals[local as usize].cached;
+                    if cached != NO_REG {
+                        self.uncache(cached);
+                    }
+                }
+            }
+        }
+        value
+    }
+
+    /// Adds a local; its home comes below those before.
+    pub(crate) fn add_local(&mut self, repr: Repr, pinned: Reg) {
+        if pinned == NO_REG {
+            self.operand_base += repr.bytes().max(8);
+        }
+        // Pinned locals that do not survive calls have a home too, for the time of a call.
+        else if CALLEE_SAVED & 1 << pinned == 0 {
+            self.operand_base += repr.bytes().max(8);
+        }
+        let disp = -(self.operand_base as i32);
+        self.locals.push(Local { repr, pinned, cached: NO_REG, disp, refs: 0 });
+    }
+
+    // ---- control ----
+
+    /// At a label: registers hold nothing but pinned locals. Operands must be settled.
+    pub(crate) fn forget_all(&mut self) {
+        self.forget(u32::MAX);
+        debug_assert!(
+            self.failed.is_some() || self.used & self.temps == 0,
+            "registers are in use at a label: {:x}",
+            self.used
+        );
+    }
+
+    /// Pinned registers that a call does not keep, with their local.
+    pub(crate) fn unsaved_pins(&self, pins: &[(u32, Reg)]) -> SmallVec<[(u32, Reg); 8]> {
+        pins.iter().copied().filter(|(_, reg)| CALLEE_SAVED & 1 << reg == 0).collect()
+    }
+
+    /// Checks in debug builds that registers are counted right when no expansion is under way.
+    pub(crate) fn check(&self) {
+        if cfg!(debug_assertions) && self.failed.is_none() {
+            let mut refs = [0; 32];
+            for entry in &self.stack[self.settled..] {
+                if let Loc::Reg(reg) = entry.loc {
+                    refs[reg as usize] += 1;
+                }
+            }
+            for flags in &self.flags {
+                if let Flag::Moved(reg) = flags.state {
+                    refs[reg as usize] += 1;
+                }
+            }
+            for (reg, (expected, state)) in refs.iter().zip(&self.regs).enumerate() {
+                assert_eq!(*expected, state.refs, "uses of register {reg}");
+            }
+        }
+    }
+}
+
+/// A field as the tier reaches it.
+pub(crate) struct Place {
+    pub(crate) mem: Mem,
+    /// A register held for it.
+    held: Option<Reg>,
+    pub(crate) repr: Repr,
+}
+
+impl State {
+    /// Reaches a field; `release_place` afterwards.
+    pub(crate) fn place(&mut self, path: wardian_module::layout::Path) -> Place {
+        let repr = path.repr;
+        if path.root == Root::ModuleTable {
+            return Place { mem: in_module_table(path.offset), held: None, repr };
+        }
+        let mut context = Value { loc: Loc::Local(CONTEXT), repr: Repr::Pointer };
+        let base = self.reg_of(&mut context);
+        match path.through {
+            None => {
+                let held = if let Loc::Reg(reg) = context.loc { Some(reg) } else { None };
+                Place { mem: at(base, path.offset as i32), held, repr }
+            }
+            Some(pointer) => {
+                self.release(context);
+                let reg = self.alloc(Bank::General);
+                self.load(reg, at(base, pointer as i32), Repr::Pointer);
+                Place { mem: at(reg, path.offset as i32), held: Some(reg), repr }
+            }
+        }
+    }
+
+    pub(crate) fn release_place(&mut self, place: Place) {
+        if let Some(reg) = place.held {
+            self.unhold(reg);
+        }
+    }
+}

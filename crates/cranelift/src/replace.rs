@@ -1,0 +1,136 @@
+//! On-stack replacement: a function that goes on at the head of a loop.
+//!
+//! The entry block jumps to the *loading* block, which reads the frame's state from the store context
+//! and jumps to the loop's header as one more predecessor. The code before the loop starts in a block
+//! without predecessors, so that what only it can reach is removed, and what an enclosing loop comes
+//! back to stays. No call lies between the entry and the last load.
+//!
+//! A value from before the loop does not dominate the code in and after it. Locals are Cranelift
+//! variables anyway. Operands below the loop become variables too, their *homes*: each operand below
+//! a block that might enclose the loop gets one when the block is entered, and is read from it when it
+//! is next used. Context and result area are parameters of the function; the operands that an `if`
+//! keeps for its second arm are used only where its condition dominates.
+//!
+//! Invariant: homed operands are a prefix of the operand stack; only they may have a value in `stack`
+//! that is not the current one.
+
+use crate::abi::clif_type;
+use crate::emit::Tier;
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData, Type, Value};
+use smallvec::SmallVec;
+use wardian_lower::Emit;
+use wardian_module::ValType;
+use wardian_module::layout::{Field, LIVE_SLOT, Repr};
+
+/// What a function that replaces a frame is made from.
+pub(crate) struct Replacement {
+    /// Where the frame goes on.
+    pub(crate) target: u32,
+    /// The loop that is entered next.
+    pub(crate) next_loop: u32,
+    /// Types of the function's locals.
+    pub(crate) locals: Vec<Type>,
+    loading: Option<Block>,
+    /// The number of slots that the loading block reads, once it is filled.
+    pub(crate) live_slots: Option<u32>,
+}
+
+impl Replacement {
+    pub(crate) fn new(target: u32) -> Replacement {
+        Replacement { target, next_loop: 0, locals: Vec::new(), loading: None, live_slots: None }
+    }
+}
+
+impl Tier<'_> {
+    /// Declares the function's locals, which the loading block defines.
+    pub(crate) fn declare_locals(
+        &mut self,
+        params: impl Iterator<Item = Value>,
+        locals: &[(u32, ValType)],
+    ) {
+        let dfg = &self.b.func.dfg;
+        let mut types: Vec<Type> = params.map(|param| dfg.value_type(param)).collect();
+        for (count, ty) in locals {
+            types.extend(std::iter::repeat_n(clif_type(Repr::of(*ty)), *count as usize));
+        }
+        self.locals = types.iter().map(|ty| self.b.declare_var(*ty)).collect();
+        self.replacement.as_mut().expect("a frame is to be replaced").locals = types;
+    }
+
+    /// Ends the entry block; what follows is the code before the loop.
+    pub(crate) fn abandon_start(&mut self) {
+        let loading = self.b.create_block();
+        let start = self.b.create_block();
+        self.b.ins().jump(loading, &[]);
+        self.b.seal_block(loading);
+        self.b.seal_block(start);
+        self.b.switch_to_block(start);
+        let replacement = self.replacement.as_mut().expect("a frame is to be replaced");
+        replacement.loading = Some(loading);
+    }
+
+    /// Fills the loading block if the loop just entered, of this header and these parameters, is the
+    /// one to go on at. The position is after the jump to the header.
+    pub(crate) fn load_state(&mut self, header: Block, height: usize, params: &[Type]) {
+        let Some(replacement) = &mut self.replacement else { return };
+        if replacement.next_loop != replacement.target {
+            return;
+        }
+        let loading = replacement.loading.expect("the function has started");
+        let locals = std::mem::take(&mut replacement.locals);
+        self.b.switch_to_block(loading);
+        let state = self.load_field(Field::LiveState);
+        let mut slot = 0;
+        let mut load = |tier: &mut Self, ty: Type| {
+            let flags = MemFlagsData::new().with_notrap();
+            slot += 1;
+            // Locals and operands are bounded by the size of the body, of at most 4 MiB, and 50,000.
+            tier.b.ins().load(ty, flags, state, ((slot - 1) * LIVE_SLOT) as i32)
+        };
+        for (local, ty) in locals.iter().enumerate() {
+            let value = load(self, *ty);
+            self.b.def_var(self.locals[local], value);
+        }
+        for position in 0..height {
+            let ty = self.b.func.dfg.value_type(self.stack[position]);
+            let value = load(self, ty);
+            self.b.def_var(self.homes[position], value);
+        }
+        let args: SmallVec<[BlockArg; 4]> =
+            params.iter().map(|ty| BlockArg::Value(load(self, *ty))).collect();
+        self.b.ins().jump(header, &args);
+        self.branch_work += locals.len() + height + args.len();
+        let replacement = self.replacement.as_mut().expect("looked at above");
+        replacement.live_slots = Some(slot);
+    }
+
+    /// Gives the operands below `height` homes, if the block about to be entered may enclose the loop.
+    pub(crate) fn home_below(&mut self, height: usize) {
+        if self.replacement.as_ref().is_none_or(|replacement| replacement.live_slots.is_some()) {
+            return;
+        }
+        for position in self.homes.len()..height {
+            let value = self.stack[position];
+            let ty = self.b.func.dfg.value_type(value);
+            let home = self.b.declare_var(ty);
+            self.b.def_var(home, value);
+            self.homes.push(home);
+            self.branch_work += 1;
+        }
+    }
+
+    /// Makes the operands from this position on what they are here.
+    pub(crate) fn settle(&mut self, from: usize) {
+        while self.homes.len() > from {
+            let home = self.homes.pop().expect("there is one past `from`");
+            let value = self.b.use_var(home);
+            self.stack[self.homes.len()] = value;
+        }
+    }
+
+    /// Drops the operands above this height.
+    pub(crate) fn truncate_stack(&mut self, height: usize) {
+        self.stack.truncate(height);
+        self.homes.truncate(height);
+    }
+}
