@@ -6,7 +6,8 @@
 //! straight-line operations below ([`Emit::Value`]s within one instruction).
 //!
 //! Invariants:
-//! - A [`Emit::Value`] is used once; a second use asks for a [`Emit::copy`].
+//! - A [`Emit::Value`] is used once; a second use asks for a [`Emit::copy`], no use for a
+//!   [`Emit::discard`].
 //! - An [`Index`] is a 64-bit value known to be zero-extended from 32 bits, or one that was 64-bit in
 //!   the program. Only this crate makes one.
 //! - An [`Addr`] was checked against its memory or table, or lies in its guard region.
@@ -243,6 +244,10 @@ pub trait Emit {
     fn push(&mut self, value: Self::Value);
     /// A second use of the same operand.
     fn copy(&mut self, value: &Self::Value) -> Self::Value;
+    /// Gives up an operand that is not used after all.
+    fn discard(&mut self, value: Self::Value) {
+        drop(value);
+    }
     /// `drop`
     fn drop_top(&mut self);
 
