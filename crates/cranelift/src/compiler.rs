@@ -205,6 +205,12 @@ impl Compiler {
         key
     }
 
+    /// Whether code may use a feature of the processor, by Cranelift's name for it.
+    pub fn has(&self, feature: &str) -> bool {
+        let flags = self.isa.isa_flags();
+        flags.iter().any(|flag| flag.name == feature && flag.as_bool() == Some(true))
+    }
+
     /// Validates and compiles a function, whose calls reach other functions of the module as
     /// `linkage` says.
     pub fn compile(

@@ -211,6 +211,14 @@ pub(crate) fn on_this_stack(address: usize) -> bool {
     high == 0 || (low..high).contains(&address)
 }
 
+/// Bytes of stack that the caller's thread has left; 0 where that is unknown.
+pub fn stack_left() -> usize {
+    let marker = 0u8;
+    let sp = &raw const marker as usize;
+    let (low, high) = thread_stack();
+    if (low..high).contains(&sp) { sp - low } else { 0 }
+}
+
 /// Lowest address that guest code may use on this thread, by the stack's own end: a quarter of the
 /// stack, at most 256 KiB, stays for host code. With unknown bounds nothing can be promised, so the
 /// limit of the configuration stands alone.

@@ -12,6 +12,10 @@ pub(crate) fn builtin_address() -> usize {
     crate::call::builtin_entry as *const () as usize
 }
 
+pub(crate) fn lazy_address() -> usize {
+    0
+}
+
 pub(crate) fn typed_exit_address() -> *const u8 {
     std::ptr::null()
 }
