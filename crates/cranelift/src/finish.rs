@@ -107,6 +107,11 @@ fn locations(compiled: &CompiledCode, start: u32) -> Vec<Location> {
     locations
 }
 
+/// Whether a gate jumps to its body here: it refers to no other function.
+fn is_jump(reloc: &Reloc, index: DefinedFuncIndex) -> bool {
+    reloc.target == RelocTarget::Func(index)
+}
+
 /// Puts a gate before the body it jumps to, which is defined function `index`.
 pub(crate) fn join(
     mut gate: FunctionCode,
@@ -119,8 +124,15 @@ pub(crate) fn join(
     gate.bytes.extend_from_slice(&body.bytes);
     // Cranelift bounds the code of a function by 2 GiB.
     let distance = distance as u32;
-    let jumps = gate.relocs.iter_mut().filter(|reloc| reloc.target == RelocTarget::Func(index));
-    jumps.for_each(|reloc| reloc.addend += i64::from(distance));
+    // Resolved here: elsewhere a reference to the function may mean other code of it.
+    let (jumps, others): (Vec<_>, Vec<_>) =
+        gate.relocs.into_iter().partition(|reloc| is_jump(reloc, index));
+    gate.relocs = others;
+    for Reloc { offset, addend, .. } in jumps {
+        let value = i64::from(distance) + addend - i64::from(offset);
+        let value = i32::try_from(value).expect("the gate has fewer than 2^31 bytes");
+        gate.bytes[offset as usize..][..4].copy_from_slice(&value.to_le_bytes());
+    }
     gate.relocs.extend(body.relocs.into_iter().map(|r| Reloc { offset: r.offset + distance, ..r }));
     gate.traps
         .extend(body.traps.into_iter().map(|t| TrapSite { offset: t.offset + distance, ..t }));
