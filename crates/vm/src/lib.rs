@@ -23,7 +23,8 @@
 //!   with the store borrowed mutably; so no guest code runs while a slice exists.
 //! - **[arena]** A range of a code arena belongs to one published [`Code`]; no address is
 //!   writable and executable at once; a page's entry in the lookup table is set after its code is
-//!   written and cleared before its range is given back.
+//!   written and cleared before its range is given back; code that is added to a range later is written
+//!   where nothing runs yet, under its module's lock (NOTE [tier publication]).
 //! - **[code lookup]** A program counter of a live guest frame lies in published code, which a store
 //!   keeps alive; so the pointer found in the lookup table for it is valid.
 //! - **[context pointer]** The context of a running store is valid while an activation of it exists;
@@ -59,6 +60,7 @@ pub mod store;
 #[cfg_attr(all(target_os = "linux", target_arch = "x86_64"), path = "sys/linux.rs")]
 #[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), path = "sys/unsupported.rs")]
 mod sys;
+mod tiered;
 mod unwind;
 mod values;
 
@@ -67,6 +69,7 @@ pub use code::{Code, CodeError, VouchedArtifact};
 pub use context::{BuiltinCall, Exit, Failure, Frame, Host, TrapReport};
 pub use host::*;
 pub use store::*;
+pub use tiered::{Source, Tier, Tiered};
 pub use values::{ExternIndexValue, Results, Values, Vector, WasmValue, kind_of};
 
 /// Whether this platform can run machine code, and if not, why.

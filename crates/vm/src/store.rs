@@ -11,16 +11,18 @@
 
 use crate::block::Block;
 use crate::code::Code;
-use crate::context::{Context, Exit};
+use crate::context::{Context, Exit, Frame};
 use crate::host::{HostFunc, HostRecord};
 use crate::mapping::Mapping;
 use crate::{sys, unwind};
 use std::any::TypeId as RustTypeId;
 use std::mem::{offset_of, size_of};
-use std::ptr::NonNull;
+use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use wardian_module::layout::{FuncRef, GLOBAL_SIZE, Owner, Storage, VmLayout, table_element_size};
+use wardian_module::layout::{
+    FuncRef, GLOBAL_SIZE, LIVE_SLOT, Owner, Storage, VmLayout, table_element_size,
+};
 use wardian_module::*;
 
 macro_rules! ids {
@@ -220,6 +222,8 @@ pub struct Store {
     globals: Vec<GlobalInst>,
     hosts: Vec<HostInst>,
     pending: Option<Exit>,
+    /// What `live_state` of the context points at.
+    live_state: Option<Block>,
 }
 
 // SAFETY: [store lifetime] everything it points at belongs to it alone; host functions are `Send` and
@@ -272,6 +276,7 @@ impl Store {
             globals: Vec::new(),
             hosts: Vec::new(),
             pending: None,
+            live_state: None,
         })
     }
 
@@ -307,6 +312,26 @@ impl Store {
 
     pub(crate) fn take_pending(&mut self) -> Option<Exit> {
         self.pending.take()
+    }
+
+    /// Puts a frame before those of the failure that is pending.
+    pub(crate) fn add_innermost(&mut self, frame: Frame) {
+        if let Some(exit) = &mut self.pending {
+            exit.frames.insert(0, frame);
+            exit.frames.truncate(self.backtrace_limit);
+        }
+    }
+
+    /// Makes room for the state of a frame that is being replaced; `false` if there is none.
+    pub(crate) fn provide_live_state(&mut self, slots: u32) -> bool {
+        let size = slots as usize * LIVE_SLOT as usize;
+        if self.live_state.as_ref().is_none_or(|block| block.size() < size) {
+            // No frame is between writing its state and reading it: this one has not begun to.
+            self.live_state = Block::new(size.next_power_of_two());
+            let address = self.live_state.as_ref().map_or(null_mut(), |block| block.address(0));
+            self.context().shared.live_state.set(address);
+        }
+        self.live_state.is_some()
     }
 
     fn new_block(&mut self, size: usize) -> std::io::Result<usize> {

@@ -90,14 +90,20 @@ impl Module {
         engine.validate(binary)
     }
 
-    /// The module as an artifact: its code, ready to be loaded by an engine with the same settings that
-    /// knows the same key.
+    /// The module as an artifact: its code, fully optimized, ready to be loaded by an engine with the
+    /// same settings that knows the same key. With a [`Strategy`](crate::Strategy) that compiles
+    /// functions one by one, this is where all are compiled.
     ///
     /// # Errors
     ///
-    /// When the key cannot be had.
+    /// When the key cannot be had; when the code is made here, as [`Module::new`].
     pub fn serialize(&self) -> Result<Vec<u8>> {
-        self.engine.encode_artifact(&self.code.module().wasm, &self.code.image())
+        let wasm = &self.code.module().wasm;
+        let image = match self.code.image() {
+            Some(image) => image,
+            None => self.engine.compile(wasm.to_vec())?.1,
+        };
+        self.engine.encode_artifact(wasm, &image)
     }
 
     /// Loads an artifact.

@@ -11,6 +11,10 @@ pub(crate) fn builtin_address() -> usize {
     0
 }
 
+pub(crate) fn lazy_address() -> usize {
+    0
+}
+
 pub(crate) fn typed_exit_address() -> *const u8 {
     std::ptr::null()
 }
