@@ -13,13 +13,14 @@ fn main() {
     let mut args = std::env::args().skip(1).peekable();
     let mut settings = Settings { proposals: Proposals::all_built(), ..Settings::default() };
     let mut dump = None;
-    let mut with_loops = false;
+    let (mut with_loops, mut inlining) = (false, true);
     let mut cpu = "native".to_string();
     while let Some(arg) = args.peek().filter(|arg| arg.starts_with("--")).cloned() {
         args.next();
         match arg.as_str() {
             "--no-signals" => settings.signals_based_traps = false,
             "--verify" => settings.verifier = true,
+            "--no-inlining" => inlining = false,
             "--loops" => with_loops = true,
             "--no-opt" => settings.opt_level = wardian_module::OptLevel::None,
             "--deterministic" => settings.relaxed_simd_deterministic = true,
@@ -32,7 +33,7 @@ fn main() {
             },
         }
     }
-    let compiler = Compiler::with_cpu(&settings, &cpu).unwrap();
+    let compiler = Compiler::with_cpu(&settings, &cpu).unwrap().with_inlining(inlining);
     let mut scratch = Scratch::new();
     for path in args {
         let start = Instant::now();

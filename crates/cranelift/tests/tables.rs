@@ -13,7 +13,7 @@ use wardian_module::{DefinedFuncIndex, FuncIndex, Settings, Trap};
 fn functions(settings: &Settings, wat: &str) -> Vec<FunctionCode> {
     let (module, bodies) = parse(wat);
     let layout = VmLayout::new(&module);
-    let compiler = Compiler::with_cpu(settings, "x86-64").unwrap();
+    let compiler = Compiler::with_cpu(settings, "x86-64").unwrap().with_inlining(false);
     let mut scratch = Scratch::new();
     bodies
         .into_iter()

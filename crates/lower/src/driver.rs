@@ -10,11 +10,13 @@
 //!   function.
 
 use crate::emit::*;
+use crate::inline;
 use smallvec::SmallVec;
+use std::collections::HashMap;
 use wardian_module::layout::Field;
 use wardian_module::{
-    Body, Builtin, DecodeError, FuncIndex, GlobalIndex, HeapTop, HeapType, IndexType, MemoryPlan,
-    Module, RefType, Settings, Trap, TypeIndex, ValType,
+    Body, Builtin, DecodeError, DefinedFuncIndex, FuncIndex, GlobalIndex, HeapTop, HeapType,
+    IndexType, MemoryPlan, Module, RefType, Settings, Trap, TypeIndex, ValType,
 };
 use wasmparser::{
     BinaryReader, BlockType, FuncValidator, FuncValidatorAllocations, FunctionBody, Operator,
@@ -25,8 +27,12 @@ use wasmparser::{
 #[derive(Default)]
 pub struct Scratch {
     validator: FuncValidatorAllocations,
-    frames: Vec<Frame>,
+    pub(crate) frames: Vec<Frame>,
     targets: Vec<u32>,
+    /// For validators of functions that are inlined.
+    pub(crate) validators: Vec<FuncValidatorAllocations>,
+    /// What is known of functions that might be inlined into the current one.
+    pub(crate) suitable: HashMap<DefinedFuncIndex, bool>,
 }
 
 /// How far lowering came. The function is valid either way.
@@ -52,6 +58,7 @@ pub fn lower<E: Emit>(
     let reader = FunctionBody::new(BinaryReader::new(bytes, body.range.start as u64));
     let validator = body.validator.into_validator(std::mem::take(&mut scratch.validator));
     scratch.frames.clear();
+    scratch.suitable.clear();
     let mut lowering = Lowering {
         module,
         settings,
@@ -61,6 +68,9 @@ pub fn lower<E: Emit>(
         scratch,
         reachable: true,
         loops: 0,
+        own: body.index,
+        callees: SmallVec::new(),
+        inline_budget: 0,
     };
     let outcome = lowering.function(&reader).map_err(|error| error.in_func(func));
     scratch.validator = lowering.validator.into_allocations();
@@ -69,7 +79,7 @@ pub fn lower<E: Emit>(
 
 /// A block that the validator has entered and not left.
 #[derive(Clone, Copy)]
-struct Frame {
+pub(crate) struct Frame {
     kind: Kind,
     /// Whether the tier was told of it.
     entered: bool,
@@ -77,6 +87,13 @@ struct Frame {
     branched: bool,
     /// Whether the end of an `if`'s first arm was reachable; set at `else`.
     first_arm: bool,
+}
+
+impl Frame {
+    /// The body of a function.
+    pub(crate) fn body() -> Frame {
+        Frame { kind: Kind::Block, entered: true, branched: false, first_arm: false }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,11 +111,17 @@ pub(crate) struct Lowering<'a, E: Emit> {
     pub(crate) settings: &'a Settings,
     pub(crate) plans: SmallVec<[MemoryPlan; 1]>,
     pub(crate) emit: &'a mut E,
-    validator: FuncValidator<ValidatorResources>,
-    scratch: &'a mut Scratch,
+    pub(crate) validator: FuncValidator<ValidatorResources>,
+    pub(crate) scratch: &'a mut Scratch,
     pub(crate) reachable: bool,
-    /// Number of `loop` instructions met.
-    loops: u32,
+    /// Number of `loop` instructions met in the function's own body.
+    pub(crate) loops: u32,
+    /// The function itself.
+    pub(crate) own: DefinedFuncIndex,
+    /// Functions that are being inlined, outermost first.
+    pub(crate) callees: SmallVec<[inline::Callee; 3]>,
+    /// Bytes of bodies that may still be inlined.
+    pub(crate) inline_budget: u32,
 }
 
 impl<E: Emit> Lowering<'_, E> {
@@ -112,8 +135,8 @@ impl<E: Emit> Lowering<'_, E> {
             locals.push((count, self.module.val_type(ty, offset as usize)?));
         }
         self.emit.start(&locals);
-        let body = Frame { kind: Kind::Block, entered: true, branched: false, first_arm: false };
-        self.scratch.frames.push(body);
+        self.inline_budget = self.emit.inline_budget();
+        self.scratch.frames.push(Frame::body());
         let mut reader = body_operators(reader, self.validator.features());
         while !reader.eof() {
             if self.emit.gave_up() {
@@ -127,7 +150,7 @@ impl<E: Emit> Lowering<'_, E> {
         Ok(if self.emit.gave_up() { Outcome::GaveUp } else { Outcome::Complete })
     }
 
-    fn instruction(
+    pub(crate) fn instruction(
         &mut self,
         reader: &mut wasmparser::OperatorsReader<'_>,
     ) -> Result<(), DecodeError> {
@@ -176,7 +199,7 @@ impl<E: Emit> Lowering<'_, E> {
             return Ok(());
         }
         self.emit.location(location);
-        if kind == BlockKind::Loop {
+        if kind == BlockKind::Loop && self.callees.is_empty() {
             self.emit.at_loop(ordinal);
         }
         match ty {
@@ -372,7 +395,13 @@ impl<E: Emit> Lowering<'_, E> {
                 self.stop();
             }
             Operator::Return => {
-                self.emit.ret();
+                match self.callee_depth() {
+                    None => self.emit.ret(),
+                    Some(depth) => {
+                        self.branch_to(depth);
+                        self.emit.branch(depth);
+                    }
+                }
                 self.stop();
             }
             Operator::BrOnNull { relative_depth } => {
@@ -423,7 +452,12 @@ impl<E: Emit> Lowering<'_, E> {
                 self.emit.push(value);
             }
 
-            Operator::Call { function_index } => self.call(FuncIndex(function_index), false),
+            Operator::Call { function_index } => {
+                let func = FuncIndex(function_index);
+                if !self.inline(func)? {
+                    self.call(func, false);
+                }
+            }
             Operator::ReturnCall { function_index } => self.call(FuncIndex(function_index), true),
             Operator::CallIndirect { type_index, table_index } => {
                 self.call_indirect(TypeIndex(type_index), table_index, false);
@@ -452,7 +486,7 @@ impl<E: Emit> Lowering<'_, E> {
     }
 }
 
-fn body_operators<'a>(
+pub(crate) fn body_operators<'a>(
     locals: wasmparser::LocalsReader<'a>,
     features: &wasmparser::WasmFeatures,
 ) -> wasmparser::OperatorsReader<'a> {
