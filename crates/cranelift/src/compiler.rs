@@ -22,7 +22,7 @@ use std::fmt::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wardian_lower::{Outcome, lower};
 use wardian_module::abi::CallLayout;
-use wardian_module::image::FunctionCode;
+use wardian_module::image::{FunctionCode, Inlined};
 use wardian_module::layout::{Linkage, VmLayout};
 use wardian_module::{Body, DecodeError, FuncIndex, Module, OptLevel, Settings};
 
@@ -86,6 +86,14 @@ struct Form {
     at_loop: Option<u32>,
 }
 
+/// What is known of a lowered function beside its intermediate form.
+struct Built {
+    /// Slots of live state that it reads.
+    slots: u32,
+    /// Places that its source locations speak of.
+    inlined: Vec<Inlined>,
+}
+
 /// What one thread reuses from function to function.
 pub struct Scratch {
     lowering: wardian_lower::Scratch,
@@ -135,6 +143,7 @@ pub struct Compiler {
     /// The same with the register allocator whose time is linear (see `pressure`).
     linear_emitter: OwnedTargetIsa,
     features: Features,
+    inlining: bool,
 }
 
 impl Compiler {
@@ -187,7 +196,14 @@ impl Compiler {
             emitter,
             linear_emitter,
             features,
+            inlining: true,
         })
+    }
+
+    /// Whether small functions are inlined where they are called. They are by default, unless the
+    /// settings ask for no optimization.
+    pub fn with_inlining(self, inlining: bool) -> Compiler {
+        Compiler { inlining, ..self }
     }
 
     /// The settings that functions are compiled under.
@@ -202,6 +218,7 @@ impl Compiler {
         for value in values {
             write!(key, " {value}").expect("strings can be written to");
         }
+        write!(key, " inlining={}", self.inlining).expect("strings can be written to");
         key
     }
 
@@ -257,15 +274,15 @@ impl Compiler {
     ) -> Result<(FunctionCode, u32), CompileError> {
         let func = module.func_index(body.index);
         let (index, start) = (body.index, body.range.start as u32);
-        let slots = self.build(module, layout, body, form, scratch)?;
+        let Built { slots, inlined } = self.build(module, layout, body, form, scratch)?;
         self.emit(func, scratch)?;
-        let (finished, frame) = finish::finish(&scratch.context, index, start)?;
+        let (finished, frame) = finish::finish(&scratch.context, index, start, &inlined)?;
         if self.settings.signals_based_traps || frame <= finish::CHECKED_FRAME {
             return Ok((finished, slots));
         }
         self.gate(module, layout, func, frame, start, scratch);
         self.emit(func, scratch)?;
-        let (gate, _) = finish::finish(&scratch.context, index, start)?;
+        let (gate, _) = finish::finish(&scratch.context, index, start, &[])?;
         Ok((finish::join(gate, finished, index), slots))
     }
 
@@ -305,7 +322,7 @@ impl Compiler {
         })
     }
 
-    /// Lowers a function into `scratch.context.func`; the number of slots of live state that it reads.
+    /// Lowers a function into `scratch.context.func`.
     fn build(
         &self,
         module: &Module,
@@ -313,7 +330,7 @@ impl Compiler {
         body: Body,
         form: Form,
         scratch: &mut Scratch,
-    ) -> Result<u32, CompileError> {
+    ) -> Result<Built, CompileError> {
         let func = module.func_index(body.index);
         let length = body.range.len();
         scratch.context.clear();
@@ -331,6 +348,9 @@ impl Compiler {
             self.features,
             body.index,
         );
+        if self.inlining && self.settings.opt_level != OptLevel::None {
+            tier.inline_budget = inline_budget(length);
+        }
         tier.replacement = form.at_loop.map(Replacement::new);
         if length > MAX_BODY_BYTES {
             tier.give_up();
@@ -343,8 +363,9 @@ impl Compiler {
                     Some(replacement) => replacement.live_slots,
                 };
                 if let Some(slots) = slots {
+                    let inlined = std::mem::take(&mut tier.inlined);
                     tier.b.finalize(self.isa.frontend_config());
-                    return Ok(slots);
+                    return Ok(Built { slots, inlined });
                 }
                 scratch.builder = FunctionBuilderContext::new();
                 let ordinal = form.at_loop.expect("a function from its start reads no state");
@@ -436,6 +457,12 @@ impl Compiler {
         tier.b.ins().return_call(body, &params);
         tier.b.finalize(self.isa.frontend_config());
     }
+}
+
+/// Bytes of bodies that are inlined into a body of `length` bytes.
+fn inline_budget(length: usize) -> u32 {
+    // Bodies have at most 4 MiB.
+    100 + length as u32 / 4
 }
 
 fn unknown_cpu(cpu: &str) -> String {

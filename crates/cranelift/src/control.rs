@@ -56,11 +56,12 @@ fn args_of(values: &[Value]) -> SmallVec<[BlockArg; 4]> {
 }
 
 impl Tier<'_> {
-    /// The function body as the outermost block.
-    pub(crate) fn enter_function(&mut self) {
-        let results = types_of(self.func_type().results());
-        let kind = FrameKind::Block;
-        self.frames.push(Frame { kind, height: 0, params: 0, results, next: None });
+    /// A function's body as a block: the outermost, or that of an inlined function.
+    pub(crate) fn enter_body(&mut self, results: &[ValType]) {
+        let height = self.stack.len();
+        self.home_below(height);
+        let (kind, results) = (FrameKind::Block, types_of(results));
+        self.frames.push(Frame { kind, height, params: 0, results, next: None });
     }
 
     pub(crate) fn enter_block(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]) {

@@ -374,15 +374,20 @@ impl CodeTables {
         }
     }
 
-    fn frame_at(&self, pc: usize) -> Option<Frame> {
+    fn frames_at(&self, pc: usize, frames: &mut Vec<Frame>) {
         match self {
             CodeTables::Whole { module, text, image } => {
-                let offset = u32::try_from(pc.checked_sub(*text)?).ok()?;
-                let func = module.func_index(image.func_at(offset)?);
-                let wasm_offset = image.location_at(offset);
-                Some(Frame { module: module.clone(), func, wasm_offset })
+                let Some(offset) = pc.checked_sub(*text).and_then(|at| u32::try_from(at).ok())
+                else {
+                    return;
+                };
+                frames.extend(image.frames_at(offset).map(|(func, wasm_offset)| Frame {
+                    module: module.clone(),
+                    func: module.func_index(func),
+                    wasm_offset,
+                }));
             }
-            CodeTables::Chunk(chunk) => chunk.frame_at(pc),
+            CodeTables::Chunk(chunk) => chunk.frames_at(pc, frames),
         }
     }
 }
@@ -538,9 +543,13 @@ pub(crate) fn trap_at(pc: usize) -> Option<Trap> {
     lookup(pc, |tables| tables.trap_at(pc))
 }
 
-/// The frame whose instruction `pc` is, for a live frame of this thread.
-pub(crate) fn frame_at(pc: usize) -> Option<Frame> {
-    lookup(pc, |tables| tables.frame_at(pc))
+/// Appends the frames whose instruction `pc` is, innermost first, for a live frame of this thread:
+/// more than one if calls were inlined.
+pub(crate) fn frames_at(pc: usize, frames: &mut Vec<Frame>) {
+    lookup(pc, |tables| {
+        tables.frames_at(pc, frames);
+        Some(())
+    });
 }
 
 #[cfg(test)]

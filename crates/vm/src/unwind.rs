@@ -98,7 +98,8 @@ fn frames(context: &Context, start: Option<(usize, usize)>, limit: usize) -> Vec
             if frames.len() >= limit {
                 return frames;
             }
-            frames.extend(code::frame_at(pc));
+            code::frames_at(pc, &mut frames);
+            frames.truncate(limit);
             (pc, fp) = after_call(fp);
             pc -= 1;
         }
