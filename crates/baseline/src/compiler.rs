@@ -139,6 +139,7 @@ impl Compiler {
             relocs: state.asm.relocs.clone(),
             traps,
             locations,
+            ..FunctionCode::default()
         })
     }
 }

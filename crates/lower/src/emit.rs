@@ -224,6 +224,28 @@ pub trait Emit {
         false
     }
 
+    // ---- inlining ----
+
+    /// Bytes of bodies that this tier takes in place of calls, beside the function's own body.
+    fn inline_budget(&self) -> u32 {
+        0
+    }
+    /// Instead of a call of `func`, which has type `ty`, its body follows: pops the arguments, which
+    /// with zeros for these declared locals are the locals from now on, and enters the body, a block
+    /// without parameters. Only after a budget was given.
+    fn enter_inline(
+        &mut self,
+        _func: DefinedFuncIndex,
+        _ty: TypeIndex,
+        _locals: &[(u32, ValType)],
+    ) {
+        unreachable!("this tier inlines nothing")
+    }
+    /// The body that was entered last has ended: the locals before it are back.
+    fn exit_inline(&mut self) {
+        unreachable!("this tier inlines nothing")
+    }
+
     // ---- where we are ----
 
     /// Code that follows stems from this offset of the module's bytes.

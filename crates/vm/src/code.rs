@@ -216,10 +216,20 @@ impl Pages {
     fn take(bytes: usize, table_bytes: usize) -> Result<Pages, CodeError> {
         let count = bytes.div_ceil(CODE_PAGE).max(1);
         let (arena, start) = allocate(count)?;
+        Pages::begin(arena, start, count, table_bytes).map_err(CodeError::Memory)
+    }
+
+    /// Makes the table of a range of `arena` that was taken accessible.
+    fn begin(
+        arena: &'static Arena,
+        start: usize,
+        count: usize,
+        table_bytes: usize,
+    ) -> std::io::Result<Pages> {
+        assert!(table_bytes <= count * CODE_PAGE, "a table inside its range");
         let pages = Pages { arena, start, count, table_bytes, tables: None };
         // SAFETY: [arena] the range was taken and nothing runs there; the table lies inside.
-        unsafe { sys::make_accessible(pages.address(0), table_bytes) }
-            .map_err(CodeError::Memory)?;
+        unsafe { sys::make_accessible(pages.address(0), table_bytes) }?;
         Ok(pages)
     }
 
@@ -364,15 +374,20 @@ impl CodeTables {
         }
     }
 
-    fn frame_at(&self, pc: usize) -> Option<Frame> {
+    fn frames_at(&self, pc: usize, frames: &mut Vec<Frame>) {
         match self {
             CodeTables::Whole { module, text, image } => {
-                let offset = u32::try_from(pc.checked_sub(*text)?).ok()?;
-                let func = module.func_index(image.func_at(offset)?);
-                let wasm_offset = image.location_at(offset);
-                Some(Frame { module: module.clone(), func, wasm_offset })
+                let Some(offset) = pc.checked_sub(*text).and_then(|at| u32::try_from(at).ok())
+                else {
+                    return;
+                };
+                frames.extend(image.frames_at(offset).map(|(func, wasm_offset)| Frame {
+                    module: module.clone(),
+                    func: module.func_index(func),
+                    wasm_offset,
+                }));
             }
-            CodeTables::Chunk(chunk) => chunk.frame_at(pc),
+            CodeTables::Chunk(chunk) => chunk.frames_at(pc, frames),
         }
     }
 }
@@ -528,21 +543,32 @@ pub(crate) fn trap_at(pc: usize) -> Option<Trap> {
     lookup(pc, |tables| tables.trap_at(pc))
 }
 
-/// The frame whose instruction `pc` is, for a live frame of this thread.
-pub(crate) fn frame_at(pc: usize) -> Option<Frame> {
-    lookup(pc, |tables| tables.frame_at(pc))
+/// Appends the frames whose instruction `pc` is, innermost first, for a live frame of this thread:
+/// more than one if calls were inlined.
+pub(crate) fn frames_at(pc: usize, frames: &mut Vec<Frame>) {
+    lookup(pc, |tables| {
+        tables.frames_at(pc, frames);
+        Some(())
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusals::refuse;
+
+    /// Arenas are never given back but here.
+    fn end(arena: &Arena) {
+        let size = arena.pages.len() * CODE_PAGE;
+        // SAFETY: [arena] nothing was published in it, and nothing refers to it any more.
+        unsafe {
+            sys::unmap(arena.start, size);
+            arena.dual.iter().for_each(|dual| sys::unmap(dual.writable, size));
+        }
+    }
 
     #[test]
-    #[cfg_attr(miri, ignore = "reserves an arena")]
     fn ranges_merge_when_given_back() {
-        if sys::SUPPORTED.is_err() {
-            return;
-        }
         let arena = Arena::of_size(16 << 20).unwrap();
         let taken: Vec<_> = (0..4).map(|_| arena.take(3).unwrap()).collect();
         assert_eq!(taken, [0, 3, 6, 9]);
@@ -550,5 +576,47 @@ mod tests {
             arena.give_back(start, 3);
         }
         assert_eq!(*arena.free.lock().unwrap(), [(0, arena.pages.len())]);
+        end(&arena);
+    }
+
+    /// With each request refused in turn: of those that make an arena, and then of those that write
+    /// into one, mapped twice or, after a refusal, once.
+    #[test]
+    fn refused_requests_leave_ranges_usable() {
+        let mut arenas = Vec::new();
+        for allowed in 0.. {
+            let (arena, hits) = refuse(allowed, 1, || Arena::of_size(16 << 20));
+            arenas.extend(arena);
+            if hits == 0 {
+                break;
+            }
+        }
+        assert!(arenas.iter().any(|arena| arena.dual.is_none()));
+        let (table, text) = (vec![1; CODE_PAGE], vec![2; CODE_PAGE + 1]);
+        for arena in arenas {
+            let arena: &'static Arena = Box::leak(Box::new(arena));
+            let whole = arena.pages.len();
+            let begin = || {
+                let start = arena.take(3).unwrap();
+                let pages = Pages::begin(arena, start, 3, table.len())?;
+                pages.write(0, &table)?;
+                pages.write(table.len(), &text)?;
+                Ok::<_, std::io::Error>(pages)
+            };
+            for allowed in 0.. {
+                let (result, hits) = refuse(allowed, 1, begin);
+                assert_eq!(result.is_err(), hits > 0);
+                drop(result);
+                assert_eq!(*arena.free.lock().unwrap(), [(0, whole)]);
+                if hits == 0 {
+                    break;
+                }
+            }
+            // Where protection cannot be restored, the range is lost.
+            let pages = begin().unwrap();
+            refuse(0, usize::MAX, || drop(pages));
+            assert_eq!(*arena.free.lock().unwrap(), [(3, whole - 3)]);
+            end(arena);
+        }
     }
 }

@@ -29,7 +29,9 @@ use crate::context::{Failure, Frame};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use wardian_module::image::{FunctionCode, Location, RelocTarget, TrapSite};
+use wardian_module::image::{
+    FunctionCode, Inlined, Location, RelocTarget, TrapSite, check_locations, frames_at,
+};
 use wardian_module::layout::{CODE_PAGE, Linkage, ModuleTable};
 use wardian_module::{DefinedFuncIndex, Module, Trap};
 
@@ -255,6 +257,7 @@ impl Tiered {
             func,
             traps: code.traps.as_slice().into(),
             locations: code.locations.as_slice().into(),
+            inlined: code.inlined.as_slice().into(),
         });
         chunk.next = start + size;
         self.text_size.fetch_add(size, Relaxed);
@@ -345,8 +348,9 @@ fn check(module: &Module, code: &FunctionCode) -> Result<(), CodeError> {
     if !bounded || !relocs {
         return Err(refused("function or relocation out of bounds"));
     }
+    check_locations(&code.locations, &code.inlined, module.bodies.len())
+        .map_err(|error| CodeError::Image(error.0))?;
     let sorted = code.traps.is_sorted_by_key(|t| t.offset)
-        && code.locations.is_sorted_by_key(|l| l.offset)
         && code.traps.last().is_none_or(|t| (t.offset as usize) < size);
     if sorted { Ok(()) } else { Err(refused("tables out of order")) }
 }
@@ -373,6 +377,7 @@ struct Published {
     /// By offset in the function.
     traps: Box<[TrapSite]>,
     locations: Box<[Location]>,
+    inlined: Box<[Inlined]>,
 }
 
 impl ChunkTables {
@@ -389,15 +394,13 @@ impl ChunkTables {
         Some(func.traps[found].trap)
     }
 
-    pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {
-        let (func, offset) = self.find(pc)?;
-        let after = func.locations.partition_point(|l| l.offset <= offset);
-        let location = after.checked_sub(1).map(|found| func.locations[found].wasm);
-        Some(Frame {
-            module: self.module.clone(),
-            func: self.module.func_index(func.func),
-            wasm_offset: location.filter(|wasm| *wasm != Location::NONE),
-        })
+    pub(crate) fn frames_at(&self, pc: usize, frames: &mut Vec<Frame>) {
+        let Some((func, offset)) = self.find(pc) else { return };
+        let found = frames_at(func.func, &func.locations, &func.inlined, offset);
+        frames.extend(found.map(|(func, wasm_offset)| {
+            let (module, func) = (self.module.clone(), self.module.func_index(func));
+            Frame { module, func, wasm_offset }
+        }));
     }
 }
 
