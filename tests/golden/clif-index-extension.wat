@@ -1,4 +1,5 @@
 ;;! tier = "cranelift"
+;;! inline = "no"
 ;; Every 32-bit index is extended right before its use, wherever it comes from.
 (module
   (memory 1)

@@ -1,4 +1,5 @@
 ;;! tier = "cranelift"
+;;! inline = "no"
 ;; Results past the return registers go through the pointer after the context; a tail call hands its
 ;; own on.
 (module

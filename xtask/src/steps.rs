@@ -1,6 +1,7 @@
 //! Commands that run other programs: CI, Miri, golden files, packages, other platforms.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::repo::Repo;
@@ -92,8 +93,37 @@ pub fn miri(repo: &Repo, arguments: &[String]) -> Outcome {
     for package in MIRI_PACKAGES {
         command.args(["--package", package]);
     }
-    command.arg("--").args(arguments);
-    run(command)
+    command.arg("--").args(arguments).stdout(Stdio::piped());
+    let start = Instant::now();
+    let mut child = command.spawn().map_err(|error| format!("cannot start Miri: {error}"))?;
+    let output = BufReader::new(child.stdout.take().expect("it is piped"));
+    let (mut passed, mut left_out) = (0, 0);
+    for line in output.lines() {
+        let line = line.map_err(|error| format!("cannot read what Miri says: {error}"))?;
+        println!("{line}");
+        passed += count_before(&line, "passed");
+        left_out += count_before(&line, "ignored");
+    }
+    let status = child.wait().map_err(|error| format!("cannot wait for Miri: {error}"))?;
+    println!(
+        "miri: {passed} tests of {} passed, {left_out} were left out (above, with the reason), \
+         in {:.0} s",
+        MIRI_PACKAGES.join(" and "),
+        start.elapsed().as_secs_f64()
+    );
+    match status.success() {
+        true if passed > 0 => Ok(()),
+        true => Err("no test ran".to_owned()),
+        false => Err(format!("a test failed, or did what Miri does not allow ({status})")),
+    }
+}
+
+/// The number that a summary of tests gives before `word`; 0 if the line is none.
+fn count_before(line: &str, word: &str) -> usize {
+    let Some(summary) = line.strip_prefix("test result: ") else { return 0 };
+    let words: Vec<&str> = summary.split([' ', ';', '.']).filter(|w| !w.is_empty()).collect();
+    let at = words.iter().position(|w| *w == word).filter(|at| *at > 0);
+    at.and_then(|at| words[at - 1].parse().ok()).unwrap_or(0)
 }
 
 /// Cargo of the nightly toolchain, without what the cargo that runs us put into the environment.
@@ -226,6 +256,13 @@ fn run(mut command: Command) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn summaries_of_tests_are_counted() {
+        let line = "test result: ok. 19 passed; 0 failed; 10 ignored; 0 measured; 0 filtered out";
+        assert_eq!((count_before(line, "passed"), count_before(line, "ignored")), (19, 10));
+        assert_eq!(count_before("test passed ... ok", "passed"), 0);
+    }
 
     #[test]
     fn this_platform_is_among_the_installed_targets() {

@@ -115,6 +115,10 @@ impl Compiler {
         );
         match lower(module, &self.settings, body, lowering, &mut tier)? {
             Outcome::Complete => {}
+            Outcome::GaveUp if tier.s.failed.is_some() => {
+                let what = tier.s.failed.unwrap_or_default();
+                return Err(CompileError::Internal(format!("func {}: {what}", func.0)));
+            }
             Outcome::GaveUp => {
                 let what = "its frame or code passes a limit of the single-pass tier".to_string();
                 return Err(CompileError::TooLarge { func, what });
@@ -135,6 +139,7 @@ impl Compiler {
             relocs: state.asm.relocs.clone(),
             traps,
             locations,
+            ..FunctionCode::default()
         })
     }
 }

@@ -136,7 +136,7 @@ impl Tier<'_> {
         self.s.asm.bind(label);
     }
 
-    pub(crate) fn end_block(&mut self, mut reachable: bool, continues: bool) {
+    pub(crate) fn end_block(&mut self, mut reachable: bool) {
         let depth = self.frames.len() - 1;
         let frame = &mut self.frames[depth];
         if let FrameKind::If { otherwise, params } = &frame.kind {
@@ -172,7 +172,7 @@ impl Tier<'_> {
                     self.put_operands(0);
                     let frame = self.frames.pop().expect("pushed above");
                     self.finish_body(frame.label);
-                } else if continues {
+                } else if frame.used {
                     self.finish_body(frame.label);
                 }
             }

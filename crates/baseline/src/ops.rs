@@ -146,7 +146,7 @@ impl Emit for Tier<'_> {
     }
 
     fn gave_up(&self) -> bool {
-        self.too_large()
+        self.s.failed.is_some() || self.too_large()
     }
 
     fn location(&mut self, wasm_offset: u32) {
@@ -170,6 +170,10 @@ impl Emit for Tier<'_> {
 
     fn copy(&mut self, value: &Value) -> Value {
         self.s.duplicate(value)
+    }
+
+    fn discard(&mut self, value: Value) {
+        self.s.release(value);
     }
 
     fn drop_top(&mut self) {
@@ -245,8 +249,8 @@ impl Emit for Tier<'_> {
         self.else_arm(reachable);
     }
 
-    fn end(&mut self, reachable: bool, continues: bool) {
-        self.end_block(reachable, continues);
+    fn end(&mut self, reachable: bool, _continues: bool) {
+        self.end_block(reachable);
     }
 
     fn branch(&mut self, depth: u32) {

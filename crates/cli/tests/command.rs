@@ -68,9 +68,22 @@ fn modules() -> tempfile::TempDir {
             (func $deep (export "stack") call $deep i32.const 0 drop))"#,
     );
     write("vector.wat", r#"(module (func (export "_start") v128.const i64x2 0 0 drop))"#);
+    write("tail.wat", r#"(module (func $f) (func (export "_start") return_call $f))"#);
+    write("memories.wat", r#"(module (memory 1) (memory 1) (func (export "_start")))"#);
     write("object.wat", "(module (type (struct)))");
     write("component.wat", "(component)");
-    write("spin.wat", r#"(module (memory 1) (func (export "_start") (loop br 0)))"#);
+    // Prints four bytes, which tells that it runs, and then never ends.
+    write(
+        "spin.wat",
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write"
+              (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "\08\00\00\00\04\00\00\00run\n")
+            (func $spin (export "_start") (export "spin")
+              (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+              (loop br 0)))"#,
+    );
     write(
         "counts.wast",
         r#"(module (func (export "one") (result i32) i32.const 1))
@@ -162,7 +175,27 @@ fn what_this_version_cannot_run_is_named() {
     check("component.wat", "this is a component");
     check("inspect component.wat", "this is a component");
     check("object.wat", "the gc proposal is not supported by this version");
+}
+
+#[test]
+fn a_proposal_that_is_off_is_named_with_its_switch() {
+    let folder = modules();
+    let check = |line: &str, proposal: &str| {
+        let output = wardian().args(line.split_whitespace()).current_dir(&folder).output();
+        let (code, text) = outcome(output.unwrap());
+        assert_eq!(code, Some(1), "{text}");
+        let switch = format!("(switch the proposal on with `-W {proposal}=y`)");
+        assert!(text.contains(&switch), "no {switch:?} in what `wardian {line}` printed:\n{text}");
+        // What the message tells to do helps.
+        let mended = line.replace(&format!("{proposal}=n"), &format!("{proposal}=y"));
+        let output = wardian().args(mended.split_whitespace()).current_dir(&folder).output();
+        let (code, text) = outcome(output.unwrap());
+        assert_eq!(code, Some(0), "`wardian {mended}` printed:\n{text}");
+    };
     check("-W simd=n,relaxed-simd=n vector.wat", "simd");
+    check("-W tail-call=n tail.wat", "tail-call");
+    check("-W multi-memory=n memories.wat", "multi-memory");
+    check("compile -W multi-memory=n memories.wat -o memories.cwasm", "multi-memory");
 }
 
 #[test]
@@ -194,29 +227,35 @@ fn an_interrupt_ends_the_program() {
     use std::os::unix::process::ExitStatusExt as _;
     use std::time::Duration;
     const SIGINT: i32 = 2;
-    // Shells start background jobs with interrupts ignored, and children inherit that.
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
-    if u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 << (SIGINT - 1) != 0 {
-        eprintln!("not tested: interrupts are ignored here");
-        return;
-    }
     let folder = modules();
-    let mut child = wardian().arg("spin.wat").current_dir(&folder).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(500));
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    for _ in 0..100 {
-        if let Some(status) = child.try_wait().unwrap() {
-            // A shell reports a process that a signal ended as 128 and the signal's number: 130.
-            assert_eq!(status.signal(), Some(SIGINT));
-            return;
+    for line in ["spin.wat", "run --invoke spin spin.wat"] {
+        // Shells start background jobs with interrupts ignored, and children inherit that.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_wardian")]);
+        command.args(line.split_whitespace()).current_dir(&folder).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // It runs, and what it printed arrived, before it is interrupted.
+        let mut printed = [0; 4];
+        child.stdout.take().unwrap().read_exact(&mut printed).unwrap();
+        assert_eq!(&printed, b"run\n");
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let mut ended = None;
+        for _ in 0..100 {
+            ended = child.try_wait().unwrap();
+            if ended.is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
         }
-        std::thread::sleep(Duration::from_millis(100));
+        let Some(status) = ended else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("`wardian {line}`, interrupted, still runs after ten seconds");
+        };
+        // A shell reports a process that a signal ended as 128 and the signal's number: 130.
+        assert_eq!(status.signal(), Some(SIGINT), "wardian {line}");
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    panic!("an interrupted program still runs after ten seconds");
 }
 
 #[cfg(unix)]

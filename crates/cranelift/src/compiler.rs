@@ -22,7 +22,7 @@ use std::fmt::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wardian_lower::{Outcome, lower};
 use wardian_module::abi::CallLayout;
-use wardian_module::image::FunctionCode;
+use wardian_module::image::{FunctionCode, Inlined};
 use wardian_module::layout::{Linkage, VmLayout};
 use wardian_module::{Body, DecodeError, FuncIndex, Module, OptLevel, Settings};
 
@@ -86,11 +86,31 @@ struct Form {
     at_loop: Option<u32>,
 }
 
+/// What is known of a lowered function beside its intermediate form.
+struct Built {
+    /// Slots of live state that it reads.
+    slots: u32,
+    /// Places that its source locations speak of.
+    inlined: Vec<Inlined>,
+}
+
 /// What one thread reuses from function to function.
 pub struct Scratch {
     lowering: wardian_lower::Scratch,
     context: Context,
     builder: FunctionBuilderContext,
+    /// What the last function got, for tests.
+    pub(crate) choice: Option<Choice>,
+}
+
+/// What `pressure` says of a function.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "tests read it"))]
+pub(crate) struct Choice {
+    /// It is not optimized.
+    pub(crate) deep: bool,
+    /// It gets the simpler register allocator.
+    pub(crate) excessive: bool,
 }
 
 impl Scratch {
@@ -100,6 +120,7 @@ impl Scratch {
             lowering: wardian_lower::Scratch::default(),
             context: Context::new(),
             builder: FunctionBuilderContext::new(),
+            choice: None,
         }
     }
 }
@@ -115,11 +136,14 @@ pub struct Compiler {
     settings: Settings,
     /// Optimizes; its flags are those of the key.
     isa: OwnedTargetIsa,
+    /// The same without its optimizations, for functions on which they take too long.
+    simplifier: OwnedTargetIsa,
     /// Makes machine code of what was optimized.
     emitter: OwnedTargetIsa,
     /// The same with the register allocator whose time is linear (see `pressure`).
     linear_emitter: OwnedTargetIsa,
     features: Features,
+    inlining: bool,
 }
 
 impl Compiler {
@@ -152,6 +176,7 @@ impl Compiler {
                 return Err(format!("cpu `{cpu}` needs `{name}`, which this processor lacks"));
             }
         }
+        let simplifier = target(cpu, shared_flags(settings, Stage::Simplify)?)?;
         let emitter = target(cpu, shared_flags(settings, Stage::Emit)?)?;
         let linear_emitter = target(cpu, shared_flags(settings, Stage::EmitLinear)?)?;
         let has = |name: &str| {
@@ -164,7 +189,21 @@ impl Compiler {
             // Cranelift uses the fused instructions in their AVX encoding.
             fma: has("has_fma") && has("has_avx"),
         };
-        Ok(Compiler { settings: settings.clone(), isa, emitter, linear_emitter, features })
+        Ok(Compiler {
+            settings: settings.clone(),
+            isa,
+            simplifier,
+            emitter,
+            linear_emitter,
+            features,
+            inlining: true,
+        })
+    }
+
+    /// Whether small functions are inlined where they are called. They are by default, unless the
+    /// settings ask for no optimization.
+    pub fn with_inlining(self, inlining: bool) -> Compiler {
+        Compiler { inlining, ..self }
     }
 
     /// The settings that functions are compiled under.
@@ -179,7 +218,14 @@ impl Compiler {
         for value in values {
             write!(key, " {value}").expect("strings can be written to");
         }
+        write!(key, " inlining={}", self.inlining).expect("strings can be written to");
         key
+    }
+
+    /// Whether code may use a feature of the processor, by Cranelift's name for it.
+    pub fn has(&self, feature: &str) -> bool {
+        let flags = self.isa.isa_flags();
+        flags.iter().any(|flag| flag.name == feature && flag.as_bool() == Some(true))
     }
 
     /// Validates and compiles a function, whose calls reach other functions of the module as
@@ -228,15 +274,15 @@ impl Compiler {
     ) -> Result<(FunctionCode, u32), CompileError> {
         let func = module.func_index(body.index);
         let (index, start) = (body.index, body.range.start as u32);
-        let slots = self.build(module, layout, body, form, scratch)?;
+        let Built { slots, inlined } = self.build(module, layout, body, form, scratch)?;
         self.emit(func, scratch)?;
-        let (finished, frame) = finish::finish(&scratch.context, index, start)?;
+        let (finished, frame) = finish::finish(&scratch.context, index, start, &inlined)?;
         if self.settings.signals_based_traps || frame <= finish::CHECKED_FRAME {
             return Ok((finished, slots));
         }
         self.gate(module, layout, func, frame, start, scratch);
         self.emit(func, scratch)?;
-        let (gate, _) = finish::finish(&scratch.context, index, start)?;
+        let (gate, _) = finish::finish(&scratch.context, index, start, &[])?;
         Ok((finish::join(gate, finished, index), slots))
     }
 
@@ -276,7 +322,7 @@ impl Compiler {
         })
     }
 
-    /// Lowers a function into `scratch.context.func`; the number of slots of live state that it reads.
+    /// Lowers a function into `scratch.context.func`.
     fn build(
         &self,
         module: &Module,
@@ -284,7 +330,7 @@ impl Compiler {
         body: Body,
         form: Form,
         scratch: &mut Scratch,
-    ) -> Result<u32, CompileError> {
+    ) -> Result<Built, CompileError> {
         let func = module.func_index(body.index);
         let length = body.range.len();
         scratch.context.clear();
@@ -302,6 +348,9 @@ impl Compiler {
             self.features,
             body.index,
         );
+        if self.inlining && self.settings.opt_level != OptLevel::None {
+            tier.inline_budget = inline_budget(length);
+        }
         tier.replacement = form.at_loop.map(Replacement::new);
         if length > MAX_BODY_BYTES {
             tier.give_up();
@@ -314,8 +363,9 @@ impl Compiler {
                     Some(replacement) => replacement.live_slots,
                 };
                 if let Some(slots) = slots {
+                    let inlined = std::mem::take(&mut tier.inlined);
                     tier.b.finalize(self.isa.frontend_config());
-                    return Ok(slots);
+                    return Ok(Built { slots, inlined });
                 }
                 scratch.builder = FunctionBuilderContext::new();
                 let ordinal = form.at_loop.expect("a function from its start reads no state");
@@ -339,10 +389,18 @@ impl Compiler {
 
     /// Compiles `scratch.context.func`.
     fn emit(&self, func: FuncIndex, scratch: &mut Scratch) -> Result<(), CompileError> {
-        let Scratch { context, .. } = scratch;
+        let Scratch { context, choice, .. } = scratch;
         let mut plane = ControlPlane::default();
-        let result = context.optimize(&*self.isa, &mut plane).and_then(|()| {
+        let mut deep = pressure::may_be_deep(&context.func);
+        if deep {
+            context.compute_cfg();
+            context.compute_domtree();
+            deep = pressure::is_deep(&context.func, &context.domtree);
+        }
+        let optimizer = if deep { &self.simplifier } else { &self.isa };
+        let result = context.optimize(&**optimizer, &mut plane).and_then(|()| {
             let excessive = pressure::is_excessive(&context.func);
+            *choice = Some(Choice { deep, excessive });
             let emitter = if excessive { &self.linear_emitter } else { &self.emitter };
             context.compile(&**emitter, &mut plane).map(|_| ()).map_err(|error| error.inner)
         });
@@ -401,6 +459,12 @@ impl Compiler {
     }
 }
 
+/// Bytes of bodies that are inlined into a body of `length` bytes.
+fn inline_budget(length: usize) -> u32 {
+    // Bodies have at most 4 MiB.
+    100 + length as u32 / 4
+}
+
 fn unknown_cpu(cpu: &str) -> String {
     format!(
         "unknown cpu `{cpu}`: expected `native`, `x86-64`, `x86-64-v2`, `x86-64-v3`, `x86-64-v4` or a processor's name"
@@ -426,16 +490,17 @@ fn contain<R>(
     });
     if scratch.context.func.dfg.num_insts() > KEEP_INSTS {
         // What one huge function needed is not kept for all the small ones.
-        *scratch = Scratch::new();
+        *scratch = Scratch { choice: scratch.choice, ..Scratch::new() };
     }
     result
 }
 
 /// Cranelift's pipeline in two steps, so that the choice of an allocator can depend on the result of
-/// the first. The level of optimization concerns the first step only.
+/// the first. The level of optimization and canonical NaNs concern the first step only.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Optimize,
+    Simplify,
     Emit,
     EmitLinear,
 }
@@ -458,7 +523,8 @@ fn shared_flags(settings: &Settings, stage: Stage) -> Result<Flags, String> {
     let linear = stage == Stage::EmitLinear;
     set("regalloc_algorithm", if linear { "single_pass" } else { "backtracking" })?;
     set("enable_verifier", flag(settings.verifier))?;
-    let canonical = settings.nan_canonicalization && stage == Stage::Optimize;
+    let first = matches!(stage, Stage::Optimize | Stage::Simplify);
+    let canonical = settings.nan_canonicalization && first;
     set("enable_nan_canonicalization", flag(canonical))?;
     // `br_table` is the one place that Cranelift masks by itself; accesses are masked by `lower`.
     set("enable_table_access_spectre_mitigation", flag(settings.spectre_mitigation))?;

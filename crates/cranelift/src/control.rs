@@ -44,6 +44,9 @@ enum FrameKind {
     },
 }
 
+/// Number of labels up to which a branch table leads to them directly.
+const DIRECT_WAYS: usize = 64;
+
 fn types_of(types: &[ValType]) -> SmallVec<[Type; 2]> {
     types.iter().map(|ty| clif_type(Repr::of(*ty))).collect()
 }
@@ -53,11 +56,12 @@ fn args_of(values: &[Value]) -> SmallVec<[BlockArg; 4]> {
 }
 
 impl Tier<'_> {
-    /// The function body as the outermost block.
-    pub(crate) fn enter_function(&mut self) {
-        let results = types_of(self.func_type().results());
-        let kind = FrameKind::Block;
-        self.frames.push(Frame { kind, height: 0, params: 0, results, next: None });
+    /// A function's body as a block: the outermost, or that of an inlined function.
+    pub(crate) fn enter_body(&mut self, results: &[ValType]) {
+        let height = self.stack.len();
+        self.home_below(height);
+        let (kind, results) = (FrameKind::Block, types_of(results));
+        self.frames.push(Frame { kind, height, params: 0, results, next: None });
     }
 
     pub(crate) fn enter_block(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]) {
@@ -217,16 +221,19 @@ impl Tier<'_> {
         let arity = self.label_arity(default);
         let args = self.block_args(arity);
         // A label that has operands or several entries is reached through a block of its own, so that
-        // the table does not repeat the operands, or the locals that merge there, for each entry.
+        // the table does not repeat the operands, or the locals that merge there, for each entry. In a
+        // long table all are, since the frontend looks through all entries to add such a local to one.
         let mut ways: HashMap<u32, (Block, u32)> = HashMap::new();
         for depth in targets.iter().chain([&default]) {
             let label = self.label(*depth);
             ways.entry(*depth).or_insert((label, 0)).1 += 1;
         }
+        let ways_count = ways.len();
         let mut stubs = Vec::new();
         for depth in targets.iter().chain([&default]) {
             let way = ways.get_mut(depth).expect("entered above");
-            if way.1 > 1 || (arity > 0 && way.1 == 1) {
+            let direct = arity == 0 && ways_count <= DIRECT_WAYS && way.1 == 1;
+            if way.1 > 0 && !direct {
                 let stub = self.b.create_block();
                 stubs.push((stub, way.0));
                 *way = (stub, 0);

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use wardian_lower::*;
 use wardian_module::abi::{CallLayout, ResultLoc};
+use wardian_module::image::{Inlined, Location};
 use wardian_module::layout::{
     Field, FuncRefField, Linkage, Region, Repr, Root, VmLayout, memory_region, table_element_size,
     table_region,
@@ -83,6 +84,15 @@ pub(crate) struct CallShape {
     pub(crate) layout: CallLayout,
 }
 
+/// A function that is being inlined.
+struct Inlining {
+    func: DefinedFuncIndex,
+    /// Position of its first local.
+    locals: usize,
+    /// Location of the call.
+    call: u32,
+}
+
 /// One function on its way to Cranelift's intermediate form.
 pub(crate) struct Tier<'a> {
     pub(crate) b: FunctionBuilder<'a>,
@@ -99,7 +109,19 @@ pub(crate) struct Tier<'a> {
     pub(crate) homes: Vec<Variable>,
     pub(crate) replacement: Option<Replacement>,
     pub(crate) frames: Vec<Frame>,
+    /// Those of the function, then of each function being inlined.
     pub(crate) locals: Vec<Variable>,
+    /// Types of all variables.
+    variables: Vec<Type>,
+    /// Variables that nothing uses any more.
+    spare: Vec<Variable>,
+    inlining: Vec<Inlining>,
+    /// See [`Emit::inline_budget`].
+    pub(crate) inline_budget: u32,
+    /// Places in inlined functions, for source locations.
+    pub(crate) inlined: Vec<Inlined>,
+    /// Source location of the code that follows, as in `image::Location`.
+    location: u32,
     /// The function's context.
     context: Value,
     /// Address of the caller's result area, if there is one.
@@ -148,6 +170,12 @@ impl<'a> Tier<'a> {
             replacement: None,
             frames: Vec::new(),
             locals: Vec::new(),
+            variables: Vec::new(),
+            spare: Vec::new(),
+            inlining: Vec::new(),
+            inline_budget: 0,
+            inlined: Vec::new(),
+            location: Location::NONE,
             context: Value::from_u32(0),
             area: None,
             result_slot: None,
@@ -386,6 +414,39 @@ impl<'a> Tier<'a> {
         self.b.ins().vconst(V128, constant)
     }
 
+    // ---- variables ----
+
+    /// A variable that nothing else uses. Each costs memory for every block of the function, so those
+    /// that were given back are taken first.
+    pub(crate) fn take_variable(&mut self, ty: Type) -> Variable {
+        // A handful of types: the search ends soon.
+        let fits = |spare: &Variable| self.variables[spare.as_u32() as usize] == ty;
+        if let Some(position) = self.spare.iter().rposition(fits) {
+            return self.spare.swap_remove(position);
+        }
+        let variable = self.b.declare_var(ty);
+        assert_eq!(variable.as_u32() as usize, self.variables.len(), "all are declared here");
+        self.variables.push(ty);
+        variable
+    }
+
+    pub(crate) fn give_variable(&mut self, variable: Variable) {
+        self.spare.push(variable);
+    }
+
+    /// The next local, with this value.
+    fn define_local(&mut self, value: Value) {
+        let ty = self.b.func.dfg.value_type(value);
+        let local = self.take_variable(ty);
+        self.b.def_var(local, value);
+        self.locals.push(local);
+    }
+
+    fn local(&self, index: u32) -> Variable {
+        let first = self.inlining.last().map_or(0, |inlining| inlining.locals);
+        self.locals[first + index as usize]
+    }
+
     // ---- calls ----
 
     fn shape(&mut self, ty: TypeIndex) -> Rc<CallShape> {
@@ -481,24 +542,18 @@ impl Emit for Tier<'_> {
         if self.replacement.is_some() {
             self.declare_locals(params, locals);
             self.abandon_start();
-            return self.enter_function();
+            return self.enter_body(self.func_type().results());
         }
         for param in params {
-            let ty = self.b.func.dfg.value_type(param);
-            let local = self.b.declare_var(ty);
-            self.b.def_var(local, param);
-            self.locals.push(local);
+            self.define_local(param);
         }
         for (count, ty) in locals {
-            let ty = clif_type(Repr::of(*ty));
-            let zero = self.zero_of(ty);
+            let zero = self.zero_of(clif_type(Repr::of(*ty)));
             for _ in 0..*count {
-                let local = self.b.declare_var(ty);
-                self.b.def_var(local, zero);
-                self.locals.push(local);
+                self.define_local(zero);
             }
         }
-        self.enter_function();
+        self.enter_body(self.func_type().results());
     }
 
     fn gave_up(&self) -> bool {
@@ -509,7 +564,40 @@ impl Emit for Tier<'_> {
     }
 
     fn location(&mut self, wasm_offset: u32) {
-        self.b.set_srcloc(ir::SourceLoc::new(wasm_offset));
+        self.location = match self.inlining.last() {
+            None => wasm_offset,
+            Some(&Inlining { func, call, .. }) => {
+                self.inlined.push(Inlined { func, wasm: wasm_offset, outer: call });
+                Location::INLINED | (self.inlined.len() as u32 - 1)
+            }
+        };
+        self.b.set_srcloc(ir::SourceLoc::new(self.location));
+    }
+
+    fn inline_budget(&self) -> u32 {
+        self.inline_budget
+    }
+
+    fn enter_inline(&mut self, func: DefinedFuncIndex, ty: TypeIndex, locals: &[(u32, ValType)]) {
+        let ty = self.module.types[ty.index()].func_type();
+        let from = self.stack.len() - ty.params().len();
+        self.settle(from);
+        self.inlining.push(Inlining { func, locals: self.locals.len(), call: self.location });
+        for value in self.stack.split_off(from) {
+            self.define_local(value);
+        }
+        for (count, ty) in locals {
+            let zero = self.zero_of(clif_type(Repr::of(*ty)));
+            for _ in 0..*count {
+                self.define_local(zero);
+            }
+        }
+        self.enter_body(ty.results());
+    }
+
+    fn exit_inline(&mut self) {
+        let Inlining { locals, .. } = self.inlining.pop().expect("one was entered");
+        self.spare.extend(self.locals.drain(locals..));
     }
 
     fn pop(&mut self) -> Value {
@@ -529,18 +617,18 @@ impl Emit for Tier<'_> {
     }
 
     fn local_get(&mut self, local: u32) {
-        let value = self.b.use_var(self.locals[local as usize]);
+        let value = self.b.use_var(self.local(local));
         self.push1(value);
     }
 
     fn local_set(&mut self, local: u32) {
         let value = self.pop1();
-        self.b.def_var(self.locals[local as usize], value);
+        self.b.def_var(self.local(local), value);
     }
 
     fn local_tee(&mut self, local: u32) {
         let value = self.pop1();
-        self.b.def_var(self.locals[local as usize], value);
+        self.b.def_var(self.local(local), value);
         self.push1(value);
     }
 
@@ -558,7 +646,7 @@ impl Emit for Tier<'_> {
 
     fn at_loop(&mut self, ordinal: u32) {
         if let Some(replacement) = &mut self.replacement {
-            replacement.next_loop = ordinal;
+            replacement.next_loop = Some(ordinal);
         }
     }
 

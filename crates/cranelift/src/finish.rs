@@ -12,7 +12,7 @@ use crate::emit::name_space;
 use cranelift_codegen::binemit::Reloc as ClifReloc;
 use cranelift_codegen::ir::{ExternalName, TrapCode};
 use cranelift_codegen::{CompiledCode, Context, FinalizedRelocTarget};
-use wardian_module::image::{FunctionCode, Location, Reloc, RelocTarget, TrapSite};
+use wardian_module::image::{FunctionCode, Inlined, Location, Reloc, RelocTarget, TrapSite};
 use wardian_module::{DefinedFuncIndex, Trap};
 
 /// Largest frame, in bytes, that is checked after it was made. The kernel keeps a reserve of at least
@@ -32,11 +32,13 @@ fn trap_of(code: TrapCode) -> Option<Trap> {
 }
 
 /// The code that Cranelift made for defined function `index`, and the bytes of stack that a call of it
-/// takes. The function starts at offset `start` of the module's bytes.
+/// takes. The function starts at offset `start` of the module's bytes; `inlined` are the places that
+/// its source locations speak of.
 pub(crate) fn finish(
     context: &Context,
     index: DefinedFuncIndex,
     start: u32,
+    inlined: &[Inlined],
 ) -> Result<(FunctionCode, u32), CompileError> {
     let func = &context.func;
     let compiled = context.compiled_code().expect("the function was compiled");
@@ -69,12 +71,15 @@ pub(crate) fn finish(
         traps.push(TrapSite { offset: site.offset, trap });
     }
     traps.sort_by_key(|site| site.offset);
+    let mut locations = locations(compiled, start);
+    let inlined = keep_used(&mut locations, inlined);
     let code = FunctionCode {
         bytes: buffer.data().to_vec(),
         align: buffer.alignment,
         relocs,
         traps,
-        locations: locations(compiled, start),
+        locations,
+        inlined,
     };
     // Return address and saved frame pointer lie above what the layout counts.
     let frame = buffer.frame_layout().map_or(0, |layout| layout.frame_to_fp_offset + 16);
@@ -107,6 +112,42 @@ fn locations(compiled: &CompiledCode, start: u32) -> Vec<Location> {
     locations
 }
 
+/// The places that `locations` speak of, with the calls they stand for, and `locations` counting in
+/// them.
+fn keep_used(locations: &mut [Location], inlined: &[Inlined]) -> Vec<Inlined> {
+    const UNUSED: u32 = u32::MAX;
+    let position = |wasm: u32| {
+        let inner = wasm & Location::INLINED != 0 && wasm != Location::NONE;
+        inner.then_some((wasm & !Location::INLINED) as usize)
+    };
+    let mut new = vec![UNUSED; inlined.len()];
+    for location in &*locations {
+        let mut next = position(location.wasm);
+        while let Some(place) = next.filter(|place| new[*place] == UNUSED) {
+            new[place] = 0;
+            next = position(inlined[place].outer);
+        }
+    }
+    let mut kept = Vec::new();
+    for (place, new) in inlined.iter().zip(&mut new).filter(|(_, new)| **new != UNUSED) {
+        *new = kept.len() as u32;
+        kept.push(*place);
+    }
+    let renumber = |wasm: &mut u32| {
+        if let Some(place) = position(*wasm) {
+            *wasm = Location::INLINED | new[place];
+        }
+    };
+    kept.iter_mut().for_each(|place| renumber(&mut place.outer));
+    locations.iter_mut().for_each(|location| renumber(&mut location.wasm));
+    kept
+}
+
+/// Whether a gate jumps to its body here: it refers to no other function.
+fn is_jump(reloc: &Reloc, index: DefinedFuncIndex) -> bool {
+    reloc.target == RelocTarget::Func(index)
+}
+
 /// Puts a gate before the body it jumps to, which is defined function `index`.
 pub(crate) fn join(
     mut gate: FunctionCode,
@@ -119,9 +160,18 @@ pub(crate) fn join(
     gate.bytes.extend_from_slice(&body.bytes);
     // Cranelift bounds the code of a function by 2 GiB.
     let distance = distance as u32;
-    let jumps = gate.relocs.iter_mut().filter(|reloc| reloc.target == RelocTarget::Func(index));
-    jumps.for_each(|reloc| reloc.addend += i64::from(distance));
+    // Resolved here: elsewhere a reference to the function may mean other code of it.
+    let (jumps, others): (Vec<_>, Vec<_>) =
+        gate.relocs.into_iter().partition(|reloc| is_jump(reloc, index));
+    gate.relocs = others;
+    for Reloc { offset, addend, .. } in jumps {
+        let value = i64::from(distance) + addend - i64::from(offset);
+        let value = i32::try_from(value).expect("the gate has fewer than 2^31 bytes");
+        gate.bytes[offset as usize..][..4].copy_from_slice(&value.to_le_bytes());
+    }
     gate.relocs.extend(body.relocs.into_iter().map(|r| Reloc { offset: r.offset + distance, ..r }));
+    // The gate has no places of its own.
+    gate.inlined = body.inlined;
     gate.traps
         .extend(body.traps.into_iter().map(|t| TrapSite { offset: t.offset + distance, ..t }));
     gate.locations

@@ -26,8 +26,8 @@ use wardian_module::layout::{Field, LIVE_SLOT, Repr};
 pub(crate) struct Replacement {
     /// Where the frame goes on.
     pub(crate) target: u32,
-    /// The loop that is entered next.
-    pub(crate) next_loop: u32,
+    /// The loop that is entered next, if it is one of the function's own body.
+    pub(crate) next_loop: Option<u32>,
     /// Types of the function's locals.
     pub(crate) locals: Vec<Type>,
     loading: Option<Block>,
@@ -37,7 +37,7 @@ pub(crate) struct Replacement {
 
 impl Replacement {
     pub(crate) fn new(target: u32) -> Replacement {
-        Replacement { target, next_loop: 0, locals: Vec::new(), loading: None, live_slots: None }
+        Replacement { target, next_loop: None, locals: Vec::new(), loading: None, live_slots: None }
     }
 }
 
@@ -53,7 +53,7 @@ impl Tier<'_> {
         for (count, ty) in locals {
             types.extend(std::iter::repeat_n(clif_type(Repr::of(*ty)), *count as usize));
         }
-        self.locals = types.iter().map(|ty| self.b.declare_var(*ty)).collect();
+        self.locals = types.iter().map(|ty| self.take_variable(*ty)).collect();
         self.replacement.as_mut().expect("a frame is to be replaced").locals = types;
     }
 
@@ -73,7 +73,7 @@ impl Tier<'_> {
     /// one to go on at. The position is after the jump to the header.
     pub(crate) fn load_state(&mut self, header: Block, height: usize, params: &[Type]) {
         let Some(replacement) = &mut self.replacement else { return };
-        if replacement.next_loop != replacement.target {
+        if replacement.next_loop.take() != Some(replacement.target) {
             return;
         }
         let loading = replacement.loading.expect("the function has started");
@@ -112,7 +112,7 @@ impl Tier<'_> {
         for position in self.homes.len()..height {
             let value = self.stack[position];
             let ty = self.b.func.dfg.value_type(value);
-            let home = self.b.declare_var(ty);
+            let home = self.take_variable(ty);
             self.b.def_var(home, value);
             self.homes.push(home);
             self.branch_work += 1;
@@ -124,6 +124,7 @@ impl Tier<'_> {
         while self.homes.len() > from {
             let home = self.homes.pop().expect("there is one past `from`");
             let value = self.b.use_var(home);
+            self.give_variable(home);
             self.stack[self.homes.len()] = value;
         }
     }
@@ -131,6 +132,9 @@ impl Tier<'_> {
     /// Drops the operands above this height.
     pub(crate) fn truncate_stack(&mut self, height: usize) {
         self.stack.truncate(height);
-        self.homes.truncate(height);
+        while self.homes.len() > height {
+            let home = self.homes.pop().expect("there is one above");
+            self.give_variable(home);
+        }
     }
 }

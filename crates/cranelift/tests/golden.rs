@@ -7,6 +7,7 @@
 //! - `show`: what the `cranelift` tier shows: `clif` (default) or `code` (machine code, for
 //!   `cpu = "x86-64"`);
 //! - `loop`: the ordinal of a loop; what replaces a frame there is shown (`clif` only);
+//! - `inline`: `no` leaves all calls calls;
 //! - `signals`, `masks`: `no` switches off signals-based traps or masking against speculation;
 //! - `guard`, `reservation`: bytes of the memory's guard region and reservation.
 
@@ -43,7 +44,7 @@ fn configure(directives: &HashMap<&str, &str>) -> (Settings, String) {
     for (key, value) in directives {
         let number = || value.parse().expect("a number of bytes");
         match *key {
-            "tier" | "show" | "loop" => {}
+            "tier" | "show" | "loop" | "inline" => {}
             "signals" => settings.signals_based_traps = *value != "no",
             "masks" => settings.spectre_mitigation = *value != "no",
             "guard" => settings.memory_guard_size = number(),
@@ -68,7 +69,8 @@ fn produce(source: &str) -> String {
     let (settings, cpu) = configure(&directives);
     let (module, bodies) = parse(source);
     let layout = VmLayout::new(&module);
-    let compiler = Compiler::with_cpu(&settings, &cpu).unwrap();
+    let inlining = directives.get("inline") != Some(&"no");
+    let compiler = Compiler::with_cpu(&settings, &cpu).unwrap().with_inlining(inlining);
     let mut text = String::new();
     for body in bodies {
         writeln!(text, "wasm[0]::function[{}]:", module.func_index(body.index).0).unwrap();

@@ -25,21 +25,22 @@ impl<E: Emit> Lowering<'_, E> {
     }
 
     pub(crate) fn call_indirect(&mut self, ty: TypeIndex, table: u32, tail: bool) {
+        let element = self.module.tables[table as usize].ty.element;
+        let expected = self.module.types[ty.index()].id();
         let index = self.pop_index(self.table_index_type(table));
-        let null_detail = self.copy_index(&index);
-        let type_detail = self.copy_index(&index);
+        let null_detail = element.nullable.then(|| self.copy_index(&index));
+        let typed = element.heap == HeapType::ConcreteFunc(expected);
+        let type_detail = (!typed).then(|| self.copy_index(&index));
         let table_index = TableIndex(table);
         let addr = self.element_address(table_index, index, Trap::IndirectCallOutOfBounds);
         let reference = self.emit.table_load(table_index, addr);
 
-        let element = self.module.tables[table as usize].ty.element;
         let mut null_trap = None;
-        if element.nullable {
+        if let Some(null_detail) = null_detail {
             let details = Details::from_iter([null_detail]);
             null_trap = self.null_check(&reference, Trap::IndirectCallToNull, table, details);
         }
-        let expected = self.module.types[ty.index()].id();
-        if element.heap != HeapType::ConcreteFunc(expected) {
+        if let Some(type_detail) = type_detail {
             let copy = self.emit.copy(&reference);
             let found = self.emit.load_func_ref(copy, FuncRefField::TypeId, null_trap.take());
             let expected = self.emit.load_field(Field::TypeId(ty));
@@ -62,6 +63,7 @@ impl<E: Emit> Lowering<'_, E> {
         details: Details<E::Value>,
     ) -> Option<Trap> {
         if self.settings.signals_based_traps {
+            details.into_iter().for_each(|value| self.emit.discard(value));
             return Some(trap);
         }
         let copy = self.emit.copy(reference);

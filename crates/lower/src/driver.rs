@@ -10,11 +10,13 @@
 //!   function.
 
 use crate::emit::*;
+use crate::inline;
 use smallvec::SmallVec;
+use std::collections::HashMap;
 use wardian_module::layout::Field;
 use wardian_module::{
-    Body, Builtin, DecodeError, FuncIndex, GlobalIndex, HeapTop, HeapType, IndexType, MemoryPlan,
-    Module, RefType, Settings, Trap, TypeIndex, ValType,
+    Body, Builtin, DecodeError, DefinedFuncIndex, FuncIndex, GlobalIndex, HeapTop, HeapType,
+    IndexType, MemoryPlan, Module, RefType, Settings, Trap, TypeIndex, ValType,
 };
 use wasmparser::{
     BinaryReader, BlockType, FuncValidator, FuncValidatorAllocations, FunctionBody, Operator,
@@ -25,8 +27,12 @@ use wasmparser::{
 #[derive(Default)]
 pub struct Scratch {
     validator: FuncValidatorAllocations,
-    frames: Vec<Frame>,
+    pub(crate) frames: Vec<Frame>,
     targets: Vec<u32>,
+    /// For validators of functions that are inlined.
+    pub(crate) validators: Vec<FuncValidatorAllocations>,
+    /// What is known of functions that might be inlined into the current one.
+    pub(crate) suitable: HashMap<DefinedFuncIndex, bool>,
 }
 
 /// How far lowering came. The function is valid either way.
@@ -52,6 +58,7 @@ pub fn lower<E: Emit>(
     let reader = FunctionBody::new(BinaryReader::new(bytes, body.range.start as u64));
     let validator = body.validator.into_validator(std::mem::take(&mut scratch.validator));
     scratch.frames.clear();
+    scratch.suitable.clear();
     let mut lowering = Lowering {
         module,
         settings,
@@ -63,6 +70,9 @@ pub fn lower<E: Emit>(
         bytes,
         start: body.range.start as u64,
         loops: 0,
+        own: body.index,
+        callees: SmallVec::new(),
+        inline_budget: 0,
     };
     let outcome = lowering.function(&reader).map_err(|error| error.in_func(func));
     scratch.validator = lowering.validator.into_allocations();
@@ -71,7 +81,7 @@ pub fn lower<E: Emit>(
 
 /// A block that the validator has entered and not left.
 #[derive(Clone, Copy)]
-struct Frame {
+pub(crate) struct Frame {
     kind: Kind,
     /// Whether the tier was told of it.
     entered: bool,
@@ -79,6 +89,13 @@ struct Frame {
     branched: bool,
     /// Whether the end of an `if`'s first arm was reachable; set at `else`.
     first_arm: bool,
+}
+
+impl Frame {
+    /// The body of a function.
+    pub(crate) fn body() -> Frame {
+        Frame { kind: Kind::Block, entered: true, branched: false, first_arm: false }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,14 +113,20 @@ pub(crate) struct Lowering<'a, E: Emit> {
     pub(crate) settings: &'a Settings,
     pub(crate) plans: SmallVec<[MemoryPlan; 1]>,
     pub(crate) emit: &'a mut E,
-    validator: FuncValidator<ValidatorResources>,
-    scratch: &'a mut Scratch,
+    pub(crate) validator: FuncValidator<ValidatorResources>,
+    pub(crate) scratch: &'a mut Scratch,
     pub(crate) reachable: bool,
     /// The body, and where it starts in the module.
     bytes: &'a [u8],
     start: u64,
-    /// Number of `loop` instructions met.
-    loops: u32,
+    /// Number of `loop` instructions met in the function's own body.
+    pub(crate) loops: u32,
+    /// The function itself.
+    pub(crate) own: DefinedFuncIndex,
+    /// Functions that are being inlined, outermost first.
+    pub(crate) callees: SmallVec<[inline::Callee; 3]>,
+    /// Bytes of bodies that may still be inlined.
+    pub(crate) inline_budget: u32,
 }
 
 impl<E: Emit> Lowering<'_, E> {
@@ -117,8 +140,8 @@ impl<E: Emit> Lowering<'_, E> {
             locals.push((count, self.module.val_type(ty, offset as usize)?));
         }
         self.emit.start(&locals);
-        let body = Frame { kind: Kind::Block, entered: true, branched: false, first_arm: false };
-        self.scratch.frames.push(body);
+        self.inline_budget = self.emit.inline_budget();
+        self.scratch.frames.push(Frame::body());
         let mut reader = body_operators(reader, self.validator.features());
         while !reader.eof() {
             if self.emit.gave_up() {
@@ -132,7 +155,7 @@ impl<E: Emit> Lowering<'_, E> {
         Ok(if self.emit.gave_up() { Outcome::GaveUp } else { Outcome::Complete })
     }
 
-    fn instruction(
+    pub(crate) fn instruction(
         &mut self,
         reader: &mut wasmparser::OperatorsReader<'_>,
     ) -> Result<(), DecodeError> {
@@ -160,8 +183,10 @@ impl<E: Emit> Lowering<'_, E> {
             _ if !self.reachable => Ok(()),
             op => {
                 self.emit.location(location);
-                let next = (reader.original_position() - self.start) as usize;
-                self.emit.upcoming(self.bytes.get(next..).unwrap_or_default());
+                if self.callees.is_empty() {
+                    let next = (reader.original_position() - self.start) as usize;
+                    self.emit.upcoming(self.bytes.get(next..).unwrap_or_default());
+                }
                 self.lower_op(&op, offset as usize, operand)
             }
         }
@@ -183,7 +208,7 @@ impl<E: Emit> Lowering<'_, E> {
             return Ok(());
         }
         self.emit.location(location);
-        if kind == BlockKind::Loop {
+        if kind == BlockKind::Loop && self.callees.is_empty() {
             self.emit.at_loop(ordinal);
         }
         match ty {
@@ -379,7 +404,13 @@ impl<E: Emit> Lowering<'_, E> {
                 self.stop();
             }
             Operator::Return => {
-                self.emit.ret();
+                match self.callee_depth() {
+                    None => self.emit.ret(),
+                    Some(depth) => {
+                        self.branch_to(depth);
+                        self.emit.branch(depth);
+                    }
+                }
                 self.stop();
             }
             Operator::BrOnNull { relative_depth } => {
@@ -430,7 +461,12 @@ impl<E: Emit> Lowering<'_, E> {
                 self.emit.push(value);
             }
 
-            Operator::Call { function_index } => self.call(FuncIndex(function_index), false),
+            Operator::Call { function_index } => {
+                let func = FuncIndex(function_index);
+                if !self.inline(func)? {
+                    self.call(func, false);
+                }
+            }
             Operator::ReturnCall { function_index } => self.call(FuncIndex(function_index), true),
             Operator::CallIndirect { type_index, table_index } => {
                 self.call_indirect(TypeIndex(type_index), table_index, false);
@@ -459,7 +495,7 @@ impl<E: Emit> Lowering<'_, E> {
     }
 }
 
-fn body_operators<'a>(
+pub(crate) fn body_operators<'a>(
     locals: wasmparser::LocalsReader<'a>,
     features: &wasmparser::WasmFeatures,
 ) -> wasmparser::OperatorsReader<'a> {

@@ -6,7 +6,8 @@
 //! straight-line operations below ([`Emit::Value`]s within one instruction).
 //!
 //! Invariants:
-//! - A [`Emit::Value`] is used once; a second use asks for a [`Emit::copy`].
+//! - A [`Emit::Value`] is used once; a second use asks for a [`Emit::copy`], no use for a
+//!   [`Emit::discard`].
 //! - An [`Index`] is a 64-bit value known to be zero-extended from 32 bits, or one that was 64-bit in
 //!   the program. Only this crate makes one.
 //! - An [`Addr`] was checked against its memory or table, or lies in its guard region.
@@ -223,6 +224,28 @@ pub trait Emit {
         false
     }
 
+    // ---- inlining ----
+
+    /// Bytes of bodies that this tier takes in place of calls, beside the function's own body.
+    fn inline_budget(&self) -> u32 {
+        0
+    }
+    /// Instead of a call of `func`, which has type `ty`, its body follows: pops the arguments, which
+    /// with zeros for these declared locals are the locals from now on, and enters the body, a block
+    /// without parameters. Only after a budget was given.
+    fn enter_inline(
+        &mut self,
+        _func: DefinedFuncIndex,
+        _ty: TypeIndex,
+        _locals: &[(u32, ValType)],
+    ) {
+        unreachable!("this tier inlines nothing")
+    }
+    /// The body that was entered last has ended: the locals before it are back.
+    fn exit_inline(&mut self) {
+        unreachable!("this tier inlines nothing")
+    }
+
     // ---- where we are ----
 
     /// Code that follows stems from this offset of the module's bytes.
@@ -243,6 +266,10 @@ pub trait Emit {
     fn push(&mut self, value: Self::Value);
     /// A second use of the same operand.
     fn copy(&mut self, value: &Self::Value) -> Self::Value;
+    /// Gives up an operand that is not used after all.
+    fn discard(&mut self, value: Self::Value) {
+        drop(value);
+    }
     /// `drop`
     fn drop_top(&mut self);
 

@@ -10,6 +10,7 @@
 mod call;
 mod driver;
 mod emit;
+mod inline;
 mod memory;
 mod numeric_checks;
 mod record;

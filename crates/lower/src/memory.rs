@@ -222,6 +222,8 @@ impl<E: Emit> Lowering<'_, E> {
                 self.emit.arith(Arith::Or, short, past)
             }
             (_, None) => {
+                self.emit.discard(checked);
+                self.emit.discard(index.into_value());
                 let always = self.emit.constant(Const::I32(1));
                 self.emit.trap_if(always, info, details);
                 self.emit.trap(info);

@@ -18,6 +18,9 @@ use wasmparser::{
     Payload, TypeRef, UnpackedIndex, ValidPayload, Validator, ValidatorResources,
 };
 
+/// Largest module. Offsets in it leave a bit free (`image::Location`).
+const MAX_MODULE_BYTES: usize = 1 << 30;
+
 /// Why bytes are not a module that can be used.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DecodeError {
@@ -83,6 +86,10 @@ pub struct Body {
 
 /// Decodes and validates all of a module but its function bodies.
 pub fn decode(wasm: Vec<u8>, proposals: Proposals) -> Result<(Module, Vec<Body>), DecodeError> {
+    if wasm.len() > MAX_MODULE_BYTES {
+        let message = format!("the module has {} bytes, the limit is 1 GiB", wasm.len());
+        return Err(DecodeError::new(message, MAX_MODULE_BYTES));
+    }
     let wasm = Arc::new(wasm);
     decode_sections(&wasm, proposals).map_err(|mut error| {
         error.missing = error.missing.or_else(|| missing(&wasm, proposals, error.offset));

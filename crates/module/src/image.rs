@@ -43,13 +43,82 @@ pub struct TrapSite {
 pub struct Location {
     /// Offset in the code.
     pub offset: u32,
-    /// Offset in the module's bytes; [`Location::NONE`] for code of no instruction.
+    /// Offset in the module's bytes; [`Location::NONE`] for code of no instruction; with the bit
+    /// [`Location::INLINED`], a position in the list of [`Inlined`] places.
     pub wasm: u32,
 }
 
 impl Location {
     /// `wasm` of code that stems from no instruction.
     pub const NONE: u32 = u32::MAX;
+    /// Set in a `wasm` that is no offset. Modules have fewer bytes (`decode`).
+    pub const INLINED: u32 = 1 << 31;
+}
+
+/// A place in a function that was inlined into another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Inlined {
+    /// The function that was inlined.
+    pub func: DefinedFuncIndex,
+    /// Offset in the module's bytes.
+    pub wasm: u32,
+    /// The call that it stands for, as in [`Location::wasm`]: an offset in the function that contains
+    /// the code, or an earlier place of the list.
+    pub outer: u32,
+}
+
+/// Whether `wasm` is an offset, none, or one of the first `count` inlined places.
+fn is_place(wasm: u32, count: usize) -> bool {
+    wasm & Location::INLINED == 0
+        || wasm == Location::NONE
+        || ((wasm & !Location::INLINED) as usize) < count
+}
+
+/// Checks tables of code: offsets in order, and places of inlined code that exist and end.
+pub fn check_locations(
+    locations: &[Location],
+    inlined: &[Inlined],
+    func_count: usize,
+) -> Result<(), ImageError> {
+    if !locations.is_sorted_by_key(|l| l.offset) {
+        return Err(ImageError("tables out of order".into()));
+    }
+    let known = locations.iter().all(|l| is_place(l.wasm, inlined.len()));
+    let ends = |(position, place): (usize, &Inlined)| {
+        let inner = place.wasm & Location::INLINED == 0;
+        inner && is_place(place.outer, position) && place.func.index() < func_count
+    };
+    if known && inlined.iter().enumerate().all(ends) {
+        Ok(())
+    } else {
+        Err(ImageError("inlined code of no place".into()))
+    }
+}
+
+/// The functions that code of `func` at `offset` belongs to, innermost first, each with the offset in
+/// the module's bytes of its instruction. `locations` counts from the same start as `offset`.
+pub fn frames_at<'a>(
+    func: DefinedFuncIndex,
+    locations: &[Location],
+    inlined: &'a [Inlined],
+    offset: u32,
+) -> impl Iterator<Item = (DefinedFuncIndex, Option<u32>)> + 'a {
+    let after = locations.partition_point(|l| l.offset <= offset);
+    let found = after.checked_sub(1).map(|position| locations[position].wasm);
+    let mut next = Some(found.unwrap_or(Location::NONE));
+    std::iter::from_fn(move || {
+        let wasm = next.take()?;
+        if wasm == Location::NONE {
+            return Some((func, None));
+        }
+        if wasm & Location::INLINED == 0 {
+            return Some((func, Some(wasm)));
+        }
+        // `check_locations`: the place exists, and its call lies before it in the list.
+        let place = inlined[(wasm & !Location::INLINED) as usize];
+        next = Some(place.outer);
+        Some((place.func, Some(place.wasm)))
+    })
 }
 
 /// One compiled function. Offsets count from its start.
@@ -65,6 +134,8 @@ pub struct FunctionCode {
     pub traps: Vec<TrapSite>,
     /// Where it stems from, in order.
     pub locations: Vec<Location>,
+    /// Places in other functions that its locations speak of.
+    pub inlined: Vec<Inlined>,
 }
 
 /// Position of a function in the text.
@@ -87,6 +158,8 @@ pub struct CodeImage {
     pub traps: Vec<TrapSite>,
     /// Where code stems from, sorted.
     pub locations: Vec<Location>,
+    /// Places in inlined functions that locations speak of.
+    pub inlined: Vec<Inlined>,
 }
 
 /// An image could not be made or is not sound.
@@ -137,9 +210,21 @@ pub fn link(funcs: Vec<FunctionCode>, table_bytes: usize) -> Result<CodeImage, I
                 .copy_from_slice(&distance.to_le_bytes());
         }
         image.traps.extend(func.traps.iter().map(|t| TrapSite { offset: t.offset + start, ..*t }));
+        let first = image.inlined.len() as u32;
+        if first >= Location::INLINED / 2 {
+            return Err(too_large());
+        }
+        let place = |wasm: u32| match wasm {
+            Location::NONE => wasm,
+            wasm if wasm & Location::INLINED == 0 => wasm,
+            wasm => wasm + first,
+        };
+        let locations = func.locations.iter();
         image
             .locations
-            .extend(func.locations.iter().map(|l| Location { offset: l.offset + start, ..*l }));
+            .extend(locations.map(|l| Location { offset: l.offset + start, wasm: place(l.wasm) }));
+        let inlined = func.inlined.iter();
+        image.inlined.extend(inlined.map(|i| Inlined { outer: place(i.outer), ..*i }));
     }
     image.check()?;
     Ok(image)
@@ -156,8 +241,8 @@ impl CodeImage {
             }
             end = func.end;
         }
+        check_locations(&self.locations, &self.inlined, self.funcs.len())?;
         let sorted = self.traps.is_sorted_by_key(|t| t.offset)
-            && self.locations.is_sorted_by_key(|l| l.offset)
             && self.traps.last().is_none_or(|t| u64::from(t.offset) < length);
         if sorted { Ok(()) } else { Err(ImageError("tables out of order".into())) }
     }
@@ -175,12 +260,22 @@ impl CodeImage {
         (offset < self.funcs[index].end).then(|| DefinedFuncIndex::from(index))
     }
 
+    /// The functions that code at `offset` belongs to, innermost first, each with the offset in the
+    /// module's bytes of its instruction: more than one if calls were inlined.
+    pub fn frames_at(
+        &self,
+        offset: u32,
+    ) -> impl Iterator<Item = (DefinedFuncIndex, Option<u32>)> + '_ {
+        self.func_at(offset).into_iter().flat_map(move |func| {
+            let start = self.funcs[func.index()].start;
+            let own = &self.locations[self.locations.partition_point(|l| l.offset < start)..];
+            frames_at(func, own, &self.inlined, offset)
+        })
+    }
+
     /// The offset in the module's bytes that code at `offset` stems from.
     pub fn location_at(&self, offset: u32) -> Option<u32> {
-        let func = self.funcs[self.func_at(offset)?.index()];
-        let after = self.locations.partition_point(|l| l.offset <= offset);
-        let found = self.locations[after.checked_sub(1)?];
-        (found.offset >= func.start && found.wasm != Location::NONE).then_some(found.wasm)
+        self.frames_at(offset).next()?.1
     }
 }
 
@@ -216,5 +311,44 @@ mod tests {
     fn a_relocation_outside_the_text_is_refused() {
         let reloc = Reloc { offset: 18, target: RelocTarget::ModuleTable, addend: 0 };
         assert!(link(vec![func(20, vec![reloc])], 4096).is_err());
+    }
+
+    #[test]
+    fn inlined_places_are_followed_outwards() {
+        let at = |offset, wasm| Location { offset, wasm };
+        let place = |func, wasm, outer| Inlined { func: DefinedFuncIndex(func), wasm, outer };
+        let inlined = |position| Location::INLINED | position;
+        let code = FunctionCode {
+            locations: vec![at(0, 50), at(4, inlined(1)), at(6, inlined(0)), at(8, Location::NONE)],
+            inlined: vec![place(1, 20, 53), place(0, 10, inlined(0))],
+            ..func(12, Vec::new())
+        };
+        let image = link(vec![func(12, Vec::new()), code.clone(), code], 4096).unwrap();
+        let frames = |offset| -> Vec<_> {
+            image.frames_at(offset).map(|(func, wasm)| (func.0, wasm)).collect()
+        };
+        for (func, start) in [(1, 16), (2, 32)] {
+            assert_eq!(frames(start + 3), [(func, Some(50))]);
+            assert_eq!(frames(start + 5), [(0, Some(10)), (1, Some(20)), (func, Some(53))]);
+            assert_eq!(frames(start + 6), [(1, Some(20)), (func, Some(53))]);
+            assert_eq!(frames(start + 8), [(func, None)]);
+        }
+        assert_eq!(frames(3), [(0, None)]);
+        assert_eq!(frames(13), []);
+    }
+
+    #[test]
+    fn inlined_places_that_lead_nowhere_are_refused() {
+        let place = |func, wasm, outer| Inlined { func: DefinedFuncIndex(func), wasm, outer };
+        let check = |wasm, inlined: &[Inlined]| {
+            check_locations(&[Location { offset: 0, wasm }], inlined, 3).is_ok()
+        };
+        let first = Location::INLINED;
+        assert!(check(first, &[place(2, 5, 9)]));
+        assert!(!check(first, &[]));
+        assert!(!check(first + 1, &[place(2, 5, 9)]));
+        assert!(!check(first, &[place(3, 5, 9)]), "no such function");
+        assert!(!check(first, &[place(2, 5, first)]), "a circle");
+        assert!(!check(first, &[place(2, first, 9)]), "a place in a place");
     }
 }

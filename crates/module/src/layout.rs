@@ -558,6 +558,8 @@ pub struct ModuleTable;
 impl ModuleTable {
     /// Offset of the address of the builtin shim.
     pub const BUILTIN_SHIM: u32 = 0;
+    /// Offset of the address of the lazy shim, which entries of functions without code jump to.
+    pub const LAZY_SHIM: u32 = 8;
     const TYPE_IDS: u32 = 16;
 
     /// Offset of the id of a type.

@@ -7,12 +7,14 @@
 //!   total       u64     │ so that the wasm of an artifact of any version can be found
 //!   wasm length u64     ┘ (NOTE [stable prefix])
 //!   wasm        …
-//!   lengths     u64 × 5: bytes of key and text, entries of funcs, traps and locations
+//!   lengths     u64 × 6: bytes of key and text, entries of funcs, traps, locations and
+//!               inlined places
 //!   key         text, see `Compatibility`
 //!   text        machine code and constants
 //!   funcs       (start u32, end u32) …
 //!   traps       (offset u32, code u8) …
 //!   locations   (offset u32, wasm u32) …
+//!   inlined     (func u32, wasm u32, outer u32) …
 //!   MAC         32 bytes, keyed BLAKE3 of everything before it
 //! ```
 //!
@@ -43,20 +45,21 @@ pub use files::read_file;
 pub use key::{ArtifactKey, KeyError};
 
 use std::fmt;
-use wardian_module::Trap;
-use wardian_module::image::{CodeImage, FuncRange, Location, TrapSite};
+use wardian_module::image::{CodeImage, FuncRange, Inlined, Location, TrapSite};
+use wardian_module::{DefinedFuncIndex, Trap};
 use wardian_vm::VouchedArtifact;
 
 /// What an artifact begins with. The first byte occurs in no text and in no wasm magic.
 const MAGIC: [u8; 8] = *b"\x89wardian";
 /// Version of the format. To be raised whenever the same bytes would mean something else.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const PREFIX_BYTES: usize = 28;
-const LENGTHS_BYTES: usize = 5 * 8;
+const LENGTHS_BYTES: usize = 6 * 8;
 const MAC_BYTES: usize = blake3::OUT_LEN;
 const FUNC_BYTES: usize = 8;
 const TRAP_BYTES: usize = 5;
 const LOCATION_BYTES: usize = 8;
+const INLINED_BYTES: usize = 12;
 
 /// Bytes of an artifact, with the reason why they may be trusted. One value, so that no reason can be
 /// given for other bytes than those that are decoded.
@@ -155,6 +158,7 @@ pub fn encode(
         + image.funcs.len() * FUNC_BYTES
         + image.traps.len() * TRAP_BYTES
         + image.locations.len() * LOCATION_BYTES
+        + image.inlined.len() * INLINED_BYTES
         + MAC_BYTES;
     let mut out = Vec::with_capacity(total);
     out.extend_from_slice(&MAGIC);
@@ -169,6 +173,7 @@ pub fn encode(
         image.funcs.len(),
         image.traps.len(),
         image.locations.len(),
+        image.inlined.len(),
     ] {
         out.extend_from_slice(&(length as u64).to_le_bytes());
     }
@@ -180,6 +185,10 @@ pub fn encode(
         out.push(site.trap.code());
     }
     out.extend(image.locations.iter().flat_map(|l| pair(l.offset, l.wasm)));
+    for place in &image.inlined {
+        out.extend_from_slice(&place.func.0.to_le_bytes());
+        out.extend_from_slice(&pair(place.wasm, place.outer));
+    }
     let mac = key.mac(&out);
     out.extend_from_slice(mac.as_bytes());
     debug_assert_eq!(out.len(), total);
@@ -280,6 +289,7 @@ fn parse<'a>(
     let funcs = section("function", lengths.u64(), FUNC_BYTES, &mut reader)?;
     let traps = section("trap", lengths.u64(), TRAP_BYTES, &mut reader)?;
     let locations = section("location", lengths.u64(), LOCATION_BYTES, &mut reader)?;
+    let inlined = section("inlined place", lengths.u64(), INLINED_BYTES, &mut reader)?;
     if !reader.0.is_empty() {
         return Err(malformed(format!("{} bytes past its last section", reader.0.len())));
     }
@@ -290,9 +300,20 @@ fn parse<'a>(
         funcs: funcs.map(|(start, end)| FuncRange { start, end }).collect(),
         traps: decode_traps(traps)?,
         locations: locations.map(|(offset, wasm)| Location { offset, wasm }).collect(),
+        inlined: decode_inlined(inlined),
     };
     image.check().map_err(|error| malformed(error.0))?;
     Ok(Artifact { wasm, image })
+}
+
+fn decode_inlined(bytes: &[u8]) -> Vec<Inlined> {
+    let (entries, _) = bytes.as_chunks::<INLINED_BYTES>();
+    let place = |entry: &[u8; INLINED_BYTES]| {
+        let (words, _) = entry.as_chunks::<4>();
+        let [func, wasm, outer] = [0, 1, 2].map(|word| u32::from_le_bytes(words[word]));
+        Inlined { func: DefinedFuncIndex(func), wasm, outer }
+    };
+    entries.iter().map(place).collect()
 }
 
 fn decode_traps(bytes: &[u8]) -> Result<Vec<TrapSite>, ArtifactError> {
@@ -358,7 +379,7 @@ impl<'a> Reader<'a> {
 
 const _: () = {
     assert!(PREFIX_BYTES == MAGIC.len() + 4 + 8 + 8);
-    assert!(LENGTHS_BYTES == 40, "as many as ORDER sections lists");
+    assert!(LENGTHS_BYTES == 48, "as many as ORDER sections lists");
 };
 
 #[cfg(test)]
@@ -397,6 +418,11 @@ mod tests {
                 Location { offset: 0, wasm: Location::NONE },
                 Location { offset: 70, wasm: 12 },
                 Location { offset: 199, wasm: 0x1234_5678 },
+                Location { offset: 199, wasm: Location::INLINED | 1 },
+            ],
+            inlined: vec![
+                Inlined { func: DefinedFuncIndex(2), wasm: 3, outer: 0x1234_5678 },
+                Inlined { func: DefinedFuncIndex(0), wasm: 4, outer: Location::INLINED },
             ],
         }
     }
@@ -566,7 +592,7 @@ mod tests {
 
     #[test]
     fn declared_lengths_past_the_end_are_refused() {
-        for at in [20].into_iter().chain((0..5).map(|n| LENGTHS_AT + 8 * n)) {
+        for at in [20].into_iter().chain((0..6).map(|n| LENGTHS_AT + 8 * n)) {
             let lengths = [u64::MAX, u64::MAX / 8 + 1, 1 << 40, 1 << 31, 100_000];
             for &length in &lengths[if cfg!(miri) { 4 } else { 0 }..] {
                 let error = forged(|bytes| put(bytes, at, length)).unwrap_err();
@@ -599,6 +625,9 @@ mod tests {
         check(&|b| b[traps_at + 9] = 200, "expected the code of a trap, found 200");
         check(&|b| b[traps_at + 3] = 9, "tables out of order");
         check(&|b| b[locations_at + 3] = 9, "tables out of order");
+        let inlined_at = locations_at + image().locations.len() * LOCATION_BYTES;
+        check(&|b| b[inlined_at] = 3, "inlined code of no place");
+        check(&|b| b[inlined_at + 20] = 1, "inlined code of no place");
         check(&|b| b[funcs_at + 4] = 90, "function outside the text, or out of order");
         check(&|b| b[funcs_at + 20] = 201, "function outside the text, or out of order");
     }
@@ -611,8 +640,8 @@ mod tests {
             "precompiled module is cut off: expected 20 bytes, found 10",
         );
         check(
-            ArtifactError::Version { found: 9, expected: 1 },
-            "precompiled module of another version of wardian: expected format 1, found format 9",
+            ArtifactError::Version { found: 9, expected: VERSION },
+            "precompiled module of another version of wardian: expected format 2, found format 9",
         );
         check(
             ArtifactError::Compatibility("made for a, this engine is b".into()),

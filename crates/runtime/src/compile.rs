@@ -1,33 +1,135 @@
 //! From validated sections to a code image: every body validated and compiled, in parallel when it
-//! pays.
+//! pays. And single functions, for modules that are compiled while they run.
 
+use crate::stats::{Counters, Made};
 use rayon::prelude::*;
+use std::sync::Mutex;
+use std::time::Instant;
 use wardian_cranelift::Scratch;
 use wardian_module::image::{CodeImage, FunctionCode, link};
 use wardian_module::layout::{Linkage, ModuleTable, VmLayout};
 use wardian_module::{Body, DecodeError, Module, Proposals, Settings, decode};
+use wasmparser::{BinaryReader, FuncToValidate, FuncValidatorAllocations, FunctionBody};
 
 pub use wardian_cranelift::CompileError;
 
-/// Bytes of bodies below which threads cost more than they save.
+/// Bytes of bodies below which threads cost more than they save, when compiling.
 const PARALLEL_BYTES: usize = 64 << 10;
+/// The same for validating.
+const PARALLEL_VALIDATION_BYTES: usize = 256 << 10;
+/// Bodies that a thread validates in a row.
+const VALIDATION_RUN: usize = 64;
+/// States of compilers that wait for their next function.
+const KEPT_SCRATCHES: usize = 4;
 
 /// The compilers of an engine.
 pub struct Compiler {
     optimizing: wardian_cranelift::Compiler,
+    baseline: wardian_baseline::Compiler,
+    scratches: Mutex<Vec<(wardian_baseline::Scratch, Scratch)>>,
     parallel: bool,
+    /// Threads of a pool do not survive `fork`.
+    process: u32,
 }
 
 impl Compiler {
     /// Compilers for this machine, or for another processor of its architecture by name.
     pub fn new(settings: &Settings, cpu: &str, parallel: bool) -> Result<Compiler, String> {
         let optimizing = wardian_cranelift::Compiler::with_cpu(settings, cpu)?;
-        Ok(Compiler { optimizing, parallel })
+        let baseline = wardian_baseline::Compiler::new(settings, features(&optimizing));
+        let process = std::process::id();
+        Ok(Compiler { optimizing, baseline, scratches: Mutex::default(), parallel, process })
     }
 
     /// Everything that the code depends on beside the settings: target and processor features.
     pub fn isa_key(&self) -> String {
         self.optimizing.isa_key()
+    }
+
+    fn is_parallel(&self) -> bool {
+        self.parallel && self.process == std::process::id()
+    }
+
+    /// Acts with what compilers reuse from function to function. A lock that is held elsewhere is not
+    /// waited for: after `fork` it might be held for ever.
+    fn with_scratch<R>(
+        &self,
+        act: impl FnOnce(&mut wardian_baseline::Scratch, &mut Scratch) -> R,
+    ) -> R {
+        let kept = || self.scratches.try_lock().ok();
+        let (mut baseline, mut optimizing) =
+            kept().and_then(|mut kept| kept.pop()).unwrap_or_default();
+        let result = act(&mut baseline, &mut optimizing);
+        if let Some(mut kept) = kept()
+            && kept.len() < KEPT_SCRATCHES
+        {
+            kept.push((baseline, optimizing));
+        }
+        result
+    }
+
+    /// Compiles a function for its first call: with the single-pass tier, or, if that refuses the
+    /// function, with the optimizing tier.
+    pub(crate) fn first(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: impl Fn() -> Body,
+    ) -> Result<(FunctionCode, Made), CompileError> {
+        self.with_scratch(|baseline, optimizing| {
+            let linkage = Linkage::Slots;
+            match self.baseline.compile(module, layout, body(), linkage, baseline) {
+                Ok(code) => Ok((code, Made::Baseline)),
+                Err(wardian_baseline::CompileError::Invalid(error)) => Err(error.into()),
+                Err(error) => {
+                    tracing::debug!(%error, "refused by the single-pass tier");
+                    let code =
+                        self.optimizing.compile(module, layout, body(), linkage, optimizing)?;
+                    Ok((code, Made::Optimized))
+                }
+            }
+        })
+    }
+
+    /// Compiles a function with the optimizing tier, for calls through slots.
+    pub(crate) fn optimized(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+    ) -> Result<FunctionCode, CompileError> {
+        self.with_scratch(|_, scratch| {
+            self.optimizing.compile(module, layout, body, Linkage::Slots, scratch)
+        })
+    }
+
+    /// Compiles what a loop is left for in mid-loop; also how many values of live state that reads.
+    pub(crate) fn replacement(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        head: u32,
+    ) -> Result<(FunctionCode, u32), CompileError> {
+        self.with_scratch(|_, scratch| {
+            self.optimizing.compile_replacement(module, layout, body, head, scratch)
+        })
+    }
+}
+
+/// What the single-pass tier may use: what the optimizing tier was allowed to.
+fn features(optimizing: &wardian_cranelift::Compiler) -> wardian_baseline::Features {
+    wardian_baseline::Features {
+        sse3: optimizing.has("has_sse3"),
+        ssse3: optimizing.has("has_ssse3"),
+        sse41: optimizing.has("has_sse41"),
+        sse42: optimizing.has("has_sse42"),
+        popcnt: optimizing.has("has_popcnt"),
+        lzcnt: optimizing.has("has_lzcnt"),
+        bmi1: optimizing.has("has_bmi1"),
+        bmi2: optimizing.has("has_bmi2"),
+        avx: optimizing.has("has_avx"),
+        fma: optimizing.has("has_fma"),
     }
 }
 
@@ -36,21 +138,17 @@ pub fn compile(
     compiler: &Compiler,
     module: &Module,
     bodies: Vec<Body>,
+    counters: &Counters,
 ) -> Result<CodeImage, CompileError> {
     let layout = VmLayout::new(module);
     let one = |scratch: &mut Scratch, body: Body| -> Result<FunctionCode, CompileError> {
-        if std::env::var_os("WARDIAN_TEST_BASELINE").is_some() {
-            let features = wardian_baseline::Features::detect();
-            let settings = compiler.optimizing.settings();
-            let mut scratch = wardian_baseline::Scratch::new();
-            return wardian_baseline::Compiler::new(settings, features)
-                .compile(module, &layout, body, Linkage::Direct, &mut scratch)
-                .map_err(|error| CompileError::Internal(error.to_string()));
-        }
-        compiler.optimizing.compile(module, &layout, body, Linkage::Direct, scratch)
+        let (start, bytes) = (Instant::now(), body.range.len());
+        let code = compiler.optimizing.compile(module, &layout, body, Linkage::Direct, scratch)?;
+        counters.compiled(Made::Optimized, bytes, code.bytes.len(), start);
+        Ok(code)
     };
     let bytes: usize = bodies.iter().map(|body| body.range.len()).sum();
-    let funcs: Vec<FunctionCode> = if compiler.parallel && bytes >= PARALLEL_BYTES {
+    let funcs: Vec<FunctionCode> = if compiler.is_parallel() && bytes >= PARALLEL_BYTES {
         bodies.into_par_iter().map_init(Scratch::new, one).collect::<Result<_, _>>()?
     } else {
         let mut scratch = Scratch::new();
@@ -63,16 +161,42 @@ pub fn compile(
 /// Validates a module, bodies included, without compiling it.
 pub fn validate(binary: &[u8], proposals: Proposals) -> Result<(), DecodeError> {
     let (module, bodies) = decode(binary.to_vec(), proposals)?;
-    let mut allocations = wasmparser::FuncValidatorAllocations::default();
+    validate_run(&module, &bodies, proposals)
+}
+
+/// Validates all bodies, in parallel when it pays. The error is that of the first invalid body.
+pub fn validate_bodies(
+    compiler: &Compiler,
+    module: &Module,
+    bodies: &[Body],
+    counters: &Counters,
+) -> Result<(), DecodeError> {
+    let start = Instant::now();
+    let bytes: usize = bodies.iter().map(|body| body.range.len()).sum();
+    let proposals = module.proposals;
+    if compiler.is_parallel() && bytes >= PARALLEL_VALIDATION_BYTES {
+        let run = |run: &[Body]| validate_run(module, run, proposals).err();
+        bodies.par_chunks(VALIDATION_RUN).find_map_first(run).map_or(Ok(()), Err)?;
+    } else {
+        validate_run(module, bodies, proposals)?;
+    }
+    counters.validated(bytes, start);
+    Ok(())
+}
+
+fn validate_run(module: &Module, bodies: &[Body], proposals: Proposals) -> Result<(), DecodeError> {
+    let mut allocations = FuncValidatorAllocations::default();
     for body in bodies {
-        let reader = wasmparser::BinaryReader::new_features(
+        let reader = BinaryReader::new_features(
             &module.wasm[body.range.clone()],
             body.range.start as u64,
             proposals.features(),
         );
-        let mut validator = body.validator.into_validator(allocations);
+        let FuncToValidate { ref resources, index, ty, features } = body.validator;
+        let validator = FuncToValidate { resources: resources.clone(), index, ty, features };
+        let mut validator = validator.into_validator(allocations);
         validator
-            .validate(&wasmparser::FunctionBody::new(reader))
+            .validate(&FunctionBody::new(reader))
             .map_err(|error| DecodeError::from(error).in_func(module.func_index(body.index)))?;
         allocations = validator.into_allocations();
     }

@@ -4,7 +4,7 @@
 //! A trap part-way leaves the instance in the store: tables of others may refer to its functions.
 
 use crate::builtins::{func_value, memory_init, table_init};
-use crate::store::{Dropped, Limiter, Store, reservation_error};
+use crate::store::{Dropped, Limiter, Store, refused};
 use std::sync::Arc;
 use wardian_module::{
     ConstExpr, ConstOp, DataIndex, ElemIndex, GlobalIndex, HeapTop, SegmentMode, TableIndex,
@@ -66,7 +66,7 @@ impl Store {
                     InstantiateError::Import(position)
                 }
                 wardian_vm::InstantiateError::Memory(error) => {
-                    InstantiateError::Limit(reservation_error(&settings, &error))
+                    InstantiateError::Limit(refused("an instance", &settings, &error))
                 }
             },
         )?;

@@ -6,12 +6,17 @@
 #![forbid(unsafe_code)]
 
 pub mod artifact;
+mod background;
 mod builtins;
 mod compile;
 mod instantiate;
+mod stats;
 mod store;
+mod tiers;
 
 pub use builtins::builtin;
-pub use compile::{CompileError, Compiler, compile, validate};
+pub use compile::{CompileError, Compiler, compile, validate, validate_bodies};
 pub use instantiate::InstantiateError;
+pub use stats::{Counters, Stats};
 pub use store::{Limiter, Store, Unlimited};
+pub use tiers::{CompileFailure, TierConfig, TierUp, Tiers};

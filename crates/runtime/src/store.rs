@@ -222,7 +222,7 @@ impl Store {
         let settings = self.settings.clone();
         self.kernel
             .memory(ty, &settings)
-            .map_err(|error| InstantiateError::Limit(reservation_error(&settings, &error)))
+            .map_err(|error| InstantiateError::Limit(refused("a linear memory", &settings, &error)))
     }
 
     /// Adds a table of the host, filled with `init`. `init` must be of the table's type.
@@ -323,11 +323,11 @@ impl Store {
     }
 }
 
-/// The text for a memory whose address space the system refused.
-pub(crate) fn reservation_error(settings: &Settings, error: &std::io::Error) -> String {
+/// The text for something with memories for which the system refused memory or address space.
+pub(crate) fn refused(what: &str, settings: &Settings, error: &std::io::Error) -> String {
     format!(
-        "failed to allocate a linear memory: the system refused {} bytes of address space \
-         (`memory-reservation`) and {} bytes of guard (`memory-guard-size`): {error}",
+        "failed to allocate {what}: {error}; each linear memory takes {} bytes of address space \
+         (`memory-reservation`) and {} bytes of guard (`memory-guard-size`)",
         settings.memory_reservation, settings.memory_guard_size
     )
 }

@@ -3,6 +3,7 @@
 //! Everything is read and written by offset, checked here, so that the rest of the kernel can fill
 //! such memory without `unsafe`. See invariant [block].
 
+use crate::refusals;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
@@ -45,6 +46,7 @@ const ALIGN: usize = 16;
 impl Block {
     /// Zeroed memory of `size` bytes; `None` if there is none to be had.
     pub fn new(size: usize) -> Option<Block> {
+        refusals::allow().ok()?;
         let layout = Layout::from_size_align(size.max(ALIGN), ALIGN).ok()?;
         // SAFETY: [block] the layout's size is not zero.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;

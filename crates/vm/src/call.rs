@@ -3,7 +3,7 @@
 //! An [`Image`] holds what registers hold at a call. Arguments that do not fit lie on the stack, results
 //! that do not fit in an area that the caller provides; where each travels, `module::abi` says.
 
-use crate::context::{BuiltinCall, Context, Exit, Failure, Host, TrapReport, set_current};
+use crate::context::{BuiltinCall, Context, Exit, Failure, Frame, Host, TrapReport, set_current};
 use crate::context::{on_this_stack, thread_stack_limit};
 use crate::shims;
 use crate::store::{FuncId, InstanceId, Mismatch, Store, StoreId, Value};
@@ -17,7 +17,7 @@ use std::ptr::NonNull;
 use wardian_module::abi::{ArgCursor, ArgLoc, ResultCursor, ResultLoc};
 use wardian_module::builtin::Word;
 use wardian_module::layout::{FuncRef, Owner, Repr};
-use wardian_module::{Builtin, Operation, Trap};
+use wardian_module::{Builtin, DefinedFuncIndex, Operation, Trap};
 
 /// Registers at a call, as shims load and store them.
 #[derive(Debug)]
@@ -364,6 +364,51 @@ pub(crate) unsafe extern "C" fn builtin_entry(
     0
 }
 
+/// `Builtin::TierUp`: the address of a replacement to go on in, or 0.
+fn tier_up(store: &mut Store, instance: InstanceId, operation: Operation) -> u64 {
+    let code = store.instance_code(instance).clone();
+    let Some(tiered) = code.as_tiered() else { return 0 };
+    let func = DefinedFuncIndex(operation.first);
+    match tiered.hot(&code, func, operation.second.checked_sub(1)) {
+        Some(found) if store.provide_live_state(found.live_slots) => found.entry,
+        _ => 0,
+    }
+}
+
+/// Called by the lazy shim; the address to go on at.
+///
+/// # Safety
+///
+/// - Only the lazy shim calls it, with the context of the function that was called and the number that
+///   the function's lazy entry holds.
+pub(crate) unsafe extern "C" fn lazy_entry(owner: *const Owner, func: u32) -> u64 {
+    // SAFETY: [compiled code] [context pointer] the caller's context begins with an `Owner`, whose store
+    // is running.
+    let (owner, context) = unsafe { (&*owner, &*(*owner).store.cast::<Context>()) };
+    let host = context.host.get().expect("a host is set while guest code runs");
+    let func = DefinedFuncIndex(func);
+    // SAFETY: [host pointer] guest code was running, so nothing else uses the host.
+    let code = unsafe { &mut *host.as_ptr() }.kernel().instance_code(InstanceId(owner.id)).clone();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let tiered = code.as_tiered().expect("only such code has lazy entries");
+        tiered.compile(&code, func)
+    }));
+    let failure = match result {
+        Ok(Ok(address)) => return address,
+        Ok(Err(failure)) => failure,
+        Err(payload) => Failure::Panic(payload),
+    };
+    fail(context, failure, None);
+    // The function has no frame yet, but it is the one that failed.
+    let module = code.module();
+    let start = module.bodies[func.index()].start as u32;
+    let frame =
+        Frame { module: module.clone(), func: module.func_index(func), wasm_offset: Some(start) };
+    // SAFETY: [host pointer] as above; the earlier use has ended.
+    unsafe { &mut *host.as_ptr() }.kernel().add_innermost(frame);
+    0
+}
+
 fn builtin(
     host: &mut dyn Host,
     instance: InstanceId,
@@ -389,7 +434,7 @@ fn builtin(
         }));
     }
     if operation.builtin == Builtin::TierUp {
-        return Ok(0);
+        return Ok(tier_up(host.kernel(), instance, operation));
     }
     let mut func = None;
     for (arg, word) in args.iter_mut().zip(operation.builtin.params()) {

@@ -6,8 +6,10 @@
 //! ```
 //!
 //! Code lives in arenas, reserved whole: an anonymous file mapped twice, or, where a system refuses
-//! that, plain memory whose protection changes once per module. The module table keeps its own
+//! that, plain memory whose protection changes once per range of text. The module table keeps its own
 //! protection (readable and writable) in the executable view.
+//!
+//! A module's code comes whole, as an image, or function by function: see `tiered`.
 //!
 //! NOTE [publication]
 //! `Code::publish` writes text and table through the writable view, then enters the code into the
@@ -15,11 +17,17 @@
 //! so readers of the page table (the signal handler) that ask about a live frame's address find it.
 //! On drop the entries are cleared before the range is reused; no live frame is in it by [store
 //! lifetime].
+//!
+//! NOTE [fork]
+//! The memory of an arena is shared with the children of its process. Only the process that made an
+//! arena takes ranges of it, writes to it or gives memory back; a child makes arenas of its own, and
+//! code that it inherited stays as it is.
 
 use crate::context::Frame;
+use crate::tiered::{ChunkTables, Source, Tiered};
 use crate::{shims, sys};
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wardian_module::image::CodeImage;
 use wardian_module::layout::{CODE_PAGE, Linkage, ModuleTable, VmLayout};
@@ -34,6 +42,8 @@ pub enum CodeError {
     Memory(std::io::Error),
     /// All arenas are full.
     Full,
+    /// The code belongs to the process that this one was forked from.
+    Forked,
 }
 
 impl std::fmt::Display for CodeError {
@@ -44,6 +54,9 @@ impl std::fmt::Display for CodeError {
             CodeError::Full => {
                 write!(f, "no room for compiled code: all {ARENAS} code arenas are full")
             }
+            CodeError::Forked => f.write_str(
+                "functions that were not compiled before `fork` cannot be compiled in the child",
+            ),
         }
     }
 }
@@ -76,7 +89,9 @@ const ARENAS: usize = 16;
 const ARENA_SIZES: [usize; 3] = [1 << 30, 128 << 20, 16 << 20];
 
 /// Address space for code.
-struct Arena {
+pub(crate) struct Arena {
+    /// The process that made it: NOTE [fork].
+    process: u32,
     /// First address of the executable view.
     start: NonNull<u8>,
     /// The writable view; without, protections change.
@@ -121,7 +136,18 @@ impl Arena {
         let pages = Box::<[AtomicPtr<CodeTables>]>::new_zeroed_slice(count);
         // SAFETY: [arena] all-zero is a null `AtomicPtr`.
         let pages = unsafe { pages.assume_init() };
-        Ok(Arena { start, dual, pages, free: Mutex::new(vec![(0, count)]) })
+        let free = Mutex::new(vec![(0, count)]);
+        Ok(Arena { process: std::process::id(), start, dual, pages, free })
+    }
+
+    /// Whether this process made it.
+    fn is_own(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    /// Whether its memory can be written anywhere, without a change of protection.
+    pub(crate) fn is_dual(&self) -> bool {
+        self.dual.is_some()
     }
 
     fn take(&self, count: usize) -> Option<usize> {
@@ -151,32 +177,6 @@ impl Arena {
             free.remove(position);
         }
     }
-
-    /// Writes `table` and `text` into a taken range and sets protections.
-    fn write(&self, page: usize, table: &[u8], text: &[u8]) -> std::io::Result<()> {
-        let offset = page * CODE_PAGE;
-        let text_bytes = text.len().next_multiple_of(CODE_PAGE);
-        // SAFETY: [arena] the range was taken and belongs to this call: in the dual mapping its
-        // writable view is always writable; else it is made writable first and nobody executes it yet.
-        // `table` and `text_bytes` are page multiples inside the range.
-        unsafe {
-            let executable = self.start.as_ptr().add(offset);
-            sys::make_accessible(executable, table.len())?;
-            let writable = match &self.dual {
-                Some(dual) => dual.writable.as_ptr().add(offset),
-                None => {
-                    sys::make_accessible(executable.add(table.len()), text_bytes)?;
-                    executable
-                }
-            };
-            writable.copy_from_nonoverlapping(table.as_ptr(), table.len());
-            writable.add(table.len()).copy_from_nonoverlapping(text.as_ptr(), text.len());
-            if self.dual.is_none() {
-                sys::make_executable(executable.add(table.len()), text_bytes)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Finds room for `count` pages, making arenas as needed.
@@ -190,6 +190,9 @@ fn allocate(count: usize) -> Result<(&'static Arena, usize), CodeError> {
             }
         }
         let arena = slot.get().expect("made above");
+        if !arena.is_own() {
+            continue;
+        }
         if let Some(page) = arena.take(count) {
             return Ok((arena, page));
         }
@@ -197,76 +200,271 @@ fn allocate(count: usize) -> Result<(&'static Arena, usize), CodeError> {
     Err(CodeError::Full)
 }
 
+/// A range of an arena: a module table of some pages, if any, then text.
+pub(crate) struct Pages {
+    arena: &'static Arena,
+    start: usize,
+    count: usize,
+    /// Bytes that are readable and writable, not executable, in the executable view.
+    table_bytes: usize,
+    /// What the arena's page table says of the range.
+    tables: Option<Arc<CodeTables>>,
+}
+
+impl Pages {
+    /// A range of at least `bytes` bytes, beginning with a table of `table_bytes`, a page multiple.
+    fn take(bytes: usize, table_bytes: usize) -> Result<Pages, CodeError> {
+        let count = bytes.div_ceil(CODE_PAGE).max(1);
+        let (arena, start) = allocate(count)?;
+        Pages::begin(arena, start, count, table_bytes).map_err(CodeError::Memory)
+    }
+
+    /// Makes the table of a range of `arena` that was taken accessible.
+    fn begin(
+        arena: &'static Arena,
+        start: usize,
+        count: usize,
+        table_bytes: usize,
+    ) -> std::io::Result<Pages> {
+        assert!(table_bytes <= count * CODE_PAGE, "a table inside its range");
+        let pages = Pages { arena, start, count, table_bytes, tables: None };
+        // SAFETY: [arena] the range was taken and nothing runs there; the table lies inside.
+        unsafe { sys::make_accessible(pages.address(0), table_bytes) }?;
+        Ok(pages)
+    }
+
+    /// A range without a table in the same arena.
+    pub(crate) fn take_beside(&self, bytes: usize) -> Result<Pages, CodeError> {
+        if !self.is_own() {
+            return Err(CodeError::Forked);
+        }
+        let count = bytes.div_ceil(CODE_PAGE).max(1);
+        let start = self.arena.take(count).ok_or(CodeError::Full)?;
+        Ok(Pages { arena: self.arena, start, count, table_bytes: 0, tables: None })
+    }
+
+    /// Whether this process may write to it: NOTE [fork].
+    pub(crate) fn is_own(&self) -> bool {
+        self.arena.is_own()
+    }
+
+    /// The arena it lies in.
+    pub(crate) fn arena(&self) -> &'static Arena {
+        self.arena
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.count * CODE_PAGE
+    }
+
+    /// Address in the executable view.
+    pub(crate) fn address(&self, offset: usize) -> *mut u8 {
+        self.arena.start.as_ptr().wrapping_add(self.start * CODE_PAGE + offset)
+    }
+
+    /// Writes `bytes` at `offset`, inside the table or behind it. Where memory is not mapped twice, text
+    /// starts at a page of its own, which nothing runs in yet.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> std::io::Result<()> {
+        let end = offset.checked_add(bytes.len());
+        assert!(end.is_some_and(|end| end <= self.size()), "write inside the range");
+        let is_text = offset >= self.table_bytes;
+        assert!(
+            is_text || offset + bytes.len() <= self.table_bytes,
+            "table and text are two writes"
+        );
+        assert!(self.is_own(), "only its own process writes to an arena");
+        let size = bytes.len().next_multiple_of(CODE_PAGE);
+        // SAFETY: [arena] the bytes lie inside this range, which is its owner's alone: in the dual
+        // mapping its writable view is always writable; else the table is, and the text's pages, which
+        // begin at `offset` and nobody executes yet, are writable until they become executable.
+        unsafe {
+            let executable = self.address(offset);
+            match &self.arena.dual {
+                Some(dual) => {
+                    let place = dual.writable.as_ptr().add(self.start * CODE_PAGE + offset);
+                    place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+                }
+                None if is_text => {
+                    assert!(offset.is_multiple_of(CODE_PAGE), "text starts at a page");
+                    sys::make_accessible(executable, size)?;
+                    executable.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+                    sys::make_executable(executable, size)?;
+                }
+                None => executable.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()),
+            }
+        }
+        Ok(())
+    }
+
+    /// A code slot in the table, at an offset that is a multiple of 8.
+    pub(crate) fn slot(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset + 8 <= self.table_bytes && offset.is_multiple_of(8), "slot in the table");
+        // SAFETY: [arena] the table is mapped, readable and writable, as long as `self`; generated code
+        // only reads slots, in one access.
+        unsafe { &*self.address(offset).cast() }
+    }
+
+    /// A counter in the table, at an offset that is a multiple of 4.
+    pub(crate) fn counter(&self, offset: usize) -> &AtomicI32 {
+        assert!(offset + 4 <= self.table_bytes && offset.is_multiple_of(4), "counter in the table");
+        // SAFETY: [arena] as for a slot; generated code counts down without a lock, and any number that
+        // comes of that is as good as another.
+        unsafe { &*self.address(offset).cast() }
+    }
+
+    /// Lets addresses in the range be found.
+    pub(crate) fn enter(&mut self, tables: CodeTables) {
+        let tables = self.tables.insert(Arc::new(tables));
+        for page in &self.arena.pages[self.start..self.start + self.count] {
+            page.store(Arc::as_ptr(tables).cast_mut(), Release);
+        }
+    }
+
+    /// What was entered.
+    pub(crate) fn tables(&self) -> &CodeTables {
+        self.tables.as_ref().expect("entered when it was made")
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        for page in &self.arena.pages[self.start..self.start + self.count] {
+            page.store(null_mut(), Release);
+        }
+        if !self.is_own() {
+            return;
+        }
+        // SAFETY: [arena] the range is ours until it is given back below. The table's pages become
+        // executable again, so that a later text may lie there.
+        let restored = unsafe { sys::make_executable(self.address(0), self.table_bytes).is_ok() };
+        if let Some(dual) = &self.arena.dual {
+            dual.discard(self.start * CODE_PAGE, self.size());
+        }
+        // A range whose protection is unknown is not used again.
+        if restored {
+            self.arena.give_back(self.start, self.count);
+        }
+    }
+}
+
 /// What the signal handler and backtraces ask about code.
 #[derive(Debug)]
-struct CodeTables {
-    module: Arc<Module>,
-    text: *const u8,
-    image: CodeImage,
+pub(crate) enum CodeTables {
+    /// The code of a whole module.
+    Whole {
+        /// The module.
+        module: Arc<Module>,
+        /// Address of the text.
+        text: usize,
+        /// Its tables; the text itself lives in the arena.
+        image: CodeImage,
+    },
+    /// Functions of a module, compiled one by one.
+    Chunk(Box<ChunkTables>),
+}
+
+impl CodeTables {
+    fn trap_at(&self, pc: usize) -> Option<Trap> {
+        match self {
+            CodeTables::Whole { text, image, .. } => {
+                image.trap_at(u32::try_from(pc.checked_sub(*text)?).ok()?)
+            }
+            CodeTables::Chunk(chunk) => chunk.trap_at(pc),
+        }
+    }
+
+    fn frames_at(&self, pc: usize, frames: &mut Vec<Frame>) {
+        match self {
+            CodeTables::Whole { module, text, image } => {
+                let Some(offset) = pc.checked_sub(*text).and_then(|at| u32::try_from(at).ok())
+                else {
+                    return;
+                };
+                frames.extend(image.frames_at(offset).map(|(func, wasm_offset)| Frame {
+                    module: module.clone(),
+                    func: module.func_index(func),
+                    wasm_offset,
+                }));
+            }
+            CodeTables::Chunk(chunk) => chunk.frames_at(pc, frames),
+        }
+    }
 }
 
 /// Published machine code of one module.
 pub struct Code {
     module: Arc<Module>,
     layout: VmLayout,
-    arena: &'static Arena,
-    page: usize,
-    page_count: usize,
-    /// From `Box::into_raw`; the arena's page table points there too.
-    tables: NonNull<CodeTables>,
+    form: Form,
 }
 
-// SAFETY: [arena] after publication nothing of it changes until it is dropped.
-unsafe impl Send for Code {}
-// SAFETY: [arena] as above.
-unsafe impl Sync for Code {}
+enum Form {
+    /// All functions, and the bytes of the table before them.
+    Whole(Pages, usize),
+    Tiered(Tiered),
+}
 
 impl std::fmt::Debug for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Code").field("text", &self.tables().text).finish_non_exhaustive()
+        f.debug_struct("Code").field("text_size", &self.text_size()).finish_non_exhaustive()
     }
+}
+
+/// A range that begins with the module table of `module`, filled in, and goes on with `text_bytes`.
+pub(crate) fn with_table(
+    module: &Module,
+    linkage: Linkage,
+    text_bytes: usize,
+) -> Result<(Pages, usize), CodeError> {
+    sys::SUPPORTED.map_err(|why| CodeError::Image(why.into()))?;
+    let mut table = vec![0; ModuleTable::size(module.types.len(), module.bodies.len(), linkage)];
+    let mut put = |offset: u32, bytes: &[u8]| {
+        table[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+    };
+    put(ModuleTable::BUILTIN_SHIM, &(shims::builtin_address() as u64).to_le_bytes());
+    put(ModuleTable::LAZY_SHIM, &(shims::lazy_address() as u64).to_le_bytes());
+    for (index, ty) in module.types.iter().enumerate() {
+        put(ModuleTable::type_id(TypeIndex::from(index)), &ty.id().as_u32().to_le_bytes());
+    }
+    let pages = Pages::take(table.len() + text_bytes, table.len())?;
+    pages.write(0, &table).map_err(CodeError::Memory)?;
+    Ok((pages, table.len()))
 }
 
 impl Code {
     /// Makes `image` executable as the code of `module`. By [compiled code] the image stems from a tier
     /// or an authenticated artifact.
     pub fn publish(module: Arc<Module>, image: CodeImage) -> Result<Code, CodeError> {
-        sys::SUPPORTED.map_err(|why| CodeError::Image(why.into()))?;
         image.check().map_err(|error| CodeError::Image(error.0))?;
         if image.funcs.len() != module.bodies.len() {
             let (found, expected) = (image.funcs.len(), module.bodies.len());
             return Err(CodeError::Image(format!("{found} functions for a module of {expected}")));
         }
-        let mut table =
-            vec![0; ModuleTable::size(module.types.len(), module.bodies.len(), Linkage::Direct)];
-        let mut put = |offset: u32, bytes: &[u8]| {
-            table[offset as usize..][..bytes.len()].copy_from_slice(bytes);
-        };
-        put(ModuleTable::BUILTIN_SHIM, &(shims::builtin_address() as u64).to_le_bytes());
-        for (index, ty) in module.types.iter().enumerate() {
-            put(ModuleTable::type_id(TypeIndex::from(index)), &ty.id().as_u32().to_le_bytes());
-        }
-        let page_count = (table.len() + image.text.len()).div_ceil(CODE_PAGE);
-        let (arena, page) = allocate(page_count)?;
-        if let Err(error) = arena.write(page, &table, &image.text) {
-            arena.give_back(page, page_count);
-            return Err(CodeError::Memory(error));
-        }
-        let text = arena.start.as_ptr().wrapping_add(page * CODE_PAGE + table.len());
+        let (mut pages, table_bytes) = with_table(&module, Linkage::Direct, image.text.len())?;
+        pages.write(table_bytes, &image.text).map_err(CodeError::Memory)?;
         let layout = VmLayout::new(&module);
-        // The text lives in the arena now.
-        let image = CodeImage { text: Vec::new(), ..image };
-        let tables = Box::into_raw(Box::new(CodeTables { module: module.clone(), text, image }));
-        for page in &arena.pages[page..page + page_count] {
-            page.store(tables, Release);
-        }
-        let tables = NonNull::new(tables).expect("a box is not null");
-        Ok(Code { module, layout, arena, page, page_count, tables })
+        pages.enter(CodeTables::Whole {
+            module: module.clone(),
+            text: pages.address(table_bytes) as usize,
+            image: CodeImage { text: Vec::new(), ..image },
+        });
+        Ok(Code { module, layout, form: Form::Whole(pages, table_bytes) })
     }
 
-    fn tables(&self) -> &CodeTables {
-        // SAFETY: [arena] the box lives as long as `self`, and is only read.
-        unsafe { self.tables.as_ref() }
+    /// Code of `module` that holds no function yet: each is asked for when it is first called.
+    pub fn tiered(module: Arc<Module>, source: Box<dyn Source>) -> Result<Code, CodeError> {
+        let layout = VmLayout::new(&module);
+        let form = Form::Tiered(Tiered::new(module.clone(), source)?);
+        Ok(Code { module, layout, form })
+    }
+
+    /// The functions that come one by one, unless the module was published whole.
+    pub fn as_tiered(&self) -> Option<&Tiered> {
+        match &self.form {
+            Form::Whole(..) => None,
+            Form::Tiered(tiered) => Some(tiered),
+        }
     }
 
     /// The module it is the code of.
@@ -279,49 +477,40 @@ impl Code {
         &self.layout
     }
 
-    /// The image it was published from, text included.
-    pub fn image(&self) -> CodeImage {
-        let tables = self.tables();
+    /// The image it was published from, text included; `None` for functions that come one by one.
+    pub fn image(&self) -> Option<CodeImage> {
+        let Form::Whole(pages, table_bytes) = &self.form else { return None };
+        let CodeTables::Whole { image, .. } = pages.tables() else {
+            unreachable!("entered by `publish`")
+        };
         // SAFETY: [arena] the text was written by `publish`, is readable in the executable view, and
         // does not change until `self` is dropped.
-        let text = unsafe { std::slice::from_raw_parts(tables.text, self.text_size()) };
-        CodeImage { text: text.to_vec(), ..tables.image.clone() }
+        let text =
+            unsafe { std::slice::from_raw_parts(pages.address(*table_bytes), self.text_size()) };
+        Some(CodeImage { text: text.to_vec(), ..image.clone() })
     }
 
-    /// Size of the text in bytes.
+    /// Size of the text in bytes, as far as it was made.
     pub fn text_size(&self) -> usize {
-        self.tables().image.funcs.last().map_or(0, |f| f.end as usize)
+        match &self.form {
+            Form::Whole(pages, _) => match pages.tables() {
+                CodeTables::Whole { image, .. } => image.funcs.last().map_or(0, |f| f.end as usize),
+                CodeTables::Chunk(_) => unreachable!("entered by `publish`"),
+            },
+            Form::Tiered(tiered) => tiered.text_size(),
+        }
     }
 
     /// The entry of a function.
     pub(crate) fn entry(&self, index: DefinedFuncIndex) -> *const u8 {
-        let tables = self.tables();
-        tables.text.wrapping_add(tables.image.funcs[index.index()].start as usize)
-    }
-}
-
-impl Drop for Code {
-    fn drop(&mut self) {
-        for page in &self.arena.pages[self.page..self.page + self.page_count] {
-            page.store(null_mut(), Release);
-        }
-        // SAFETY: [arena] made by `Box::into_raw` in `publish`; the page table forgot it above, and no
-        // live frame asks for it ([store lifetime]).
-        drop(unsafe { Box::from_raw(self.tables.as_ptr()) });
-        let table_bytes =
-            ModuleTable::size(self.module.types.len(), self.module.bodies.len(), Linkage::Direct);
-        let offset = self.page * CODE_PAGE;
-        // SAFETY: [arena] the range is ours until it is given back below. The table's pages become
-        // executable again, so that a later text may lie there.
-        let restored = unsafe {
-            sys::make_executable(self.arena.start.as_ptr().add(offset), table_bytes).is_ok()
-        };
-        if let Some(dual) = &self.arena.dual {
-            dual.discard(offset, self.page_count * CODE_PAGE);
-        }
-        // A range whose protection is unknown is not used again.
-        if restored {
-            self.arena.give_back(self.page, self.page_count);
+        match &self.form {
+            Form::Whole(pages, table_bytes) => match pages.tables() {
+                CodeTables::Whole { image, .. } => {
+                    pages.address(table_bytes + image.funcs[index.index()].start as usize)
+                }
+                CodeTables::Chunk(_) => unreachable!("entered by `publish`"),
+            },
+            Form::Tiered(tiered) => tiered.stub(index),
         }
     }
 }
@@ -342,39 +531,44 @@ fn arena_page(pc: usize) -> Option<(&'static Arena, usize)> {
 /// Asks the code that `pc` lies in. Lock-free.
 ///
 /// `pc` is the address of an instruction of a live frame of this thread: see [code lookup].
-fn lookup<R>(pc: usize, ask: impl FnOnce(&CodeTables, u32) -> Option<R>) -> Option<R> {
+fn lookup<R>(pc: usize, ask: impl FnOnce(&CodeTables) -> Option<R>) -> Option<R> {
     let (arena, page) = arena_page(pc)?;
     let tables = NonNull::new(arena.pages[page].load(Acquire))?;
     // SAFETY: [code lookup] the frame is live, so its code is published and stays so meanwhile.
-    let tables = unsafe { tables.as_ref() };
-    let offset = u32::try_from(pc.checked_sub(tables.text as usize)?).ok()?;
-    ask(tables, offset)
+    ask(unsafe { tables.as_ref() })
 }
 
 /// What a fault at `pc` means, for an instruction of a live frame of this thread. Lock-free.
 pub(crate) fn trap_at(pc: usize) -> Option<Trap> {
-    lookup(pc, |tables, offset| tables.image.trap_at(offset))
+    lookup(pc, |tables| tables.trap_at(pc))
 }
 
-/// The frame whose instruction `pc` is, for a live frame of this thread.
-pub(crate) fn frame_at(pc: usize) -> Option<Frame> {
-    lookup(pc, |tables, offset| {
-        let func = tables.module.func_index(tables.image.func_at(offset)?);
-        let wasm_offset = tables.image.location_at(offset);
-        Some(Frame { module: tables.module.clone(), func, wasm_offset })
-    })
+/// Appends the frames whose instruction `pc` is, innermost first, for a live frame of this thread:
+/// more than one if calls were inlined.
+pub(crate) fn frames_at(pc: usize, frames: &mut Vec<Frame>) {
+    lookup(pc, |tables| {
+        tables.frames_at(pc, frames);
+        Some(())
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusals::refuse;
+
+    /// Arenas are never given back but here.
+    fn end(arena: &Arena) {
+        let size = arena.pages.len() * CODE_PAGE;
+        // SAFETY: [arena] nothing was published in it, and nothing refers to it any more.
+        unsafe {
+            sys::unmap(arena.start, size);
+            arena.dual.iter().for_each(|dual| sys::unmap(dual.writable, size));
+        }
+    }
 
     #[test]
-    #[cfg_attr(miri, ignore = "reserves an arena")]
     fn ranges_merge_when_given_back() {
-        if sys::SUPPORTED.is_err() {
-            return;
-        }
         let arena = Arena::of_size(16 << 20).unwrap();
         let taken: Vec<_> = (0..4).map(|_| arena.take(3).unwrap()).collect();
         assert_eq!(taken, [0, 3, 6, 9]);
@@ -382,5 +576,47 @@ mod tests {
             arena.give_back(start, 3);
         }
         assert_eq!(*arena.free.lock().unwrap(), [(0, arena.pages.len())]);
+        end(&arena);
+    }
+
+    /// With each request refused in turn: of those that make an arena, and then of those that write
+    /// into one, mapped twice or, after a refusal, once.
+    #[test]
+    fn refused_requests_leave_ranges_usable() {
+        let mut arenas = Vec::new();
+        for allowed in 0.. {
+            let (arena, hits) = refuse(allowed, 1, || Arena::of_size(16 << 20));
+            arenas.extend(arena);
+            if hits == 0 {
+                break;
+            }
+        }
+        assert!(arenas.iter().any(|arena| arena.dual.is_none()));
+        let (table, text) = (vec![1; CODE_PAGE], vec![2; CODE_PAGE + 1]);
+        for arena in arenas {
+            let arena: &'static Arena = Box::leak(Box::new(arena));
+            let whole = arena.pages.len();
+            let begin = || {
+                let start = arena.take(3).unwrap();
+                let pages = Pages::begin(arena, start, 3, table.len())?;
+                pages.write(0, &table)?;
+                pages.write(table.len(), &text)?;
+                Ok::<_, std::io::Error>(pages)
+            };
+            for allowed in 0.. {
+                let (result, hits) = refuse(allowed, 1, begin);
+                assert_eq!(result.is_err(), hits > 0);
+                drop(result);
+                assert_eq!(*arena.free.lock().unwrap(), [(0, whole)]);
+                if hits == 0 {
+                    break;
+                }
+            }
+            // Where protection cannot be restored, the range is lost.
+            let pages = begin().unwrap();
+            refuse(0, usize::MAX, || drop(pages));
+            assert_eq!(*arena.free.lock().unwrap(), [(3, whole - 3)]);
+            end(arena);
+        }
     }
 }

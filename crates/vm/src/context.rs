@@ -6,7 +6,8 @@
 use crate::store::Store;
 use crate::sys;
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
+use std::ops::Range;
 use std::ptr::{NonNull, null};
 use std::sync::Arc;
 use wardian_module::layout::StoreContext;
@@ -122,6 +123,8 @@ pub(crate) struct Context {
     pub(crate) host: Cell<Option<NonNull<dyn Host>>>,
     /// What the signal handler saw.
     pub(crate) fault: Cell<FaultInfo>,
+    /// For each memory of the store, the addresses at which an access past its end faults.
+    guards: UnsafeCell<Vec<Range<usize>>>,
 }
 
 /// A fault in generated code.
@@ -129,7 +132,7 @@ pub(crate) struct Context {
 pub(crate) struct FaultInfo {
     pub(crate) pc: usize,
     pub(crate) fp: usize,
-    pub(crate) address: usize,
+    pub(crate) address: Option<usize>,
     pub(crate) trap: u8,
 }
 
@@ -152,7 +155,24 @@ impl Context {
             pending: Cell::new(0),
             host: Cell::new(None),
             fault: Cell::new(FaultInfo::default()),
+            guards: UnsafeCell::new(Vec::new()),
         }
+    }
+
+    /// Whether `address` lies behind a memory, where its accesses fault.
+    pub(crate) fn guards_hold(&self, address: usize) -> bool {
+        // SAFETY: [guards] a shared use, which ends here; the exclusive one is not on.
+        unsafe { &*self.guards.get() }.iter().any(|guard| guard.contains(&address))
+    }
+
+    /// Changes the guards. `change` calls nothing of this context.
+    ///
+    /// # Safety
+    ///
+    /// - The store of this context is borrowed exclusively.
+    pub(crate) unsafe fn change_guards(&self, change: impl FnOnce(&mut Vec<Range<usize>>)) {
+        // SAFETY: [guards] the only exclusive use, since the store is borrowed exclusively.
+        change(unsafe { &mut *self.guards.get() });
     }
 }
 
@@ -189,6 +209,14 @@ fn thread_stack() -> (usize, usize) {
 pub(crate) fn on_this_stack(address: usize) -> bool {
     let (low, high) = thread_stack();
     high == 0 || (low..high).contains(&address)
+}
+
+/// Bytes of stack that the caller's thread has left; 0 where that is unknown.
+pub fn stack_left() -> usize {
+    let marker = 0u8;
+    let sp = &raw const marker as usize;
+    let (low, high) = thread_stack();
+    if (low..high).contains(&sp) { sp - low } else { 0 }
 }
 
 /// Lowest address that guest code may use on this thread, by the stack's own end: a quarter of the

@@ -22,7 +22,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use wardian_module::abi::CallLayout;
 use wardian_module::layout::{Owner, Repr};
-use wardian_module::{FuncType, HeapTop, RegisteredType, ValType};
+use wardian_module::{FuncType, RegisteredType};
 
 /// What a host function's context register points at.
 #[derive(Debug)]
@@ -214,7 +214,7 @@ where
         for ty in ty.params() {
             values.push(host.kernel().value_of(args.read_bits(Repr::of(*ty)), *ty));
         }
-        values.extend(ty.results().iter().map(|ty| default_value(*ty)));
+        values.extend(ty.results().iter().map(|ty| host.kernel().value_of(0, *ty)));
         let (params, results) = values.split_at_mut(ty.params().len());
         (dynamic.func)(Call { host: &mut *host, instance }, params, results)
             .map_err(Failure::Host)?;
@@ -232,18 +232,6 @@ fn area(image: &Image, bytes: u32) -> *mut u128 {
         return std::ptr::null_mut();
     }
     std::ptr::with_exposed_provenance_mut(image.ints[1] as usize)
-}
-
-fn default_value(ty: ValType) -> Value {
-    match ty {
-        ValType::I32 => Value::I32(0),
-        ValType::I64 => Value::I64(0),
-        ValType::F32 => Value::F32(0),
-        ValType::F64 => Value::F64(0),
-        ValType::V128 => Value::V128(0),
-        ValType::Ref(ty) if ty.heap.top() == HeapTop::Func => Value::Func(None),
-        ValType::Ref(_) => Value::Ref(0),
-    }
 }
 
 /// Parameters of a host function `F` for hosts of type `S`, with results `R`.

@@ -14,7 +14,8 @@
 //!   pointers, passes contexts and function references it was given. This is the one axiom; the kernel
 //!   checks around it what it can (image tables, entry offsets, types at link time).
 //! - **[store lifetime]** Blocks, mappings, host records and code that a store uses are freed no earlier
-//!   than the store; a store that is dropped while guest frames of it are live frees nothing.
+//!   than the store, except what a function made before it failed, which nobody has seen; a store that
+//!   is dropped while guest frames of it are live frees nothing.
 //! - **[block]** A [`Block`](block::Block) owns `size` zeroed-then-written bytes; it is reached through
 //!   raw pointers only (never `&`/`&mut` into it), since generated code reads and writes it too.
 //! - **[mapping]** A `Mapping` owns its address range exclusively; protections change only
@@ -23,7 +24,8 @@
 //!   with the store borrowed mutably; so no guest code runs while a slice exists.
 //! - **[arena]** A range of a code arena belongs to one published [`Code`]; no address is
 //!   writable and executable at once; a page's entry in the lookup table is set after its code is
-//!   written and cleared before its range is given back.
+//!   written and cleared before its range is given back; code that is added to a range later is written
+//!   where nothing runs yet, under its module's lock (NOTE [tier publication]).
 //! - **[code lookup]** A program counter of a live guest frame lies in published code, which a store
 //!   keeps alive; so the pointer found in the lookup table for it is valid.
 //! - **[context pointer]** The context of a running store is valid while an activation of it exists;
@@ -37,6 +39,8 @@
 //!   records are made by `HostFunc` only, which derives both from the same Rust types.
 //! - **[foreign function]** A call into the C library that has no other duties than valid arguments,
 //!   stated where it stands.
+//! - **[guards]** The guards of a context change only while its store is borrowed exclusively and none of
+//!   its generated code runs; the handler reads them only at a fault of such code.
 //! - **[signal handler]** The handler runs on the faulting thread, takes no lock, allocates nothing and
 //!   touches only its arguments, the lookup table and the context of the running store.
 
@@ -52,21 +56,32 @@ pub mod code;
 mod context;
 pub mod host;
 mod mapping;
-#[cfg_attr(target_arch = "x86_64", path = "shims/x86_64.rs")]
-#[cfg_attr(not(target_arch = "x86_64"), path = "shims/unsupported.rs")]
+#[cfg_attr(any(test, feature = "refusals"), path = "refusals/injected.rs")]
+#[cfg_attr(not(any(test, feature = "refusals")), path = "refusals/none.rs")]
+mod refusals;
+// Miri executes no machine code: to it, this machine is one of those without.
+#[cfg_attr(all(target_arch = "x86_64", not(miri)), path = "shims/x86_64.rs")]
+#[cfg_attr(any(not(target_arch = "x86_64"), miri), path = "shims/unsupported.rs")]
 mod shims;
 pub mod store;
-#[cfg_attr(all(target_os = "linux", target_arch = "x86_64"), path = "sys/linux.rs")]
-#[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), path = "sys/unsupported.rs")]
+#[cfg_attr(all(target_os = "linux", target_arch = "x86_64", not(miri)), path = "sys/linux.rs")]
+#[cfg_attr(
+    any(not(all(target_os = "linux", target_arch = "x86_64")), miri),
+    path = "sys/unsupported.rs"
+)]
 mod sys;
+mod tiered;
 mod unwind;
 mod values;
 
 pub use call::*;
 pub use code::{Code, CodeError, VouchedArtifact};
-pub use context::{BuiltinCall, Exit, Failure, Frame, Host, TrapReport};
+pub use context::{BuiltinCall, Exit, Failure, Frame, Host, TrapReport, stack_left};
 pub use host::*;
+#[cfg(feature = "refusals")]
+pub use refusals::refuse;
 pub use store::*;
+pub use tiered::{Source, Tier, Tiered};
 pub use values::{ExternIndexValue, Results, Values, Vector, WasmValue, kind_of};
 
 /// Whether this platform can run machine code, and if not, why.

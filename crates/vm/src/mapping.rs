@@ -3,6 +3,7 @@
 //! Invariant [mapping]: `accessible` bytes from the start may be read and written, the rest faults.
 
 use crate::sys;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 /// A reserved range of address space whose first part is accessible.
@@ -33,6 +34,12 @@ impl Mapping {
 
     pub(crate) fn start(&self) -> *mut u8 {
         self.start.as_ptr()
+    }
+
+    /// The addresses that may not be touched.
+    pub(crate) fn inaccessible(&self) -> Range<usize> {
+        let start = self.start.as_ptr() as usize;
+        start + self.accessible..start + self.size
     }
 
     /// Makes at least the first `bytes` accessible; new bytes are zero. Fails past the reservation and

@@ -2,25 +2,29 @@
 //! way to look at or change them from the host.
 //!
 //! Invariants:
-//! - Nothing is removed before the store is dropped ([store lifetime]); ids are positions.
+//! - Nothing is removed before the store is dropped ([store lifetime]), except what a function made
+//!   before it failed, and nobody else has seen; ids are positions.
 //! - After every public function, the [`Storage`] that generated code reads equals base and length of
-//!   the memory or table it describes.
+//!   the memory or table it describes, and the context's guards are those of the memories.
 //! - A function reference in a table, global or VM context points at a [`FuncRef`] in a block of this
 //!   store whose type matches the place's type; values are checked on their way in.
 //! - Imports were checked against the types that the importing module declares.
 
 use crate::block::Block;
 use crate::code::Code;
-use crate::context::{Context, Exit};
+use crate::context::{Context, Exit, Frame};
 use crate::host::{HostFunc, HostRecord};
 use crate::mapping::Mapping;
 use crate::{sys, unwind};
 use std::any::TypeId as RustTypeId;
 use std::mem::{offset_of, size_of};
-use std::ptr::NonNull;
+use std::ops::Range;
+use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use wardian_module::layout::{FuncRef, GLOBAL_SIZE, Owner, Storage, VmLayout, table_element_size};
+use wardian_module::layout::{
+    FuncRef, GLOBAL_SIZE, LIVE_SLOT, Owner, Storage, VmLayout, table_element_size,
+};
 use wardian_module::*;
 
 macro_rules! ids {
@@ -182,12 +186,38 @@ struct MemoryInst {
     place: Place,
 }
 
+impl MemoryInst {
+    /// Where accesses past the end fault; empty if they are checked.
+    fn guard(&self) -> Range<usize> {
+        if self.plan.guarded { self.mapping.inaccessible() } else { 0..0 }
+    }
+}
+
 #[derive(Debug)]
 struct TableInst {
     ty: TableType,
     elements: Block,
     length: u64,
     place: Place,
+}
+
+impl TableInst {
+    /// Writes `element`, whose kind is the table's, at each position of `range`, which lies inside.
+    fn write(&mut self, range: Range<usize>, element: Element) {
+        for index in range {
+            match element {
+                Element::Func(func) => self.elements.write(index * 8, func),
+                Element::Ref(reference) => self.elements.write(index * 4, reference),
+            }
+        }
+    }
+}
+
+/// A reference as it lies in memory.
+#[derive(Clone, Copy, Debug)]
+enum Element {
+    Func(*const FuncRef),
+    Ref(u32),
 }
 
 #[derive(Debug)]
@@ -220,6 +250,8 @@ pub struct Store {
     globals: Vec<GlobalInst>,
     hosts: Vec<HostInst>,
     pending: Option<Exit>,
+    /// What `live_state` of the context points at.
+    live_state: Option<Block>,
 }
 
 // SAFETY: [store lifetime] everything it points at belongs to it alone; host functions are `Send` and
@@ -272,6 +304,7 @@ impl Store {
             globals: Vec::new(),
             hosts: Vec::new(),
             pending: None,
+            live_state: None,
         })
     }
 
@@ -309,9 +342,53 @@ impl Store {
         self.pending.take()
     }
 
+    /// Puts a frame before those of the failure that is pending.
+    pub(crate) fn add_innermost(&mut self, frame: Frame) {
+        if let Some(exit) = &mut self.pending {
+            exit.frames.insert(0, frame);
+            exit.frames.truncate(self.backtrace_limit);
+        }
+    }
+
+    /// Makes room for the state of a frame that is being replaced; `false` if there is none.
+    pub(crate) fn provide_live_state(&mut self, slots: u32) -> bool {
+        let size = slots as usize * LIVE_SLOT as usize;
+        if self.live_state.as_ref().is_none_or(|block| block.size() < size) {
+            // No frame is between writing its state and reading it: this one has not begun to.
+            self.live_state = Block::new(size.next_power_of_two());
+            let address = self.live_state.as_ref().map_or(null_mut(), |block| block.address(0));
+            self.context().shared.live_state.set(address);
+        }
+        self.live_state.is_some()
+    }
+
     fn new_block(&mut self, size: usize) -> std::io::Result<usize> {
         self.blocks.push(Block::new(size).ok_or_else(out_of_memory)?);
         Ok(self.blocks.len() - 1)
+    }
+
+    /// Undoes what `make` added if it fails: nobody has seen it, and no code has run.
+    fn whole<R, E>(&mut self, make: impl FnOnce(&mut Store) -> Result<R, E>) -> Result<R, E> {
+        let [blocks, memories, tables, globals, hosts] = [
+            self.blocks.len(),
+            self.memories.len(),
+            self.tables.len(),
+            self.globals.len(),
+            self.hosts.len(),
+        ];
+        make(self).inspect_err(|_| {
+            self.memories.truncate(memories);
+            self.change_guards(|guards| guards.truncate(memories));
+            self.tables.truncate(tables);
+            self.globals.truncate(globals);
+            self.hosts.truncate(hosts);
+            self.blocks.truncate(blocks);
+        })
+    }
+
+    fn change_guards(&mut self, change: impl FnOnce(&mut Vec<Range<usize>>)) {
+        // SAFETY: [guards] the store is borrowed exclusively.
+        unsafe { self.context().change_guards(change) }
     }
 
     fn address(&self, place: Place) -> *mut u8 {
@@ -431,26 +508,30 @@ impl Store {
             (Value::F32(v), ValType::F32) => Ok(u128::from(v)),
             (Value::F64(v), ValType::F64) => Ok(u128::from(v)),
             (Value::V128(v), ValType::V128) => Ok(v),
-            (Value::Func(func), ValType::Ref(ty)) => {
-                Ok(self.func_bits(func, ty)?.expose_provenance() as u128)
-            }
-            (Value::Ref(v), ValType::Ref(ty)) => match ty.heap {
-                _ if v == 0 && ty.nullable && ty.heap.top() != HeapTop::Func => Ok(0),
-                HeapType::Extern if v != 0 => Ok(u128::from(v)),
-                _ => Err(Mismatch),
-            },
+            (value, ValType::Ref(ty)) => Ok(match self.element(value, ty)? {
+                Element::Func(func) => func.expose_provenance() as u128,
+                Element::Ref(reference) => u128::from(reference),
+            }),
             _ => Err(Mismatch),
         }
     }
 
-    fn func_bits(&self, func: Option<FuncId>, ty: RefType) -> Result<*const FuncRef, Mismatch> {
-        match func {
-            None if ty.nullable && ty.heap.top() == HeapTop::Func => Ok(std::ptr::null()),
-            None => Err(Mismatch),
-            Some(id) => {
+    /// `value` as tables hold it, if it is a value of type `ty`.
+    fn element(&self, value: Value, ty: RefType) -> Result<Element, Mismatch> {
+        let is_func = ty.heap.top() == HeapTop::Func;
+        match value {
+            Value::Func(None) if ty.nullable && is_func => Ok(Element::Func(std::ptr::null())),
+            Value::Func(Some(id)) => {
                 let own = HeapType::ConcreteFunc(self.func_type(id).ok_or(Mismatch)?.id());
-                if own.matches(ty.heap) { self.func_ref(id) } else { Err(Mismatch) }
+                if own.matches(ty.heap) {
+                    self.func_ref(id).map(Element::Func)
+                } else {
+                    Err(Mismatch)
+                }
             }
+            Value::Ref(0) if ty.nullable && !is_func => Ok(Element::Ref(0)),
+            Value::Ref(v) if v != 0 && ty.heap == HeapType::Extern => Ok(Element::Ref(v)),
+            _ => Err(Mismatch),
         }
     }
 
@@ -473,8 +554,10 @@ impl Store {
 
     /// Adds a memory of the host. Its size is `ty.limits.min`.
     pub fn memory(&mut self, ty: MemoryType, settings: &Settings) -> std::io::Result<MemoryId> {
-        let block = self.new_block(size_of::<Storage>())?;
-        self.memory_at(ty, settings, Place { block, offset: 0 })
+        self.whole(|store| {
+            let block = store.new_block(size_of::<Storage>())?;
+            store.memory_at(ty, settings, Place { block, offset: 0 })
+        })
     }
 
     fn memory_at(
@@ -488,7 +571,10 @@ impl Store {
         let mapping = map_memory(&plan, &ty, length)?;
         let id = MemoryId(u32::try_from(self.memories.len()).map_err(|_| out_of_memory())?);
         self.write_storage(place, mapping.start(), length as u64);
-        self.memories.push(MemoryInst { ty, plan, mapping, length, place });
+        let memory = MemoryInst { ty, plan, mapping, length, place };
+        let guard = memory.guard();
+        self.change_guards(|guards| guards.push(guard));
+        self.memories.push(memory);
         Ok(id)
     }
 
@@ -560,8 +646,9 @@ impl Store {
             return Err(out_of_memory());
         }
         memory.length = length;
-        let (base, place) = (memory.mapping.start(), memory.place);
+        let (base, place, guard) = (memory.mapping.start(), memory.place, memory.guard());
         self.write_storage(place, base, length as u64);
+        self.change_guards(|guards| guards[id.index()] = guard);
         Ok(old)
     }
 
@@ -569,11 +656,15 @@ impl Store {
 
     /// Adds a table of the host, filled with `init`.
     pub fn table(&mut self, ty: TableType, init: Value) -> Result<TableId, InstantiateError> {
-        let block = self.new_block(size_of::<Storage>())?;
-        let id = self.table_at(ty, Place { block, offset: 0 })?;
-        let length = self.table_size(id);
-        self.table_fill(id, 0, init, length).map_err(|Mismatch| InstantiateError::Import(0))?;
-        Ok(id)
+        self.whole(|store| {
+            let block = store.new_block(size_of::<Storage>())?;
+            let id = store.table_at(ty, Place { block, offset: 0 })?;
+            let length = store.table_size(id);
+            store
+                .table_fill(id, 0, init, length)
+                .map_err(|Mismatch| InstantiateError::Import(0))?;
+            Ok(id)
+        })
     }
 
     fn table_at(&mut self, ty: TableType, place: Place) -> std::io::Result<TableId> {
@@ -619,26 +710,17 @@ impl Store {
         value: Value,
         count: u64,
     ) -> Result<(), Mismatch> {
-        let table = &self.tables[id.index()];
-        let ty = ValType::Ref(table.ty.element);
-        let bits = self.value_bits(value, ty)?;
+        let element = self.element(value, self.tables[id.index()].ty.element)?;
         let table = &mut self.tables[id.index()];
         let end = index.checked_add(count).filter(|end| *end <= table.length).ok_or(Mismatch)?;
-        for index in index as usize..end as usize {
-            match table.ty.element.heap.top() {
-                HeapTop::Func => table
-                    .elements
-                    .write(index * 8, std::ptr::with_exposed_provenance::<FuncRef>(bits as usize)),
-                _ => table.elements.write(index * 4, bits as u32),
-            }
-        }
+        table.write(index as usize..end as usize, element);
         Ok(())
     }
 
     /// Grows a table by `delta` elements of `value` and returns its size before; `None` past its limit
     /// or without memory, leaving it as it was.
     pub fn table_grow(&mut self, id: TableId, delta: u64, value: Value) -> Option<u64> {
-        let bits = self.value_bits(value, ValType::Ref(self.tables[id.index()].ty.element)).ok()?;
+        let element = self.element(value, self.tables[id.index()].ty.element).ok()?;
         let table = &mut self.tables[id.index()];
         let old = table.length;
         let addressable = match table.ty.index {
@@ -659,15 +741,8 @@ impl Store {
             table.elements = elements;
         }
         table.length = length;
+        table.write(old as usize..length as usize, element);
         let (base, place) = (table.elements.address(0), table.place);
-        for index in old as usize..length as usize {
-            match size {
-                8 => table
-                    .elements
-                    .write(index * 8, std::ptr::with_exposed_provenance::<FuncRef>(bits as usize)),
-                _ => table.elements.write(index * 4, bits as u32),
-            }
-        }
         self.write_storage(place, base, length);
         Some(old)
     }
@@ -707,10 +782,12 @@ impl Store {
 
     /// Adds a global of the host.
     pub fn global(&mut self, ty: GlobalType, value: Value) -> Result<GlobalId, InstantiateError> {
-        let block = self.new_block(GLOBAL_SIZE as usize)?;
-        let id = self.global_at(ty, Place { block, offset: 0 })?;
-        self.global_set(id, value).map_err(|Mismatch| InstantiateError::Import(0))?;
-        Ok(id)
+        self.whole(|store| {
+            let block = store.new_block(GLOBAL_SIZE as usize)?;
+            let id = store.global_at(ty, Place { block, offset: 0 })?;
+            store.global_set(id, value).map_err(|Mismatch| InstantiateError::Import(0))?;
+            Ok(id)
+        })
     }
 
     fn global_at(&mut self, ty: GlobalType, place: Place) -> std::io::Result<GlobalId> {
@@ -744,13 +821,17 @@ impl Store {
     /// Sets a global, mutable or not (initialization sets immutable ones).
     pub fn global_set(&mut self, id: GlobalId, value: Value) -> Result<(), Mismatch> {
         let GlobalInst { ty, place: Place { block, offset } } = self.globals[id.index()];
-        let bits = self.value_bits(value, ty.content)?;
-        let block = &mut self.blocks[block];
-        match ty.content {
-            ValType::Ref(ty) if ty.heap.top() == HeapTop::Func => {
-                block.write(offset, std::ptr::with_exposed_provenance::<FuncRef>(bits as usize))
+        let element = match ty.content {
+            ValType::Ref(ty) => self.element(value, ty)?,
+            ty => {
+                let bits = self.value_bits(value, ty)?;
+                self.blocks[block].write(offset, bits);
+                return Ok(());
             }
-            _ => block.write(offset, bits),
+        };
+        match element {
+            Element::Func(func) => self.blocks[block].write(offset, func),
+            Element::Ref(reference) => self.blocks[block].write(offset, reference),
         }
         Ok(())
     }
@@ -761,6 +842,15 @@ impl Store {
     /// size and are zero; tables and globals are null or zero: whoever calls this initializes them
     /// before any code of the instance runs.
     pub fn instantiate(
+        &mut self,
+        code: Arc<Code>,
+        imports: &[Extern],
+        settings: &Settings,
+    ) -> Result<InstanceId, InstantiateError> {
+        self.whole(|store| store.instantiate_parts(code, imports, settings))
+    }
+
+    fn instantiate_parts(
         &mut self,
         code: Arc<Code>,
         imports: &[Extern],
@@ -984,3 +1074,6 @@ impl Drop for Store {
         drop(unsafe { Box::from_raw(self.context.as_ptr()) });
     }
 }
+
+#[cfg(test)]
+mod tests;

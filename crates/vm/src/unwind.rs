@@ -4,6 +4,7 @@ use crate::code;
 use crate::context::{Context, Exit, Failure, FaultInfo, Frame, TrapReport, current};
 use crate::{shims, sys};
 use wardian_module::Trap;
+use wardian_module::layout::FuncRef;
 
 /// Makes faults of guest code reach [`on_fault`]. Once per process.
 pub(crate) fn install() -> std::io::Result<()> {
@@ -11,6 +12,9 @@ pub(crate) fn install() -> std::io::Result<()> {
 }
 
 /// Runs in the signal handler: see invariant [signal handler].
+///
+/// A fault is a guest's trap only if the table of its code says so and the address is one that such
+/// code can reach. Any other means that the engine or an artifact is wrong: the process must not go on.
 fn on_fault(fault: &sys::Fault) -> Option<sys::Resume> {
     if !code::in_arena(fault.pc) {
         return None;
@@ -19,6 +23,18 @@ fn on_fault(fault: &sys::Fault) -> Option<sys::Resume> {
     // SAFETY: [context pointer] null, or the context of this thread's innermost activation.
     let context_ref = unsafe { context.as_ref() }?;
     let trap = code::trap_at(fault.pc)?;
+    let from_guest = match (fault.address, trap) {
+        (None, _) => true,
+        (Some(address), Trap::MemoryOutOfBounds) => context_ref.guards_hold(address),
+        // A field of the function that a null reference does not refer to.
+        (Some(address), Trap::IndirectCallToNull | Trap::NullReference) => {
+            address < size_of::<FuncRef>()
+        }
+        _ => false,
+    };
+    if !from_guest {
+        return None;
+    }
     context_ref.fault.set(FaultInfo {
         pc: fault.pc,
         fp: fault.fp,
@@ -38,7 +54,7 @@ pub(crate) unsafe extern "C" fn fault_entry(context: *const Context) {
     let context = unsafe { &*context };
     let fault = context.fault.get();
     let trap = Trap::from_code(fault.trap).expect("the handler stored the code of a trap");
-    let address = (trap == Trap::MemoryOutOfBounds).then_some(fault.address);
+    let address = fault.address.filter(|_| trap == Trap::MemoryOutOfBounds);
     let report = TrapReport { address, ..TrapReport::new(trap) };
     fail(context, Failure::Trap(report), Some((fault.pc, fault.fp)));
 }
@@ -82,7 +98,8 @@ fn frames(context: &Context, start: Option<(usize, usize)>, limit: usize) -> Vec
             if frames.len() >= limit {
                 return frames;
             }
-            frames.extend(code::frame_at(pc));
+            code::frames_at(pc, &mut frames);
+            frames.truncate(limit);
             (pc, fp) = after_call(fp);
             pc -= 1;
         }

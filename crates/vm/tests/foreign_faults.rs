@@ -76,6 +76,7 @@ fn code() -> Arc<Code> {
         funcs: vec![FuncRange { start: 0, end: 6 }, FuncRange { start: 6, end: 12 }],
         traps: vec![TrapSite { offset: 4, trap: Trap::UnreachableCodeReached }],
         locations: Vec::new(),
+        inlined: Vec::new(),
     };
     Arc::new(Code::publish(Arc::new(module), image).expect("there is memory for 12 bytes"))
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use wardian_module::{OptLevel as Effort, Proposal, Proposals, Settings};
+pub use wardian_runtime::TierUp;
 
 /// Smallest and largest `max_wasm_stack`, in bytes. Below, no function with spilled values could run;
 /// above, no thread has such a stack.
@@ -33,6 +34,8 @@ const ADDRESS_SPACE_MAX: u64 = 1 << 44;
 pub struct Config {
     pub(crate) settings: Settings,
     pub(crate) strategy: Strategy,
+    pub(crate) tier_up: TierUp,
+    pub(crate) lazy_validation: bool,
     pub(crate) max_wasm_stack: usize,
     pub(crate) parallel_compilation: bool,
     pub(crate) artifact_key: ArtifactKey,
@@ -47,6 +50,8 @@ impl Default for Config {
         Config {
             settings: Settings::default(),
             strategy: Strategy::Auto,
+            tier_up: TierUp::Background,
+            lazy_validation: false,
             max_wasm_stack: 512 << 10,
             parallel_compilation: true,
             artifact_key: ArtifactKey::UserFile,
@@ -58,14 +63,21 @@ impl Default for Config {
     }
 }
 
-/// Which compiler makes code.
+/// Which compilers make code, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// Whatever serves best.
+    /// Whatever serves best; in this version the same as `Optimizing`.
     #[default]
     Auto,
-    /// The optimizing compiler, for every function.
+    /// Functions are compiled on their first call, fast, and again with the optimizing compiler when
+    /// they are hot, while the program runs: see [`Config::tier_up`].
+    Tiered,
+    /// The optimizing compiler, for every function, before anything runs.
+    Optimizing,
+    /// Functions are compiled on their first call, fast, and stay as they are.
+    Baseline,
+    /// The name by which users of other engines know `Optimizing`.
     Cranelift,
 }
 
@@ -240,10 +252,35 @@ impl Config {
         self
     }
 
-    /// Which compiler makes code.
+    /// Which compilers make code, and when. What [`Module::serialize`](crate::Module::serialize) and
+    /// [`Engine::precompile_module`](crate::Engine::precompile_module) give is fully optimized with
+    /// every strategy.
     pub fn strategy(&mut self, strategy: Strategy) -> &mut Config {
         self.strategy = strategy;
         self
+    }
+
+    /// Who compiles hot functions with [`Strategy::Tiered`]. [`TierUp::Background`] by default.
+    pub fn tier_up(&mut self, tier_up: TierUp) -> &mut Config {
+        self.tier_up = tier_up;
+        self
+    }
+
+    /// Whether function bodies are validated when they are first called, instead of all before anything
+    /// runs; a call of an invalid one ends in [`Trap::InvalidFunction`](crate::Trap). Needs a strategy
+    /// that compiles functions on their first call. Off by default: the specification wants modules
+    /// to be valid as a whole.
+    pub fn lazy_validation(&mut self, enable: bool) -> &mut Config {
+        self.lazy_validation = enable;
+        self
+    }
+
+    /// Whether functions are compiled on their first call.
+    pub(crate) fn is_lazy(&self) -> bool {
+        match self.strategy {
+            Strategy::Tiered | Strategy::Baseline => true,
+            Strategy::Auto | Strategy::Optimizing | Strategy::Cranelift => false,
+        }
     }
 
     /// Whether faults of the processor may detect traps. Without, every check is explicit code, no
@@ -375,6 +412,8 @@ impl Config {
         let Config {
             settings,
             strategy,
+            tier_up,
+            lazy_validation,
             max_wasm_stack,
             parallel_compilation,
             artifact_key,
@@ -395,7 +434,7 @@ impl Config {
             opt_level,
             verifier,
         } = settings;
-        let rest: [(&str, &dyn fmt::Debug); 17] = [
+        let rest: [(&str, &dyn fmt::Debug); 19] = [
             ("signals_based_traps", signals_based_traps),
             ("memory_reservation", memory_reservation),
             ("memory_guard_size", memory_guard_size),
@@ -404,6 +443,8 @@ impl Config {
             ("spectre_mitigation", spectre_mitigation),
             ("relaxed_simd_deterministic", relaxed_simd_deterministic),
             ("strategy", strategy),
+            ("tier_up", tier_up),
+            ("lazy_validation", lazy_validation),
             ("cranelift_opt_level", opt_level),
             ("cranelift_nan_canonicalization", nan_canonicalization),
             ("cranelift_debug_verifier", verifier),
@@ -441,6 +482,13 @@ impl Config {
                     switch(*proposal)
                 )));
             }
+        }
+        if self.lazy_validation && !self.is_lazy() {
+            return Err(refused(
+                "`lazy_validation` needs `Strategy::Tiered` or `Strategy::Baseline`: others compile \
+                 every function at once"
+                    .into(),
+            ));
         }
         if !STACK_RANGE.contains(&self.max_wasm_stack) {
             return Err(refused(format!(
@@ -518,6 +566,8 @@ mod tests {
         check(|c| c.max_wasm_stack(0), Some("found 0"));
         check(|c| c.memory_reservation(u64::MAX), Some("memory_reservation"));
         check(|c| c.memory_reservation(0).memory_guard_size(0), None);
+        check(|c| c.lazy_validation(true), Some("needs `Strategy::Tiered`"));
+        check(|c| c.lazy_validation(true).strategy(Strategy::Baseline), None);
     }
 
     #[test]

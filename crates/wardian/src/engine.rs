@@ -2,7 +2,7 @@
 //!
 //! Invariant: an engine's configuration was validated and never changes.
 
-use crate::config::{ArtifactKey, Config, WasmBacktraceDetails};
+use crate::config::{ArtifactKey, Config, Strategy, WasmBacktraceDetails};
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::Read as _;
@@ -11,7 +11,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use wardian_module::image::CodeImage;
 use wardian_module::{Module, Settings};
 use wardian_runtime as rt;
-use wardian_runtime::artifact;
+use wardian_runtime::{Stats, artifact};
+use wardian_vm::Code;
 
 /// Configuration, compiler and code, shared by modules and stores.
 ///
@@ -32,7 +33,9 @@ pub struct Engine {
 struct EngineInner {
     config: Config,
     settings: Arc<Settings>,
-    compiler: rt::Compiler,
+    compiler: Arc<rt::Compiler>,
+    tiers: rt::Tiers,
+    counters: rt::Counters,
     /// Read when it is first needed.
     artifact_key: OnceLock<artifact::ArtifactKey>,
 }
@@ -61,11 +64,19 @@ impl Engine {
             config.parallel_compilation,
         )
         .map_err(|error| Error::tagged(ErrorKind::Misuse, error))?;
+        let compiler = Arc::new(compiler);
+        let tier_up = match config.strategy {
+            Strategy::Tiered => config.tier_up.clone(),
+            _ => rt::TierUp::Never,
+        };
+        let tiers = rt::TierConfig { tier_up, lazy_validation: config.lazy_validation };
         Ok(Engine {
             inner: Arc::new(EngineInner {
                 config: config.clone(),
                 settings: Arc::new(config.settings.clone()),
+                tiers: rt::Tiers::new(compiler.clone(), tiers),
                 compiler,
+                counters: rt::Counters::default(),
                 artifact_key: OnceLock::new(),
             }),
         })
@@ -100,9 +111,40 @@ impl Engine {
         }
     }
 
+    /// What its compilers did so far, for all of its modules.
+    pub fn stats(&self) -> Stats {
+        self.inner.counters.stats()
+    }
+
+    /// Waits until no hot function waits for the background thread of
+    /// [`TierUp::Background`](crate::TierUp). For measurements and tests.
+    pub fn wait_for_tier_up(&self) {
+        self.inner.tiers.wait();
+    }
+
+    /// Code of a module by the engine's strategy, and its counters.
+    pub(crate) fn load(&self, wasm: Vec<u8>) -> Result<(Code, rt::Counters)> {
+        let counters = self.inner.counters.of_module();
+        let (module, bodies) = self.decode(wasm)?;
+        let inner = &*self.inner;
+        let code = if inner.config.is_lazy() {
+            if !inner.config.lazy_validation {
+                rt::validate_bodies(&inner.compiler, &module, &bodies, &counters)
+                    .map_err(invalid)?;
+            }
+            inner.tiers.load(Arc::new(module), bodies, counters.clone())
+        } else {
+            let image = rt::compile(&inner.compiler, &module, bodies, &counters);
+            Code::publish(Arc::new(module), image.map_err(compile_error)?)
+        };
+        Ok((code.map_err(|error| Error::tagged(ErrorKind::Limit, error.to_string()))?, counters))
+    }
+
+    /// A module with its fully optimized code.
     pub(crate) fn compile(&self, wasm: Vec<u8>) -> Result<(Module, CodeImage)> {
         let (module, bodies) = self.decode(wasm)?;
-        let image = rt::compile(&self.inner.compiler, &module, bodies).map_err(compile_error)?;
+        let image = rt::compile(&self.inner.compiler, &module, bodies, &self.inner.counters)
+            .map_err(compile_error)?;
         Ok((module, image))
     }
 

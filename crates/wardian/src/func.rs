@@ -218,10 +218,13 @@ pub(crate) fn exit_error<T>(store: &StoreInner<T>, exit: Exit) -> Error {
         }
         Failure::Host(error) => match error.downcast::<Error>() {
             Ok(error) => error.or_tag(ErrorKind::Host),
-            Err(_) => Error::tagged(
-                ErrorKind::Misuse,
-                "a result of a host function has another type or belongs to another store",
-            ),
+            Err(other) => match other.downcast::<wardian_runtime::CompileFailure>() {
+                Ok(failure) => Error::tagged(ErrorKind::Limit, failure.0),
+                Err(_) => Error::tagged(
+                    ErrorKind::Misuse,
+                    "a result of a host function has another type or belongs to another store",
+                ),
+            },
         },
     };
     if exit.frames.is_empty() || error.is::<WasmBacktrace>() {

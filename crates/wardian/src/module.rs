@@ -5,6 +5,7 @@ use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::types::{ExportType, ExternType, ImportType};
 use std::path::Path;
 use std::sync::Arc;
+use wardian_runtime::{Counters, Stats};
 use wardian_vm::{Code, VouchedArtifact};
 
 /// A compiled module: cheap to clone, shared between threads and stores.
@@ -22,6 +23,7 @@ use wardian_vm::{Code, VouchedArtifact};
 pub struct Module {
     engine: Engine,
     code: Arc<Code>,
+    counters: Counters,
 }
 
 impl std::fmt::Debug for Module {
@@ -67,8 +69,8 @@ impl Module {
     }
 
     fn from_wasm(engine: &Engine, wasm: Vec<u8>) -> Result<Module> {
-        let (module, image) = engine.compile(wasm)?;
-        Module::publish(engine, module, image)
+        let (code, counters) = engine.load(wasm)?;
+        Ok(Module { engine: engine.clone(), code: Arc::new(code), counters })
     }
 
     fn publish(
@@ -78,7 +80,7 @@ impl Module {
     ) -> Result<Module> {
         let code = Code::publish(Arc::new(module), image)
             .map_err(|error| Error::tagged(ErrorKind::Limit, error.to_string()))?;
-        Ok(Module { engine: engine.clone(), code: Arc::new(code) })
+        Ok(Module { engine: engine.clone(), code: Arc::new(code), counters: Counters::default() })
     }
 
     /// Checks that bytes are a valid module, without compiling it.
@@ -90,14 +92,20 @@ impl Module {
         engine.validate(binary)
     }
 
-    /// The module as an artifact: its code, ready to be loaded by an engine with the same settings that
-    /// knows the same key.
+    /// The module as an artifact: its code, fully optimized, ready to be loaded by an engine with the
+    /// same settings that knows the same key. With a [`Strategy`](crate::Strategy) that compiles
+    /// functions one by one, this is where all are compiled.
     ///
     /// # Errors
     ///
-    /// When the key cannot be had.
+    /// When the key cannot be had; when the code is made here, as [`Module::new`].
     pub fn serialize(&self) -> Result<Vec<u8>> {
-        self.engine.encode_artifact(&self.code.module().wasm, &self.code.image())
+        let wasm = &self.code.module().wasm;
+        let image = match self.code.image() {
+            Some(image) => image,
+            None => self.engine.compile(wasm.to_vec())?.1,
+        };
+        self.engine.encode_artifact(wasm, &image)
     }
 
     /// Loads an artifact.
@@ -168,7 +176,12 @@ impl Module {
         module.export(name).map(|export| ExportType::new(module, export).ty())
     }
 
-    /// Size of its machine code in bytes.
+    /// What compilers did for it so far; nothing for one that was loaded from an artifact.
+    pub fn stats(&self) -> Stats {
+        self.counters.stats()
+    }
+
+    /// Size of its machine code in bytes, as far as it was compiled.
     pub fn text_size(&self) -> usize {
         self.code.text_size()
     }

@@ -70,7 +70,7 @@ fn exhaust(engine: &Engine) -> u64 {
 fn engines() -> Vec<(&'static str, Engine)> {
     let mut large = Config::new();
     large.max_wasm_stack(1 << 30);
-    let mut engines = modes().to_vec();
+    let mut engines = modes();
     engines.push(("more stack than there is", Engine::new(&large).unwrap()));
     engines
 }

@@ -489,11 +489,14 @@ fn traps_while_instantiating_leave_the_store_usable() {
 #[test]
 fn modes_differ() {
     // Guards against a common module that makes the same engine twice.
-    let [(_, signals), (_, explicit)] = modes();
-    let entry = |engine: &Engine| {
+    let keys = ["signals_based_traps", "strategy", "tier_up"];
+    let mut seen = std::collections::BTreeSet::new();
+    for (name, engine) in modes() {
         let entries = engine.config().entries();
-        entries.into_iter().find(|(name, _)| name == "signals_based_traps").map(|(_, value)| value)
-    };
-    assert_eq!(entry(&signals).as_deref(), Some("true"));
-    assert_eq!(entry(&explicit).as_deref(), Some("false"));
+        let chosen: Vec<_> =
+            entries.into_iter().filter(|(key, _)| keys.contains(&&**key)).collect();
+        assert_eq!(chosen.len(), keys.len());
+        assert!(seen.insert(chosen), "{name}");
+    }
+    assert_eq!(seen.len(), 8);
 }

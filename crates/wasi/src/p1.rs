@@ -556,8 +556,11 @@ impl WasiP1Ctx {
         I32Exit(code.cast_signed())
     }
 
-    /// Raises a signal. Preview 1 has no way to handle one, and the host's signals are not the guest's
-    /// to raise: not supported, as in the other engines.
+    /// Raises a signal: always `NOTSUP`.
+    ///
+    /// Preview 1 says only "send a signal to the process of the calling thread". It has no way to
+    /// handle one, and the host's signals are not the guest's to raise. The leading engine answers
+    /// `NOTSUP` as well.
     pub fn proc_raise(&mut self, _memory: &mut dyn GuestMemory, _signal: u32) -> Result<(), Errno> {
         Err(Errno::NOTSUP)
     }
@@ -1099,8 +1102,12 @@ impl WasiP1Ctx {
         dir.set_times(&GuestPath::read(memory, path, path_len)?, follow, accessed, modified)
     }
 
-    /// Gives a file a second name. Following a link there is not offered: which file that is could
-    /// change between looking and linking.
+    /// Gives a file a second name.
+    ///
+    /// `symlink_follow` in `old_flags` is `INVAL`. Preview 1 defines the flag ("as long as the resolved
+    /// path corresponds to a symbolic link, it is expanded") and leaves open whether a host must have
+    /// it; the leading engine answers `INVAL` too. The host would have to resolve the path first and
+    /// link what it found, which may be another file by then.
     #[expect(clippy::too_many_arguments, reason = "the interface's parameters")]
     pub fn path_link(
         &mut self,

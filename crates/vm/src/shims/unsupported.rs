@@ -1,4 +1,5 @@
-//! Shims where there are none yet. Nothing publishes code on such platforms, so nothing calls them.
+//! Shims where there are none yet: code can be published, not entered. Nothing jumps to the
+//! addresses given here; they are those of what shims call, which is so compiled on all platforms.
 
 use crate::call::Image;
 use wardian_module::layout::Owner;
@@ -8,6 +9,10 @@ pub(crate) const PREVIOUS_EXIT_FP: usize = 0;
 pub(crate) const PREVIOUS_ENTRY_SP: usize = 0;
 
 pub(crate) fn builtin_address() -> usize {
+    crate::call::builtin_entry as *const () as usize
+}
+
+pub(crate) fn lazy_address() -> usize {
     0
 }
 
@@ -20,12 +25,12 @@ pub(crate) fn image_exit_address() -> *const u8 {
 }
 
 pub(crate) fn fault_address() -> usize {
-    0
+    crate::unwind::fault_entry as *const () as usize
 }
 
 /// # Safety
 ///
-/// - Never called: no code is published.
-pub(crate) unsafe extern "C" fn enter(_: *mut Image, _: *mut Owner, _: *const u8) {
-    unreachable!("no code is published on this platform")
+/// - None here.
+pub(crate) unsafe fn enter(_: *mut Image, _: *mut Owner, _: *const u8) {
+    panic!("machine code cannot run on this platform")
 }

@@ -36,6 +36,11 @@ pub(crate) fn builtin_address() -> usize {
     builtin as *const () as usize
 }
 
+/// Address that entries of functions without code jump to.
+pub(crate) fn lazy_address() -> usize {
+    lazy as *const () as usize
+}
+
 /// Address that function references to typed host functions hold.
 pub(crate) fn typed_exit_address() -> *const u8 {
     typed_exit as *const u8
@@ -191,6 +196,67 @@ unsafe extern "sysv64" fn builtin() {
         exit_fp = const offset_of!(Context, exit_fp),
         pending = const offset_of!(Context, pending),
         builtin = sym crate::call::builtin_entry,
+        unwind = sym unwind,
+    )
+}
+
+/// A call came to a function without code, whose index is in `r11d`: asks the host for code and goes on
+/// there with the same arguments.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
+#[unsafe(naked)]
+unsafe extern "sysv64" fn lazy() {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "push rbx",
+        "sub rsp, {size}",
+        "mov [rsp], rdi",
+        "mov [rsp + 8], rsi",
+        "mov [rsp + 16], rdx",
+        "mov [rsp + 24], rcx",
+        "mov [rsp + 32], r8",
+        "mov [rsp + 40], r9",
+        "movdqu [rsp + 48], xmm0",
+        "movdqu [rsp + 64], xmm1",
+        "movdqu [rsp + 80], xmm2",
+        "movdqu [rsp + 96], xmm3",
+        "movdqu [rsp + 112], xmm4",
+        "movdqu [rsp + 128], xmm5",
+        "movdqu [rsp + 144], xmm6",
+        "movdqu [rsp + 160], xmm7",
+        "mov rbx, [rdi + {store}]",
+        "mov [rbx + {exit_fp}], rbp",
+        "mov esi, r11d",
+        "call {lazy}",
+        "cmp dword ptr [rbx + {pending}], 0",
+        "jne {unwind}",
+        "mov r11, rax",
+        "mov rdi, [rsp]",
+        "mov rsi, [rsp + 8]",
+        "mov rdx, [rsp + 16]",
+        "mov rcx, [rsp + 24]",
+        "mov r8, [rsp + 32]",
+        "mov r9, [rsp + 40]",
+        "movdqu xmm0, [rsp + 48]",
+        "movdqu xmm1, [rsp + 64]",
+        "movdqu xmm2, [rsp + 80]",
+        "movdqu xmm3, [rsp + 96]",
+        "movdqu xmm4, [rsp + 112]",
+        "movdqu xmm5, [rsp + 128]",
+        "movdqu xmm6, [rsp + 144]",
+        "movdqu xmm7, [rsp + 160]",
+        "mov rbx, [rbp - 8]",
+        "leave",
+        "jmp r11",
+        // Six integer and eight vector registers, and `rsp` stays a multiple of 16.
+        size = const 6 * 8 + 8 * 16 + 8,
+        store = const offset_of!(Owner, store),
+        exit_fp = const offset_of!(Context, exit_fp),
+        pending = const offset_of!(Context, pending),
+        lazy = sym crate::call::lazy_entry,
         unwind = sym unwind,
     )
 }

@@ -2,6 +2,7 @@
 //!
 //! The same surface as `unsupported.rs`; code above has no `cfg`.
 
+use crate::refusals;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
@@ -21,6 +22,7 @@ fn map(
     flags: libc::c_int,
     file: libc::c_int,
 ) -> io::Result<NonNull<u8>> {
+    refusals::allow()?;
     // SAFETY: [foreign function] a mapping at an address of the system's choice touches no memory in
     // use; `at` is null here, and `flags` without MAP_FIXED.
     let start =
@@ -41,6 +43,7 @@ pub(crate) fn reserve(size: usize) -> io::Result<NonNull<u8>> {
 ///
 /// - The range is page-aligned and lies in a mapping that the caller owns.
 unsafe fn protect(start: *mut u8, size: usize, protection: libc::c_int) -> io::Result<()> {
+    refusals::allow()?;
     // SAFETY: [mapping] the caller owns the range.
     match unsafe { libc::mprotect(start.cast(), size, protection) } {
         0 => Ok(()),
@@ -68,15 +71,17 @@ pub(crate) unsafe fn make_executable(start: *mut u8, size: usize) -> io::Result<
     unsafe { protect(start, size, libc::PROT_READ | libc::PROT_EXEC) }
 }
 
-/// Gives address space back.
+/// Gives address space back. Refused where a neighbour would have to be split and the process has as
+/// many mappings as it may have; then the range stays mapped, and only memory is lost.
 ///
 /// # Safety
 ///
 /// - The range is a whole mapping that the caller owns and never uses again.
 pub(crate) unsafe fn unmap(start: NonNull<u8>, size: usize) {
-    // SAFETY: [mapping] the caller owns the mapping and gives it up.
-    let result = unsafe { libc::munmap(start.as_ptr().cast(), size) };
-    debug_assert_eq!(result, 0, "a whole mapping can be unmapped");
+    if refusals::allow().is_ok() {
+        // SAFETY: [mapping] the caller owns the mapping and gives it up.
+        unsafe { libc::munmap(start.as_ptr().cast(), size) };
+    }
 }
 
 /// An anonymous file mapped twice: executable at one address, writable at another.
@@ -88,6 +93,7 @@ pub(crate) struct DualMapping {
 
 /// Maps `size` bytes of an anonymous file twice. Systems may refuse.
 pub(crate) fn dual_mapping(size: usize) -> io::Result<DualMapping> {
+    refusals::allow()?;
     // SAFETY: [foreign function] the name is a C string; the call makes a new file descriptor.
     let file = unsafe { libc::memfd_create(c"wardian-code".as_ptr(), libc::MFD_CLOEXEC) };
     if file < 0 {
@@ -98,6 +104,9 @@ pub(crate) fn dual_mapping(size: usize) -> io::Result<DualMapping> {
         unsafe { libc::close(file) };
         error
     };
+    if let Err(error) = refusals::allow() {
+        return Err(close(error));
+    }
     // SAFETY: [foreign function] `file` is open.
     if unsafe { libc::ftruncate(file, size as libc::off_t) } != 0 {
         return Err(close(io::Error::last_os_error()));
@@ -118,6 +127,9 @@ pub(crate) fn dual_mapping(size: usize) -> io::Result<DualMapping> {
 impl DualMapping {
     /// Gives the memory behind a page-aligned range back to the system; it reads as zero afterwards.
     pub(crate) fn discard(&self, offset: usize, size: usize) {
+        if refusals::allow().is_err() {
+            return;
+        }
         let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
         // SAFETY: [foreign function] `file` is open as long as `self`; a failure only wastes memory.
         unsafe { libc::fallocate(self.file, mode, offset as libc::off_t, size as libc::off_t) };
@@ -146,8 +158,8 @@ pub(crate) struct Fault {
     pub(crate) pc: usize,
     /// Its frame pointer.
     pub(crate) fp: usize,
-    /// The address it touched.
-    pub(crate) address: usize,
+    /// The address that it may not touch; `None` for an instruction that fails in itself.
+    pub(crate) address: Option<usize>,
 }
 
 /// Where a thread goes on after a fault that was taken care of: at `pc`, with `context` in the register
@@ -160,8 +172,15 @@ pub(crate) struct Resume {
 type Handler = fn(&Fault) -> Option<Resume>;
 
 static HANDLER: OnceLock<Handler> = OnceLock::new();
-const SIGNALS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
-static PREVIOUS: OnceLock<[libc::sigaction; 4]> = OnceLock::new();
+// A bus error says that memory is broken or a file cut off, never that a guest did wrong.
+const SIGNALS: [libc::c_int; 3] = [libc::SIGSEGV, libc::SIGILL, libc::SIGFPE];
+static PREVIOUS: OnceLock<[libc::sigaction; 3]> = OnceLock::new();
+/// Codes of a segmentation fault whose address is known: nothing is mapped there, or protected.
+const SEGV_MAPERR: libc::c_int = 1;
+const SEGV_ACCERR: libc::c_int = 2;
+/// Code of a fault of which the system tells no address, such as that of an address which no memory
+/// can have. Codes of signals that a process sent are 0 or less.
+const SI_KERNEL: libc::c_int = 0x80;
 
 /// Installs `handler` for faults of this process, once; handlers that were there before go on getting
 /// what is not ours.
@@ -170,7 +189,7 @@ pub(crate) fn install(handler: Handler) -> io::Result<()> {
     let error = INSTALLED.get_or_init(|| {
         HANDLER.set(handler).expect("set once, under INSTALLED");
         // SAFETY: [foreign function] all-zero is a valid `sigaction`: default handler, empty mask.
-        let mut previous: [libc::sigaction; 4] = unsafe { std::mem::zeroed() };
+        let mut previous: [libc::sigaction; 3] = unsafe { std::mem::zeroed() };
         for (signal, previous) in SIGNALS.iter().zip(&mut previous) {
             // SAFETY: [foreign function] a null new action only reads the present one.
             if unsafe { libc::sigaction(*signal, std::ptr::null(), previous) } != 0 {
@@ -204,13 +223,18 @@ extern "C" fn on_signal(
 ) {
     let ucontext = context.cast::<libc::ucontext_t>();
     // SAFETY: [signal handler] the system passes a valid `siginfo_t` and `ucontext_t`, exclusively.
-    let (registers, address) = unsafe { (&mut (*ucontext).uc_mcontext.gregs, (*info).si_addr()) };
-    let fault = Fault {
-        pc: registers[libc::REG_RIP as usize] as usize,
-        fp: registers[libc::REG_RBP as usize] as usize,
-        address: address as usize,
+    let (registers, info_ref) = unsafe { (&mut (*ucontext).uc_mcontext.gregs, &*info) };
+    let pc = registers[libc::REG_RIP as usize] as usize;
+    let fp = registers[libc::REG_RBP as usize] as usize;
+    let fault = match (signal, info_ref.si_code) {
+        (libc::SIGSEGV, SEGV_MAPERR | SEGV_ACCERR) => {
+            // SAFETY: [signal handler] signal and code are those of a fault, which has an address.
+            Some(Fault { pc, fp, address: Some(unsafe { info_ref.si_addr() } as usize) })
+        }
+        (libc::SIGILL | libc::SIGFPE, 1..SI_KERNEL) => Some(Fault { pc, fp, address: None }),
+        _ => None,
     };
-    if let Some(resume) = HANDLER.get().and_then(|handler| handler(&fault)) {
+    if let Some(resume) = fault.and_then(|fault| HANDLER.get()?(&fault)) {
         registers[libc::REG_RIP as usize] = resume.pc as i64;
         registers[libc::REG_RBX as usize] = resume.context as i64;
         return;

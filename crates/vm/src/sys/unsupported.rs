@@ -1,9 +1,10 @@
 //! Platforms on which machine code cannot run yet: everything that would is an error, so that the
 //! crates above build and `Engine::new` can say so.
 //!
-//! Mappings work (they are ordinary allocations), so that what runs no machine code can be tested,
-//! under Miri too.
+//! Mappings work (they are ordinary allocations) and code can be published, so that all that enters no
+//! code can be tested, under Miri too.
 
+use crate::refusals;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;
 use std::ptr::NonNull;
@@ -19,8 +20,12 @@ fn layout(size: usize) -> io::Result<Layout> {
     Layout::from_size_align(size, page_size()).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
+/// Here a reservation costs memory.
+const LARGEST: usize = 16 << 20;
+
 pub(crate) fn reserve(size: usize) -> io::Result<NonNull<u8>> {
-    if size > 1 << 32 {
+    refusals::allow()?;
+    if size > LARGEST {
         return Err(io::ErrorKind::OutOfMemory.into());
     }
     // SAFETY: [mapping] the size is not zero: `Mapping` rounds it up to a page.
@@ -32,14 +37,14 @@ pub(crate) fn reserve(size: usize) -> io::Result<NonNull<u8>> {
 ///
 /// - The range lies in a mapping that the caller owns.
 pub(crate) unsafe fn make_accessible(_start: *mut u8, _size: usize) -> io::Result<()> {
-    Ok(())
+    refusals::allow()
 }
 
 /// # Safety
 ///
 /// - The range lies in a mapping that the caller owns.
 pub(crate) unsafe fn make_executable(_start: *mut u8, _size: usize) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+    refusals::allow()
 }
 
 /// # Safety
@@ -71,9 +76,10 @@ pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
 pub(crate) struct Fault {
     pub(crate) pc: usize,
     pub(crate) fp: usize,
-    pub(crate) address: usize,
+    pub(crate) address: Option<usize>,
 }
 
+#[expect(dead_code, reason = "no signal handler exists here to read them")]
 pub(crate) struct Resume {
     pub(crate) pc: usize,
     pub(crate) context: usize,

@@ -4,14 +4,24 @@
 
 use wardian::*;
 
-/// An engine whose accesses are checked by faults, and one with explicit checks and moving memories.
-pub fn modes() -> [(&'static str, Engine); 2] {
-    let mut explicit = Config::new();
-    explicit.signals_based_traps(false).memory_reservation(0).memory_guard_size(0);
-    [
-        ("signals", Engine::default()),
-        ("explicit", Engine::new(&explicit).expect("explicit checks are supported")),
-    ]
+/// Engines of every strategy, with accesses that are checked by faults, and with explicit checks and
+/// moving memories.
+pub fn modes() -> Vec<(&'static str, Engine)> {
+    let strategies = [
+        ("optimizing", Strategy::Optimizing, TierUp::Background),
+        ("baseline", Strategy::Baseline, TierUp::Background),
+        ("tiered", Strategy::Tiered, TierUp::Background),
+        ("tiered at once", Strategy::Tiered, TierUp::Synchronous(1)),
+    ];
+    let mut modes = Vec::new();
+    for (name, strategy, tier_up) in strategies {
+        let mut config = Config::new();
+        config.strategy(strategy).tier_up(tier_up);
+        modes.push((name, Engine::new(&config).expect("every strategy is supported")));
+        config.signals_based_traps(false).memory_reservation(0).memory_guard_size(0);
+        modes.push((name, Engine::new(&config).expect("explicit checks are supported")));
+    }
+    modes
 }
 
 /// Acts with each engine of [`modes`]; the first line of a failure says which.

@@ -1,0 +1,184 @@
+//! The thread that compiles hot functions while guests run: one per engine, started with the first
+//! task.
+//!
+//! NOTE [background tasks]
+//! Tasks run in the order they came, one at a time. `stop` drops those that wait and returns when the
+//! running one has ended; afterwards none is accepted. In a child of the process that made it there is
+//! no thread, and a lock that the thread held at `fork` stays locked for ever: nothing here is locked
+//! there.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+pub(crate) type Task = Box<dyn FnOnce() + Send>;
+
+/// See the head of this file.
+#[derive(Clone)]
+pub(crate) struct Background {
+    process: u32,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: VecDeque<Task>,
+    thread: Option<JoinHandle<()>>,
+    stopped: bool,
+    /// A task is running.
+    busy: bool,
+}
+
+/// Stack of the thread, in bytes: more than compilers were seen to need in debug builds.
+pub(crate) const STACK: usize = 8 << 20;
+
+impl Background {
+    pub(crate) fn new() -> Background {
+        let shared = Shared { state: Mutex::default(), changed: Condvar::new() };
+        Background { process: std::process::id(), shared: Arc::new(shared) }
+    }
+
+    fn is_own(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    /// Runs `task` some time; `false` if it never will be.
+    pub(crate) fn push(&self, task: Task) -> bool {
+        if !self.is_own() {
+            return false;
+        }
+        let mut state = self.shared.lock();
+        if state.stopped {
+            return false;
+        }
+        if state.thread.is_none() {
+            let shared = self.shared.clone();
+            let thread = std::thread::Builder::new().name("wardian-tier-up".into());
+            match thread.stack_size(STACK).spawn(move || shared.work()) {
+                Ok(handle) => state.thread = Some(handle),
+                Err(error) => {
+                    tracing::warn!(%error, "no thread to optimize hot functions on");
+                    return false;
+                }
+            }
+        }
+        state.tasks.push_back(task);
+        self.shared.changed.notify_all();
+        true
+    }
+
+    /// Waits until no task waits or runs.
+    pub(crate) fn wait(&self) {
+        if !self.is_own() {
+            return;
+        }
+        let mut state = self.shared.lock();
+        while !state.stopped && (state.busy || !state.tasks.is_empty()) {
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Drops waiting tasks and waits for the one that runs.
+    pub(crate) fn stop(&self) {
+        if !self.is_own() {
+            return;
+        }
+        let mut state = self.shared.lock();
+        state.stopped = true;
+        let tasks = std::mem::take(&mut state.tasks);
+        let thread = state.thread.take();
+        self.shared.changed.notify_all();
+        drop(state);
+        drop(tasks);
+        // A task may own the last reference to what stops the thread.
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            thread.join().expect("tasks that panic are caught");
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        let mut state = self.lock();
+        while !state.stopped {
+            match state.tasks.pop_front() {
+                Some(task) => {
+                    state.busy = true;
+                    drop(state);
+                    if catch_unwind(AssertUnwindSafe(task)).is_err() {
+                        tracing::error!("a compiler panicked");
+                    }
+                    state = self.lock();
+                    state.busy = false;
+                    self.changed.notify_all();
+                }
+                None => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn tasks_run_until_it_stops() {
+        let background = Background::new();
+        assert!(background.shared.lock().thread.is_none(), "started with the first task");
+        assert!(background.push(Box::new(|| panic!("this task fails"))));
+        let done = Arc::new(AtomicUsize::new(0));
+        for _ in 0..100 {
+            let done = done.clone();
+            assert!(background.push(Box::new(move || _ = done.fetch_add(1, SeqCst))));
+        }
+        background.wait();
+        assert_eq!(done.load(SeqCst), 100);
+        background.stop();
+        assert!(!background.push(Box::new(|| ())));
+        background.wait();
+        background.stop();
+    }
+
+    #[test]
+    fn stopping_waits_for_the_running_task_and_drops_the_others() {
+        let background = Background::new();
+        let (started, starts) = channel();
+        let (go, goes) = channel::<()>();
+        let done = Arc::new(AtomicUsize::new(0));
+        let first = done.clone();
+        assert!(background.push(Box::new(move || {
+            started.send(()).unwrap();
+            goes.recv().unwrap();
+            first.fetch_add(1, SeqCst);
+        })));
+        let second = done.clone();
+        assert!(background.push(Box::new(move || _ = second.fetch_add(10, SeqCst))));
+        starts.recv().unwrap();
+        std::thread::scope(|scope| {
+            let stopping = scope.spawn(|| background.stop());
+            while !background.shared.lock().stopped {
+                std::thread::yield_now();
+            }
+            go.send(()).unwrap();
+            stopping.join().unwrap();
+        });
+        assert_eq!(done.load(SeqCst), 1);
+    }
+}

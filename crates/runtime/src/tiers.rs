@@ -1,0 +1,314 @@
+//! Modules whose functions are compiled one by one: on their first call by the first tier, and again by
+//! the optimizing tier when they are hot.
+//!
+//! Invariant: a function is compiled for its first call once, by whichever thread calls it first; others
+//! wait for it. Nothing of a guest runs while a compiler does.
+//!
+//! What decides that a function is hot is a counter in its code (`layout::Linkage`); the kernel asks
+//! [`Source::hot`], which hands the work to the engine's background thread or to the embedder's, or
+//! does it at once for tests.
+
+use crate::background::{Background, STACK, Task};
+use crate::compile::{CompileError, Compiler};
+use crate::stats::{Counters, Made};
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
+use wardian_module::image::FunctionCode;
+use wardian_module::layout::VmLayout;
+use wardian_module::{Body, DefinedFuncIndex, Module, Trap};
+use wardian_vm::{Code, CodeError, Failure, Source, Tier, Tiered};
+use wasmparser::{FuncToValidate, ValidatorResources, WasmFeatures};
+
+/// How functions of an engine's modules become fast.
+#[derive(Clone, Debug)]
+pub struct TierConfig {
+    /// What happens to hot functions.
+    pub tier_up: TierUp,
+    /// Whether bodies are validated when they are first called, instead of before anything runs.
+    pub lazy_validation: bool,
+}
+
+/// Who compiles hot functions with the optimizing tier, and when.
+#[derive(Clone, Default)]
+pub enum TierUp {
+    /// A thread of the engine, started with the first hot function.
+    #[default]
+    Background,
+    /// The embedder: it is given tasks to run, on any thread and in any order, or never.
+    Executor(Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>),
+    /// Nobody: all functions stay in the first tier.
+    Never,
+    /// The thread that runs the guest, when the function's counter has counted so many entries and turns
+    /// of loops, at least 1. For tests: every run does the same.
+    Synchronous(u32),
+}
+
+impl fmt::Debug for TierUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TierUp::Background => f.write_str("Background"),
+            TierUp::Executor(_) => f.write_str("Executor(…)"),
+            TierUp::Never => f.write_str("Never"),
+            TierUp::Synchronous(count) => f.debug_tuple("Synchronous").field(count).finish(),
+        }
+    }
+}
+
+/// Entries and turns of loops after which a function is hot.
+const HOT: i32 = 3_000;
+/// What a function counts until it asks again whether its replacement is there.
+const AGAIN: i32 = 1_000;
+/// Bytes of stack that compiling may use on the guest's thread; with less left it goes to another.
+const COMPILER_STACK: usize = if cfg!(debug_assertions) { 2 << 20 } else { 512 << 10 };
+/// Threads that may compile different functions of a module at once.
+const LOCKS: usize = 16;
+
+/// A function could not be compiled when it was called. What a [`Failure::Host`] holds then.
+#[derive(Debug)]
+pub struct CompileFailure(pub String);
+
+/// The engine's part of tiered execution: who works for all of its modules.
+pub struct Tiers {
+    compiler: Arc<Compiler>,
+    config: TierConfig,
+    background: Background,
+}
+
+impl Tiers {
+    /// For an engine with this compiler.
+    pub fn new(compiler: Arc<Compiler>, config: TierConfig) -> Tiers {
+        Tiers { compiler, config, background: Background::new() }
+    }
+
+    /// Waits until the background thread has nothing to do.
+    pub fn wait(&self) {
+        self.background.wait();
+    }
+
+    /// Code of a module whose bodies were validated, or, if validation is lazy, not.
+    pub fn load(
+        &self,
+        module: Arc<Module>,
+        bodies: Vec<Body>,
+        counters: Counters,
+    ) -> Result<Code, CodeError> {
+        let layout = VmLayout::new(&module);
+        let validator = bodies
+            .into_iter()
+            .next()
+            .map(|body| (body.validator.resources, body.validator.features));
+        let shared = Shared {
+            compiler: self.compiler.clone(),
+            module: module.clone(),
+            layout,
+            validator,
+            counters,
+            locks: Default::default(),
+        };
+        let functions = Functions {
+            shared: Arc::new(shared),
+            tier_up: self.config.tier_up.clone(),
+            background: self.background.clone(),
+            requested: Mutex::default(),
+        };
+        Code::tiered(module, Box::new(functions))
+    }
+}
+
+impl Drop for Tiers {
+    fn drop(&mut self) {
+        self.background.stop();
+    }
+}
+
+/// What compiling a function of a module takes.
+struct Shared {
+    compiler: Arc<Compiler>,
+    module: Arc<Module>,
+    layout: VmLayout,
+    /// What the validator of a body is made from; `None` without bodies.
+    validator: Option<(ValidatorResources, WasmFeatures)>,
+    counters: Counters,
+    /// Held while a function is compiled for its first call.
+    locks: [Mutex<()>; LOCKS],
+}
+
+/// The functions of a module: answers the kernel.
+struct Functions {
+    shared: Arc<Shared>,
+    tier_up: TierUp,
+    background: Background,
+    /// What was handed on already: a function, or the head of a loop in it.
+    requested: Mutex<HashSet<(DefinedFuncIndex, Option<u32>)>>,
+}
+
+impl Shared {
+    fn body(&self, func: DefinedFuncIndex) -> Body {
+        let (resources, features) = self.validator.clone().expect("the module has this function");
+        let index = self.module.func_index(func);
+        let ty = self.module.funcs[index.index()].0;
+        Body {
+            index: func,
+            range: self.module.bodies[func.index()].clone(),
+            validator: FuncToValidate { resources, index: index.0, ty, features },
+        }
+    }
+
+    fn count(&self, made: Made, func: DefinedFuncIndex, code: &FunctionCode, since: Instant) {
+        let bytes = self.module.bodies[func.index()].len();
+        self.counters.compiled(made, bytes, code.bytes.len(), since);
+    }
+
+    /// Compiles a function for its first call.
+    fn first(&self, tiered: &Tiered, func: DefinedFuncIndex, count: i32) -> Result<(), Failure> {
+        if !tiered.is_own() {
+            // Another thread of the parent may have held the lock at `fork`.
+            return Err(failure(CodeError::Forked));
+        }
+        let lock = &self.locks[func.index() % LOCKS];
+        let _lock = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if tiered.tier(func).is_some() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let made = self.compiler.first(&self.module, &self.layout, || self.body(func));
+        let (code, made) = made.map_err(|error| match error {
+            CompileError::Invalid(error) => {
+                tracing::debug!(%error, "a function turned out invalid");
+                Trap::InvalidFunction.into()
+            }
+            other => failure(other),
+        })?;
+        self.count(made, func, &code, start);
+        tiered.set_counter(func, count);
+        let tier = match made {
+            Made::Baseline => Tier::Baseline,
+            Made::Optimized => Tier::Optimized,
+        };
+        tiered.publish(func, tier, &code).map_err(failure)?;
+        Ok(())
+    }
+
+    /// Compiles a hot function, or a hot loop and its function, with the optimizing tier.
+    fn optimize(&self, tiered: &Tiered, func: DefinedFuncIndex, head: Option<u32>) {
+        let done = with_stack(|| self.try_optimize(tiered, func, head));
+        if let Err(error) = done.unwrap_or_else(|error| Err(error.to_string())) {
+            // It goes on as it is.
+            self.counters.refused();
+            tracing::debug!(func = func.0, head, error, "not optimized");
+        }
+    }
+
+    fn try_optimize(
+        &self,
+        tiered: &Tiered,
+        func: DefinedFuncIndex,
+        head: Option<u32>,
+    ) -> Result<(), String> {
+        if tiered.tier(func) < Some(Tier::Optimized) {
+            let start = Instant::now();
+            let body = self.body(func);
+            let code = self
+                .compiler
+                .optimized(&self.module, &self.layout, body)
+                .map_err(|error| error.to_string())?;
+            self.count(Made::Optimized, func, &code, start);
+            if tiered.publish(func, Tier::Optimized, &code).map_err(|error| error.to_string())? {
+                self.counters.tiered_up();
+            }
+        }
+        let Some(head) = head else { return Ok(()) };
+        let body = self.body(func);
+        let (code, live_slots) = self
+            .compiler
+            .replacement(&self.module, &self.layout, body, head)
+            .map_err(|error| error.to_string())?;
+        let made = tiered.publish_replacement(func, head, &code, live_slots);
+        if made.map_err(|error| error.to_string())? {
+            self.counters.replaced_loop();
+        }
+        Ok(())
+    }
+}
+
+fn failure(error: impl fmt::Display) -> Failure {
+    Failure::Host(Box::new(CompileFailure(error.to_string())))
+}
+
+/// Runs a compiler: here if the stack has room for it, else on a thread of its own.
+fn with_stack<R: Send>(act: impl FnOnce() -> R + Send) -> std::io::Result<R> {
+    if wardian_vm::stack_left() >= COMPILER_STACK {
+        return Ok(act());
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("wardian-compile".into()).stack_size(STACK);
+        let running = thread.spawn_scoped(scope, act)?;
+        Ok(running.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload)))
+    })
+}
+
+impl Functions {
+    /// What a function counts from its first call on.
+    fn first_count(&self) -> i32 {
+        match self.tier_up {
+            TierUp::Never => i32::MAX,
+            TierUp::Synchronous(count) => synchronous(count),
+            TierUp::Background | TierUp::Executor(_) => HOT,
+        }
+    }
+}
+
+/// The counter that is negative after so many steps.
+fn synchronous(count: u32) -> i32 {
+    i32::try_from(count.max(1) - 1).unwrap_or(i32::MAX)
+}
+
+impl Source for Functions {
+    fn compile(&self, code: &Arc<Code>, func: DefinedFuncIndex) -> Result<(), Failure> {
+        let tiered = code.as_tiered().expect("a source's code is tiered");
+        with_stack(|| self.shared.first(tiered, func, self.first_count())).map_err(failure)?
+    }
+
+    fn hot(&self, code: &Arc<Code>, func: DefinedFuncIndex, head: Option<u32>) -> i32 {
+        if matches!(self.tier_up, TierUp::Never) {
+            return i32::MAX;
+        }
+        let new = {
+            let mut requested = self.requested.lock().unwrap_or_else(PoisonError::into_inner);
+            requested.insert((func, head))
+        };
+        match &self.tier_up {
+            TierUp::Never => i32::MAX,
+            TierUp::Synchronous(count) => {
+                let tiered = code.as_tiered().expect("a source's code is tiered");
+                if new {
+                    self.shared.optimize(tiered, func, head);
+                }
+                synchronous(*count)
+            }
+            TierUp::Background | TierUp::Executor(_) if !new => AGAIN,
+            TierUp::Background => {
+                let accepted = self.background.push(self.task(code, func, head));
+                if accepted { AGAIN } else { i32::MAX }
+            }
+            TierUp::Executor(execute) => {
+                execute(self.task(code, func, head));
+                AGAIN
+            }
+        }
+    }
+}
+
+impl Functions {
+    fn task(&self, code: &Arc<Code>, func: DefinedFuncIndex, head: Option<u32>) -> Task {
+        let (shared, code): (_, Weak<Code>) = (self.shared.clone(), Arc::downgrade(code));
+        Box::new(move || {
+            // Whoever dropped the module needs no code of it.
+            if let Some(code) = code.upgrade() {
+                shared.optimize(code.as_tiered().expect("a source's code is tiered"), func, head);
+            }
+        })
+    }
+}
