@@ -148,6 +148,10 @@ pub struct RunArgs {
     #[arg(long)]
     pub allow_precompiled: bool,
 
+    /// Say at the end what compilers did, on standard error.
+    #[arg(long)]
+    pub stats: bool,
+
     /// The program (binary or text), then its arguments.
     #[arg(value_name = "FILE", required = true, trailing_var_arg = true)]
     pub program: Vec<OsString>,
@@ -369,7 +373,7 @@ fn version_text() -> String {
         names.join(", ")
     };
     format!(
-        "{}\nproposals: {}\nnot in this version: {}\ncompilers: cranelift\nhosts: WASI preview 1\n\
+        "{}\nproposals: {}\nnot in this version: {}\ncompilers: baseline, cranelift\nhosts: WASI preview 1\n\
          built for: {}-{}",
         env!("CARGO_PKG_VERSION"),
         list(true),

@@ -5,7 +5,7 @@
 //! it says.
 
 use std::fmt::Write as _;
-use wardian::{Config, OptLevel, Proposal, Strategy, TargetCpu};
+use wardian::{Config, OptLevel, Proposal, Strategy, TargetCpu, TierUp};
 
 /// What all options together choose.
 #[derive(Clone, Debug, Default)]
@@ -137,12 +137,38 @@ keys! {
         c.config.spectre_mitigation(switch(v)?);
         Ok(())
     };
-    Codegen "compiler" = "auto|cranelift", "which compiler makes code", |c, v| {
+    Codegen "strategy" = "auto|tiered|optimizing|baseline", "which compilers make code, and when", |c, v| {
         c.config.strategy(match v {
             "auto" => Strategy::Auto,
-            "cranelift" => Strategy::Cranelift,
-            _ => return Err("expected auto or cranelift".into()),
+            "tiered" => Strategy::Tiered,
+            "optimizing" | "cranelift" => Strategy::Optimizing,
+            "baseline" => Strategy::Baseline,
+            _ => return Err("expected auto, tiered, optimizing or baseline".into()),
         });
+        Ok(())
+    };
+    Codegen "compiler" = "auto|cranelift|baseline", "the same by other engines' names", |c, v| {
+        c.config.strategy(match v {
+            "auto" => Strategy::Auto,
+            "cranelift" => Strategy::Optimizing,
+            "baseline" => Strategy::Baseline,
+            _ => return Err("expected auto, cranelift or baseline".into()),
+        });
+        Ok(())
+    };
+    Codegen "tier-up" = "background|never|COUNT", "who optimizes hot functions; COUNT: at once, after so many entries and turns of loops", |c, v| {
+        c.config.tier_up(match v {
+            "background" => TierUp::Background,
+            "never" => TierUp::Never,
+            count => match count.parse() {
+                Ok(count) if count > 0 => TierUp::Synchronous(count),
+                _ => return Err("expected background, never or a count of 1 or more".into()),
+            },
+        });
+        Ok(())
+    };
+    Codegen "lazy-validation" = "y|n", "validate functions when they are first called", |c, v| {
+        c.config.lazy_validation(switch(v)?);
         Ok(())
     };
     Codegen "cache" = "y|n", "keep compiled code (accepted; this version keeps none)", |c, v| {

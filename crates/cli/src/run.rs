@@ -2,11 +2,13 @@
 
 use crate::args::RunArgs;
 use crate::options::Choices;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 use wardian::error::Context as _;
 use wardian::{
-    Engine, Extern, ExternType, Func, Instance, Linker, Module, Result, Store, StoreLimits,
+    Engine, Extern, ExternType, Func, Instance, Linker, Module, Result, Stats, Store, StoreLimits,
     StoreLimitsBuilder, Val, ValType, bail, ensure, format_err,
 };
 use wardian_wasi::{DirPerms, FilePerms, I32Exit, WasiCtxBuilder, WasiP1Ctx, p1};
@@ -47,6 +49,10 @@ pub fn run(args: &RunArgs, choices: Choices) -> Result<ExitCode> {
 
     let ran = start(args, &module, &linker, &mut store)
         .with_context(|| format!("failed to run `{}`", file.display()));
+    if args.stats {
+        // If standard error is closed, nobody wants to know.
+        let _ = std::io::stderr().write_all(stats(&engine.stats()).as_bytes());
+    }
     match ran {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<I32Exit>() {
@@ -55,6 +61,37 @@ pub fn run(args: &RunArgs, choices: Choices) -> Result<ExitCode> {
             None => Err(error),
         },
     }
+}
+
+/// What compilers did, a line each.
+fn stats(stats: &Stats) -> String {
+    let tier = |name: &str, functions: u64, bytes: u64, code_bytes: u64, time: Duration| {
+        let time = time.as_secs_f64() * 1e3;
+        format!(
+            "{name}: {functions} functions, {bytes} bytes in {time:.3} ms, {code_bytes} bytes of code\n"
+        )
+    };
+    let validation = stats.validation_time.as_secs_f64() * 1e3;
+    let mut text = format!("validated: {} bytes in {validation:.3} ms\n", stats.validated_bytes);
+    text += &tier(
+        "baseline",
+        stats.baseline_functions,
+        stats.baseline_bytes,
+        stats.baseline_code_bytes,
+        stats.baseline_time,
+    );
+    text += &tier(
+        "optimized",
+        stats.optimized_functions,
+        stats.optimized_bytes,
+        stats.optimized_code_bytes,
+        stats.optimized_time,
+    );
+    text += &format!(
+        "tier-ups: {} functions, {} loops, {} refused\n",
+        stats.tier_ups, stats.loop_replacements, stats.refused_tier_ups
+    );
+    text
 }
 
 /// Instantiates the program and calls what is asked for.

@@ -428,3 +428,27 @@ fn artifacts_need_permission_and_the_same_key() {
     std::fs::write(&artifact, bytes).unwrap();
     check(home.path(), &["--allow-precompiled", file], "is not authentic");
 }
+
+#[test]
+fn every_strategy_runs_and_tells_what_was_compiled() {
+    let folder = modules();
+    let check = |options: &str, expected: &[&str]| {
+        let line = format!("run --stats {options} --invoke add lib.wat 40 2");
+        for expected in expected {
+            check_in(folder.path(), &line, 0, expected);
+        }
+    };
+    check("-C strategy=optimizing", &["42\n", "baseline: 0 functions", "optimized: 3 functions"]);
+    check("-C strategy=baseline", &["42\n", "baseline: 1 functions", "optimized: 0 functions"]);
+    check("-C strategy=tiered", &["42\n", "baseline: 1 functions", "tier-ups: 0 functions"]);
+    check(
+        "-C strategy=tiered,tier-up=1",
+        &["42\n", "optimized: 1 functions", "tier-ups: 1 functions"],
+    );
+    check("-C strategy=tiered,tier-up=never,lazy-validation", &["42\n", "validated: 0 bytes"]);
+    let refused = "expected auto, tiered, optimizing or baseline";
+    check_in(folder.path(), "run -C strategy=fast lib.wat", 2, refused);
+    check_in(folder.path(), "run -C tier-up=0 lib.wat", 2, "a count of 1 or more");
+    let needs = "`lazy_validation` needs `Strategy::Tiered`";
+    check_in(folder.path(), "run -C strategy=optimizing,lazy-validation lib.wat", 1, needs);
+}

@@ -12,7 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-pub(crate) type Task = Box<dyn FnOnce() + Send>;
+/// Work that compiles a hot function.
+pub type Task = Box<dyn FnOnce() + Send>;
 
 /// See the head of this file.
 #[derive(Clone)]

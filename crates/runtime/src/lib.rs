@@ -14,6 +14,7 @@ mod stats;
 mod store;
 mod tiers;
 
+pub use background::Task;
 pub use builtins::builtin;
 pub use compile::{CompileError, Compiler, compile, validate, validate_bodies};
 pub use instantiate::InstantiateError;

@@ -37,7 +37,7 @@ pub enum TierUp {
     #[default]
     Background,
     /// The embedder: it is given tasks to run, on any thread and in any order, or never.
-    Executor(Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>),
+    Executor(Arc<dyn Fn(Task) + Send + Sync>),
     /// Nobody: all functions stay in the first tier.
     Never,
     /// The thread that runs the guest, when the function's counter has counted so many entries and turns

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   executable view   … │ module table │ text │ …     (text readable and executable)
-//!   writable view     … │ module table │ text │ …     (same memory; address known here only)
+//!   writable view     … │ (nothing)    │ text │ …     (same memory; address known here only)
 //! ```
 //!
 //! Code lives in arenas, reserved whole: an anonymous file mapped twice, or, where a system refuses
@@ -19,9 +19,10 @@
 //! lifetime].
 //!
 //! NOTE [fork]
-//! The memory of an arena is shared with the children of its process. Only the process that made an
-//! arena takes ranges of it, writes to it or gives memory back; a child makes arenas of its own, and
-//! code that it inherited stays as it is.
+//! The text of an arena is shared with the children of its process; module tables, slots included, are
+//! copied like other memory. Only the process that made an arena takes ranges of it, writes text or
+//! gives memory back. A child makes arenas of its own; code that it inherited is what it was at `fork`,
+//! as long as the parent keeps the module.
 
 use crate::context::Frame;
 use crate::tiered::{ChunkTables, Source, Tiered};
@@ -229,7 +230,12 @@ impl Pages {
         assert!(table_bytes <= count * CODE_PAGE, "a table inside its range");
         let pages = Pages { arena, start, count, table_bytes, tables: None };
         // SAFETY: [arena] the range was taken and nothing runs there; the table lies inside.
-        unsafe { sys::make_accessible(pages.address(0), table_bytes) }?;
+        unsafe {
+            match &arena.dual {
+                Some(dual) => dual.make_private(start * CODE_PAGE, table_bytes)?,
+                None => sys::make_accessible(pages.address(0), table_bytes)?,
+            }
+        }
         Ok(pages)
     }
 
@@ -275,13 +281,14 @@ impl Pages {
         );
         assert!(self.is_own(), "only its own process writes to an arena");
         let size = bytes.len().next_multiple_of(CODE_PAGE);
-        // SAFETY: [arena] the bytes lie inside this range, which is its owner's alone: in the dual
-        // mapping its writable view is always writable; else the table is, and the text's pages, which
-        // begin at `offset` and nobody executes yet, are writable until they become executable.
+        // SAFETY: [arena] the bytes lie inside this range, which is its owner's alone. The table is
+        // writable where it is read. Of text, in the dual mapping the writable view is always writable;
+        // else its pages, which begin at `offset` and nobody executes yet, are writable until they
+        // become executable.
         unsafe {
             let executable = self.address(offset);
             match &self.arena.dual {
-                Some(dual) => {
+                Some(dual) if is_text => {
                     let place = dual.writable.as_ptr().add(self.start * CODE_PAGE + offset);
                     place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
                 }
@@ -291,7 +298,7 @@ impl Pages {
                     executable.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
                     sys::make_executable(executable, size)?;
                 }
-                None => executable.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()),
+                _ => executable.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()),
             }
         }
         Ok(())
@@ -337,12 +344,17 @@ impl Drop for Pages {
         }
         // SAFETY: [arena] the range is ours until it is given back below. The table's pages become
         // executable again, so that a later text may lie there.
-        let restored = unsafe { sys::make_executable(self.address(0), self.table_bytes).is_ok() };
+        let restored = unsafe {
+            match &self.arena.dual {
+                Some(dual) => dual.make_shared(self.start * CODE_PAGE, self.table_bytes),
+                None => sys::make_executable(self.address(0), self.table_bytes),
+            }
+        };
         if let Some(dual) = &self.arena.dual {
             dual.discard(self.start * CODE_PAGE, self.size());
         }
         // A range whose protection is unknown is not used again.
-        if restored {
+        if restored.is_ok() {
             self.arena.give_back(self.start, self.count);
         }
     }

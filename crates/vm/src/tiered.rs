@@ -326,7 +326,7 @@ impl Tiered {
             let count = self.source.hot(code, func, head);
             self.set_counter(func, count);
         } else {
-            // The counter's memory is the parent's too; what it says is of no meaning to either.
+            // NOTE [fork]: nothing faster comes.
             self.set_counter(func, i32::MAX);
         }
         self.growing().replacements.get(&(func, head?)).copied()

@@ -75,7 +75,7 @@ fn code() -> Arc<Code> {
         funcs.push(FuncRange { start, end: text.len() as u32 });
         traps.push(TrapSite { offset: start + 4, trap });
     }
-    let image = CodeImage { text, funcs, traps, locations: Vec::new() };
+    let image = CodeImage { text, funcs, traps, ..CodeImage::default() };
     Arc::new(Code::publish(Arc::new(module), image).expect("there is memory for it"))
 }
 

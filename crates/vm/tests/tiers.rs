@@ -2,7 +2,6 @@
 //! is made by hand, since no tier stands below the kernel.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
-#![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -403,4 +402,72 @@ fn broken_code_is_refused() {
         code.locations = vec![at(2), at(1)];
     });
     assert_eq!(tiered.tier(DefinedFuncIndex(0)), None);
+}
+
+/// Runs `act` in a forked child, which ends with 0 if it returns.
+fn in_child(act: impl FnOnce()) -> libc::pid_t {
+    // SAFETY: [foreign function] the child runs code of this file and of the kernel only, which after
+    // `fork` waits for no lock of another thread, and leaves by `_exit`.
+    match unsafe { libc::fork() } {
+        0 => {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+            // SAFETY: [foreign function] `_exit` may be called anywhere.
+            unsafe { libc::_exit(i32::from(result.is_err())) }
+        }
+        child => {
+            assert!(child > 0, "a process can be made");
+            child
+        }
+    }
+}
+
+fn wait_for(child: libc::pid_t) {
+    let mut status = 0;
+    // SAFETY: [foreign function] the child is ours, and `status` may be written.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status:#x}");
+}
+
+#[test]
+fn a_forked_child_keeps_the_code_it_inherited() {
+    use std::io::{Read, Write, pipe};
+    let make = |_: &Tiered, func: DefinedFuncIndex| Ok(framed(&constant(10 + func.0)));
+    let mut it = setup(module(RETURNS_I32, 3), Box::new(make), never_hot());
+    let funcs = [0, 1, 2].map(|index| func(&it.host, it.instance, index));
+    assert_eq!(call_i32(&mut it.host, funcs[0]).unwrap(), 10);
+    let publish = |code: &Code, index| {
+        let tiered = code.as_tiered().unwrap();
+        tiered.publish(DefinedFuncIndex(index), Tier::Optimized, &framed(&constant(90 + index)))
+    };
+    let (mut go, mut started) = (pipe().unwrap(), pipe().unwrap());
+    let mut inherited = Some(it);
+    let child = in_child(|| {
+        let mut it = inherited.take().unwrap();
+        // What the child tries stays its own.
+        assert_eq!(call_i32(&mut it.host, funcs[0]).unwrap(), 10);
+        assert!(matches!(publish(&it.code, 0), Err(CodeError::Forked)));
+        it.code.as_tiered().unwrap().set_counter(DefinedFuncIndex(0), -5);
+        assert!(!it.code.as_tiered().unwrap().is_own());
+        started.1.write_all(&[1]).unwrap();
+        go.0.read_exact(&mut [0]).unwrap();
+        // The parent has faster code by now, and code of function 1.
+        assert_eq!(call_i32(&mut it.host, funcs[0]).unwrap(), 10);
+        assert_eq!(it.code.as_tiered().unwrap().tier(DefinedFuncIndex(1)), None);
+        // Modules of the child's own have arenas of its own.
+        let make = |_: &Tiered, _| Ok(framed(&constant(7)));
+        let mut own = setup(module(RETURNS_I32, 1), Box::new(make), never_hot());
+        let func = func(&own.host, own.instance, 0);
+        assert_eq!(call_i32(&mut own.host, func).unwrap(), 7);
+        drop(own);
+        // Dropping takes nothing from the parent.
+        drop(it);
+    });
+    let mut it = inherited.expect("the child took its own copy");
+    started.0.read_exact(&mut [0]).unwrap();
+    publish(&it.code, 0).unwrap();
+    publish(&it.code, 1).unwrap();
+    go.1.write_all(&[1]).unwrap();
+    assert_eq!(call_i32(&mut it.host, funcs[0]).unwrap(), 90);
+    wait_for(child);
+    assert_eq!(funcs.map(|func| call_i32(&mut it.host, func).unwrap()), [90, 91, 12]);
 }

@@ -136,6 +136,56 @@ impl DualMapping {
     }
 }
 
+impl DualMapping {
+    /// Replaces the pages of a page-aligned range of the executable view.
+    ///
+    /// # Safety
+    ///
+    /// - The range lies in the mapping, and its owner is who calls.
+    unsafe fn remap(
+        &self,
+        offset: usize,
+        size: usize,
+        protection: libc::c_int,
+        flags: libc::c_int,
+        file: libc::c_int,
+    ) -> io::Result<()> {
+        if size == 0 {
+            return Ok(());
+        }
+        refusals::allow()?;
+        let start = self.executable.as_ptr().wrapping_add(offset);
+        let flags = flags | libc::MAP_FIXED;
+        // SAFETY: [mapping] the range lies in this mapping and belongs to the caller.
+        let found = unsafe {
+            libc::mmap(start.cast(), size, protection, flags, file, offset as libc::off_t)
+        };
+        if found == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Puts zeroed memory of this process alone, readable and writable, into the executable view.
+    ///
+    /// # Safety
+    ///
+    /// - The page-aligned range lies in the mapping, and its owner is who calls.
+    pub(crate) unsafe fn make_private(&self, offset: usize, size: usize) -> io::Result<()> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: [mapping] the caller's duty is the same.
+        unsafe { self.remap(offset, size, libc::PROT_READ | libc::PROT_WRITE, flags, -1) }
+    }
+
+    /// Puts the file's memory, readable and executable, back into the executable view.
+    ///
+    /// # Safety
+    ///
+    /// - The page-aligned range lies in the mapping, and its owner is who calls.
+    pub(crate) unsafe fn make_shared(&self, offset: usize, size: usize) -> io::Result<()> {
+        let flags = libc::MAP_SHARED | libc::MAP_NORESERVE;
+        // SAFETY: [mapping] the caller's duty is the same.
+        unsafe { self.remap(offset, size, libc::PROT_READ | libc::PROT_EXEC, flags, self.file) }
+    }
+}
+
 /// Lowest and highest address of this thread's stack.
 pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();

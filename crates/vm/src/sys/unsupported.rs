@@ -66,6 +66,20 @@ pub(crate) fn dual_mapping(_size: usize) -> io::Result<DualMapping> {
 }
 
 impl DualMapping {
+    /// # Safety
+    ///
+    /// - Never called: nothing is mapped twice.
+    pub(crate) unsafe fn make_private(&self, _offset: usize, _size: usize) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// # Safety
+    ///
+    /// - Never called: nothing is mapped twice.
+    pub(crate) unsafe fn make_shared(&self, _offset: usize, _size: usize) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     pub(crate) fn discard(&self, _offset: usize, _size: usize) {}
 }
 
