@@ -293,7 +293,7 @@ fn module(instructions: &[(String, String)]) -> String {
         body += &format!("v128.store offset={}\n", 6 * 16);
         body += &store(7, x);
         for slot in 8..20 {
-            write!(body, "(local.get 3) (i32x4.add {z} (i32x4.splat (i32.const {slot})))\n")
+            writeln!(body, "(local.get 3) (i32x4.add {z} (i32x4.splat (i32.const {slot})))")
                 .unwrap();
         }
         body += &store(20, &of("(v128.xor (local.get 1) (local.get 2))", y, z));
