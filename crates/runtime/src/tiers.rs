@@ -207,27 +207,28 @@ impl Shared {
         func: DefinedFuncIndex,
         head: Option<u32>,
     ) -> Result<(), String> {
+        // The loop first: it runs now, and the function may never be called again.
+        if let Some(head) = head {
+            let start = Instant::now();
+            let (code, live_slots) = self
+                .compiler
+                .replacement(&self.module, &self.layout, self.body(func), head)
+                .map_err(|error| error.to_string())?;
+            self.counters.replaced_loop(start);
+            tiered
+                .publish_replacement(func, head, &code, live_slots)
+                .map_err(|error| error.to_string())?;
+        }
         if tiered.tier(func) < Some(Tier::Optimized) {
             let start = Instant::now();
-            let body = self.body(func);
             let code = self
                 .compiler
-                .optimized(&self.module, &self.layout, body)
+                .optimized(&self.module, &self.layout, self.body(func))
                 .map_err(|error| error.to_string())?;
             self.count(Made::Optimized, func, &code, start);
             if tiered.publish(func, Tier::Optimized, &code).map_err(|error| error.to_string())? {
                 self.counters.tiered_up();
             }
-        }
-        let Some(head) = head else { return Ok(()) };
-        let body = self.body(func);
-        let (code, live_slots) = self
-            .compiler
-            .replacement(&self.module, &self.layout, body, head)
-            .map_err(|error| error.to_string())?;
-        let made = tiered.publish_replacement(func, head, &code, live_slots);
-        if made.map_err(|error| error.to_string())? {
-            self.counters.replaced_loop();
         }
         Ok(())
     }
