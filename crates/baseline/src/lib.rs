@@ -15,6 +15,9 @@ mod ops;
 mod scalar;
 mod scan;
 mod simd;
+mod simd_float;
+mod simd_int;
+mod simd_lanes;
 mod state;
 
 pub use compiler::{CompileError, Compiler, Scratch};

@@ -292,7 +292,7 @@ impl Tier<'_> {
     }
 
     /// Whether `b` is the better one to be modified into the result.
-    fn prefers_swap(&self, a: &Value, b: &Value) -> bool {
+    pub(crate) fn prefers_swap(&self, a: &Value, b: &Value) -> bool {
         if matches!(a.loc, Loc::Const(_)) {
             return true;
         }
