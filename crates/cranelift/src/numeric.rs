@@ -218,7 +218,8 @@ impl Tier<'_> {
         };
         let bits = self.bits_as(int, x);
         let result = self.builtin(builtin, rounding as u32, 0, SmallVec::from_iter([bits]));
-        self.bits_as(float, result.expect("rounding has a result"))
+        let result = self.bits_as(float, result.expect("rounding has a result"));
+        self.canonical(result)
     }
 
     /// Rounds a scalar or vector.
@@ -242,6 +243,21 @@ impl Tier<'_> {
         };
         let args = [x, y, z].map(|v| self.bits_as(int, v));
         let result = self.builtin(builtin, 0, 0, SmallVec::from_iter(args));
-        self.bits_as(float, result.expect("fma has a result"))
+        let result = self.bits_as(float, result.expect("fma has a result"));
+        self.canonical(result)
+    }
+
+    /// Makes a NaN that a builtin gave the canonical one, if that was asked for. Cranelift does so for
+    /// its own instructions.
+    fn canonical(&mut self, x: Value) -> Value {
+        if !self.settings.nan_canonicalization {
+            return x;
+        }
+        let nan = match self.b.func.dfg.value_type(x) {
+            types::F32 => self.b.ins().f32const(Ieee32::NAN),
+            _ => self.b.ins().f64const(Ieee64::NAN),
+        };
+        let is_nan = self.b.ins().fcmp(FloatCC::Unordered, x, x);
+        self.b.ins().select(is_nan, nan, x)
     }
 }

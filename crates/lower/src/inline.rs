@@ -17,7 +17,11 @@ use wasmparser::{
     BinaryReader, FuncToValidate, FuncValidator, FunctionBody, Operator, ValidatorResources,
 };
 
-/// Largest body that is inlined, in bytes.
+/// Largest body that is inlined, in bytes. Compiling `zlib.wasm` and `rs_json.wasm` of the benchmarks
+/// took 1.0 % and 1.1 % more instructions than without inlining; with 100 it was 3.5 % and 12 %.
+/// `vm_switch` ran in 0.8 to 0.85 of the time (minima of user time, busy machine of two cores); `zlib`,
+/// `lz4`, `icall`, `strmap` and `rs_json`, which their compiler has inlined already, did not change
+/// beyond noise, with 100 neither.
 const MAX_BYTES: usize = 64;
 
 /// Most declared locals of such a body.

@@ -47,6 +47,13 @@ fn modes() -> Vec<Settings> {
     ]
 }
 
+/// The least even number that is not below its parameter and not 0.
+const UP: &str = "(func $up (param i32) (result i32) (local i32)
+   (loop $l
+     (local.set 1 (i32.add (local.get 1) (i32.const 2)))
+     (br_if $l (i32.lt_u (local.get 1) (local.get 0))))
+   (local.get 1))";
+
 /// Calls the first function of a module: from its start, or at a loop with a state.
 fn run(
     settings: &Settings,
@@ -55,9 +62,9 @@ fn run(
     params: &[Value],
     results: usize,
 ) -> Vec<Value> {
-    // The second function makes room for `set_state`.
+    // The second function makes room for `set_state`; the third is small enough to be inlined.
     let wat = format!(
-        "(module (memory 1 9) {func} (func (param i64))
+        "(module (memory 1 9) {func} (func (param i64)) {UP}
            (export \"f\" (func 0)) (export \"set\" (func 1)))"
     );
     let wasm = wat::parse_str(&wat).unwrap_or_else(|error| panic!("{error}"));
@@ -78,10 +85,13 @@ fn run(
             code
         }
     };
+    let up = bodies.swap_remove(0);
+    assert_eq!(up.index, DefinedFuncIndex(2));
+    let up = compiler.compile(&module, &layout, up, Linkage::Direct, &mut scratch).unwrap();
     let own = RelocTarget::Func(DefinedFuncIndex(0));
     assert!(code.relocs.iter().all(|reloc| reloc.target != own), "it calls nothing");
     let table = ModuleTable::size(module.types.len(), module.bodies.len(), Linkage::Direct);
-    let image = link(vec![code, set_state()], table).unwrap();
+    let image = link(vec![code, set_state(), up], table).unwrap();
     let code = Arc::new(Code::publish(Arc::new(module), image).unwrap());
     let limits = StoreLimits { max_wasm_stack: 256 << 10, backtrace_frames: 4 };
     let mut host = TestHost(Store::new::<TestHost>(limits).unwrap());
@@ -337,6 +347,27 @@ fn a_frame_that_is_entered_through_a_gate() {
         &[Value::I32(8)],
         1,
     );
+}
+
+#[test]
+fn calls_inlined_before_and_in_the_loop() {
+    let func = "(func (param i32) (result i32) (local i32)
+       (i32.const 100)
+       (local.set 1 (call $up (i32.const 5)))
+       (call $up (local.get 0))
+       (loop $l
+         (local.set 1 (i32.add (local.get 1) (call $up (local.get 0))))
+         (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+         (br_if $l (local.get 0)))
+       (i32.add) (i32.add (local.get 1)))";
+    // 6 + (4 + 4 + 2 + 2) and 100 + 4. The loops of the callee do not count.
+    let state = [dirty(4), dirty(6), dirty(100), dirty(4)];
+    for settings in modes().into_iter().filter(|settings| settings.opt_level != OptLevel::None) {
+        let expected = run(&settings, func, None, &[Value::I32(4)], 1);
+        assert_eq!(expected, [Value::I32(122)]);
+        let found = run(&settings, func, Some((0, &state)), &[Value::I32(9)], 1);
+        assert_eq!(found, expected, "{settings:?}");
+    }
 }
 
 #[test]
