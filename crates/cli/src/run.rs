@@ -88,8 +88,11 @@ fn stats(stats: &Stats) -> String {
         stats.optimized_time,
     );
     text += &format!(
-        "tier-ups: {} functions, {} loops, {} refused\n",
-        stats.tier_ups, stats.loop_replacements, stats.refused_tier_ups
+        "tier-ups: {} functions, {} loops in {:.3} ms, {} refused\n",
+        stats.tier_ups,
+        stats.loop_replacements,
+        stats.loop_replacement_time.as_secs_f64() * 1e3,
+        stats.refused_tier_ups
     );
     text
 }

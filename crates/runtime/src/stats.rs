@@ -68,6 +68,8 @@ counters! {
     tier_ups: u64;
     /// Loops that got a replacement to be left for in mid-loop.
     loop_replacements: u64;
+    /// Time that took to compile.
+    loop_replacement_time: Duration;
     /// Hot functions and loops that the optimizing tier refused: they stay in the first tier.
     refused_tier_ups: u64;
 }
@@ -139,8 +141,12 @@ impl Counters {
         self.each(|sums| _ = sums.tier_ups.fetch_add(1, Relaxed));
     }
 
-    pub(crate) fn replaced_loop(&self) {
-        self.each(|sums| _ = sums.loop_replacements.fetch_add(1, Relaxed));
+    pub(crate) fn replaced_loop(&self, since: Instant) {
+        let time = since.elapsed().as_nanos() as u64;
+        self.each(|sums| {
+            sums.loop_replacements.fetch_add(1, Relaxed);
+            sums.loop_replacement_time.fetch_add(time, Relaxed);
+        });
     }
 
     pub(crate) fn refused(&self) {

@@ -13,7 +13,7 @@ use crate::compile::{CompileError, Compiler};
 use crate::stats::{Counters, Made};
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::VmLayout;
@@ -61,7 +61,7 @@ const HOT: i32 = 3_000;
 /// What a function counts until it asks again whether its replacement is there.
 const AGAIN: i32 = 1_000;
 /// Bytes of stack that compiling may use on the guest's thread; with less left it goes to another.
-const COMPILER_STACK: usize = if cfg!(debug_assertions) { 2 << 20 } else { 512 << 10 };
+const COMPILER_STACK: usize = if cfg!(debug_assertions) { 2 << 20 } else { 1 << 20 };
 /// Threads that may compile different functions of a module at once.
 const LOCKS: usize = 16;
 
@@ -106,12 +106,12 @@ impl Tiers {
             validator,
             counters,
             locks: Default::default(),
+            requested: Mutex::default(),
         };
         let functions = Functions {
             shared: Arc::new(shared),
             tier_up: self.config.tier_up.clone(),
             background: self.background.clone(),
-            requested: Mutex::default(),
         };
         Code::tiered(module, Box::new(functions))
     }
@@ -133,6 +133,8 @@ struct Shared {
     counters: Counters,
     /// Held while a function is compiled for its first call.
     locks: [Mutex<()>; LOCKS],
+    /// What is to be optimized, or was: functions, and heads of loops in them.
+    requested: Mutex<HashSet<(DefinedFuncIndex, Option<u32>)>>,
 }
 
 /// The functions of a module: answers the kernel.
@@ -140,11 +142,13 @@ struct Functions {
     shared: Arc<Shared>,
     tier_up: TierUp,
     background: Background,
-    /// What was handed on already: a function, or the head of a loop in it.
-    requested: Mutex<HashSet<(DefinedFuncIndex, Option<u32>)>>,
 }
 
 impl Shared {
+    fn requested(&self) -> MutexGuard<'_, HashSet<(DefinedFuncIndex, Option<u32>)>> {
+        self.requested.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn body(&self, func: DefinedFuncIndex) -> Body {
         let (resources, features) = self.validator.clone().expect("the module has this function");
         let index = self.module.func_index(func);
@@ -207,27 +211,28 @@ impl Shared {
         func: DefinedFuncIndex,
         head: Option<u32>,
     ) -> Result<(), String> {
+        // The loop first: it runs now, and the function may never be called again.
+        if let Some(head) = head {
+            let start = Instant::now();
+            let (code, live_slots) = self
+                .compiler
+                .replacement(&self.module, &self.layout, self.body(func), head)
+                .map_err(|error| error.to_string())?;
+            self.counters.replaced_loop(start);
+            tiered
+                .publish_replacement(func, head, &code, live_slots)
+                .map_err(|error| error.to_string())?;
+        }
         if tiered.tier(func) < Some(Tier::Optimized) {
             let start = Instant::now();
-            let body = self.body(func);
             let code = self
                 .compiler
-                .optimized(&self.module, &self.layout, body)
+                .optimized(&self.module, &self.layout, self.body(func))
                 .map_err(|error| error.to_string())?;
             self.count(Made::Optimized, func, &code, start);
             if tiered.publish(func, Tier::Optimized, &code).map_err(|error| error.to_string())? {
                 self.counters.tiered_up();
             }
-        }
-        let Some(head) = head else { return Ok(()) };
-        let body = self.body(func);
-        let (code, live_slots) = self
-            .compiler
-            .replacement(&self.module, &self.layout, body, head)
-            .map_err(|error| error.to_string())?;
-        let made = tiered.publish_replacement(func, head, &code, live_slots);
-        if made.map_err(|error| error.to_string())? {
-            self.counters.replaced_loop();
         }
         Ok(())
     }
@@ -275,10 +280,7 @@ impl Source for Functions {
         if matches!(self.tier_up, TierUp::Never) {
             return i32::MAX;
         }
-        let new = {
-            let mut requested = self.requested.lock().unwrap_or_else(PoisonError::into_inner);
-            requested.insert((func, head))
-        };
+        let new = self.shared.requested().insert((func, head));
         match &self.tier_up {
             TierUp::Never => i32::MAX,
             TierUp::Synchronous(count) => {
@@ -304,11 +306,18 @@ impl Source for Functions {
 impl Functions {
     fn task(&self, code: &Arc<Code>, func: DefinedFuncIndex, head: Option<u32>) -> Task {
         let (shared, code): (_, Weak<Code>) = (self.shared.clone(), Arc::downgrade(code));
+        let tiered = move |code: &Code| code.as_tiered().and_then(|tiered| tiered.tier(func));
+        let tier = code.upgrade().and_then(|code| tiered(&code));
         Box::new(move || {
             // Whoever dropped the module needs no code of it.
-            if let Some(code) = code.upgrade() {
-                shared.optimize(code.as_tiered().expect("a source's code is tiered"), func, head);
+            let Some(code) = code.upgrade() else { return };
+            if head.is_some() && tiered(&code) != tier {
+                // The function was optimized meanwhile. A frame that still runs the loop in old code
+                // will ask again; most have left it.
+                shared.requested().remove(&(func, head));
+                return;
             }
+            shared.optimize(code.as_tiered().expect("a source's code is tiered"), func, head);
         })
     }
 }
