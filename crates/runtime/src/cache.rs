@@ -1,4 +1,4 @@
-//! The code cache: a folder in which optimized code of one run waits for the next.
+//! The code cache: a folder in which code that one run made waits for the next.
 //!
 //! [`Cache`] is the folder, [`ModuleCache`] what an engine does with it, [`Place`] the part that belongs
 //! to one module. An entry's name is a digest of everything its code depends on: the module's bytes, the
@@ -43,10 +43,11 @@ const KEPT_PERCENT: u64 = 80;
 const SCANNED: usize = 4096;
 /// An unfinished file that is older than this has no writer any more.
 const ABANDONED: Duration = Duration::from_secs(3600);
-/// New code of a module that is written before the module is dropped.
+/// Bytes of new optimized code of a module that are written before the module is dropped.
 const WRITTEN_EARLY: usize = 256 << 10;
-/// Bytes of bodies whose validation takes long enough to be noted even if no code was optimized.
-const WORTH_NOTING: usize = 64 << 10;
+/// Bytes of bodies, or of the first tier's code, from which on it pays to have them validated, or
+/// compiled, already: with less, and no optimized code, nothing is written.
+const WORTH_KEEPING: usize = 64 << 10;
 
 /// A folder of compiled code with a limit of bytes.
 #[derive(Debug)]
@@ -433,14 +434,16 @@ pub(crate) struct Collector {
 #[derive(Default)]
 struct Collected {
     functions: HashMap<DefinedFuncIndex, CachedFunction>,
-    bytes: usize,
+    /// Bytes of them, by tier.
+    baseline: usize,
+    optimized: usize,
     written: usize,
 }
 
 impl Collector {
     /// For a module that is valid, if it was `validated`; is that `known` from the entry already?
     pub(crate) fn new(place: Place, validated: bool, code_bytes: usize, known: bool) -> Collector {
-        let known = !validated || known || code_bytes < WORTH_NOTING;
+        let known = !validated || known || code_bytes < WORTH_KEEPING;
         Collector { place, validated, known, state: Mutex::default() }
     }
 
@@ -456,11 +459,15 @@ impl Collector {
     pub(crate) fn add(&self, func: DefinedFuncIndex, tier: Tier, code: FunctionCode) {
         let function = CachedFunction { func, tier, code };
         let mut state = self.state();
-        state.bytes += function.size();
+        match tier {
+            Tier::Baseline => state.baseline += function.size(),
+            Tier::Optimized => state.optimized += function.size(),
+        }
         state.functions.insert(func, function);
         // Each time as much again, so that what is written grows with the code only.
-        if state.bytes >= WRITTEN_EARLY.max(state.written) {
-            state.written += std::mem::take(&mut state.bytes);
+        if state.optimized >= WRITTEN_EARLY.max(state.written) {
+            state.written += std::mem::take(&mut state.optimized);
+            state.baseline = 0;
             let functions = std::mem::take(&mut state.functions);
             drop(state);
             self.place.again().save_functions(self.validated, functions);
@@ -474,8 +481,10 @@ impl Drop for Collector {
         if self.place.process != std::process::id() {
             return;
         }
-        let functions = std::mem::take(&mut self.state().functions);
-        if !functions.is_empty() || !self.known {
+        let mut state = self.state();
+        if state.optimized > 0 || state.baseline >= WORTH_KEEPING || !self.known {
+            let functions = std::mem::take(&mut state.functions);
+            drop(state);
             self.place.again().save_functions(self.validated, functions);
         }
     }

@@ -128,10 +128,10 @@ impl Tiers {
             background: self.background.clone(),
             requested: Mutex::default(),
         };
-        let shared = functions.shared.clone();
+        let (shared, count) = (functions.shared.clone(), functions.first_count());
         let code = Code::tiered(module, Box::new(functions))?;
         if let (Some(kept), Some(since)) = (kept, since) {
-            shared.publish_kept(code.as_tiered().expect("it was just made so"), kept, since);
+            shared.publish_kept(code.as_tiered().expect("it was just made so"), kept, count, since);
         }
         Ok(code)
     }
@@ -226,23 +226,23 @@ impl Shared {
         Ok(())
     }
 
-    /// Keeps optimized code for the next run, if there is a cache.
+    /// Keeps code for the next run, if there is a cache.
     fn collect(&self, func: DefinedFuncIndex, tier: Tier, code: FunctionCode) {
-        if let Some(collector) = &self.collector
-            && tier == Tier::Optimized
-        {
+        if let Some(collector) = &self.collector {
             collector.add(func, tier, code);
         }
     }
 
-    /// Publishes what an earlier run left, before anything runs. Functions that the kernel refuses are
-    /// compiled on their first call.
-    fn publish_kept(&self, tiered: &Tiered, kept: KeptFunctions, since: Instant) {
+    /// Publishes what an earlier run left, before anything runs; what is not optimized yet begins to count
+    /// at `count`. Functions that the kernel refuses are compiled on their first call.
+    fn publish_kept(&self, tiered: &Tiered, kept: KeptFunctions, count: i32, since: Instant) {
         let (mut functions, mut bytes) = (0, 0);
         for function in kept.functions {
             let known = function.func.index() < self.module.bodies.len();
-            let published =
-                known.then(|| tiered.publish(function.func, function.tier, &function.code));
+            let published = known.then(|| {
+                tiered.set_counter(function.func, count);
+                tiered.publish(function.func, function.tier, &function.code)
+            });
             match published {
                 Some(Ok(true)) => {
                     functions += 1;

@@ -385,10 +385,10 @@ impl Config {
         self
     }
 
-    /// Where optimized code is kept, so that the next start of a module finds it; `None`, the default,
+    /// Where compiled code is kept, so that the next start of a module finds it; `None`, the default,
     /// keeps none. With a strategy that compiles ahead of time all code of a module is kept; with
-    /// [`Strategy::Tiered`] the functions that became hot, whenever some code has gathered and when the
-    /// module is dropped. Entries are authenticated with [`artifact_key`](Config::artifact_key); one
+    /// [`Strategy::Tiered`] the functions that ran, optimized as far as they became hot, whenever some
+    /// such code has gathered and when the module is dropped. Entries are authenticated with [`artifact_key`](Config::artifact_key); one
     /// that is damaged, foreign or made for something else is as if it were not there.
     ///
     /// ```

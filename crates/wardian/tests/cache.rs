@@ -415,7 +415,48 @@ fn the_limit_is_kept_and_the_oldest_go_first() {
     assert_eq!(fixture.files(), [stranger]);
 }
 
-/// A module whose second half of functions is never called.
+#[test]
+fn code_of_the_first_tier_is_kept_if_there_is_much() {
+    let fixture = Fixture::new();
+    let mut config = fixture.config(Strategy::Tiered);
+    let funcs: String = (0..2000)
+        .map(|n| {
+            format!(
+                "(func $f{n} (param i64) (result i64)
+                  (i64.rotl (i64.mul (local.get 0) (i64.const {n}7777777)) (i64.const {n})))"
+            )
+        })
+        .collect();
+    let calls: String = (0..2000).map(|n| format!("(call $f{n})")).collect();
+    let text = format!(
+        "(module {funcs} (func (export \"f\") (param i64) (result i64) (local.get 0) {calls}))"
+    );
+    let mut run = |tier_up: u32, calls: u32| {
+        let engine = Engine::new(config.tier_up(TierUp::Synchronous(tier_up))).unwrap();
+        let module = Module::new(&engine, &text).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let f = instance.get_typed_func::<i64, i64>(&mut store, "f").unwrap();
+        let results: Vec<_> = (0..calls).map(|n| f.call(&mut store, n.into()).unwrap()).collect();
+        (results, engine.stats())
+    };
+    let (results, first) = run(10, 5);
+    assert_eq!((first.baseline_functions, first.tier_ups), (2001, 0));
+    let (again, second) = run(10, 5);
+    assert_eq!((second.baseline_functions, second.cached_functions), (0, 2001));
+    assert_eq!((second.tier_ups, second.cached_code_bytes), (0, first.baseline_code_bytes));
+    assert_eq!(results, again);
+    // They count, from the start again, and what is optimized takes their place.
+    let (again, third) = run(4, 5);
+    assert_eq!((third.baseline_functions, third.tier_ups), (0, 2001));
+    assert_eq!(results, again);
+    let (again, fourth) = run(1, 5);
+    assert_eq!((fourth.cached_functions, fourth.optimized_functions), (2001, 0));
+    assert_eq!(fourth.cached_code_bytes, third.optimized_code_bytes);
+    assert_eq!(results, again);
+}
+
+/// A module with many functions that are never called.
 fn large() -> String {
     let funcs: String = (0..6000)
         .map(|n| format!("(func (param i64) (result i64) (i64.rotl (i64.mul (local.get 0) (i64.const {n}77777777)) (i64.const {n})))"))
