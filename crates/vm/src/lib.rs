@@ -9,7 +9,7 @@
 //! Every `unsafe` block cites one of these by name.
 //!
 //! - **[compiled code]** Code enters only as a tier's output for a validated module of this process, or
-//!   as an authenticated artifact. It keeps to the layout and calling convention of `module`: touches
+//!   as an authenticated artifact or cache entry. It keeps to the layout and calling convention of `module`: touches
 //!   only memories, tables, globals and fields of its instance (or traps), keeps a chain of frame
 //!   pointers, passes contexts and function references it was given. This is the one axiom; the kernel
 //!   checks around it what it can (image tables, entry offsets, types at link time).
