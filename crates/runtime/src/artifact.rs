@@ -55,7 +55,7 @@ use wardian_vm::VouchedArtifact;
 /// What an artifact begins with. The first byte occurs in no text and in no wasm magic.
 const MAGIC: [u8; 8] = *b"\x89wardian";
 /// Version of the format. To be raised whenever the same bytes would mean something else.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const PREFIX_BYTES: usize = 28;
 const LENGTHS_BYTES: usize = 6 * 8;
 const MAC_BYTES: usize = blake3::OUT_LEN;
