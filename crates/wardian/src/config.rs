@@ -70,7 +70,7 @@ impl Default for Config {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// Whatever serves best; in this version the same as `Optimizing`.
+    /// Whatever serves best: `Tiered`.
     #[default]
     Auto,
     /// Functions are compiled on their first call, fast, and again with the optimizing compiler when
@@ -281,8 +281,8 @@ impl Config {
     /// Whether functions are compiled on their first call.
     pub(crate) fn is_lazy(&self) -> bool {
         match self.strategy {
-            Strategy::Tiered | Strategy::Baseline => true,
-            Strategy::Auto | Strategy::Optimizing | Strategy::Cranelift => false,
+            Strategy::Auto | Strategy::Tiered | Strategy::Baseline => true,
+            Strategy::Optimizing | Strategy::Cranelift => false,
         }
     }
 
@@ -591,7 +591,11 @@ mod tests {
         check(|c| c.max_wasm_stack(0), Some("found 0"));
         check(|c| c.memory_reservation(u64::MAX), Some("memory_reservation"));
         check(|c| c.memory_reservation(0).memory_guard_size(0), None);
-        check(|c| c.lazy_validation(true), Some("needs `Strategy::Tiered`"));
+        check(|c| c.lazy_validation(true), None);
+        check(
+            |c| c.lazy_validation(true).strategy(Strategy::Optimizing),
+            Some("needs `Strategy::Tiered`"),
+        );
         check(|c| c.lazy_validation(true).strategy(Strategy::Baseline), None);
     }
 

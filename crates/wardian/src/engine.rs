@@ -68,7 +68,7 @@ impl Engine {
         .map_err(|error| Error::tagged(ErrorKind::Misuse, error))?;
         let compiler = Arc::new(compiler);
         let tier_up = match config.strategy {
-            Strategy::Tiered => config.tier_up.clone(),
+            Strategy::Auto | Strategy::Tiered => config.tier_up.clone(),
             _ => rt::TierUp::Never,
         };
         let tiers = rt::TierConfig { tier_up, lazy_validation: config.lazy_validation };
