@@ -62,18 +62,21 @@ fn modules() -> tempfile::TempDir {
         r#"(module
             (memory 1)
             (table funcref (elem $other))
+            (table $holes 3 funcref)
             (type $expected (func (param i32)))
             (func $other (result i64) i64.const 0)
             (func (export "_start") call $deeper)
             (func $deeper i32.const 100000 i32.load drop)
             (func (export "signature") i32.const 0 i32.const 0 call_indirect (type $expected))
             (func (export "element") i32.const 0 i32.const 7 call_indirect (type $expected))
+            (func (export "hole") i32.const 0 i32.const 2 call_indirect $holes (type $expected))
             (func $deep (export "stack") call $deep i32.const 0 drop))"#,
     );
     write("vector.wat", r#"(module (func (export "_start") v128.const i64x2 0 0 drop))"#);
     write("tail.wat", r#"(module (func $f) (func (export "_start") return_call $f))"#);
     write("memories.wat", r#"(module (memory 1) (memory 1) (func (export "_start")))"#);
     write("object.wat", "(module (type (struct)))");
+    write("invalid.wat", "(module (func (result i32) i64.const 1))");
     write("component.wat", "(component)");
     // Prints four bytes, which tells that it runs, and then never ends.
     write(
@@ -125,6 +128,10 @@ fn errors_exit_with_1_and_name_the_file() {
     check("inspect no-such-file.wasm", 1, "Error: failed to read `no-such-file.wasm`");
     check(&format!("inspect {}", file!().replace("crates/cli/", "")), 1, "as text format");
     check("no-such-file.wasm", 1, "failed to read `no-such-file.wasm`");
+    let folder = modules();
+    let check = |line, expected| check_in(folder.path(), line, 1, expected);
+    check("invalid.wat", "failed to load `invalid.wat`");
+    check("invalid.wat", "func 0, offset 0x1a: type mismatch: expected i32, found i64");
 }
 
 #[test]
@@ -165,8 +172,10 @@ fn traps_exit_with_134_and_explain_themselves() {
     check("traps.wat", "access at address 0x186a0 of a memory of 0x10000 bytes");
     check("traps.wat", "!deeper");
     check("--invoke signature traps.wat", "indirect call type mismatch");
-    check("--invoke signature traps.wat", "(func (param i32))");
-    check("--invoke signature traps.wat", "(func (result i64))");
+    let types = "index 0: expected (func (param i32)), found (func (result i64))";
+    check("--invoke signature traps.wat", types);
+    check("--invoke hole traps.wat", "uninitialized element");
+    check("--invoke hole traps.wat", "index 2 of a table of 3 elements");
     check("--invoke element traps.wat", "index 7 of a table of 1 elements");
     check("--invoke stack traps.wat", "call stack exhausted");
 }
