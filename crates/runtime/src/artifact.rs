@@ -657,7 +657,7 @@ mod tests {
         );
         check(
             ArtifactError::Version { found: 9, expected: VERSION },
-            "precompiled module of another version of wardian: expected format 2, found format 9",
+            "precompiled module of another version of wardian: expected format 3, found format 9",
         );
         check(
             ArtifactError::Compatibility("made for a, this engine is b".into()),

@@ -38,10 +38,11 @@ impl CacheConfig {
 ///
 /// ```
 /// # let folder = tempfile::tempdir().unwrap();
-/// use wardian::{Cache, CacheConfig, Config, Engine, Module};
+/// use wardian::{Cache, CacheConfig, Config, Engine, Module, Strategy};
 ///
 /// let cache = Cache::new(CacheConfig::new().with_directory(folder.path().join("code")))?;
 /// let mut config = Config::new();
+/// config.strategy(Strategy::Optimizing);
 /// config.cache(Some(cache.clone())).artifact_key([7; 32]);
 /// for _ in 0..2 {
 ///     let engine = Engine::new(&config)?;
