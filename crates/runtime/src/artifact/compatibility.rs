@@ -140,8 +140,9 @@ fn describe(name: &str, theirs: &str, ours: &str, differences: &mut Vec<String>)
     let (shown, name_shown) = (theirs.escape_debug(), name.escape_debug());
     match name {
         ENGINE => differences.push(format!("made by wardian {shown}, this is wardian {ours}")),
-        INTERFACE => differences
-            .push("made by another build of wardian, from other sources".into()),
+        INTERFACE => {
+            differences.push("made by another build of wardian, from other sources".into())
+        }
         CPU => describe_cpu(theirs, ours, differences),
         _ if ["on", "off"].contains(&ours) => {
             differences.push(format!("made with {name_shown} {shown}, this engine has it {ours}"))
