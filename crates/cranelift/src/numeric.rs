@@ -218,7 +218,22 @@ impl Tier<'_> {
         };
         let bits = self.bits_as(int, x);
         let result = self.builtin(builtin, rounding as u32, 0, SmallVec::from_iter([bits]));
-        self.bits_as(float, result.expect("rounding has a result"))
+        let result = self.bits_as(float, result.expect("rounding has a result"));
+        self.canonical(result)
+    }
+
+    /// Makes a NaN that a builtin returned canonical, where the settings want that. Cranelift does so for
+    /// its own instructions only.
+    fn canonical(&mut self, value: Value) -> Value {
+        if !self.settings.nan_canonicalization {
+            return value;
+        }
+        let nan = match self.b.func.dfg.value_type(value) {
+            types::F32 => self.b.ins().f32const(Ieee32::with_bits(0x7fc0_0000)),
+            _ => self.b.ins().f64const(Ieee64::with_bits(0x7ff8_0000_0000_0000)),
+        };
+        let is_nan = self.b.ins().fcmp(FloatCC::Unordered, value, value);
+        self.b.ins().select(is_nan, nan, value)
     }
 
     /// Rounds a scalar or vector.
@@ -242,6 +257,7 @@ impl Tier<'_> {
         };
         let args = [x, y, z].map(|v| self.bits_as(int, v));
         let result = self.builtin(builtin, 0, 0, SmallVec::from_iter(args));
-        self.bits_as(float, result.expect("fma has a result"))
+        let result = self.bits_as(float, result.expect("fma has a result"));
+        self.canonical(result)
     }
 }
