@@ -51,7 +51,8 @@ const PLACE: u32 = 31;
 /// What is known of a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Value {
-    /// The unknown `name` plus `add`, at most `max`. Without overflow if `max` is below 2^64 - 1.
+    /// The unknown `name` plus `add`, modulo 2^64; at most `max`. Without overflow if `max` is below
+    /// 2^64 - 1.
     Number {
         name: Name,
         add: u64,
@@ -70,7 +71,7 @@ enum Value {
         memory: u32,
         end: u64,
     },
-    /// Base of a memory plus the unknown `name` plus `add`; the index is at most `max`.
+    /// Base of a memory plus the unknown `name` plus `add`, modulo 2^64; the index is at most `max`.
     Address {
         memory: u32,
         name: Name,
@@ -86,10 +87,11 @@ enum Value {
 enum Fact {
     /// The memory is shorter than `end`.
     Short { memory: u32, end: u64 },
-    /// The unknown plus `add` is above the memory's length less `end`, as a 64-bit difference.
+    /// The unknown plus `add`, modulo 2^64, is above the memory's length less `end`, as a 64-bit
+    /// difference.
     PastRoom { memory: u32, name: Name, add: u64, end: u64 },
-    /// The unknown plus `end` is above the memory's length. At [`u64::MAX`] always.
-    Past { memory: u32, name: Name, end: u64 },
+    /// The unknown plus `add`, modulo 2^64, is above the memory's length when `end` is added to it.
+    Past { memory: u32, name: Name, add: u64, end: u64 },
     /// The unknown has more than 32 bits.
     High { name: Name },
 }
@@ -101,6 +103,18 @@ impl Fact {
             Fact::PastRoom { name, .. } | Fact::Past { name, .. } | Fact::High { name } => {
                 Some(name)
             }
+        }
+    }
+}
+
+impl Fact {
+    /// The same of an unknown that is `of.0` plus `of.1`.
+    fn about(self, of: (Name, u64), new: Name) -> Option<Fact> {
+        match self {
+            Fact::Past { memory, name, add, end } if name == of.0 => {
+                Some(Fact::Past { memory, name: new, add: add.wrapping_sub(of.1), end })
+            }
+            _ => None,
         }
     }
 }
@@ -148,9 +162,10 @@ impl Value {
 
     fn plus(self, constant: u64) -> Value {
         match self {
-            Value::Number { name, add, max } => match add.checked_add(constant) {
-                Some(add) => Value::Number { name, add, max: max.saturating_add(constant) },
-                None => Value::any(),
+            Value::Number { name, add, max } => Value::Number {
+                name,
+                add: add.wrapping_add(constant),
+                max: max.saturating_add(constant),
             },
             _ => Value::any(),
         }
@@ -220,13 +235,21 @@ impl State {
     fn merge(&self, mut other: State, block: u32) -> Option<State> {
         let own = |place: u64| JOINED | u64::from(block) << PLACE | place;
         other.forget(|name| name >> PLACE == own(0) >> PLACE);
-        let join = |a: Value, b: Value, place: u64| match (a, b) {
+        // Facts about the two unknowns that a new one stands for are facts about that.
+        let mut facts = BTreeSet::new();
+        let mut join = |a: Value, b: Value, place: u64| match (a, b) {
             _ if a == b => a,
             (Value::Number { name, add, max }, Value::Number { name: n, add: c, max: m }) => {
                 let max = if max.max(m) <= U32 { U32 } else { u64::MAX };
-                let same = (name, add) == (n, c);
-                let (name, add) = if same { (name, add) } else { (own(place), 0) };
-                Value::Number { name, add, max }
+                if (name, add) == (n, c) {
+                    return Value::Number { name, add, max };
+                }
+                let new = own(place);
+                let theirs = other.refuted.iter().filter_map(|fact| fact.about((n, c), new));
+                let theirs: BTreeSet<Fact> = theirs.collect();
+                let ours = self.refuted.iter().filter_map(|fact| fact.about((name, add), new));
+                facts.extend(ours.filter(|fact| theirs.contains(fact)));
+                Value::Number { name: new, add: 0, max }
             }
             _ => Value::any(),
         };
@@ -242,6 +265,7 @@ impl State {
             _ => false,
         });
         merged.refuted.retain(|fact| other.refuted.contains(fact));
+        merged.refuted.extend(facts);
         if merged.flags != other.flags {
             merged.flags = None;
         }
@@ -494,7 +518,7 @@ impl Checker<'_> {
                 (Value::Frame, _) => Some(Value::Frame),
                 _ => None,
             },
-            Mnemonic::And if wide => {
+            Mnemonic::And if instruction.op_kind(0) == OpKind::Register => {
                 let max = operand(0).max().min(operand(1).max());
                 Some(Value::Number { name: NAMELESS, add: 0, max })
             }
@@ -508,8 +532,7 @@ impl Checker<'_> {
                     Value::Bool(Fact::PastRoom { memory: m, name, add, end: e }),
                     Value::Bool(Fact::Short { memory, end }),
                 ) if (memory, end) == (m, e) => {
-                    let end = end.saturating_add(add);
-                    Some(Value::Bool(Fact::Past { memory, name, end }))
+                    Some(Value::Bool(Fact::Past { memory, name, add, end }))
                 }
                 _ => None,
             },
@@ -563,14 +586,14 @@ impl Checker<'_> {
                 (Value::Number { name, add, max }, Value::Length(memory))
                     if name != NAMELESS && (add == 0 || max < u64::MAX) =>
                 {
-                    Some((Fact::Past { memory, name, end: add }, ConditionCode::a))
+                    Some((Fact::Past { memory, name, add: 0, end: add }, ConditionCode::a))
                 }
                 (Value::Length(memory), value) => {
                     let end = value.as_constant()?;
                     Some((Fact::Short { memory, end }, ConditionCode::b))
                 }
-                (Value::Number { name, add, max }, Value::Room { memory, end })
-                    if name != NAMELESS && (add == 0 || name == ZERO || max < u64::MAX) =>
+                (Value::Number { name, add, .. }, Value::Room { memory, end })
+                    if name != NAMELESS =>
                 {
                     Some((Fact::PastRoom { memory, name, add, end }, ConditionCode::a))
                 }
@@ -629,8 +652,16 @@ impl Checker<'_> {
                 && instruction.op_kind(0) == OpKind::Register
                 && number(instruction.op_register(0)) == Some(reg);
             let known = result.filter(|_| first);
-            // The decoder widens conditional moves of 32 bits itself.
-            let size = if first { instruction.op_register(0).size() } else { register.size() };
+            let size = match instruction.mnemonic() {
+                // Registers that are not named are as wide as the one that is.
+                Mnemonic::Div | Mnemonic::Idiv | Mnemonic::Mul => match instruction.op_kind(0) {
+                    OpKind::Register => instruction.op_register(0).size(),
+                    _ => instruction.memory_size().size(),
+                },
+                Mnemonic::Cdq => 4,
+                _ if first => instruction.op_register(0).size(),
+                _ => register.size(),
+            };
             let old = state.regs[reg];
             let max = match size {
                 8 => u64::MAX,
@@ -730,6 +761,14 @@ impl Checker<'_> {
         if base == Register::RBP || base == Register::RSP {
             return match instruction.memory_index() {
                 Register::None => Ok(()),
+                // Lanes of a vector that was put there.
+                register if base == Register::RBP && instruction.memory_index_scale() == 1 => {
+                    let index = number(register).map_or(u64::MAX, |reg| state.regs[reg].max());
+                    let disp = instruction.memory_displacement64() as i64;
+                    let end = disp.saturating_add_unsigned(index.saturating_add(16));
+                    let inside = end <= 0 && instruction.op0_kind() != OpKind::Memory;
+                    inside.then_some(()).ok_or("an index into the frame, not proven".into())
+                }
                 _ => Err("an index into the frame".into()),
             };
         }
@@ -783,10 +822,11 @@ impl Checker<'_> {
         if plan.guarded && end.is_some_and(|end| end <= U32 + plan.guard) {
             return Ok(());
         }
-        let end = add.checked_add(disp).and_then(|end| end.checked_add(size));
         let checked = |fact: &Fact| match fact {
-            Fact::Past { memory: m, name: n, end: e } => {
-                (*m, *n) == (memory, name) && end.unwrap_or(u64::MAX) <= *e
+            Fact::Past { memory: m, name: n, add: a, end } => {
+                // All sums are modulo 2^64 but this one, from what was compared to the access's end.
+                let rest = add.wrapping_sub(*a).checked_add(disp).and_then(|r| r.checked_add(size));
+                (*m, *n) == (memory, name) && rest.is_some_and(|rest| rest <= *end)
             }
             _ => false,
         };
@@ -803,5 +843,104 @@ fn opposite(condition: ConditionCode) -> ConditionCode {
         ConditionCode::b => ConditionCode::ae,
         ConditionCode::ne => ConditionCode::e,
         _ => ConditionCode::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Compiler, Features, Scratch};
+    use wardian_module::layout::Linkage;
+    use wardian_module::{Proposals, decode};
+
+    /// Compiles function 0 of `wat`, lets the checker see it as it is and with each instruction for
+    /// which `wrong` holds replaced by none, and gives back how many of those it accepted and rejected.
+    fn check(wat: &str, explicit: bool, wrong: impl Fn(&Instruction) -> bool) -> (usize, usize) {
+        let wasm = wat::parse_str(wat).expect("the test is text");
+        let (module, bodies) = decode(wasm, Proposals::all_built()).expect("the test is valid");
+        let mut settings = Settings::default();
+        if explicit {
+            settings.signals_based_traps = false;
+            settings.memory_reservation = 0;
+            settings.memory_guard_size = 0;
+        }
+        let layout = VmLayout::new(&module);
+        let mut scratch = Scratch::new();
+        let body = bodies.into_iter().next().expect("there is a function");
+        let compiler = Compiler::new(&settings, Features::default());
+        let code = compiler
+            .compile(&module, &layout, body, Linkage::Slots, &mut scratch)
+            .expect("it compiles and is right");
+        let claims = scratch.claims();
+        let (mut accepted, mut rejected) = (0, 0);
+        for instruction in Decoder::with_ip(64, &code.bytes, 0, DecoderOptions::NONE) {
+            if !wrong(&instruction) {
+                continue;
+            }
+            let mut bytes = code.bytes.clone();
+            let place = instruction.ip() as usize..instruction.next_ip() as usize;
+            bytes[place].fill(0x90);
+            match verify(&module, &layout, &settings, &bytes, claims) {
+                Ok(()) => accepted += 1,
+                Err(_) => rejected += 1,
+            }
+        }
+        (accepted, rejected)
+    }
+
+    fn extends(instruction: &Instruction) -> bool {
+        instruction.mnemonic() == Mnemonic::Mov
+            && (0..2).all(|n| instruction.op_kind(n) == OpKind::Register)
+            && instruction.op_register(0).size() == 4
+    }
+
+    #[test]
+    fn a_zero_extension_that_is_left_out_is_noticed() {
+        for (what, body) in [
+            ("wrap", "(param i64) (result i32) (i32.load (i32.wrap_i64 (local.get 0)))"),
+            ("argument", "(param i32) (result i32) (i32.load (local.get 0))"),
+            ("result of a call", "(result i32) (i32.load (call 1))"),
+            ("result of a builtin", "(result i32) (i32.load (memory.grow (i32.const 0)))"),
+            (
+                "argument, in a loop that pins it",
+                "(param i32) (loop (br_if 0 (i32.load (local.get 0))) (br_if 0 (i32.load8_u (local.get 0)))
+                   (i32.store (local.get 0) (i32.load (local.get 0))))",
+            ),
+        ] {
+            let wat = format!(
+                "(module (memory 1) (func {body}) (func (result i32) (i32.const 1)))"
+            );
+            let (_, rejected) = check(&wat, false, extends);
+            assert_eq!(rejected, 1, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_bounds_check_that_is_left_out_is_noticed() {
+        let branch = |i: &Instruction| i.condition_code() == ConditionCode::a && i.is_jcc_near();
+        let wat = "(module (memory 1) (func (param i32) (result i32) (i32.load (local.get 0))))";
+        assert_eq!(check(wat, true, branch), (0, 1));
+        let branch = |i: &Instruction| i.condition_code() == ConditionCode::ne && i.is_jcc_near();
+        let wat =
+            "(module (memory i64 1) (func (param i64) (result i32) (i32.load (local.get 0))))";
+        assert_eq!(check(wat, true, branch), (0, 1));
+        assert_eq!(check(wat, false, branch), (0, 1));
+    }
+
+    #[test]
+    fn a_base_that_was_not_read_again_after_growth_is_noticed() {
+        let wat = "(module (memory 1) (func (param i32) (result i32)
+            (drop (i32.load (local.get 0)))
+            (drop (memory.grow (i32.const 1)))
+            (i32.load (local.get 0))))";
+        // Loads from the context into a register that a call does not keep.
+        let load = |i: &Instruction| {
+            i.mnemonic() == Mnemonic::Mov
+                && i.op_kind(0) == OpKind::Register
+                && i.op_register(0).size() == 8
+                && i.op_kind(1) == OpKind::Memory
+        };
+        let (_, rejected) = check(wat, true, load);
+        assert!(rejected >= 2, "{rejected}");
     }
 }

@@ -223,10 +223,8 @@ impl Tier<'_> {
         let (int, lanes, bytes) = if repr == F64 { (I64, 2, 8) } else { (I32, 4, 4) };
         for lane in 0..lanes {
             // A lane is written only after all operands' lanes were read.
-            let args = homes.iter().map(|home| Value {
-                loc: Loc::Frame(home + lane * bytes),
-                repr: int,
-            });
+            let args =
+                homes.iter().map(|home| Value { loc: Loc::Frame(home + lane * bytes), repr: int });
             let args = SmallVec::from_iter(args);
             let mut result = self.builtin(builtin, first, 0, args).expect("a lane has a value");
             let reg = self.s.reg_of(&mut result);

@@ -1,5 +1,5 @@
 //! `wardian-differ [--count N] [--seed S] [--show]`: runs N generated modules, from seed S on, on every
-//! tier. `cargo xtask differ` builds it with optimization and the checker of machine code, and starts it.
+//! tier. `cargo xtask differ` builds and starts it.
 
 #![forbid(unsafe_code)]
 
