@@ -1,5 +1,7 @@
 //! What the tier says of its code beside the code itself, so that `check` can verify it.
 
+#![cfg_attr(not(feature = "check"), allow(dead_code, reason = "the checker reads it"))]
+
 use wardian_module::MemoryIndex;
 
 /// Instructions that access linear memory.
