@@ -23,14 +23,16 @@
 ;;   v5 = table_addr 0 v2
 ;;   v6 = guard_addr v4, v5
 ;;   v7 = table_load 0 v6
-;;   v8 = load_func_ref TypeId v7 or IndirectCallToNull
-;;   v9 = load_field TypeId(TypeIndex(0))
-;;   v10 = compare Ne v8, v9
-;;   trap_if v10 BadSignature 0 (v2, v7)
-;;   v11 = load_func_ref Code v7
-;;   v12 = load_func_ref Context v7
-;;   v13 = call code v11 context v12 v0
-;;   return (v13)
+;;   v8 = is_null Func v7
+;;   trap_if v8 IndirectCallToNull 0 (v2)
+;;   v9 = load_func_ref TypeId v7
+;;   v10 = load_field TypeId(TypeIndex(0))
+;;   v11 = compare Ne v9, v10
+;;   trap_if v11 BadSignature 0 (v2, v7)
+;;   v12 = load_func_ref Code v7
+;;   v13 = load_func_ref Context v7
+;;   v14 = call code v12 context v13 v0
+;;   return (v14)
 ;; wasm[0]::function[2]:
 ;;   v0 = local.get 0
 ;;   v1 = local.get 1
@@ -41,10 +43,12 @@
 ;;   v5 = table_addr 1 v2
 ;;   v6 = guard_addr v4, v5
 ;;   v7 = table_load 1 v6
-;;   v8 = load_func_ref Code v7 or IndirectCallToNull
-;;   v9 = load_func_ref Context v7
-;;   v10 = call code v8 context v9 v0
-;;   return (v10)
+;;   v8 = is_null Func v7
+;;   trap_if v8 IndirectCallToNull 1 (v2)
+;;   v9 = load_func_ref Code v7
+;;   v10 = load_func_ref Context v7
+;;   v11 = call code v9 context v10 v0
+;;   return (v11)
 ;; wasm[0]::function[3]:
 ;;   v0 = local.get 0
 ;;   v1 = local.get 1

@@ -40,23 +40,36 @@
 ;; @0025                               v13 = iconst.i64 0
 ;; @0025                               v14 = select_spectre_guard v5, v13, v12  ; v13 = 0
 ;; @0025                               v15 = load.i64 notrap aligned region2 v14
-;; @0025                               v16 = load.i32 user6 aligned region0 v15+16
-;; @0025                               v17 = symbol_value.i64 gv3
-;; @0025                               v18 = load.i32 notrap aligned readonly can_move region0 v17+16
-;; @0025                               v19 = icmp ne v16, v18
-;; @0025                               v20 = uextend.i32 v19
-;; @0025                               brif v20, block3, block4
+;; @0025                               v16 = iconst.i64 0
+;; @0025                               v17 = icmp eq v15, v16  ; v16 = 0
+;; @0025                               v18 = uextend.i32 v17
+;; @0025                               brif v18, block3, block4
 ;;
 ;;                                 block3 cold:
-;; @0025                               v21 = symbol_value.i64 gv3
-;; @0025                               v22 = load.i64 notrap aligned readonly can_move region0 v21
-;; @0025                               v23 = iconst.i64 1792
-;; @0025                               call_indirect sig1, v22(v0, v23, v2, v15)  ; v23 = 1792
+;; @0025                               v19 = symbol_value.i64 gv3
+;; @0025                               v20 = load.i64 notrap aligned readonly can_move region0 v19
+;; @0025                               v21 = iconst.i64 1536
+;; @0025                               call_indirect sig0, v20(v0, v21, v2)  ; v21 = 1536
 ;; @0025                               trap user11
 ;;
 ;;                                 block4:
-;; @0025                               v24 = load.i64 notrap aligned region0 v15
-;; @0025                               v25 = load.i64 notrap aligned region0 v15+8
-;; @0025                               v26 = call_indirect sig2, v24(v25)
-;; @0028                               return v26
+;; @0025                               v22 = load.i32 notrap aligned region0 v15+16
+;; @0025                               v23 = symbol_value.i64 gv3
+;; @0025                               v24 = load.i32 notrap aligned readonly can_move region0 v23+16
+;; @0025                               v25 = icmp ne v22, v24
+;; @0025                               v26 = uextend.i32 v25
+;; @0025                               brif v26, block5, block6
+;;
+;;                                 block5 cold:
+;; @0025                               v27 = symbol_value.i64 gv3
+;; @0025                               v28 = load.i64 notrap aligned readonly can_move region0 v27
+;; @0025                               v29 = iconst.i64 1792
+;; @0025                               call_indirect sig1, v28(v0, v29, v2, v15)  ; v29 = 1792
+;; @0025                               trap user11
+;;
+;;                                 block6:
+;; @0025                               v30 = load.i64 notrap aligned region0 v15
+;; @0025                               v31 = load.i64 notrap aligned region0 v15+8
+;; @0025                               v32 = call_indirect sig2, v30(v31)
+;; @0028                               return v32
 ;; }

@@ -182,7 +182,9 @@ const UNBOUND: u32 = u32::MAX;
 /// See the head of this file.
 #[derive(Default)]
 pub(crate) struct Asm {
-    bytes: Vec<u8>,
+    /// The code, and room behind it.
+    room: Vec<u8>,
+    length: usize,
     pub(crate) relocs: Vec<Reloc>,
     labels: Vec<u32>,
     patches: Vec<Patch>,
@@ -191,22 +193,22 @@ pub(crate) struct Asm {
 impl CodeSink for Asm {
     #[inline]
     fn put1(&mut self, v: u8) {
-        self.bytes.push(v);
+        self.put([v]);
     }
 
     #[inline]
     fn put2(&mut self, v: u16) {
-        self.bytes.extend_from_slice(&v.to_le_bytes());
+        self.put(v.to_le_bytes());
     }
 
     #[inline]
     fn put4(&mut self, v: u32) {
-        self.bytes.extend_from_slice(&v.to_le_bytes());
+        self.put(v.to_le_bytes());
     }
 
     #[inline]
     fn put8(&mut self, v: u64) {
-        self.bytes.extend_from_slice(&v.to_le_bytes());
+        self.put(v.to_le_bytes());
     }
 
     fn add_trap(&mut self, _: x64::TrapCode) {}
@@ -291,7 +293,7 @@ macro_rules! by_cond {
 impl Asm {
     /// Forgets everything but its allocations.
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
+        self.length = 0;
         self.relocs.clear();
         self.labels.clear();
         self.patches.clear();
@@ -299,17 +301,40 @@ impl Asm {
 
     /// The current position.
     pub(crate) fn here(&self) -> u32 {
-        self.bytes.len() as u32
+        self.length as u32
     }
 
     /// The code so far.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.room[..self.length]
+    }
+
+    #[inline]
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        match self.room.get_mut(self.length..self.length + N) {
+            Some(place) => place.copy_from_slice(&bytes),
+            None => self.put_in_more_room(&bytes),
+        }
+        self.length += N;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_in_more_room(&mut self, bytes: &[u8]) {
+        let more = (self.length + bytes.len()).max(4096);
+        self.room.resize(self.room.len() + more, 0);
+        self.room[self.length..self.length + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Takes back the last 4 bytes.
+    fn unput4(&mut self) {
+        self.length -= 4;
     }
 
     pub(crate) fn align(&mut self, to: usize, fill: u8) {
-        let length = self.bytes.len().next_multiple_of(to);
-        self.bytes.resize(length, fill);
+        while !self.length.is_multiple_of(to) {
+            self.put([fill]);
+        }
     }
 
     /// An instruction that faults.
@@ -318,12 +343,12 @@ impl Asm {
     }
 
     pub(crate) fn data(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        bytes.iter().for_each(|byte| self.put([*byte]));
     }
 
     /// Overwrites 32 bits at an earlier position.
     pub(crate) fn set_word(&mut self, at: u32, word: u32) {
-        self.bytes[at as usize..at as usize + 4].copy_from_slice(&word.to_le_bytes());
+        self.room[at as usize..at as usize + 4].copy_from_slice(&word.to_le_bytes());
     }
 
     // ---- labels ----
@@ -355,7 +380,7 @@ impl Asm {
             ins0!(*self, jmp_d8, distance as i8);
         } else {
             ins0!(*self, jmp_d32, 0i32);
-            self.bytes.truncate(self.bytes.len() - 4);
+            self.unput4();
             self.use_label(label);
             self.put4(0);
         }
@@ -384,7 +409,7 @@ impl Asm {
         } else {
             by_cond!(ins0, *self, cond, jo_d32 jno_d32 jb_d32 jae_d32 je_d32 jne_d32 jbe_d32 ja_d32 js_d32
                 jns_d32 jp_d32 jnp_d32 jl_d32 jge_d32 jle_d32 jg_d32, 0i32);
-            self.bytes.truncate(self.bytes.len() - 4);
+            self.unput4();
             self.use_label(label);
             self.put4(0);
         }
@@ -401,7 +426,7 @@ impl Asm {
         for patch in &self.patches {
             let target = i64::from(self.labels[patch.label.0 as usize]);
             let at = patch.at as usize;
-            let field: &mut [u8; 4] = (&mut self.bytes[at..at + 4]).try_into().expect("four bytes");
+            let field: &mut [u8; 4] = (&mut self.room[at..at + 4]).try_into().expect("four bytes");
             let from = match patch.kind {
                 PatchKind::Relative => i64::from(patch.at) + 4,
                 PatchKind::Entry(from) => i64::from(from),
@@ -412,7 +437,7 @@ impl Asm {
         for reloc in &mut self.relocs {
             // What the encoder left in the field is the correction for bytes after it.
             let at = reloc.offset as usize;
-            let field: [u8; 4] = self.bytes[at..at + 4].try_into().expect("four bytes");
+            let field: [u8; 4] = self.room[at..at + 4].try_into().expect("four bytes");
             reloc.addend += i64::from(i32::from_le_bytes(field));
         }
     }

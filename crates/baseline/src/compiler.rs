@@ -4,6 +4,7 @@ use crate::check;
 use crate::emit::{Features, Tier};
 use crate::scan::Uses;
 use crate::state::State;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use wardian_lower::{Outcome, lower};
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::{Linkage, VmLayout};
@@ -96,6 +97,29 @@ impl Compiler {
     ///
     /// When it is invalid, or larger than this tier takes.
     pub fn compile(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        linkage: Linkage,
+        scratch: &mut Scratch,
+    ) -> Result<FunctionCode, CompileError> {
+        let func = module.func_index(body.index);
+        let compile = || self.compile_unguarded(module, layout, body, linkage, scratch);
+        // That no input drives the tier into one of its own assertions cannot be shown: a panic ends
+        // here, where all state it may have left behind is `scratch`.
+        catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|panic| {
+            *scratch = Scratch::new();
+            let message = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            Err(CompileError::Internal(format!("func {}: {message}", func.0)))
+        })
+    }
+
+    fn compile_unguarded(
         &self,
         module: &Module,
         layout: &VmLayout,

@@ -158,22 +158,22 @@ impl Tier<'_> {
                 self.extend(value, I64, |tier, dst, src| ins!(tier.s.asm, movswq_rm, dst, src));
             }
 
-            O::I32TruncF32S | O::I32TruncF64S => self.to_signed(false),
-            O::I64TruncF32S | O::I64TruncF64S => self.to_signed(true),
-            O::I32TruncF32U | O::I32TruncF64U => self.to_unsigned_32(false),
-            O::I64TruncF32U | O::I64TruncF64U => self.to_unsigned_64(false),
-            O::I32TruncSatF32S | O::I32TruncSatF64S => self.to_signed_saturating(false),
-            O::I64TruncSatF32S | O::I64TruncSatF64S => self.to_signed_saturating(true),
-            O::I32TruncSatF32U | O::I32TruncSatF64U => self.to_unsigned_32(true),
-            O::I64TruncSatF32U | O::I64TruncSatF64U => self.to_unsigned_64(true),
-            O::F32ConvertI32S => self.from_signed(F32, false),
-            O::F32ConvertI32U => self.from_signed(F32, true),
-            O::F32ConvertI64S => self.from_signed(F32, true),
-            O::F64ConvertI32S => self.from_signed(F64, false),
-            O::F64ConvertI32U => self.from_signed(F64, true),
-            O::F64ConvertI64S => self.from_signed(F64, true),
-            O::F32ConvertI64U => self.from_unsigned_64(F32),
-            O::F64ConvertI64U => self.from_unsigned_64(F64),
+            O::I32TruncF32S | O::I32TruncF64S => self.truncate_signed(false),
+            O::I64TruncF32S | O::I64TruncF64S => self.truncate_signed(true),
+            O::I32TruncF32U | O::I32TruncF64U => self.truncate_unsigned_32(false),
+            O::I64TruncF32U | O::I64TruncF64U => self.truncate_unsigned_64(false),
+            O::I32TruncSatF32S | O::I32TruncSatF64S => self.truncate_signed_saturating(false),
+            O::I64TruncSatF32S | O::I64TruncSatF64S => self.truncate_signed_saturating(true),
+            O::I32TruncSatF32U | O::I32TruncSatF64U => self.truncate_unsigned_32(true),
+            O::I64TruncSatF32U | O::I64TruncSatF64U => self.truncate_unsigned_64(true),
+            O::F32ConvertI32S => self.convert_signed(F32, false),
+            O::F32ConvertI32U => self.convert_signed(F32, true),
+            O::F32ConvertI64S => self.convert_signed(F32, true),
+            O::F64ConvertI32S => self.convert_signed(F64, false),
+            O::F64ConvertI32U => self.convert_signed(F64, true),
+            O::F64ConvertI64S => self.convert_signed(F64, true),
+            O::F32ConvertI64U => self.convert_unsigned_64(F32),
+            O::F64ConvertI64U => self.convert_unsigned_64(F64),
             O::F32DemoteF64 => self.resize_float(F32),
             O::F64PromoteF32 => self.resize_float(F64),
             O::I32ReinterpretF32 => self.reinterpret(I32),
@@ -576,43 +576,38 @@ impl Tier<'_> {
         }
         self.s.clobber_flags();
         let source = self.s.xm_of(&mut b);
-        let avoid = match (self.target_reg(repr), self.features.avx) {
-            // With three operands the result may go anywhere.
-            (target, true) => {
-                let first = xmm(self.s.reg_of(&mut a));
-                let dst = if target.is_some() {
-                    // The instruction reads before it writes; no detached copy may come between.
-                    let dst = self.begin_target();
-                    self.s.release(a);
-                    dst
-                } else if self.s.is_own(&a) {
-                    self.s.own(a)
-                } else {
-                    self.s.release(a);
-                    self.s.alloc(Bank::Vector)
-                };
-                let to = xmm(dst);
-                match op {
-                    FloatOp::Add => {
-                        ins_wide!(self.s.asm, double, vaddss_b, vaddsd_b, to, first, source);
-                    }
-                    FloatOp::Sub => {
-                        ins_wide!(self.s.asm, double, vsubss_b, vsubsd_b, to, first, source);
-                    }
-                    FloatOp::Mul => {
-                        ins_wide!(self.s.asm, double, vmulss_b, vmulsd_b, to, first, source);
-                    }
-                    FloatOp::Div => {
-                        ins_wide!(self.s.asm, double, vdivss_b, vdivsd_b, to, first, source);
-                    }
+        if self.features.avx {
+            // With three operands the result may go anywhere; the instruction reads before it writes.
+            let first = xmm(self.s.reg_of(&mut a));
+            let dst = if self.target_reg(repr).is_some() {
+                let dst = self.begin_target();
+                self.s.release(a);
+                dst
+            } else if self.s.is_own(&a) {
+                self.s.own(a)
+            } else {
+                self.s.release(a);
+                self.s.alloc(Bank::Vector)
+            };
+            let to = xmm(dst);
+            match op {
+                FloatOp::Add => {
+                    ins_wide!(self.s.asm, double, vaddss_b, vaddsd_b, to, first, source)
                 }
-                self.s.release(b);
-                self.canonical(dst, repr);
-                return self.push_result(dst, repr);
+                FloatOp::Sub => {
+                    ins_wide!(self.s.asm, double, vsubss_b, vsubsd_b, to, first, source)
+                }
+                FloatOp::Mul => {
+                    ins_wide!(self.s.asm, double, vmulss_b, vmulsd_b, to, first, source)
+                }
+                FloatOp::Div => {
+                    ins_wide!(self.s.asm, double, vdivss_b, vdivsd_b, to, first, source)
+                }
             }
-            _ => 0u32,
-        };
-        let _ = avoid;
+            self.s.release(b);
+            self.canonical(dst, repr);
+            return self.push_result(dst, repr);
+        }
         let dst = self.modify(a, &[&b]);
         let to = xmm(dst);
         match op {
@@ -800,19 +795,19 @@ impl Tier<'_> {
         self.s.push_reg(dst, to);
     }
 
-    fn from_signed(&mut self, to: Repr, from_wide: bool) {
+    fn convert_signed(&mut self, to: Repr, from_wide: bool) {
         let mut value = self.s.pop();
         // A 32-bit value that is read as 64 bits is unsigned: its upper half is zero in a register.
         let source = self.s.reg_of(&mut value);
         let dst = self.result_reg(to, &[]);
         // Only part of the target is written: its old content must not be waited for.
         ins!(self.s.asm, xorps_a, xmm(dst), xmm(dst));
-        self.from_signed_reg(to, from_wide, dst, source);
+        self.int_to_float(to, from_wide, dst, source);
         self.s.release(value);
         self.push_result(dst, to);
     }
 
-    fn from_signed_reg(&mut self, to: Repr, from_wide: bool, dst: Reg, source: Reg) {
+    fn int_to_float(&mut self, to: Repr, from_wide: bool, dst: Reg, source: Reg) {
         match (to, from_wide) {
             (F32, false) => ins!(self.s.asm, cvtsi2ssl_a, xmm(dst), source),
             (F32, true) => ins!(self.s.asm, cvtsi2ssq_a, xmm(dst), source),
@@ -821,7 +816,7 @@ impl Tier<'_> {
         }
     }
 
-    fn from_unsigned_64(&mut self, to: Repr) {
+    fn convert_unsigned_64(&mut self, to: Repr) {
         self.s.clobber_flags();
         let value = self.s.pop();
         let x = self.s.own(value);
@@ -830,7 +825,7 @@ impl Tier<'_> {
         ins!(self.s.asm, xorps_a, xmm(dst), xmm(dst));
         ins!(self.s.asm, testq_mr, x, x);
         self.s.asm.jcc(Cond::S, large);
-        self.from_signed_reg(to, true, dst, x);
+        self.int_to_float(to, true, dst, x);
         self.s.asm.jmp(done);
         self.s.asm.bind(large);
         // Half of it, the lowest bit kept for rounding, then twice that.
@@ -838,7 +833,7 @@ impl Tier<'_> {
         ins!(self.s.asm, shrq_mi, x, 1u8);
         ins!(self.s.asm, andl_mi_sxb, R11, 1i8);
         ins!(self.s.asm, orq_rm, x, R11);
-        self.from_signed_reg(to, true, dst, x);
+        self.int_to_float(to, true, dst, x);
         ins_wide!(self.s.asm, to == F64, addss_a, addsd_a, xmm(dst), xmm(dst));
         self.s.asm.bind(done);
         self.s.unhold(x);
@@ -856,7 +851,7 @@ impl Tier<'_> {
         }
     }
 
-    fn to_signed(&mut self, to_wide: bool) {
+    fn truncate_signed(&mut self, to_wide: bool) {
         self.s.clobber_flags();
         let mut value = self.s.pop();
         let double = value.repr == F64;
@@ -930,7 +925,7 @@ impl Tier<'_> {
         self.s.asm.undefined();
     }
 
-    fn to_signed_saturating(&mut self, to_wide: bool) {
+    fn truncate_signed_saturating(&mut self, to_wide: bool) {
         self.s.clobber_flags();
         let mut value = self.s.pop();
         let double = value.repr == F64;
@@ -953,7 +948,7 @@ impl Tier<'_> {
         self.s.push_reg(dst, if to_wide { I64 } else { I32 });
     }
 
-    fn to_unsigned_32(&mut self, saturating: bool) {
+    fn truncate_unsigned_32(&mut self, saturating: bool) {
         self.s.clobber_flags();
         let mut value = self.s.pop();
         let double = value.repr == F64;
@@ -987,10 +982,10 @@ impl Tier<'_> {
         self.s.push_reg(dst, I32);
     }
 
-    fn to_unsigned_64(&mut self, saturating: bool) {
+    fn truncate_unsigned_64(&mut self, saturating: bool) {
         self.s.clobber_flags();
         let value = self.s.pop();
-        let (repr, double) = (value.repr, value.repr == F64);
+        let double = value.repr == F64;
         let x = self.s.own(value);
         let dst = self.s.alloc(Bank::General);
         let (large, low, high, done) =
@@ -1035,7 +1030,6 @@ impl Tier<'_> {
         }
         self.s.asm.bind(done);
         self.s.unhold(x);
-        let _ = repr;
         self.s.push_reg(dst, I64);
     }
 }

@@ -22,25 +22,37 @@ pub(crate) struct Uses {
     outer: Vec<u32>,
 }
 
+/// spec (appendix "Implementation Limitations"): locals of a function.
+const MAX_LOCALS: usize = 50_000;
 /// A use in a loop counts this many times one outside.
 const LOOP_WEIGHT: u32 = 8;
 /// The most that one use counts.
 const MAX_WEIGHT: u32 = LOOP_WEIGHT * LOOP_WEIGHT * LOOP_WEIGHT * LOOP_WEIGHT;
 
 impl Uses {
-    /// Looks at a body with `locals` locals. Stops where it cannot be decoded.
+    /// Looks at the body of a function with `params` parameters. Stops where it cannot be decoded.
     pub(crate) fn scan(
         &mut self,
         bytes: &[u8],
-        locals: usize,
+        params: usize,
         features: &WasmFeatures,
     ) -> wasmparser::Result<()> {
-        self.locals.clear();
-        self.locals.resize(locals, 0);
         (self.memory, self.globals, self.calls, self.weight) = (0, 0, 0, 1);
         self.outer.clear();
+        self.locals.clear();
+        self.locals.resize(params, 0);
         let body = FunctionBody::new(BinaryReader::new_features(bytes, 0, *features));
-        let mut reader = wasmparser::OperatorsReader::new(body.get_binary_reader_for_operators()?);
+        let mut reader = body.get_locals_reader()?;
+        for _ in 0..reader.get_count() {
+            let (count, _) = reader.read()?;
+            let length = self.locals.len() + count as usize;
+            // Validation allows no more; it comes later.
+            if length > MAX_LOCALS {
+                return Ok(());
+            }
+            self.locals.resize(length, 0);
+        }
+        let mut reader = wasmparser::OperatorsReader::new(reader.get_binary_reader());
         while !reader.eof() {
             reader.visit_operator(self)?;
         }

@@ -529,11 +529,11 @@ impl Tier<'_> {
                 let dst = binary_reg!(self, Fixed, divpd_a, vdivpd_b);
                 self.push_floats(dst, F64);
             }
-            // With a NaN or two zeros, relaxed minimum and maximum may give either operand.
             O::F32x4PMin => self.pseudo_min(F32),
             O::F64x2PMin => self.pseudo_min(F64),
             O::F32x4PMax => self.pseudo_max(F32),
             O::F64x2PMax => self.pseudo_max(F64),
+            // With a NaN or two zeros, relaxed minimum and maximum may give either operand.
             O::F32x4RelaxedMin if self.fast() => self.pseudo_min(F32),
             O::F64x2RelaxedMin if self.fast() => self.pseudo_min(F64),
             O::F32x4RelaxedMax if self.fast() => self.pseudo_max(F32),

@@ -6,7 +6,7 @@ use crate::simd::*;
 use crate::state::*;
 use wardian_module::layout::Repr::{I32, V128};
 
-/// Bytes of ones for the four lanes of 32 bits whose upper neighbours they pair with.
+/// Neighbouring 32-bit lanes change places.
 const SWAP_PAIRS: u8 = 0b10_11_00_01;
 /// The upper half of each 64-bit lane, twice.
 const UPPER_HALVES: u8 = 0b11_11_01_01;

@@ -451,7 +451,7 @@ fn words_of(lanes: [u8; 16]) -> Option<[u8; 4]> {
 
 /// The immediate of `pshufd` and `shufps`.
 fn order_of(words: [u8; 4]) -> u8 {
-    words.iter().rev().fold(0, |order, word| order << 2 | word % 4)
+    words.iter().rev().fold(0, |order, word| order * 4 + word % 4)
 }
 
 /// The width in bytes, up to four, of lanes that come by turns from the lower or upper halves of both

@@ -883,11 +883,8 @@ impl State {
 
     /// Adds a local; its home comes below those before.
     pub(crate) fn add_local(&mut self, repr: Repr, pinned: Reg) {
-        if pinned == NO_REG {
-            self.operand_base += repr.bytes().max(8);
-        }
         // Pinned locals that do not survive calls have a home too, for the time of a call.
-        else if CALLEE_SAVED & 1 << pinned == 0 {
+        if pinned == NO_REG || CALLEE_SAVED & 1 << pinned == 0 {
             self.operand_base += repr.bytes().max(8);
         }
         let disp = -(self.operand_base as i32);

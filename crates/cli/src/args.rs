@@ -48,6 +48,8 @@ pub enum Command {
     Wast(WastArgs),
     /// Show what is in a module.
     Inspect(InspectArgs),
+    /// Show or clear the cache of compiled code.
+    Cache(CacheArgs),
     /// Show every setting and its value.
     Settings(SettingsArgs),
     /// Print a completion script for a shell.
@@ -148,7 +150,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub allow_precompiled: bool,
 
-    /// Say at the end what compilers did, on standard error.
+    /// Say at the end what compilers and cache did, on standard error.
     #[arg(long)]
     pub stats: bool,
 
@@ -213,6 +215,38 @@ pub struct InspectArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `wardian cache`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  wardian cache                              where it is and how full
+  wardian cache clear                        remove all entries
+  wardian cache -C cache-dir=/tmp/code       the same of another folder
+  wardian run -C cache=n app.wasm            run without it
+
+`wardian run` keeps optimized code there, and finds it when it runs the same file again with the same
+options. A folder or file that another user can write is not used.")]
+pub struct CacheArgs {
+    /// Options of the engine.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+
+    /// What to do with it, instead of showing it.
+    #[arg(value_name = "ACTION", value_enum)]
+    pub action: Option<CacheAction>,
+
+    /// The same as `clear`.
+    #[arg(long, conflicts_with = "action")]
+    pub clear: bool,
+}
+
+/// What can be done with the cache.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CacheAction {
+    /// Remove all entries.
+    Clear,
 }
 
 /// `wardian settings`

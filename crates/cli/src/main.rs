@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod cache;
 mod compile;
 mod inspect;
 mod options;
@@ -66,6 +67,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Run(args) => with_choices(&args.engine, |choices| run(&args, choices)),
         Command::Compile(args) => with_choices(&args.engine, |choices| compile(&args, choices)),
+        Command::Cache(args) => with_choices(&args.engine, |choices| cache::cache(&args, &choices)),
         Command::Wast(args) => with_choices(&args.engine, |choices| wast(&args, choices)),
     }
 }

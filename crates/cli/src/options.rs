@@ -5,7 +5,7 @@
 //! it says.
 
 use std::fmt::Write as _;
-use wardian::{Config, OptLevel, Proposal, Strategy, TargetCpu, TierUp};
+use wardian::{Cache, CacheConfig, Config, OptLevel, Proposal, Strategy, TargetCpu, TierUp};
 
 /// What all options together choose.
 #[derive(Clone, Debug, Default)]
@@ -22,8 +22,29 @@ pub struct Choices {
     pub unknown_imports_default: bool,
     /// Whether a growth that a limit refuses traps instead of giving -1.
     pub trap_on_grow_failure: bool,
-    /// Whether compiled code is kept for the next run. Accepted; nothing is kept yet.
+    /// Whether compiled code is kept for the next run; programs decide if nothing was said.
     pub cache: Option<bool>,
+    /// Where, and how much of it.
+    pub cache_config: CacheConfig,
+}
+
+impl Choices {
+    /// The cache that the options choose; `None` if it is off, or if nobody asked for one and there is
+    /// no place for it.
+    ///
+    /// # Errors
+    ///
+    /// When one was asked for and there is no place for it.
+    pub fn cache(&self) -> wardian::Result<Option<Cache>> {
+        match (self.cache, Cache::new(&self.cache_config)) {
+            (Some(false), _) => Ok(None),
+            (None, Err(error)) => {
+                tracing::debug!(%error, "no code cache");
+                Ok(None)
+            }
+            (_, cache) => cache.map(Some),
+        }
+    }
 }
 
 /// The three option letters.
@@ -171,8 +192,17 @@ keys! {
         c.config.lazy_validation(switch(v)?);
         Ok(())
     };
-    Codegen "cache" = "y|n", "keep compiled code (accepted; this version keeps none)", |c, v| {
+    Codegen "cache" = "y|n", "`run` keeps optimized code for the next run (y by default)", |c, v| {
         c.cache = Some(switch(v)?);
+        Ok(())
+    };
+    Codegen "cache-dir" = "FOLDER", "where, instead of the user's folder", |c, v| {
+        let folder = std::path::absolute(v).map_err(|error| format!("expected a folder: {error}"))?;
+        c.cache_config.with_directory(folder);
+        Ok(())
+    };
+    Codegen "cache-size" = "BYTES", "how much; what was not used for longest goes first", |c, v| {
+        c.cache_config.with_files_total_size_soft_limit(size(v)? as u64);
         Ok(())
     };
     Codegen "parallel-compilation" = "y|n", "compile on several threads", |c, v| {
@@ -338,6 +368,8 @@ mod tests {
         check(Group::Wasm, "max-wasm-stack=99999999999999g", "does not fit");
         check(Group::Optimize, "opt-level=3", "expected 0, 1, 2 or s");
         check(Group::Codegen, "cpu=", "name of a processor");
+        check(Group::Codegen, "cache-dir=", "expected a folder");
+        check(Group::Codegen, "cache-size=lots", "expected a number");
     }
 
     #[test]

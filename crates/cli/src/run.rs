@@ -24,7 +24,9 @@ struct Host {
 /// # Errors
 ///
 /// When it cannot be read, compiled or linked, and when it traps.
-pub fn run(args: &RunArgs, choices: Choices) -> Result<ExitCode> {
+pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
+    let cache = choices.cache()?;
+    choices.config.cache(cache);
     let engine = Engine::new(&choices.config)?;
     let (file, _) = args.program.split_first().expect("`program` is required");
     let file = Path::new(file);
@@ -63,7 +65,7 @@ pub fn run(args: &RunArgs, choices: Choices) -> Result<ExitCode> {
     }
 }
 
-/// What compilers did, a line each.
+/// What compilers and cache did, a line each.
 fn stats(stats: &Stats) -> String {
     let tier = |name: &str, functions: u64, bytes: u64, code_bytes: u64, time: Duration| {
         let time = time.as_secs_f64() * 1e3;
@@ -88,8 +90,19 @@ fn stats(stats: &Stats) -> String {
         stats.optimized_time,
     );
     text += &format!(
-        "tier-ups: {} functions, {} loops, {} refused\n",
-        stats.tier_ups, stats.loop_replacements, stats.refused_tier_ups
+        "tier-ups: {} functions, {} loops in {:.3} ms, {} refused\n",
+        stats.tier_ups,
+        stats.loop_replacements,
+        stats.loop_replacement_time.as_secs_f64() * 1e3,
+        stats.refused_tier_ups
+    );
+    text += &format!(
+        "cache: {} hits, {} misses, {} functions in {:.3} ms, {} bytes of code\n",
+        stats.cache_hits,
+        stats.cache_misses,
+        stats.cached_functions,
+        stats.cache_time.as_secs_f64() * 1e3,
+        stats.cached_code_bytes
     );
     text
 }
@@ -206,9 +219,7 @@ pub(crate) fn load(engine: &Engine, file: &Path, allow_precompiled: bool) -> Res
         // The error names the file.
         return Module::deserialize_file(engine, file);
     }
-    let bytes =
-        std::fs::read(file).with_context(|| format!("failed to read `{}`", file.display()))?;
-    Module::new(engine, bytes).with_context(|| format!("failed to load `{}`", file.display()))
+    Module::from_file(engine, file)
 }
 
 /// What the program is given of this process: its streams, and what the command line names.

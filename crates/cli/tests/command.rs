@@ -10,9 +10,12 @@ const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/program
 
 fn wardian() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wardian"));
-    command.env_remove("WARDIAN_LOG");
+    command.env_remove("WARDIAN_LOG").env("XDG_CACHE_HOME", NO_FOLDER);
     command
 }
+
+/// Where no folder can be made: tests that want a code cache name one.
+const NO_FOLDER: &str = "/dev/null";
 
 /// What it prints to both streams, and its exit code.
 fn outcome(output: Output) -> (Option<i32>, String) {
@@ -59,18 +62,21 @@ fn modules() -> tempfile::TempDir {
         r#"(module
             (memory 1)
             (table funcref (elem $other))
+            (table $holes 3 funcref)
             (type $expected (func (param i32)))
             (func $other (result i64) i64.const 0)
             (func (export "_start") call $deeper)
             (func $deeper i32.const 100000 i32.load drop)
             (func (export "signature") i32.const 0 i32.const 0 call_indirect (type $expected))
             (func (export "element") i32.const 0 i32.const 7 call_indirect (type $expected))
+            (func (export "hole") i32.const 0 i32.const 2 call_indirect $holes (type $expected))
             (func $deep (export "stack") call $deep i32.const 0 drop))"#,
     );
     write("vector.wat", r#"(module (func (export "_start") v128.const i64x2 0 0 drop))"#);
     write("tail.wat", r#"(module (func $f) (func (export "_start") return_call $f))"#);
     write("memories.wat", r#"(module (memory 1) (memory 1) (func (export "_start")))"#);
     write("object.wat", "(module (type (struct)))");
+    write("invalid.wat", "(module (func (result i32) i64.const 1))");
     write("component.wat", "(component)");
     // Prints four bytes, which tells that it runs, and then never ends.
     write(
@@ -122,6 +128,10 @@ fn errors_exit_with_1_and_name_the_file() {
     check("inspect no-such-file.wasm", 1, "Error: failed to read `no-such-file.wasm`");
     check(&format!("inspect {}", file!().replace("crates/cli/", "")), 1, "as text format");
     check("no-such-file.wasm", 1, "failed to read `no-such-file.wasm`");
+    let folder = modules();
+    let check = |line, expected| check_in(folder.path(), line, 1, expected);
+    check("invalid.wat", "failed to load `invalid.wat`");
+    check("invalid.wat", "func 0, offset 0x1a: type mismatch: expected i32, found i64");
 }
 
 #[test]
@@ -162,8 +172,10 @@ fn traps_exit_with_134_and_explain_themselves() {
     check("traps.wat", "access at address 0x186a0 of a memory of 0x10000 bytes");
     check("traps.wat", "!deeper");
     check("--invoke signature traps.wat", "indirect call type mismatch");
-    check("--invoke signature traps.wat", "(func (param i32))");
-    check("--invoke signature traps.wat", "(func (result i64))");
+    let types = "index 0: expected (func (param i32)), found (func (result i64))";
+    check("--invoke signature traps.wat", types);
+    check("--invoke hole traps.wat", "uninitialized element");
+    check("--invoke hole traps.wat", "index 2 of a table of 3 elements");
     check("--invoke element traps.wat", "index 7 of a table of 1 elements");
     check("--invoke stack traps.wat", "call stack exhausted");
 }
@@ -215,7 +227,12 @@ fn scarce_address_space_is_an_error_that_names_the_setting() {
     let folder = modules();
     let script =
         format!("ulimit -v 3000000; '{}' --invoke add lib.wat 1 2", env!("CARGO_BIN_EXE_wardian"));
-    let output = Command::new("sh").args(["-c", &script]).current_dir(&folder).output().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(&folder)
+        .env("XDG_CACHE_HOME", NO_FOLDER)
+        .output()
+        .unwrap();
     let (code, text) = outcome(output);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("4294967296 bytes") && text.contains("`memory-reservation`"), "{text}");
@@ -233,6 +250,7 @@ fn an_interrupt_ends_the_program() {
         let mut command = Command::new("env");
         command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_wardian")]);
         command.args(line.split_whitespace()).current_dir(&folder).stdout(Stdio::piped());
+        command.env("XDG_CACHE_HOME", NO_FOLDER);
         let mut child = command.spawn().unwrap();
         // It runs, and what it printed arrived, before it is interrupted.
         let mut printed = [0; 4];
@@ -451,4 +469,185 @@ fn every_strategy_runs_and_tells_what_was_compiled() {
     check_in(folder.path(), "run -C tier-up=0 lib.wat", 2, "a count of 1 or more");
     let needs = "`lazy_validation` needs `Strategy::Tiered`";
     check_in(folder.path(), "run -C strategy=optimizing,lazy-validation lib.wat", 1, needs);
+}
+
+/// A home for key and cache, and a folder with modules.
+struct Cached {
+    home: tempfile::TempDir,
+    modules: tempfile::TempDir,
+}
+
+impl Cached {
+    fn new() -> Cached {
+        Cached { home: tempfile::tempdir().unwrap(), modules: modules() }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = wardian();
+        self.prepare(&mut command);
+        command
+    }
+
+    fn prepare(&self, command: &mut Command) {
+        command.current_dir(&self.modules).env("HOME", self.home.path());
+        command.env_remove("XDG_CACHE_HOME").env_remove("XDG_DATA_HOME");
+    }
+
+    fn check(&self, line: &str, code: i32, expected: &str) {
+        let output = self.command().args(line.split_whitespace()).output().unwrap();
+        let (found, text) = outcome(output);
+        assert_eq!(found, Some(code), "`wardian {line}` printed:\n{text}");
+        assert!(
+            text.contains(expected),
+            "no {expected:?} in what `wardian {line}` printed:\n{text}"
+        );
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.home.path().join(".cache/wardian")
+    }
+
+    fn count(&self) -> usize {
+        std::fs::read_dir(self.folder()).map_or(0, Iterator::count)
+    }
+}
+
+const HIT: &str = "cache: 1 hits, 0 misses";
+const MISS: &str = "cache: 0 hits, 1 misses";
+
+#[cfg(unix)]
+#[test]
+fn the_second_run_finds_the_code_of_the_first() {
+    let cached = Cached::new();
+    let run = "run --stats -C strategy=optimizing --invoke add lib.wat 40 2";
+    cached.check(run, 0, MISS);
+    cached.check(run, 0, HIT);
+    cached.check(run, 0, "42\n");
+    cached.check(run, 0, "optimized: 0 functions");
+    cached.check(run, 0, "3 functions in ");
+    cached.check(&run.replace("-C ", "-C cache=n,"), 0, "cache: 0 hits, 0 misses");
+    cached.check(&run.replace("-C ", "-O opt-level=0 -C "), 0, MISS);
+    let tiered = "run --stats -C strategy=tiered,tier-up=1 --invoke add lib.wat 40 2";
+    cached.check(tiered, 0, MISS);
+    cached.check(tiered, 0, "baseline: 0 functions");
+    assert_eq!(cached.count(), 3);
+    let elsewhere = run.replace("-C ", "-C cache-dir=here,");
+    cached.check(&elsewhere, 0, MISS);
+    cached.check(&elsewhere, 0, HIT);
+    assert_eq!(std::fs::read_dir(cached.modules.path().join("here")).unwrap().count(), 1);
+    cached.check(&run.replace("-C ", "-C cache-dir=lib.wat,"), 0, MISS);
+}
+
+#[cfg(unix)]
+#[test]
+fn code_is_kept_after_a_trap_and_an_exit_too() {
+    let cached = Cached::new();
+    let options = "run --stats -C strategy=tiered,tier-up=1";
+    for expected in [MISS, HIT] {
+        cached.check(&format!("{options} traps.wat"), 134, expected);
+    }
+    cached.check(&format!("{options} traps.wat"), 134, "out of bounds memory access");
+    assert_eq!(cached.count(), 1);
+    for expected in [MISS, HIT] {
+        cached.check(&format!("{options} {PROGRAMS}/exit.wasm 33"), 33, expected);
+    }
+    assert_eq!(cached.count(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_cache_is_shown_and_cleared() {
+    let cached = Cached::new();
+    cached.check("cache", 0, "entries  0\nbytes    0\nlimit    1073741824\n");
+    assert!(!cached.folder().exists(), "showing makes nothing");
+    let run = "run -C strategy=optimizing --invoke add lib.wat 40 2";
+    cached.check(run, 0, "42\n");
+    cached.check("cache", 0, &format!("folder   {}\nentries  1\n", cached.folder().display()));
+    cached.check("cache clear", 0, "removed 1 entries, ");
+    cached.check("cache", 0, "entries  0\n");
+    cached.check(run, 0, "42\n");
+    cached.check("cache --clear", 0, "removed 1 entries, ");
+    assert_eq!(cached.count(), 0);
+    cached.check(
+        "cache -C cache-dir=/nowhere,cache-size=1m",
+        0,
+        "/nowhere\nentries  0\nbytes    0\nlimit    1048576",
+    );
+    cached.check("cache -C cache-dir=lib.wat", 1, "expected a folder, found something else");
+    cached.check("cache burn", 2, "[possible values: clear]");
+    cached.check("cache --help", 0, "wardian cache clear");
+    let mut homeless = wardian();
+    homeless.arg("cache").env_remove("HOME").env_remove("XDG_CACHE_HOME");
+    let (code, text) = outcome(homeless.output().unwrap());
+    assert!(code == Some(1) && text.contains("XDG_CACHE_HOME"), "{code:?}: {text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn without_a_place_for_a_cache_programs_run() {
+    let folder = modules();
+    let run = |options: &[&str]| {
+        let mut command = wardian();
+        command
+            .args(["run", "--stats"])
+            .args(options)
+            .args(["--invoke", "add", "lib.wat", "40", "2"]);
+        command.env_remove("HOME").env_remove("XDG_CACHE_HOME").current_dir(&folder);
+        outcome(command.output().unwrap())
+    };
+    let (code, text) = run(&[]);
+    assert!(code == Some(0) && text.contains("cache: 0 hits, 0 misses"), "{code:?}: {text}");
+    let (code, text) = run(&["-C", "cache=y"]);
+    assert!(code == Some(1) && text.contains("no folder for a cache"), "{code:?}: {text}");
+}
+
+/// A limit on the size of files takes the place of a full disk: a write fails in its middle.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_no_entry() {
+    let cached = Cached::new();
+    // The key is made while there is room.
+    let line = format!("run --stats -C strategy=optimizing {PROGRAMS}/words.wasm -n 1 /dev/null");
+    cached.check("run -C strategy=optimizing --invoke add lib.wat 40 2", 0, "42\n");
+    assert_eq!(cached.count(), 1);
+    let full =
+        format!("trap '' XFSZ; ulimit -f 8; exec '{}' {line}", env!("CARGO_BIN_EXE_wardian"));
+    for _ in 0..2 {
+        let mut command = Command::new("sh");
+        cached.prepare(&mut command);
+        command.args(["-c", &full]).env("WARDIAN_LOG", "warn").stdin(Stdio::null());
+        let (_, text) = outcome(command.output().unwrap());
+        assert!(text.contains(MISS) && text.contains("code is not kept"), "{text}");
+        assert_eq!(cached.count(), 1, "neither an entry nor a part of one");
+    }
+    let unlimited = |expected: &str| {
+        let (_, text) = outcome(cached.command().args(line.split_whitespace()).output().unwrap());
+        assert!(text.contains(expected), "{text}");
+    };
+    unlimited(MISS);
+    unlimited(HIT);
+}
+
+#[cfg(unix)]
+#[test]
+fn hammer_processes_write_the_same_entry_at_once() {
+    for strategy in ["optimizing", "tiered,tier-up=1"] {
+        let cached = Cached::new();
+        let start = || {
+            let mut command = cached.command();
+            command.args(["run", "--stats", "-C", &format!("strategy={strategy}")]);
+            command.args(["--invoke", "add", "lib.wat", "40", "2"]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        for _ in 0..3 {
+            let children: Vec<_> = (0..8).map(|_| start()).collect();
+            for child in children {
+                let (code, text) = outcome(child.wait_with_output().unwrap());
+                assert!(code == Some(0) && text.contains("42\n"), "{code:?}: {text}");
+            }
+        }
+        let (_, text) = outcome(start().wait_with_output().unwrap());
+        assert!(text.contains(HIT), "{text}");
+        assert_eq!(cached.count(), 1, "one entry, and nothing unfinished");
+    }
 }

@@ -222,20 +222,6 @@ impl Tier<'_> {
         self.canonical(result)
     }
 
-    /// Makes a NaN that a builtin returned canonical, where the settings want that. Cranelift does so for
-    /// its own instructions only.
-    fn canonical(&mut self, value: Value) -> Value {
-        if !self.settings.nan_canonicalization {
-            return value;
-        }
-        let nan = match self.b.func.dfg.value_type(value) {
-            types::F32 => self.b.ins().f32const(Ieee32::with_bits(0x7fc0_0000)),
-            _ => self.b.ins().f64const(Ieee64::with_bits(0x7ff8_0000_0000_0000)),
-        };
-        let is_nan = self.b.ins().fcmp(FloatCC::Unordered, value, value);
-        self.b.ins().select(is_nan, nan, value)
-    }
-
     /// Rounds a scalar or vector.
     pub(crate) fn round_native(&mut self, rounding: Rounding, x: Value) -> Value {
         match rounding {
@@ -259,5 +245,19 @@ impl Tier<'_> {
         let result = self.builtin(builtin, 0, 0, SmallVec::from_iter(args));
         let result = self.bits_as(float, result.expect("fma has a result"));
         self.canonical(result)
+    }
+
+    /// Makes a NaN that a builtin gave the canonical one, if that was asked for. Cranelift does so for
+    /// its own instructions.
+    fn canonical(&mut self, x: Value) -> Value {
+        if !self.settings.nan_canonicalization {
+            return x;
+        }
+        let nan = match self.b.func.dfg.value_type(x) {
+            types::F32 => self.b.ins().f32const(Ieee32::NAN),
+            _ => self.b.ins().f64const(Ieee64::NAN),
+        };
+        let is_nan = self.b.ins().fcmp(FloatCC::Unordered, x, x);
+        self.b.ins().select(is_nan, nan, x)
     }
 }

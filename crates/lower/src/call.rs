@@ -20,8 +20,13 @@ impl<E: Emit> Lowering<'_, E> {
 
     pub(crate) fn call_ref(&mut self, ty: TypeIndex, tail: bool) {
         let reference = self.emit.pop();
-        let null_trap = self.null_check(&reference, Trap::NullReference, 0, Details::new());
-        self.call_reference(reference, null_trap, ty, tail);
+        match self.settings.signals_based_traps {
+            true => self.call_reference(reference, Some(Trap::NullReference), ty, tail),
+            false => {
+                let reference = self.check_non_null(HeapTop::Func, reference);
+                self.call_reference(reference, None, ty, tail);
+            }
+        }
     }
 
     pub(crate) fn call_indirect(&mut self, ty: TypeIndex, table: u32, tail: bool) {
@@ -35,14 +40,16 @@ impl<E: Emit> Lowering<'_, E> {
         let addr = self.element_address(table_index, index, Trap::IndirectCallOutOfBounds);
         let reference = self.emit.table_load(table_index, addr);
 
-        let mut null_trap = None;
+        // A fault of the loads below could not tell the index.
         if let Some(null_detail) = null_detail {
-            let details = Details::from_iter([null_detail]);
-            null_trap = self.null_check(&reference, Trap::IndirectCallToNull, table, details);
+            let copy = self.emit.copy(&reference);
+            let null = self.emit.is_null(HeapTop::Func, copy);
+            let info = TrapInfo { trap: Trap::IndirectCallToNull, place: table };
+            self.emit.trap_if(null, info, Details::from_iter([null_detail]));
         }
         if let Some(type_detail) = type_detail {
             let copy = self.emit.copy(&reference);
-            let found = self.emit.load_func_ref(copy, FuncRefField::TypeId, null_trap.take());
+            let found = self.emit.load_func_ref(copy, FuncRefField::TypeId, None);
             let expected = self.emit.load_field(Field::TypeId(ty));
             let differs = self.emit.compare(Compare::Ne, found, expected);
             let reference_detail = self.emit.copy(&reference);
@@ -50,29 +57,10 @@ impl<E: Emit> Lowering<'_, E> {
             let details = Details::from_iter([type_detail, reference_detail]);
             self.emit.trap_if(differs, info, details);
         }
-        self.call_reference(reference, null_trap, ty, tail);
+        self.call_reference(reference, None, ty, tail);
     }
 
-    /// Makes sure that null traps: by the fault of the first load, which then gets the trap that this
-    /// returns, or by a check here.
-    fn null_check(
-        &mut self,
-        reference: &E::Value,
-        trap: Trap,
-        place: u32,
-        details: Details<E::Value>,
-    ) -> Option<Trap> {
-        if self.settings.signals_based_traps {
-            details.into_iter().for_each(|value| self.emit.discard(value));
-            return Some(trap);
-        }
-        let copy = self.emit.copy(reference);
-        let null = self.emit.is_null(HeapTop::Func, copy);
-        self.emit.trap_if(null, TrapInfo { trap, place }, details);
-        None
-    }
-
-    /// Calls a reference of type `ty`, null if `null_trap` is given.
+    /// Calls a reference of type `ty`. With `null_trap` it may be null, and the first load faults then.
     fn call_reference(
         &mut self,
         reference: E::Value,

@@ -11,6 +11,7 @@
 
 use crate::emit::*;
 use crate::inline;
+use crate::visit::Visit;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use wardian_module::layout::Field;
@@ -159,42 +160,62 @@ impl<E: Emit> Lowering<'_, E> {
         &mut self,
         reader: &mut wasmparser::OperatorsReader<'_>,
     ) -> Result<(), DecodeError> {
-        let (op, offset) = reader.read_with_offset()?;
-        // Instructions that consume a reference without naming its type.
-        let operand = match op {
-            Operator::RefIsNull | Operator::BrOnNonNull { .. } => self.top_operand(),
-            _ => None,
-        };
-        self.validator.op(offset, &op)?;
+        let offset = reader.original_position();
+        reader.visit_operator(&mut Visit { lowering: self, offset })?
+    }
+
+    /// Starts lowering a reachable instruction.
+    #[inline]
+    fn begin(&mut self, offset: u64, immediates: Immediates) {
         // Module offsets fit 32 bits: `Module::wasm` is far below 4 GiB, as is every section.
-        let location = offset as u32;
-        match op {
-            Operator::Block { blockty } => self.enter(BlockKind::Block, blockty, location),
-            Operator::Loop { blockty } => self.enter(BlockKind::Loop, blockty, location),
-            Operator::If { blockty } => self.enter(BlockKind::If, blockty, location),
-            Operator::Else => {
-                self.else_(location);
-                Ok(())
-            }
-            Operator::End => {
-                self.end(location);
-                Ok(())
-            }
-            _ if !self.reachable => Ok(()),
-            op => {
-                self.emit.location(location);
-                if self.callees.is_empty() {
-                    let next = (reader.original_position() - self.start) as usize;
-                    self.emit.upcoming(self.bytes.get(next..).unwrap_or_default());
-                }
-                self.lower_op(&op, offset as usize, operand)
-            }
+        self.emit.location(offset as u32);
+        if immediates != Immediates::Other && self.callees.is_empty() {
+            let own = self.bytes.get((offset - self.start) as usize..).unwrap_or_default();
+            self.emit.upcoming(after(immediates, own));
         }
+    }
+
+    /// Lowers an instruction for [`Emit::numeric`].
+    pub(crate) fn numeric(
+        &mut self,
+        op: &Operator<'_>,
+        offset: u64,
+        immediates: Immediates,
+    ) -> Result<(), DecodeError> {
+        if self.reachable {
+            self.begin(offset, immediates);
+            if !self.settings.signals_based_traps {
+                self.numeric_checks(op);
+            }
+            self.emit.numeric(op);
+        }
+        Ok(())
+    }
+
+    /// Lowers an instruction that has no way of its own in `visit`. `operand` is the type of its last
+    /// operand for instructions that do not name it.
+    pub(crate) fn other(
+        &mut self,
+        op: &Operator<'_>,
+        offset: u64,
+        immediates: Immediates,
+        operand: Option<wasmparser::ValType>,
+    ) -> Result<(), DecodeError> {
+        if !self.reachable {
+            return Ok(());
+        }
+        self.begin(offset, immediates);
+        self.lower_op(op, offset as usize, operand)
     }
 
     // ---- structured control ----
 
-    fn enter(&mut self, kind: BlockKind, ty: BlockType, location: u32) -> Result<(), DecodeError> {
+    pub(crate) fn enter(
+        &mut self,
+        kind: BlockKind,
+        ty: BlockType,
+        location: u32,
+    ) -> Result<(), DecodeError> {
         let entered = self.reachable;
         let ordinal = self.loops;
         self.loops += u32::from(kind == BlockKind::Loop);
@@ -225,7 +246,7 @@ impl<E: Emit> Lowering<'_, E> {
         Ok(())
     }
 
-    fn else_(&mut self, location: u32) {
+    pub(crate) fn else_(&mut self, location: u32) {
         let reachable = self.reachable;
         let frame = self.scratch.frames.last_mut().expect("validated: else lies in an if");
         frame.kind = Kind::Else;
@@ -237,7 +258,7 @@ impl<E: Emit> Lowering<'_, E> {
         }
     }
 
-    fn end(&mut self, location: u32) {
+    pub(crate) fn end(&mut self, location: u32) {
         let frame = self.scratch.frames.pop().expect("validated: end closes a block");
         if frame.entered {
             let continues = self.reachable
@@ -269,7 +290,7 @@ impl<E: Emit> Lowering<'_, E> {
     // ---- types ----
 
     /// The type of the top operand, if it is known.
-    fn top_operand(&self) -> Option<wasmparser::ValType> {
+    pub(crate) fn top_operand(&self) -> Option<wasmparser::ValType> {
         self.validator.get_operand_type(0).flatten()
     }
 
@@ -349,7 +370,7 @@ impl<E: Emit> Lowering<'_, E> {
     // ---- instructions ----
 
     /// Lowers a reachable instruction that is no block. `operand` is the type of its last operand
-    /// where `instruction` asked for it.
+    /// where `visit` asked for it.
     fn lower_op(
         &mut self,
         op: &Operator<'_>,
@@ -502,6 +523,38 @@ pub(crate) fn body_operators<'a>(
     let mut reader = locals.get_binary_reader();
     reader.set_features(*features);
     wasmparser::OperatorsReader::new(reader)
+}
+
+/// What immediates an instruction has, as far as looking behind it is worth while.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Immediates {
+    None,
+    /// Alignment and offset.
+    Memarg,
+    Other,
+}
+
+/// The bytes that follow an instruction at the start of `bytes`.
+#[inline]
+fn after(immediates: Immediates, bytes: &[u8]) -> &[u8] {
+    let mut length = match bytes {
+        // A prefix and a number of at most two bytes.
+        [0xfc | 0xfd, low, ..] => 2 + usize::from(low & 0x80 != 0),
+        _ => 1,
+    };
+    match immediates {
+        Immediates::None => {}
+        Immediates::Memarg => {
+            for _ in 0..2 {
+                while bytes.get(length).is_some_and(|byte| byte & 0x80 != 0) {
+                    length += 1;
+                }
+                length += 1;
+            }
+        }
+        Immediates::Other => return &[],
+    }
+    bytes.get(length..).unwrap_or_default()
 }
 
 /// Whether an instruction that nobody expanded is one for [`Emit::numeric`]. All of these proposals

@@ -168,10 +168,9 @@ pub struct TrapInfo {
 
 /// Values that a trap's message needs, 64 bits each.
 ///
-/// The convention: `MemoryOutOfBounds` has the index and the offset; `TableOutOfBounds` and
-/// `IndirectCallOutOfBounds` the index; `IndirectCallToNull` the index where it is checked
-/// explicitly; `BadSignature` the index and the reference, its place being the expected type. The
-/// place of the others is the memory or table.
+/// The convention: `MemoryOutOfBounds` has the index and the offset; `TableOutOfBounds`,
+/// `IndirectCallOutOfBounds` and `IndirectCallToNull` the index; `BadSignature` the index and the
+/// reference, its place being the expected type. The place of the others is the memory or table.
 pub type Details<V> = SmallVec<[V; 2]>;
 
 /// Whom a call reaches.

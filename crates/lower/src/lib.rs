@@ -15,6 +15,7 @@ mod memory;
 mod numeric_checks;
 mod record;
 mod table;
+mod visit;
 
 pub use driver::{Outcome, Scratch, lower};
 pub use emit::*;

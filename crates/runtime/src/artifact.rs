@@ -33,15 +33,18 @@
 
 #[cfg_attr(unix, path = "artifact/files_unix.rs")]
 #[cfg_attr(not(unix), path = "artifact/files_none.rs")]
-mod files;
+pub(crate) mod files;
 
 mod compatibility;
-mod file_error;
+mod entry;
+pub(crate) mod file_error;
 mod key;
 
 pub use compatibility::Compatibility;
+pub(crate) use entry::{CachedFunction, Content, Entry};
 pub use file_error::FileError;
 pub use files::read_file;
+pub(crate) use key::user_folder;
 pub use key::{ArtifactKey, KeyError};
 
 use std::fmt;
@@ -52,7 +55,7 @@ use wardian_vm::VouchedArtifact;
 /// What an artifact begins with. The first byte occurs in no text and in no wasm magic.
 const MAGIC: [u8; 8] = *b"\x89wardian";
 /// Version of the format. To be raised whenever the same bytes would mean something else.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const PREFIX_BYTES: usize = 28;
 const LENGTHS_BYTES: usize = 6 * 8;
 const MAC_BYTES: usize = blake3::OUT_LEN;
@@ -180,19 +183,29 @@ pub fn encode(
     out.extend_from_slice(compatibility);
     out.extend_from_slice(&image.text);
     out.extend(image.funcs.iter().flat_map(|f| pair(f.start, f.end)));
-    for site in &image.traps {
-        out.extend_from_slice(&site.offset.to_le_bytes());
-        out.push(site.trap.code());
-    }
-    out.extend(image.locations.iter().flat_map(|l| pair(l.offset, l.wasm)));
-    for place in &image.inlined {
-        out.extend_from_slice(&place.func.0.to_le_bytes());
-        out.extend_from_slice(&pair(place.wasm, place.outer));
-    }
+    encode_tables(&mut out, &image.traps, &image.locations, &image.inlined);
     let mac = key.mac(&out);
     out.extend_from_slice(mac.as_bytes());
     debug_assert_eq!(out.len(), total);
     out
+}
+
+/// Appends tables, entry by entry.
+fn encode_tables(
+    out: &mut Vec<u8>,
+    traps: &[TrapSite],
+    locations: &[Location],
+    inlined: &[Inlined],
+) {
+    for site in traps {
+        out.extend_from_slice(&site.offset.to_le_bytes());
+        out.push(site.trap.code());
+    }
+    out.extend(locations.iter().flat_map(|l| pair(l.offset, l.wasm)));
+    for place in inlined {
+        out.extend_from_slice(&place.func.0.to_le_bytes());
+        out.extend_from_slice(&pair(place.wasm, place.outer));
+    }
 }
 
 /// The module and code of an artifact, if it is to be trusted and was made for an engine of this
@@ -294,16 +307,19 @@ fn parse<'a>(
         return Err(malformed(format!("{} bytes past its last section", reader.0.len())));
     }
     compatibility.check(key)?;
-    let (funcs, locations) = (pairs(funcs), pairs(locations));
     let image = CodeImage {
         text: text.to_vec(),
-        funcs: funcs.map(|(start, end)| FuncRange { start, end }).collect(),
+        funcs: pairs(funcs).map(|(start, end)| FuncRange { start, end }).collect(),
         traps: decode_traps(traps)?,
-        locations: locations.map(|(offset, wasm)| Location { offset, wasm }).collect(),
+        locations: decode_locations(locations),
         inlined: decode_inlined(inlined),
     };
     image.check().map_err(|error| malformed(error.0))?;
     Ok(Artifact { wasm, image })
+}
+
+fn decode_locations(bytes: &[u8]) -> Vec<Location> {
+    pairs(bytes).map(|(offset, wasm)| Location { offset, wasm }).collect()
 }
 
 fn decode_inlined(bytes: &[u8]) -> Vec<Inlined> {
@@ -641,7 +657,7 @@ mod tests {
         );
         check(
             ArtifactError::Version { found: 9, expected: VERSION },
-            "precompiled module of another version of wardian: expected format 2, found format 9",
+            "precompiled module of another version of wardian: expected format 3, found format 9",
         );
         check(
             ArtifactError::Compatibility("made for a, this engine is b".into()),

@@ -1,5 +1,5 @@
-//! The thread that compiles hot functions while guests run: one per engine, started with the first
-//! task.
+//! Threads for what need not be done at once: one that compiles hot functions while guests run, one that
+//! writes to the code cache. Each is of one engine and starts with its first task.
 //!
 //! NOTE [background tasks]
 //! Tasks run in the order they came, one at a time. `stop` drops those that wait and returns when the
@@ -12,12 +12,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Work that compiles a hot function.
+/// Work that compiles a hot function, or other work that can wait.
 pub type Task = Box<dyn FnOnce() + Send>;
 
 /// See the head of this file.
 #[derive(Clone)]
 pub(crate) struct Background {
+    name: &'static str,
     process: u32,
     shared: Arc<Shared>,
 }
@@ -40,38 +41,39 @@ struct State {
 pub(crate) const STACK: usize = 8 << 20;
 
 impl Background {
-    pub(crate) fn new() -> Background {
+    /// The thread will have this name.
+    pub(crate) fn new(name: &'static str) -> Background {
         let shared = Shared { state: Mutex::default(), changed: Condvar::new() };
-        Background { process: std::process::id(), shared: Arc::new(shared) }
+        Background { name, process: std::process::id(), shared: Arc::new(shared) }
     }
 
     fn is_own(&self) -> bool {
         self.process == std::process::id()
     }
 
-    /// Runs `task` some time; `false` if it never will be.
-    pub(crate) fn push(&self, task: Task) -> bool {
+    /// Runs `task` some time, or gives it back because it never will.
+    pub(crate) fn push(&self, task: Task) -> Result<(), Task> {
         if !self.is_own() {
-            return false;
+            return Err(task);
         }
         let mut state = self.shared.lock();
         if state.stopped {
-            return false;
+            return Err(task);
         }
         if state.thread.is_none() {
             let shared = self.shared.clone();
-            let thread = std::thread::Builder::new().name("wardian-tier-up".into());
+            let thread = std::thread::Builder::new().name(self.name.into());
             match thread.stack_size(STACK).spawn(move || shared.work()) {
                 Ok(handle) => state.thread = Some(handle),
                 Err(error) => {
-                    tracing::warn!(%error, "no thread to optimize hot functions on");
-                    return false;
+                    tracing::warn!(%error, name = self.name, "no thread for background work");
+                    return Err(task);
                 }
             }
         }
         state.tasks.push_back(task);
         self.shared.changed.notify_all();
-        true
+        Ok(())
     }
 
     /// Waits until no task waits or runs.
@@ -119,7 +121,7 @@ impl Shared {
                     state.busy = true;
                     drop(state);
                     if catch_unwind(AssertUnwindSafe(task)).is_err() {
-                        tracing::error!("a compiler panicked");
+                        tracing::error!("background work panicked");
                     }
                     state = self.lock();
                     state.busy = false;
@@ -141,36 +143,37 @@ mod tests {
 
     #[test]
     fn tasks_run_until_it_stops() {
-        let background = Background::new();
+        let background = Background::new("wardian-test");
         assert!(background.shared.lock().thread.is_none(), "started with the first task");
-        assert!(background.push(Box::new(|| panic!("this task fails"))));
+        assert!(background.push(Box::new(|| panic!("this task fails"))).is_ok());
         let done = Arc::new(AtomicUsize::new(0));
         for _ in 0..100 {
             let done = done.clone();
-            assert!(background.push(Box::new(move || _ = done.fetch_add(1, SeqCst))));
+            assert!(background.push(Box::new(move || _ = done.fetch_add(1, SeqCst))).is_ok());
         }
         background.wait();
         assert_eq!(done.load(SeqCst), 100);
         background.stop();
-        assert!(!background.push(Box::new(|| ())));
+        assert!(background.push(Box::new(|| ())).is_err());
         background.wait();
         background.stop();
     }
 
     #[test]
     fn stopping_waits_for_the_running_task_and_drops_the_others() {
-        let background = Background::new();
+        let background = Background::new("wardian-test");
         let (started, starts) = channel();
         let (go, goes) = channel::<()>();
         let done = Arc::new(AtomicUsize::new(0));
         let first = done.clone();
-        assert!(background.push(Box::new(move || {
+        let pushed = background.push(Box::new(move || {
             started.send(()).unwrap();
             goes.recv().unwrap();
             first.fetch_add(1, SeqCst);
-        })));
+        }));
+        assert!(pushed.is_ok());
         let second = done.clone();
-        assert!(background.push(Box::new(move || _ = second.fetch_add(10, SeqCst))));
+        assert!(background.push(Box::new(move || _ = second.fetch_add(10, SeqCst))).is_ok());
         starts.recv().unwrap();
         std::thread::scope(|scope| {
             let stopping = scope.spawn(|| background.stop());

@@ -8,6 +8,7 @@
 pub mod artifact;
 mod background;
 mod builtins;
+mod cache;
 mod compile;
 mod instantiate;
 mod stats;
@@ -16,8 +17,9 @@ mod tiers;
 
 pub use background::Task;
 pub use builtins::builtin;
+pub use cache::{Cache, CacheUsage, DEFAULT_LIMIT, KeptFunctions, LazyKey, ModuleCache, Place};
 pub use compile::{CompileError, Compiler, compile, validate, validate_bodies};
 pub use instantiate::InstantiateError;
 pub use stats::{Counters, Stats};
 pub use store::{Limiter, Store, Unlimited};
-pub use tiers::{CompileFailure, TierConfig, TierUp, Tiers};
+pub use tiers::{Cached, CompileFailure, TierConfig, TierUp, Tiers};

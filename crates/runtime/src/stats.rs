@@ -1,4 +1,4 @@
-//! What was compiled, and what it cost: counted where it happens, for a module and for its engine.
+//! What was compiled or loaded, and what it cost: counted where it happens, for a module and for its engine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -68,8 +68,20 @@ counters! {
     tier_ups: u64;
     /// Loops that got a replacement to be left for in mid-loop.
     loop_replacements: u64;
+    /// Time that took to compile.
+    loop_replacement_time: Duration;
     /// Hot functions and loops that the optimizing tier refused: they stay in the first tier.
     refused_tier_ups: u64;
+    /// Modules of which the code cache had code.
+    cache_hits: u64;
+    /// Modules that were looked for in the code cache and not found, or not to be trusted.
+    cache_misses: u64;
+    /// Functions whose code came from the cache: no tier compiled them.
+    cached_functions: u64;
+    /// Bytes of their machine code.
+    cached_code_bytes: u64;
+    /// Time that took, from opening the entry to code that can run.
+    cache_time: Duration;
 }
 
 /// Counts for an engine, or for a module and its engine.
@@ -135,12 +147,34 @@ impl Counters {
         });
     }
 
+    /// The cache was asked for a module.
+    pub(crate) fn looked_up(&self, hit: bool) {
+        self.each(|sums| {
+            let count = if hit { &sums.cache_hits } else { &sums.cache_misses };
+            count.fetch_add(1, Relaxed);
+        });
+    }
+
+    /// Code from the cache can run.
+    pub(crate) fn loaded(&self, functions: usize, code_bytes: usize, since: Instant) {
+        let time = since.elapsed().as_nanos() as u64;
+        self.each(|sums| {
+            sums.cached_functions.fetch_add(functions as u64, Relaxed);
+            sums.cached_code_bytes.fetch_add(code_bytes as u64, Relaxed);
+            sums.cache_time.fetch_add(time, Relaxed);
+        });
+    }
+
     pub(crate) fn tiered_up(&self) {
         self.each(|sums| _ = sums.tier_ups.fetch_add(1, Relaxed));
     }
 
-    pub(crate) fn replaced_loop(&self) {
-        self.each(|sums| _ = sums.loop_replacements.fetch_add(1, Relaxed));
+    pub(crate) fn replaced_loop(&self, since: Instant) {
+        let time = since.elapsed().as_nanos() as u64;
+        self.each(|sums| {
+            sums.loop_replacements.fetch_add(1, Relaxed);
+            sums.loop_replacement_time.fetch_add(time, Relaxed);
+        });
     }
 
     pub(crate) fn refused(&self) {

@@ -9,11 +9,12 @@
 //! does it at once for tests.
 
 use crate::background::{Background, STACK, Task};
+use crate::cache::{Collector, KeptFunctions, Place};
 use crate::compile::{CompileError, Compiler};
 use crate::stats::{Counters, Made};
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::VmLayout;
@@ -61,7 +62,7 @@ const HOT: i32 = 3_000;
 /// What a function counts until it asks again whether its replacement is there.
 const AGAIN: i32 = 1_000;
 /// Bytes of stack that compiling may use on the guest's thread; with less left it goes to another.
-const COMPILER_STACK: usize = if cfg!(debug_assertions) { 2 << 20 } else { 512 << 10 };
+const COMPILER_STACK: usize = if cfg!(debug_assertions) { 2 << 20 } else { 1 << 20 };
 /// Threads that may compile different functions of a module at once.
 const LOCKS: usize = 16;
 
@@ -79,7 +80,7 @@ pub struct Tiers {
 impl Tiers {
     /// For an engine with this compiler.
     pub fn new(compiler: Arc<Compiler>, config: TierConfig) -> Tiers {
-        Tiers { compiler, config, background: Background::new() }
+        Tiers { compiler, config, background: Background::new("wardian-tier-up") }
     }
 
     /// Waits until the background thread has nothing to do.
@@ -87,34 +88,65 @@ impl Tiers {
         self.background.wait();
     }
 
-    /// Code of a module whose bodies were validated, or, if validation is lazy, not.
+    /// Whether hot functions are ever optimized.
+    pub fn is_on(&self) -> bool {
+        !matches!(self.config.tier_up, TierUp::Never)
+    }
+
+    /// Code of a module whose bodies were validated, or, if validation is lazy, not. With a place in a
+    /// cache it starts with what was kept there, and its own optimized code is added to that.
     pub fn load(
         &self,
         module: Arc<Module>,
         bodies: Vec<Body>,
         counters: Counters,
+        cached: Option<Cached>,
     ) -> Result<Code, CodeError> {
         let layout = VmLayout::new(&module);
         let validator = bodies
             .into_iter()
             .next()
             .map(|body| (body.validator.resources, body.validator.features));
+        let (mut kept, mut since) = (None, None);
+        let collector = cached.map(|Cached { place, found, valid, start }| {
+            (kept, since) = (found, Some(start));
+            let known = kept.as_ref().is_some_and(|kept| kept.validated);
+            Collector::new(place, valid, module.code_section.len(), known)
+        });
         let shared = Shared {
             compiler: self.compiler.clone(),
             module: module.clone(),
             layout,
             validator,
-            counters,
+            counters: counters.clone(),
             locks: Default::default(),
+            requested: Mutex::default(),
+            collector,
         };
         let functions = Functions {
             shared: Arc::new(shared),
             tier_up: self.config.tier_up.clone(),
             background: self.background.clone(),
-            requested: Mutex::default(),
         };
-        Code::tiered(module, Box::new(functions))
+        let (shared, count) = (functions.shared.clone(), functions.first_count());
+        let code = Code::tiered(module, Box::new(functions))?;
+        if let (Some(kept), Some(since)) = (kept, since) {
+            shared.publish_kept(code.as_tiered().expect("it was just made so"), kept, count, since);
+        }
+        Ok(code)
     }
+}
+
+/// What a code cache has for a module.
+pub struct Cached {
+    /// Where.
+    pub place: Place,
+    /// What was found there.
+    pub found: Option<KeptFunctions>,
+    /// Whether all bodies are known to be valid by now.
+    pub valid: bool,
+    /// When it was looked for.
+    pub start: Instant,
 }
 
 impl Drop for Tiers {
@@ -133,6 +165,10 @@ struct Shared {
     counters: Counters,
     /// Held while a function is compiled for its first call.
     locks: [Mutex<()>; LOCKS],
+    /// What is to be optimized, or was: functions, and heads of loops in them.
+    requested: Mutex<HashSet<(DefinedFuncIndex, Option<u32>)>>,
+    /// For the code cache.
+    collector: Option<Collector>,
 }
 
 /// The functions of a module: answers the kernel.
@@ -140,11 +176,13 @@ struct Functions {
     shared: Arc<Shared>,
     tier_up: TierUp,
     background: Background,
-    /// What was handed on already: a function, or the head of a loop in it.
-    requested: Mutex<HashSet<(DefinedFuncIndex, Option<u32>)>>,
 }
 
 impl Shared {
+    fn requested(&self) -> MutexGuard<'_, HashSet<(DefinedFuncIndex, Option<u32>)>> {
+        self.requested.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn body(&self, func: DefinedFuncIndex) -> Body {
         let (resources, features) = self.validator.clone().expect("the module has this function");
         let index = self.module.func_index(func);
@@ -188,7 +226,41 @@ impl Shared {
             Made::Optimized => Tier::Optimized,
         };
         tiered.publish(func, tier, &code).map_err(failure)?;
+        self.collect(func, tier, code);
         Ok(())
+    }
+
+    /// Keeps code for the next run, if there is a cache.
+    fn collect(&self, func: DefinedFuncIndex, tier: Tier, code: FunctionCode) {
+        if let Some(collector) = &self.collector {
+            collector.add(func, tier, code);
+        }
+    }
+
+    /// Publishes what an earlier run left, before anything runs; what is not optimized yet begins to count
+    /// at `count`. Functions that the kernel refuses are compiled on their first call.
+    fn publish_kept(&self, tiered: &Tiered, kept: KeptFunctions, count: i32, since: Instant) {
+        let (mut functions, mut bytes) = (0, 0);
+        for function in kept.functions {
+            let known = function.func.index() < self.module.bodies.len();
+            let published = known.then(|| {
+                tiered.set_counter(function.func, count);
+                tiered.publish(function.func, function.tier, &function.code)
+            });
+            match published {
+                Some(Ok(true)) => {
+                    functions += 1;
+                    bytes += function.code.bytes.len();
+                }
+                Some(Ok(false)) => {}
+                refused => {
+                    tracing::warn!(func = function.func.0, ?refused, "cached code is refused");
+                }
+            }
+        }
+        if let Some(collector) = &self.collector {
+            collector.place().loaded(&self.counters, functions, bytes, since);
+        }
     }
 
     /// Compiles a hot function, or a hot loop and its function, with the optimizing tier.
@@ -207,27 +279,29 @@ impl Shared {
         func: DefinedFuncIndex,
         head: Option<u32>,
     ) -> Result<(), String> {
+        // The loop first: it runs now, and the function may never be called again.
+        if let Some(head) = head {
+            let start = Instant::now();
+            let (code, live_slots) = self
+                .compiler
+                .replacement(&self.module, &self.layout, self.body(func), head)
+                .map_err(|error| error.to_string())?;
+            self.counters.replaced_loop(start);
+            tiered
+                .publish_replacement(func, head, &code, live_slots)
+                .map_err(|error| error.to_string())?;
+        }
         if tiered.tier(func) < Some(Tier::Optimized) {
             let start = Instant::now();
-            let body = self.body(func);
             let code = self
                 .compiler
-                .optimized(&self.module, &self.layout, body)
+                .optimized(&self.module, &self.layout, self.body(func))
                 .map_err(|error| error.to_string())?;
             self.count(Made::Optimized, func, &code, start);
             if tiered.publish(func, Tier::Optimized, &code).map_err(|error| error.to_string())? {
                 self.counters.tiered_up();
+                self.collect(func, Tier::Optimized, code);
             }
-        }
-        let Some(head) = head else { return Ok(()) };
-        let body = self.body(func);
-        let (code, live_slots) = self
-            .compiler
-            .replacement(&self.module, &self.layout, body, head)
-            .map_err(|error| error.to_string())?;
-        let made = tiered.publish_replacement(func, head, &code, live_slots);
-        if made.map_err(|error| error.to_string())? {
-            self.counters.replaced_loop();
         }
         Ok(())
     }
@@ -275,10 +349,7 @@ impl Source for Functions {
         if matches!(self.tier_up, TierUp::Never) {
             return i32::MAX;
         }
-        let new = {
-            let mut requested = self.requested.lock().unwrap_or_else(PoisonError::into_inner);
-            requested.insert((func, head))
-        };
+        let new = self.shared.requested().insert((func, head));
         match &self.tier_up {
             TierUp::Never => i32::MAX,
             TierUp::Synchronous(count) => {
@@ -291,7 +362,7 @@ impl Source for Functions {
             TierUp::Background | TierUp::Executor(_) if !new => AGAIN,
             TierUp::Background => {
                 let accepted = self.background.push(self.task(code, func, head));
-                if accepted { AGAIN } else { i32::MAX }
+                if accepted.is_ok() { AGAIN } else { i32::MAX }
             }
             TierUp::Executor(execute) => {
                 execute(self.task(code, func, head));
@@ -304,11 +375,18 @@ impl Source for Functions {
 impl Functions {
     fn task(&self, code: &Arc<Code>, func: DefinedFuncIndex, head: Option<u32>) -> Task {
         let (shared, code): (_, Weak<Code>) = (self.shared.clone(), Arc::downgrade(code));
+        let tiered = move |code: &Code| code.as_tiered().and_then(|tiered| tiered.tier(func));
+        let tier = code.upgrade().and_then(|code| tiered(&code));
         Box::new(move || {
             // Whoever dropped the module needs no code of it.
-            if let Some(code) = code.upgrade() {
-                shared.optimize(code.as_tiered().expect("a source's code is tiered"), func, head);
+            let Some(code) = code.upgrade() else { return };
+            if head.is_some() && tiered(&code) != tier {
+                // The function was optimized meanwhile. A frame that still runs the loop in old code
+                // will ask again; most have left it.
+                shared.requested().remove(&(func, head));
+                return;
             }
+            shared.optimize(code.as_tiered().expect("a source's code is tiered"), func, head);
         })
     }
 }

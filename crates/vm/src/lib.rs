@@ -9,10 +9,10 @@
 //! Every `unsafe` block cites one of these by name.
 //!
 //! - **[compiled code]** Code enters only as a tier's output for a validated module of this process, or
-//!   as an authenticated artifact. It keeps to the layout and calling convention of `module`: touches
-//!   only memories, tables, globals and fields of its instance (or traps), keeps a chain of frame
-//!   pointers, passes contexts and function references it was given. This is the one axiom; the kernel
-//!   checks around it what it can (image tables, entry offsets, types at link time).
+//!   as an authenticated artifact or cache entry. It keeps to the layout and calling convention of
+//!   `module`: touches only memories, tables, globals and fields of its instance (or traps), keeps a
+//!   chain of frame pointers, passes contexts and function references it was given. This is the one
+//!   axiom; the kernel checks around it what it can (image tables, entry offsets, types at link time).
 //! - **[store lifetime]** Blocks, mappings, host records and code that a store uses are freed no earlier
 //!   than the store, except what a function made before it failed, which nobody has seen; a store that
 //!   is dropped while guest frames of it are live frees nothing.

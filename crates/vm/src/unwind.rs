@@ -27,9 +27,7 @@ fn on_fault(fault: &sys::Fault) -> Option<sys::Resume> {
         (None, _) => true,
         (Some(address), Trap::MemoryOutOfBounds) => context_ref.guards_hold(address),
         // A field of the function that a null reference does not refer to.
-        (Some(address), Trap::IndirectCallToNull | Trap::NullReference) => {
-            address < size_of::<FuncRef>()
-        }
+        (Some(address), Trap::NullReference) => address < size_of::<FuncRef>(),
         _ => false,
     };
     if !from_guest {

@@ -5,6 +5,7 @@
 //! the whole, and `Engine::new` calls it. Every proposal has exactly one `wasm_*` switch (a test
 //! compares them with [`Proposal::ALL`]).
 
+use crate::cache::Cache;
 use crate::error::{Error, ErrorKind, Result};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -40,6 +41,7 @@ pub struct Config {
     pub(crate) parallel_compilation: bool,
     pub(crate) artifact_key: ArtifactKey,
     pub(crate) recompile_rejected_artifacts: bool,
+    pub(crate) cache: Option<Cache>,
     pub(crate) target_cpu: TargetCpu,
     pub(crate) backtrace_max_frames: Option<NonZeroUsize>,
     pub(crate) backtrace_details: WasmBacktraceDetails,
@@ -56,6 +58,7 @@ impl Default for Config {
             parallel_compilation: true,
             artifact_key: ArtifactKey::UserFile,
             recompile_rejected_artifacts: false,
+            cache: None,
             target_cpu: TargetCpu::Native,
             backtrace_max_frames: NonZeroUsize::new(20),
             backtrace_details: WasmBacktraceDetails::Enable,
@@ -67,7 +70,7 @@ impl Default for Config {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// Whatever serves best; in this version the same as `Optimizing`.
+    /// Whatever serves best: `Tiered`.
     #[default]
     Auto,
     /// Functions are compiled on their first call, fast, and again with the optimizing compiler when
@@ -278,8 +281,8 @@ impl Config {
     /// Whether functions are compiled on their first call.
     pub(crate) fn is_lazy(&self) -> bool {
         match self.strategy {
-            Strategy::Tiered | Strategy::Baseline => true,
-            Strategy::Auto | Strategy::Optimizing | Strategy::Cranelift => false,
+            Strategy::Auto | Strategy::Tiered | Strategy::Baseline => true,
+            Strategy::Optimizing | Strategy::Cranelift => false,
         }
     }
 
@@ -382,6 +385,25 @@ impl Config {
         self
     }
 
+    /// Where compiled code is kept, so that the next start of a module finds it; `None`, the default,
+    /// keeps none. With a strategy that compiles ahead of time all code of a module is kept; with
+    /// [`Strategy::Tiered`] the functions that ran, optimized as far as they became hot, whenever some
+    /// such code has gathered and when the module is dropped. Entries are authenticated with [`artifact_key`](Config::artifact_key); one
+    /// that is damaged, foreign or made for something else is as if it were not there.
+    ///
+    /// ```
+    /// use wardian::{Cache, CacheConfig, Config};
+    ///
+    /// # let folder = std::env::temp_dir();
+    /// let mut config = Config::new();
+    /// config.cache(Some(Cache::new(CacheConfig::new().with_directory(folder.join("code")))?));
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    pub fn cache(&mut self, cache: Option<Cache>) -> &mut Config {
+        self.cache = cache;
+        self
+    }
+
     /// Whether traps come with a [`WasmBacktrace`](crate::WasmBacktrace). On by default.
     pub fn wasm_backtrace(&mut self, enable: bool) -> &mut Config {
         let frames = Config::default().backtrace_max_frames;
@@ -418,6 +440,7 @@ impl Config {
             parallel_compilation,
             artifact_key,
             recompile_rejected_artifacts,
+            cache,
             target_cpu,
             backtrace_max_frames,
             backtrace_details,
@@ -434,7 +457,8 @@ impl Config {
             opt_level,
             verifier,
         } = settings;
-        let rest: [(&str, &dyn fmt::Debug); 19] = [
+        let cache = cache.as_ref().map(Cache::directory);
+        let rest: [(&str, &dyn fmt::Debug); 20] = [
             ("signals_based_traps", signals_based_traps),
             ("memory_reservation", memory_reservation),
             ("memory_guard_size", memory_guard_size),
@@ -452,6 +476,7 @@ impl Config {
             ("target_cpu", target_cpu),
             ("artifact_key", artifact_key),
             ("recompile_rejected_artifacts", recompile_rejected_artifacts),
+            ("cache", &cache),
             ("wasm_backtrace_max_frames", backtrace_max_frames),
             ("wasm_backtrace_details", backtrace_details),
         ];
@@ -566,7 +591,11 @@ mod tests {
         check(|c| c.max_wasm_stack(0), Some("found 0"));
         check(|c| c.memory_reservation(u64::MAX), Some("memory_reservation"));
         check(|c| c.memory_reservation(0).memory_guard_size(0), None);
-        check(|c| c.lazy_validation(true), Some("needs `Strategy::Tiered`"));
+        check(|c| c.lazy_validation(true), None);
+        check(
+            |c| c.lazy_validation(true).strategy(Strategy::Optimizing),
+            Some("needs `Strategy::Tiered`"),
+        );
         check(|c| c.lazy_validation(true).strategy(Strategy::Baseline), None);
     }
 

@@ -7,7 +7,8 @@ use crate::error::{Context as _, Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
 use wardian_module::image::CodeImage;
 use wardian_module::{Module, Settings};
 use wardian_runtime as rt;
@@ -35,9 +36,10 @@ struct EngineInner {
     settings: Arc<Settings>,
     compiler: Arc<rt::Compiler>,
     tiers: rt::Tiers,
+    /// Dropped after `tiers`, whose last work goes into it.
+    cache: Option<rt::ModuleCache>,
     counters: rt::Counters,
-    /// Read when it is first needed.
-    artifact_key: OnceLock<artifact::ArtifactKey>,
+    artifact_key: Arc<rt::LazyKey>,
 }
 
 /// What kind of artifact some bytes are.
@@ -66,18 +68,27 @@ impl Engine {
         .map_err(|error| Error::tagged(ErrorKind::Misuse, error))?;
         let compiler = Arc::new(compiler);
         let tier_up = match config.strategy {
-            Strategy::Tiered => config.tier_up.clone(),
+            Strategy::Auto | Strategy::Tiered => config.tier_up.clone(),
             _ => rt::TierUp::Never,
         };
         let tiers = rt::TierConfig { tier_up, lazy_validation: config.lazy_validation };
+        let tiers = rt::Tiers::new(compiler.clone(), tiers);
+        let artifact_key = Arc::new(lazy_key(config.artifact_key.clone()));
+        // Without the optimizing tier there is nothing to keep.
+        let cache = config.cache.as_ref().filter(|_| !config.is_lazy() || tiers.is_on());
+        let cache = cache.map(|cache| {
+            let compatibility = artifact::Compatibility::new(&config.settings, &compiler.isa_key());
+            rt::ModuleCache::new(cache.runtime().clone(), compatibility, artifact_key.clone())
+        });
         Ok(Engine {
             inner: Arc::new(EngineInner {
                 config: config.clone(),
                 settings: Arc::new(config.settings.clone()),
-                tiers: rt::Tiers::new(compiler.clone(), tiers),
+                tiers,
+                cache,
                 compiler,
                 counters: rt::Counters::default(),
-                artifact_key: OnceLock::new(),
+                artifact_key,
             }),
         })
     }
@@ -122,22 +133,64 @@ impl Engine {
         self.inner.tiers.wait();
     }
 
+    /// Waits until everything that modules handed to the cache ([`Config::cache`]) is written. Dropping
+    /// the engine waits for it too. For measurements and tests.
+    pub fn wait_for_cache(&self) {
+        if let Some(cache) = &self.inner.cache {
+            cache.wait();
+        }
+    }
+
     /// Code of a module by the engine's strategy, and its counters.
     pub(crate) fn load(&self, wasm: Vec<u8>) -> Result<(Code, rt::Counters)> {
         let counters = self.inner.counters.of_module();
-        let (module, bodies) = self.decode(wasm)?;
-        let inner = &*self.inner;
-        let code = if inner.config.is_lazy() {
-            if !inner.config.lazy_validation {
-                rt::validate_bodies(&inner.compiler, &module, &bodies, &counters)
-                    .map_err(invalid)?;
-            }
-            inner.tiers.load(Arc::new(module), bodies, counters.clone())
+        let code = if self.config().is_lazy() {
+            self.load_tiered(wasm, &counters)
         } else {
-            let image = rt::compile(&inner.compiler, &module, bodies, &counters);
-            Code::publish(Arc::new(module), image.map_err(compile_error)?)
+            self.load_whole(wasm, &counters)
         };
-        Ok((code.map_err(|error| Error::tagged(ErrorKind::Limit, error.to_string()))?, counters))
+        Ok((code?, counters))
+    }
+
+    fn load_tiered(&self, wasm: Vec<u8>, counters: &rt::Counters) -> Result<Code> {
+        let inner = &*self.inner;
+        let start = Instant::now();
+        let place = inner.cache.as_ref().map(|cache| cache.functions(&wasm));
+        let found = place.as_ref().and_then(|place| place.load_functions(counters));
+        let (module, bodies) = self.decode(wasm)?;
+        // NOTE [validated entries]
+        let mut valid = found.as_ref().is_some_and(|found| found.validated);
+        if !valid && !inner.config.lazy_validation {
+            rt::validate_bodies(&inner.compiler, &module, &bodies, counters).map_err(invalid)?;
+            valid = true;
+        }
+        let cached = place.map(|place| rt::Cached { place, found, valid, start });
+        inner.tiers.load(Arc::new(module), bodies, counters.clone(), cached).map_err(limit)
+    }
+
+    fn load_whole(&self, wasm: Vec<u8>, counters: &rt::Counters) -> Result<Code> {
+        let inner = &*self.inner;
+        let start = Instant::now();
+        let place = inner.cache.as_ref().map(|cache| cache.image(&wasm));
+        let found = place.as_ref().and_then(|place| place.load_image(counters));
+        let (module, bodies) = self.decode(wasm)?;
+        let module = Arc::new(module);
+        if let (Some(place), Some(image)) = (&place, found) {
+            let (functions, bytes) = (image.funcs.len(), image.text.len());
+            match Code::publish(module.clone(), image) {
+                Ok(code) => {
+                    place.loaded(counters, functions, bytes, start);
+                    return Ok(code);
+                }
+                Err(error) => tracing::warn!(%error, "cached code is refused"),
+            }
+        }
+        let image =
+            rt::compile(&inner.compiler, &module, bodies, counters).map_err(compile_error)?;
+        if let Some(place) = place {
+            place.save_image(image.clone());
+        }
+        Code::publish(module, image).map_err(limit)
     }
 
     /// A module with its fully optimized code.
@@ -169,15 +222,7 @@ impl Engine {
     }
 
     fn artifact_key(&self) -> Result<&artifact::ArtifactKey> {
-        if let Some(key) = self.inner.artifact_key.get() {
-            return Ok(key);
-        }
-        let key = match &self.config().artifact_key {
-            ArtifactKey::Bytes(bytes) => artifact::ArtifactKey::from_bytes(*bytes),
-            ArtifactKey::UserFile => artifact::ArtifactKey::of_user()?,
-            ArtifactKey::File(path) => artifact::ArtifactKey::of_file(path)?,
-        };
-        Ok(self.inner.artifact_key.get_or_init(|| key))
+        Ok(self.inner.artifact_key.get()?)
     }
 
     fn compatibility(&self) -> artifact::Compatibility {
@@ -237,6 +282,19 @@ impl Default for Engine {
     fn default() -> Engine {
         Engine::new(&Config::default()).expect("this machine cannot run generated code")
     }
+}
+
+/// The key that a configuration names, read when it is first needed.
+fn lazy_key(key: ArtifactKey) -> rt::LazyKey {
+    rt::LazyKey::new(move || match &key {
+        ArtifactKey::Bytes(bytes) => Ok(artifact::ArtifactKey::from_bytes(*bytes)),
+        ArtifactKey::UserFile => artifact::ArtifactKey::of_user(),
+        ArtifactKey::File(path) => artifact::ArtifactKey::of_file(path),
+    })
+}
+
+fn limit(error: wardian_vm::CodeError) -> Error {
+    Error::tagged(ErrorKind::Limit, error.to_string())
 }
 
 fn invalid(error: wardian_module::DecodeError) -> Error {

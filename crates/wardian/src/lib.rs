@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod backtrace;
+mod cache;
 mod config;
 mod engine;
 pub mod error;
@@ -23,6 +24,7 @@ mod types;
 mod val;
 
 pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
+pub use cache::{Cache, CacheConfig, CacheUsage};
 pub use config::*;
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{Error, ErrorKind, Result};

@@ -64,8 +64,12 @@ impl Module {
         let path = file.as_ref();
         let bytes =
             std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
-        Module::new(engine, bytes)
-            .with_context(|| format!("failed to compile `{}`", path.display()))
+        // What is binary is not copied.
+        let module = match bytes.starts_with(b"\0asm") {
+            true => Module::from_wasm(engine, bytes),
+            false => Module::new(engine, bytes),
+        };
+        module.with_context(|| format!("failed to compile `{}`", path.display()))
     }
 
     fn from_wasm(engine: &Engine, wasm: Vec<u8>) -> Result<Module> {

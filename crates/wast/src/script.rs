@@ -159,7 +159,9 @@ impl Context {
                 Ok(())
             }
             WastDirective::AssertMalformed { mut module, message, .. }
-            | WastDirective::AssertInvalid { mut module, message, .. } => {
+            | WastDirective::AssertInvalid { mut module, message, .. }
+            | WastDirective::AssertMalformedCustom { mut module, message, .. }
+            | WastDirective::AssertInvalidCustom { mut module, message, .. } => {
                 // Text that is refused never reaches the engine.
                 let Ok(bytes) = encode(&mut module) else { return Ok(()) };
                 match Module::new(&self.engine, bytes) {
@@ -203,11 +205,6 @@ impl Context {
                 Err(error) => Err(format!("expected an exception, found: {error:#}")),
                 Ok(values) => Err(format!("expected an exception, found {values:?}")),
             },
-            // Engines ignore custom sections that they do not know.
-            WastDirective::AssertMalformedCustom { .. }
-            | WastDirective::AssertInvalidCustom { .. } => {
-                Err("custom sections are not validated".into())
-            }
             WastDirective::Thread(_)
             | WastDirective::Wait { .. }
             | WastDirective::AssertSuspension { .. } => {
@@ -328,7 +325,8 @@ fn unknown(what: &str, name: Option<Id<'_>>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Lines;
+    use super::{Lines, run_script};
+    use wardian::Engine;
 
     #[test]
     fn lines_count_from_one() {
@@ -337,5 +335,19 @@ mod tests {
             [0, 1, 2, 3, 4, 5, 6, 99].map(|offset| lines.line(offset)),
             [1, 1, 2, 3, 3, 3, 4, 4]
         );
+    }
+
+    /// Like any other assertion about a module they hold only if it is refused.
+    #[test]
+    fn assertions_about_custom_sections_can_fail() {
+        let script = r#"
+            (assert_malformed_custom (module quote "(@custom)") "missing name")
+            (assert_malformed_custom (module binary "\00asm" "\01\00\00\00" "\00\02\05a") "length")
+            (assert_invalid_custom (module binary "\00asm" "\01\00\00\00" "\00\06\04name\ff") "id")
+            (assert_invalid_custom (module) "no such section")
+        "#;
+        let report = run_script(&Engine::default(), "custom.wast", script);
+        let failed: Vec<usize> = report.failures.iter().map(|failure| failure.line).collect();
+        assert_eq!((report.passed, failed), (2, vec![4, 5]), "{:?}", report.failures);
     }
 }

@@ -140,8 +140,9 @@ fn describe(name: &str, theirs: &str, ours: &str, differences: &mut Vec<String>)
     let (shown, name_shown) = (theirs.escape_debug(), name.escape_debug());
     match name {
         ENGINE => differences.push(format!("made by wardian {shown}, this is wardian {ours}")),
-        INTERFACE => differences
-            .push("made by another build of wardian, with other builtins or layouts".into()),
+        INTERFACE => {
+            differences.push("made by another build of wardian, from other sources".into())
+        }
         CPU => describe_cpu(theirs, ours, differences),
         _ if ["on", "off"].contains(&ours) => {
             differences.push(format!("made with {name_shown} {shown}, this engine has it {ours}"))
@@ -183,8 +184,8 @@ fn on(value: bool) -> &'static str {
 
 static INTERFACE_DIGEST: LazyLock<String> = LazyLock::new(interface);
 
-/// A digest of what code and host agree on, as far as it can be listed: it sets apart builds of one
-/// version between which that changed, as happens while a version is being developed.
+/// A digest of what code and host agree on, as far as it can be listed, and of the sources where the
+/// build script found them: it sets apart builds of one version, as happens while it is developed.
 fn interface() -> String {
     let mut list = String::new();
     let mut add = |what: &dyn std::fmt::Debug| {
@@ -206,6 +207,7 @@ fn interface() -> String {
         ModuleTable::counter(1, 1, DefinedFuncIndex(1)),
         LIVE_SLOT,
     ));
+    add(&env!("WARDIAN_SOURCES"));
     blake3::hash(list.as_bytes()).to_hex()[..16].to_string()
 }
 

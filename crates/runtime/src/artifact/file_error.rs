@@ -55,7 +55,7 @@ impl std::error::Error for FileError {
 }
 
 #[cold]
-pub(super) fn refused(
+pub(crate) fn refused(
     path: &Path,
     expected: impl Into<String>,
     found: impl Into<String>,
@@ -64,13 +64,13 @@ pub(super) fn refused(
 }
 
 #[cold]
-pub(super) fn failed(path: &Path, action: &'static str, error: impl Into<io::Error>) -> FileError {
+pub(crate) fn failed(path: &Path, action: &'static str, error: impl Into<io::Error>) -> FileError {
     FileError::Io { path: path.into(), action, error: error.into() }
 }
 
 /// Reads the rest of a file of about `length` bytes. It may change meanwhile: what counts is what was
 /// read.
-pub(super) fn read_all(path: &Path, file: File, length: u64) -> Result<Vec<u8>, FileError> {
+pub(crate) fn read_all(path: &Path, file: File, length: u64) -> Result<Vec<u8>, FileError> {
     let limit = |length: String| {
         refused(path, format!("at most {MAX_FILE_BYTES} bytes"), format!("{length} bytes"))
     };

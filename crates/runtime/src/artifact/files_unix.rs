@@ -27,7 +27,7 @@ use std::path::Path;
 const KEY_FILE: &str = "artifact-key";
 
 /// Permission for group and others to write.
-const OTHERS_WRITE: u32 = 0o022;
+pub(crate) const OTHERS_WRITE: u32 = 0o022;
 /// Any permission of group and others.
 const OTHERS_ANY: u32 = 0o077;
 
@@ -47,15 +47,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
 
 /// The key in `folder`; both are made if absent.
 pub(super) fn user_key(folder: &Path) -> Result<[u8; KEY_BYTES], KeyError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    match made {
-        // What is there instead is examined below.
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(failed(folder, "make this folder", error).into());
-        }
-        _ => {}
-    }
-    let opened = open_folder(folder)?;
+    let opened = make_folder(folder)?;
     let path = folder.join(KEY_FILE);
     for _ in 0..ATTEMPTS {
         match open(opened.as_fd(), KEY_FILE, OFlags::NOFOLLOW) {
@@ -79,13 +71,29 @@ pub(super) fn key_file(path: &Path) -> Result<[u8; KEY_BYTES], KeyError> {
 }
 
 /// Opens for reading. Never waits for the other end of a pipe.
-fn open<P: rustix::path::Arg>(at: BorrowedFd<'_>, path: P, flags: OFlags) -> Result<File, Errno> {
+pub(crate) fn open<P: rustix::path::Arg>(
+    at: BorrowedFd<'_>,
+    path: P,
+    flags: OFlags,
+) -> Result<File, Errno> {
     let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     rustix::fs::openat(at, path, flags, Mode::empty()).map(File::from)
 }
 
-/// Opens the folder of a key.
-fn open_folder(path: &Path) -> Result<File, FileError> {
+/// Opens a folder that only the user can use; makes it if it is absent.
+pub(crate) fn make_folder(folder: &Path) -> Result<File, FileError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    match made {
+        // What is there instead is examined below.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(failed(folder, "make this folder", error))
+        }
+        _ => open_folder(folder),
+    }
+}
+
+/// Opens the folder of a key, or of a cache.
+pub(crate) fn open_folder(path: &Path) -> Result<File, FileError> {
     let folder =
         open(CWD, path, OFlags::DIRECTORY | OFlags::NOFOLLOW).map_err(|error| {
             match path.symlink_metadata() {
@@ -150,11 +158,11 @@ fn write_key(mut file: File, key: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn examine(path: &Path, file: &File) -> Result<Metadata, FileError> {
+pub(crate) fn examine(path: &Path, file: &File) -> Result<Metadata, FileError> {
     file.metadata().map_err(|error| failed(path, "examine it", error))
 }
 
-fn expect_file(path: &Path, status: &Metadata) -> Result<(), FileError> {
+pub(crate) fn expect_file(path: &Path, status: &Metadata) -> Result<(), FileError> {
     if status.is_file() {
         Ok(())
     } else if status.is_dir() {
@@ -164,7 +172,7 @@ fn expect_file(path: &Path, status: &Metadata) -> Result<(), FileError> {
     }
 }
 
-fn expect_owner(path: &Path, status: &Metadata, or_root: bool) -> Result<(), FileError> {
+pub(crate) fn expect_owner(path: &Path, status: &Metadata, or_root: bool) -> Result<(), FileError> {
     let (user, owner) = (rustix::process::geteuid().as_raw(), status.uid());
     if owner == user || or_root && owner == 0 {
         return Ok(());
@@ -176,7 +184,7 @@ fn expect_owner(path: &Path, status: &Metadata, or_root: bool) -> Result<(), Fil
     Err(refused(path, expected, format!("user {owner}")))
 }
 
-fn expect_mode(
+pub(crate) fn expect_mode(
     path: &Path,
     status: &Metadata,
     forbidden: u32,

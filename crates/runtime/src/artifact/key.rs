@@ -17,6 +17,8 @@ pub(super) const KEY_BYTES: usize = 32;
 
 /// Sets the key of our MAC apart from every other use of the same secret.
 const MAC_CONTEXT: &str = "wardian 2026: MAC of artifacts";
+/// The same for entries of the code cache: none passes for an artifact, nor the other way round.
+const ENTRY_MAC_CONTEXT: &str = "wardian 2026: MAC of cache entries";
 
 /// The secret with which artifacts are signed.
 #[derive(Clone)]
@@ -103,14 +105,28 @@ impl ArtifactKey {
     pub(super) fn mac(&self, content: &[u8]) -> blake3::Hash {
         blake3::keyed_hash(&blake3::derive_key(MAC_CONTEXT, &self.0), content)
     }
+
+    /// The MAC of the content of a cache entry. Comparing two takes constant time.
+    pub(super) fn entry_mac(&self, content: &[u8]) -> blake3::Hash {
+        blake3::keyed_hash(&blake3::derive_key(ENTRY_MAC_CONTEXT, &self.0), content)
+    }
 }
 
 /// Where the user's key lies, by these values of the environment. XDG base directories: a relative
 /// path is to be ignored.
 fn data_folder(xdg_data_home: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
+    user_folder(xdg_data_home, home, ".local/share")
+}
+
+/// Our folder in a base folder of the user's: what a variable says, or else a place below home.
+pub(crate) fn user_folder(
+    base: Option<OsString>,
+    home: Option<OsString>,
+    below_home: &str,
+) -> Option<PathBuf> {
     let absolute = |value: Option<OsString>| value.map(PathBuf::from).filter(|p| p.is_absolute());
-    let data = absolute(xdg_data_home).or_else(|| Some(absolute(home)?.join(".local/share")))?;
-    Some(data.join("wardian"))
+    let base = absolute(base).or_else(|| Some(absolute(home)?.join(below_home)))?;
+    Some(base.join("wardian"))
 }
 
 #[cfg(test)]

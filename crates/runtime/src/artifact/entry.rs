@@ -1,0 +1,444 @@
+//! Entries of the code cache: artifacts without their module, which is named by its digest.
+//!
+//! ```text
+//!   magic       8 bytes
+//!   version     u32
+//!   total       u64       all bytes, the MAC included
+//!   digest      32 bytes, BLAKE3 of the module's bytes
+//!   validated   u8        1: all bodies are valid under the proposals that the key names
+//!   content     u8        0: functions, 1: image
+//!   length      u64       bytes of the key
+//!   key         text, see `Compatibility`
+//!   content     see below
+//!   MAC         32 bytes, keyed BLAKE3 of everything before it
+//!
+//!   image:      the sections of an artifact after its key, with their lengths before them
+//!   functions:  count u64, then of each: func u32, tier u8, align u32, lengths u32 × 5,
+//!               bytes, relocations (offset u32, target u32, addend i64) …, traps, locations,
+//!               inlined places as in an artifact
+//! ```
+//!
+//! Unlike artifacts, entries of other versions have no meaning at all: they are misses.
+//!
+//! Invariant: as of artifacts. Of bytes without a holder's MAC nothing but magic, version and total
+//! length is looked at; whatever they are, decoding gives an error or code that keeps the rules of
+//! [`CodeImage`], or that the kernel checks when it is published, and allocates a few times their size
+//! at most.
+
+use super::{
+    ArtifactError, ArtifactKey, Compatibility, FUNC_BYTES, INLINED_BYTES, LOCATION_BYTES,
+    MAC_BYTES, Reader, TRAP_BYTES, decode_inlined, decode_locations, decode_traps, encode_tables,
+    malformed, outside, pair, pairs,
+};
+use wardian_module::DefinedFuncIndex;
+use wardian_module::image::{CodeImage, FuncRange, FunctionCode, Reloc, RelocTarget};
+use wardian_vm::Tier;
+
+const MAGIC: [u8; 8] = *b"\x89wardcch";
+/// To be raised whenever the same bytes would mean something else.
+const VERSION: u32 = 1;
+const PREFIX_BYTES: usize = 20;
+const HEAD_BYTES: usize = PREFIX_BYTES + DIGEST_BYTES + 2 + 8;
+const DIGEST_BYTES: usize = blake3::OUT_LEN;
+const RELOC_BYTES: usize = 16;
+/// What a function takes beside its tables.
+const FUNCTION_BYTES: usize = 4 + 1 + 4 + 5 * 4;
+/// The target of a relocation that is no function.
+const MODULE_TABLE: u32 = u32::MAX;
+
+/// What an entry holds of a module.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Entry {
+    /// Whether all bodies of the module were validated.
+    pub(crate) validated: bool,
+    pub(crate) content: Content,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Content {
+    /// Some of its functions, to be called through slots.
+    Functions(Vec<CachedFunction>),
+    /// All of them.
+    Image(CodeImage),
+}
+
+/// One compiled function.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct CachedFunction {
+    pub(crate) func: DefinedFuncIndex,
+    pub(crate) tier: Tier,
+    pub(crate) code: FunctionCode,
+}
+
+impl Entry {
+    /// The entry as bytes, signed with `key`.
+    pub(crate) fn encode(
+        &self,
+        key: &ArtifactKey,
+        compatibility: &Compatibility,
+        digest: &blake3::Hash,
+    ) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.size(compatibility));
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(digest.as_bytes());
+        out.push(u8::from(self.validated));
+        out.push(match &self.content {
+            Content::Functions(_) => 0,
+            Content::Image(_) => 1,
+        });
+        out.extend_from_slice(&(compatibility.as_bytes().len() as u64).to_le_bytes());
+        out.extend_from_slice(compatibility.as_bytes());
+        match &self.content {
+            Content::Functions(functions) => {
+                out.extend_from_slice(&(functions.len() as u64).to_le_bytes());
+                functions.iter().for_each(|function| encode_function(&mut out, function));
+            }
+            Content::Image(image) => encode_image(&mut out, image),
+        }
+        let total = (out.len() + MAC_BYTES) as u64;
+        out[PREFIX_BYTES - 8..PREFIX_BYTES].copy_from_slice(&total.to_le_bytes());
+        let mac = key.entry_mac(&out);
+        out.extend_from_slice(mac.as_bytes());
+        debug_assert_eq!(out.len(), self.size(compatibility));
+        out
+    }
+
+    fn size(&self, compatibility: &Compatibility) -> usize {
+        let content = match &self.content {
+            Content::Functions(functions) => {
+                8 + functions.iter().map(CachedFunction::size).sum::<usize>()
+            }
+            Content::Image(image) => {
+                5 * 8
+                    + image.text.len()
+                    + image.funcs.len() * FUNC_BYTES
+                    + image.traps.len() * TRAP_BYTES
+                    + image.locations.len() * LOCATION_BYTES
+                    + image.inlined.len() * INLINED_BYTES
+            }
+        };
+        HEAD_BYTES + compatibility.as_bytes().len() + content + MAC_BYTES
+    }
+
+    /// The entry in `bytes`, if a holder of `key` made it for this module, by an engine of this
+    /// compatibility key.
+    pub(crate) fn decode(
+        bytes: &[u8],
+        key: &ArtifactKey,
+        compatibility: &Compatibility,
+        digest: &blake3::Hash,
+    ) -> Result<Entry, ArtifactError> {
+        let content = authenticate(bytes, key)?;
+        let mut reader = Reader(&content[PREFIX_BYTES..]);
+        let (Some(found), Some(&[validated, kind])) =
+            (reader.take(1, DIGEST_BYTES), reader.take(1, 2))
+        else {
+            return Err(malformed("no room for its head".into()));
+        };
+        if found != digest.as_bytes() {
+            return Err(ArtifactError::Compatibility("made of another module".into()));
+        }
+        let length = reader.u64();
+        compatibility.check(section("key", length, 1, &mut reader)?)?;
+        let content = match kind {
+            0 => Content::Functions(decode_functions(&mut reader)?),
+            1 => Content::Image(decode_image(&mut reader)?),
+            _ => return Err(malformed(format!("expected content of kind 0 or 1, found {kind}"))),
+        };
+        if validated > 1 || !reader.0.is_empty() {
+            return Err(malformed(format!("{} bytes past its content", reader.0.len())));
+        }
+        Ok(Entry { validated: validated == 1, content })
+    }
+}
+
+impl CachedFunction {
+    /// Bytes that it takes in an entry.
+    pub(crate) fn size(&self) -> usize {
+        let code = &self.code;
+        FUNCTION_BYTES
+            + code.bytes.len()
+            + code.relocs.len() * RELOC_BYTES
+            + code.traps.len() * TRAP_BYTES
+            + code.locations.len() * LOCATION_BYTES
+            + code.inlined.len() * INLINED_BYTES
+    }
+}
+
+/// Everything but the MAC, if that is right.
+fn authenticate<'a>(bytes: &'a [u8], key: &ArtifactKey) -> Result<&'a [u8], ArtifactError> {
+    let mut reader = Reader(bytes);
+    if reader.take(1, MAGIC.len()) != Some(&MAGIC) {
+        return Err(ArtifactError::NotAnArtifact);
+    }
+    let (version, total) = (reader.u32().unwrap_or_default(), reader.u64().unwrap_or_default());
+    if version != VERSION {
+        return Err(ArtifactError::Version { found: version, expected: VERSION });
+    }
+    if total != bytes.len() as u64 {
+        return Err(ArtifactError::Truncated { found: bytes.len() as u64, expected: total });
+    }
+    match bytes.split_last_chunk() {
+        Some((content, mac))
+            if content.len() >= HEAD_BYTES
+                // The comparison takes the same time wherever the two differ.
+                && key.entry_mac(content) == blake3::Hash::from_bytes(*mac) =>
+        {
+            Ok(content)
+        }
+        _ => Err(ArtifactError::Mac),
+    }
+}
+
+fn encode_image(out: &mut Vec<u8>, image: &CodeImage) {
+    // ORDER sections
+    for length in [
+        image.text.len(),
+        image.funcs.len(),
+        image.traps.len(),
+        image.locations.len(),
+        image.inlined.len(),
+    ] {
+        out.extend_from_slice(&(length as u64).to_le_bytes());
+    }
+    out.extend_from_slice(&image.text);
+    out.extend(image.funcs.iter().flat_map(|f| pair(f.start, f.end)));
+    encode_tables(out, &image.traps, &image.locations, &image.inlined);
+}
+
+fn decode_image(reader: &mut Reader<'_>) -> Result<CodeImage, ArtifactError> {
+    let lengths: [_; 5] = std::array::from_fn(|_| reader.u64());
+    // ORDER sections
+    let text = section("text", lengths[0], 1, reader)?;
+    let funcs = section("function", lengths[1], FUNC_BYTES, reader)?;
+    let traps = section("trap", lengths[2], TRAP_BYTES, reader)?;
+    let locations = section("location", lengths[3], LOCATION_BYTES, reader)?;
+    let inlined = section("inlined place", lengths[4], INLINED_BYTES, reader)?;
+    let image = CodeImage {
+        text: text.to_vec(),
+        funcs: pairs(funcs).map(|(start, end)| FuncRange { start, end }).collect(),
+        traps: decode_traps(traps)?,
+        locations: decode_locations(locations),
+        inlined: decode_inlined(inlined),
+    };
+    image.check().map_err(|error| malformed(error.0))?;
+    Ok(image)
+}
+
+fn encode_function(out: &mut Vec<u8>, function: &CachedFunction) {
+    let CachedFunction { func, tier, code } = function;
+    out.extend_from_slice(&func.0.to_le_bytes());
+    out.push(*tier as u8);
+    out.extend_from_slice(&code.align.to_le_bytes());
+    for length in [
+        code.bytes.len(),
+        code.relocs.len(),
+        code.traps.len(),
+        code.locations.len(),
+        code.inlined.len(),
+    ] {
+        // A function has less than 1 GiB of code, and no table more entries than that.
+        out.extend_from_slice(&(length as u32).to_le_bytes());
+    }
+    out.extend_from_slice(&code.bytes);
+    for reloc in &code.relocs {
+        let target = match reloc.target {
+            RelocTarget::Func(func) => func.0,
+            RelocTarget::ModuleTable => MODULE_TABLE,
+        };
+        out.extend_from_slice(&pair(reloc.offset, target));
+        out.extend_from_slice(&reloc.addend.to_le_bytes());
+    }
+    encode_tables(out, &code.traps, &code.locations, &code.inlined);
+}
+
+fn decode_functions(reader: &mut Reader<'_>) -> Result<Vec<CachedFunction>, ArtifactError> {
+    let count = reader.u64();
+    let bounded = count.filter(|count| *count <= (reader.0.len() / FUNCTION_BYTES) as u64);
+    let bounded = bounded.ok_or_else(|| outside("function", count, reader.0.len()))?;
+    (0..bounded).map(|_| decode_function(reader)).collect()
+}
+
+fn decode_function(reader: &mut Reader<'_>) -> Result<CachedFunction, ArtifactError> {
+    let (func, tier, align) = (reader.u32(), reader.take(1, 1), reader.u32());
+    let lengths: [_; 5] = std::array::from_fn(|_| reader.u32().map(u64::from));
+    let (Some(func), Some(&[tier]), Some(align)) = (func, tier, align) else {
+        return Err(malformed("a function is cut off".into()));
+    };
+    let tier = match tier {
+        1 => Tier::Baseline,
+        2 => Tier::Optimized,
+        _ => return Err(malformed(format!("expected tier 1 or 2, found {tier}"))),
+    };
+    let bytes = section("code", lengths[0], 1, reader)?.to_vec();
+    let (relocs, _) = section("relocation", lengths[1], RELOC_BYTES, reader)?.as_chunks();
+    let traps = section("trap", lengths[2], TRAP_BYTES, reader)?;
+    let locations = section("location", lengths[3], LOCATION_BYTES, reader)?;
+    let inlined = section("inlined place", lengths[4], INLINED_BYTES, reader)?;
+    let code = FunctionCode {
+        bytes,
+        align,
+        relocs: relocs.iter().map(decode_reloc).collect(),
+        traps: decode_traps(traps)?,
+        locations: decode_locations(locations),
+        inlined: decode_inlined(inlined),
+    };
+    Ok(CachedFunction { func: DefinedFuncIndex(func), tier, code })
+}
+
+fn decode_reloc(bytes: &[u8; RELOC_BYTES]) -> Reloc {
+    let entry = u128::from_le_bytes(*bytes);
+    let target = match (entry >> 32) as u32 {
+        MODULE_TABLE => RelocTarget::ModuleTable,
+        func => RelocTarget::Func(DefinedFuncIndex(func)),
+    };
+    Reloc { offset: entry as u32, target, addend: (entry >> 64) as i64 }
+}
+
+/// The bytes of a section with so many entries.
+fn section<'a>(
+    name: &str,
+    count: Option<u64>,
+    size: usize,
+    reader: &mut Reader<'a>,
+) -> Result<&'a [u8], ArtifactError> {
+    let left = reader.0.len();
+    let bytes = count.and_then(|count| reader.take(count, size));
+    bytes.ok_or_else(|| outside(name, count, left))
+}
+
+const _: () = assert!(PREFIX_BYTES == MAGIC.len() + 4 + 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wardian_module::image::{Inlined, Location, TrapSite};
+    use wardian_module::{Settings, Trap};
+
+    fn key() -> ArtifactKey {
+        ArtifactKey::from_bytes([7; 32])
+    }
+
+    fn compatibility() -> Compatibility {
+        Compatibility::new(&Settings::default(), "x86_64 avx2")
+    }
+
+    fn digest() -> blake3::Hash {
+        blake3::hash(b"module")
+    }
+
+    fn code(size: u8) -> FunctionCode {
+        let func = DefinedFuncIndex(7);
+        let relocs = [RelocTarget::Func(func), RelocTarget::ModuleTable];
+        FunctionCode {
+            bytes: (0..size).collect(),
+            align: 16,
+            relocs: relocs.map(|target| Reloc { offset: 4, target, addend: -4 }).into(),
+            traps: vec![TrapSite { offset: 1, trap: Trap::MemoryOutOfBounds }],
+            locations: vec![Location { offset: 0, wasm: Location::INLINED }],
+            inlined: vec![Inlined { func, wasm: 9, outer: 8 }],
+        }
+    }
+
+    fn entries() -> [Entry; 2] {
+        let function = |func, tier, size| CachedFunction {
+            func: DefinedFuncIndex(func),
+            tier,
+            code: code(size),
+        };
+        let functions = vec![function(3, Tier::Optimized, 100), function(0, Tier::Baseline, 0)];
+        let image = CodeImage {
+            text: (0..200).collect(),
+            funcs: vec![FuncRange { start: 0, end: 50 }, FuncRange { start: 64, end: 200 }],
+            traps: vec![TrapSite { offset: 1, trap: Trap::IntegerOverflow }],
+            locations: vec![Location { offset: 3, wasm: 30 }],
+            inlined: vec![],
+        };
+        [
+            Entry { validated: true, content: Content::Functions(functions) },
+            Entry { validated: false, content: Content::Image(image) },
+        ]
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Entry, ArtifactError> {
+        Entry::decode(bytes, &key(), &compatibility(), &digest())
+    }
+
+    #[test]
+    fn there_and_back() {
+        for entry in entries() {
+            let bytes = entry.encode(&key(), &compatibility(), &digest());
+            assert_eq!(decode(&bytes).unwrap(), entry);
+        }
+    }
+
+    #[test]
+    fn damage_is_found_at_every_byte() {
+        for entry in entries() {
+            let bytes = entry.encode(&key(), &compatibility(), &digest());
+            for length in 0..bytes.len() {
+                assert!(decode(&bytes[..length]).is_err(), "{length} bytes");
+            }
+            for position in 0..bytes.len() {
+                for flip in [1, 0x80, 0xff] {
+                    let mut bytes = bytes.clone();
+                    bytes[position] ^= flip;
+                    assert!(decode(&bytes).is_err(), "byte {position}");
+                }
+            }
+        }
+    }
+
+    /// Bytes that a holder of the key made are decoded without a panic, whatever they are.
+    #[test]
+    fn signed_nonsense_is_malformed_or_harmless() {
+        for entry in entries() {
+            let bytes = entry.encode(&key(), &compatibility(), &digest());
+            let content = &bytes[..bytes.len() - MAC_BYTES];
+            let sign = |mut content: Vec<u8>| {
+                let total = (content.len() + MAC_BYTES) as u64;
+                content[PREFIX_BYTES - 8..PREFIX_BYTES].copy_from_slice(&total.to_le_bytes());
+                let mac = key().entry_mac(&content);
+                content.extend_from_slice(mac.as_bytes());
+                content
+            };
+            assert_eq!(decode(&sign(content.to_vec())).unwrap(), entry);
+            for length in PREFIX_BYTES..content.len() {
+                assert!(decode(&sign(content[..length].to_vec())).is_err(), "{length} bytes");
+            }
+            for position in PREFIX_BYTES..content.len() {
+                let mut content = content.to_vec();
+                content[position] ^= 0xff;
+                // Code and offsets may be anything.
+                let _ = decode(&sign(content));
+            }
+        }
+    }
+
+    #[test]
+    fn others_entries_are_refused() {
+        let bytes = entries()[0].encode(&key(), &compatibility(), &digest());
+        let other_key = ArtifactKey::from_bytes([8; 32]);
+        assert_eq!(
+            Entry::decode(&bytes, &other_key, &compatibility(), &digest()),
+            Err(ArtifactError::Mac)
+        );
+        let other_cpu = Compatibility::new(&Settings::default(), "x86_64");
+        for (compatibility, digest) in
+            [(&other_cpu, digest()), (&compatibility(), blake3::hash(b"other"))]
+        {
+            let found = Entry::decode(&bytes, &key(), compatibility, &digest);
+            assert!(matches!(found, Err(ArtifactError::Compatibility(_))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_is_no_artifact() {
+        let bytes = entries()[1].encode(&key(), &compatibility(), &digest());
+        let source = super::super::Source::Signed(&bytes, &key());
+        let found = super::super::decode(source, &compatibility());
+        assert_eq!(found, Err(ArtifactError::NotAnArtifact));
+    }
+}

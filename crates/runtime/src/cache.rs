@@ -1,0 +1,491 @@
+//! The code cache: a folder in which code that one run made waits for the next.
+//!
+//! [`Cache`] is the folder, [`ModuleCache`] what an engine does with it, [`Place`] the part that belongs
+//! to one module. An entry's name is a digest of everything its code depends on: the module's bytes, the
+//! compatibility key, and whether functions are called through slots. Its content says the same again,
+//! under a MAC (`artifact/entry.rs`).
+//!
+//! Invariant: the cache is never the reason why something fails, and never why code differs from what
+//! the engine's compilers would make. Whatever is in doubt is a miss: it is traced, and the module
+//! compiled. Who can write the folder and knows the key could run code; others can only make misses.
+//!
+//! NOTE [validated entries]
+//! An entry says whether all bodies of its module were found valid, under the proposals that its key
+//! names. Then they are not validated again: nobody without the key can say so of other bytes. Safety
+//! does not hang on it, since every tier validates what it compiles; that a module is refused before it
+//! runs does.
+
+#[cfg_attr(unix, path = "cache/folder_unix.rs")]
+#[cfg_attr(not(unix), path = "cache/folder_none.rs")]
+mod folder;
+
+use crate::artifact::{
+    ArtifactKey, CachedFunction, Compatibility, Content, Entry, FileError, KeyError, user_folder,
+};
+use crate::background::Background;
+use crate::stats::Counters;
+use folder::Folder;
+use std::collections::HashMap;
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use wardian_module::DefinedFuncIndex;
+use wardian_module::image::{CodeImage, FunctionCode};
+use wardian_vm::Tier;
+
+/// Bytes that a cache holds unless told otherwise.
+pub const DEFAULT_LIMIT: u64 = 1 << 30;
+/// What a cleanup leaves, in percent of the limit.
+const KEPT_PERCENT: u64 = 80;
+/// Files that a cleanup looks at. With more, the oldest of those it sees go, down to half of it.
+const SCANNED: usize = 4096;
+/// An unfinished file that is older than this has no writer any more.
+const ABANDONED: Duration = Duration::from_secs(3600);
+/// Bytes of new optimized code of a module that are written before the module is dropped.
+const WRITTEN_EARLY: usize = 256 << 10;
+/// Bytes of bodies, or of the first tier's code, from which on it pays to have them validated, or
+/// compiled, already: with less, and no optimized code, nothing is written.
+const WORTH_KEEPING: usize = 64 << 10;
+
+/// A folder of compiled code with a limit of bytes.
+#[derive(Debug)]
+pub struct Cache {
+    path: PathBuf,
+    limit: u64,
+    counters: Counters,
+}
+
+/// How full a cache is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CacheUsage {
+    /// Modules that it has code of, for each strategy and set of settings.
+    pub entries: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+}
+
+/// A file in a cache's folder.
+#[derive(Debug)]
+struct Item {
+    name: String,
+    bytes: u64,
+    used: SystemTime,
+    /// Not, or not yet, an entry.
+    temporary: bool,
+}
+
+impl Cache {
+    /// A cache in `folder`, which need not exist.
+    pub fn new(folder: PathBuf, limit: u64) -> Cache {
+        Cache { path: folder, limit, counters: Counters::default() }
+    }
+
+    /// The user's folder: `wardian` below `XDG_CACHE_HOME` or else `~/.cache`; `None` if the
+    /// environment does not say where that is.
+    pub fn user_folder() -> Option<PathBuf> {
+        user_folder(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"), ".cache")
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes that it may hold.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Counts for all engines that use it.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How full it is.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read or others can write it.
+    pub fn usage(&self) -> Result<CacheUsage, FileError> {
+        let mut usage = CacheUsage::default();
+        if let Some(folder) = Folder::open(&self.path)? {
+            for item in folder.list(usize::MAX)?.0 {
+                usage.entries += u64::from(!item.temporary);
+                usage.bytes += item.bytes;
+            }
+        }
+        Ok(usage)
+    }
+
+    /// Removes all entries; what there was. Other files and the folder stay.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read, others can write it, or an entry cannot be removed.
+    pub fn clear(&self) -> Result<CacheUsage, FileError> {
+        let usage = self.usage()?;
+        if let Some(folder) = Folder::open(&self.path)? {
+            for item in folder.list(usize::MAX)?.0 {
+                folder.remove(&item.name)?;
+            }
+        }
+        Ok(usage)
+    }
+
+    /// Writes an entry and makes room.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        let folder = Folder::make(&self.path)?;
+        if bytes.len() as u64 > self.limit {
+            tracing::debug!(bytes = bytes.len(), "larger than the cache");
+            return Ok(());
+        }
+        folder.write(name, bytes)?;
+        self.clean(&folder)
+    }
+
+    /// Removes what was not used for longest, if there is too much.
+    fn clean(&self, folder: &Folder) -> Result<(), FileError> {
+        let (mut items, all) = folder.list(SCANNED)?;
+        let now = SystemTime::now();
+        let age = |item: &Item| now.duration_since(item.used).unwrap_or_default();
+        items.sort_by_key(|item| item.used);
+        let mut bytes: u64 = items.iter().map(|item| item.bytes).sum();
+        let mut count = items.len();
+        let full = bytes > self.limit;
+        for item in items {
+            let too_much = full && bytes > self.limit / 100 * KEPT_PERCENT;
+            let too_many = !all && count > SCANNED / 2;
+            let abandoned = item.temporary && age(&item) > ABANDONED;
+            // Somebody is writing the other temporary files.
+            if abandoned || !item.temporary && (too_much || too_many) {
+                folder.remove(&item.name)?;
+                bytes -= item.bytes;
+                count -= 1;
+                tracing::debug!(name = item.name, bytes = item.bytes, "removed from the cache");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Hexadecimal digits of an entry's name.
+const DIGITS: usize = 32;
+const EXTENSION: &str = ".wcode";
+const TEMPORARY: &str = ".new-";
+
+/// The name of a file that becomes the entry `name`.
+fn temporary(name: &str, random: u64) -> String {
+    format!("{name}{TEMPORARY}{random:016x}")
+}
+
+fn is_temporary(name: &str) -> bool {
+    name.contains(TEMPORARY)
+}
+
+/// Whether we gave a file this name.
+fn is_ours(name: &str) -> bool {
+    let hex =
+        |text: &str, digits| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let Some((digest, rest)) = name.split_at_checked(DIGITS) else { return false };
+    let Some(rest) = rest.strip_prefix(EXTENSION) else { return false };
+    hex(digest, DIGITS)
+        && (rest.is_empty() || rest.strip_prefix(TEMPORARY).is_some_and(|random| hex(random, 16)))
+}
+
+/// A key that is read when it is first needed.
+pub struct LazyKey {
+    read: Box<dyn Fn() -> Result<ArtifactKey, KeyError> + Send + Sync>,
+    key: OnceLock<ArtifactKey>,
+}
+
+impl fmt::Debug for LazyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LazyKey(…)")
+    }
+}
+
+impl LazyKey {
+    /// The key that `read` gives.
+    pub fn new(
+        read: impl Fn() -> Result<ArtifactKey, KeyError> + Send + Sync + 'static,
+    ) -> LazyKey {
+        LazyKey { read: Box::new(read), key: OnceLock::new() }
+    }
+
+    /// The key.
+    ///
+    /// # Errors
+    ///
+    /// When it is not to be had. It is tried again then.
+    pub fn get(&self) -> Result<&ArtifactKey, KeyError> {
+        if let Some(key) = self.key.get() {
+            return Ok(key);
+        }
+        let key = (self.read)()?;
+        Ok(self.key.get_or_init(|| key))
+    }
+}
+
+/// What an engine does with a cache. Dropping it waits until everything is written.
+pub struct ModuleCache(Arc<Inner>);
+
+struct Inner {
+    cache: Arc<Cache>,
+    compatibility: Compatibility,
+    key: Arc<LazyKey>,
+    writer: Background,
+}
+
+impl Drop for ModuleCache {
+    fn drop(&mut self) {
+        self.0.writer.wait();
+        self.0.writer.stop();
+    }
+}
+
+/// How functions of cached code call each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Functions,
+    Image,
+}
+
+impl ModuleCache {
+    /// For an engine with this key of artifacts and this compatibility key.
+    pub fn new(cache: Arc<Cache>, compatibility: Compatibility, key: Arc<LazyKey>) -> ModuleCache {
+        let writer = Background::new("wardian-cache");
+        ModuleCache(Arc::new(Inner { cache, compatibility, key, writer }))
+    }
+
+    /// Waits until everything that was handed on is written.
+    pub fn wait(&self) {
+        self.0.writer.wait();
+    }
+
+    /// The place of a module whose functions come one by one.
+    pub fn functions(&self, wasm: &[u8]) -> Place {
+        self.place(wasm, Kind::Functions)
+    }
+
+    /// The place of a module that is compiled whole.
+    pub fn image(&self, wasm: &[u8]) -> Place {
+        self.place(wasm, Kind::Image)
+    }
+
+    fn place(&self, wasm: &[u8], kind: Kind) -> Place {
+        let digest = blake3::hash(wasm);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(digest.as_bytes());
+        hasher.update(&[kind as u8]);
+        hasher.update(self.0.compatibility.as_bytes());
+        let name = format!("{}{EXTENSION}", &hasher.finalize().to_hex()[..DIGITS]);
+        Place { inner: self.0.clone(), digest, name, process: std::process::id() }
+    }
+}
+
+/// Where code of one module lies in a cache.
+pub struct Place {
+    inner: Arc<Inner>,
+    digest: blake3::Hash,
+    name: String,
+    process: u32,
+}
+
+impl Place {
+    /// The image that was kept, if it is to be trusted.
+    pub fn load_image(&self, counters: &Counters) -> Option<CodeImage> {
+        let found = self.load().and_then(|entry| match entry.content {
+            Content::Image(image) => Some(image),
+            Content::Functions(_) => None,
+        });
+        self.count(counters, found.is_some());
+        found
+    }
+
+    /// The functions that were kept, if they are to be trusted.
+    pub fn load_functions(&self, counters: &Counters) -> Option<KeptFunctions> {
+        let found = self.load().and_then(|entry| match entry.content {
+            Content::Functions(functions) => {
+                Some(KeptFunctions { validated: entry.validated, functions })
+            }
+            Content::Image(_) => None,
+        });
+        self.count(counters, found.is_some());
+        found
+    }
+
+    fn count(&self, counters: &Counters, hit: bool) {
+        counters.looked_up(hit);
+        self.inner.cache.counters.looked_up(hit);
+    }
+
+    /// Counts code that was loaded and can run.
+    pub fn loaded(&self, counters: &Counters, functions: usize, code_bytes: usize, since: Instant) {
+        counters.loaded(functions, code_bytes, since);
+        self.inner.cache.counters.loaded(functions, code_bytes, since);
+    }
+
+    fn load(&self) -> Option<Entry> {
+        let Inner { cache, compatibility, key, .. } = &*self.inner;
+        let name = &self.name;
+        let read = Folder::open(&cache.path)
+            .and_then(|folder| folder.map_or(Ok(None), |folder| folder.read(name, cache.limit)));
+        let bytes = match read {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => {
+                tracing::debug!(name, "not in the cache");
+                return None;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the code cache is not used");
+                return None;
+            }
+        };
+        let key = match key.get() {
+            Ok(key) => key,
+            Err(error) => {
+                tracing::warn!(%error, "the code cache is not used");
+                return None;
+            }
+        };
+        match Entry::decode(&bytes, key, compatibility, &self.digest) {
+            Ok(entry) => Some(entry),
+            Err(error) => {
+                tracing::warn!(name, %error, "a cache entry is refused");
+                None
+            }
+        }
+    }
+
+    /// Keeps an image, soon.
+    pub fn save_image(self, image: CodeImage) {
+        self.in_background(move |place| {
+            place.write(&Entry { validated: true, content: Content::Image(image) });
+        });
+    }
+
+    /// Adds functions to those that are kept, soon.
+    fn save_functions(self, validated: bool, functions: HashMap<DefinedFuncIndex, CachedFunction>) {
+        self.in_background(move |place| {
+            let mut merged = functions;
+            let mut validated = validated;
+            // Another run may have added to it since.
+            if let Some(Entry { validated: known, content: Content::Functions(kept) }) =
+                place.load()
+            {
+                validated |= known;
+                for kept in kept {
+                    match merged.get(&kept.func) {
+                        Some(new) if new.tier >= kept.tier => {}
+                        _ => _ = merged.insert(kept.func, kept),
+                    }
+                }
+            }
+            let mut functions: Vec<_> = merged.into_values().collect();
+            functions.sort_unstable_by_key(|function| function.func);
+            place.write(&Entry { validated, content: Content::Functions(functions) });
+        });
+    }
+
+    fn in_background(self, act: impl FnOnce(&Place) + Send + 'static) {
+        let writer = self.inner.writer.clone();
+        // The engine may be gone, and its thread with it.
+        if let Err(task) = writer.push(Box::new(move || act(&self))) {
+            task();
+        }
+    }
+
+    fn write(&self, entry: &Entry) {
+        let Inner { cache, compatibility, key, .. } = &*self.inner;
+        let key = match key.get() {
+            Ok(key) => key,
+            Err(error) => return tracing::warn!(%error, "code is not kept"),
+        };
+        let bytes = entry.encode(key, compatibility, &self.digest);
+        match cache.write(&self.name, &bytes) {
+            Ok(()) => tracing::debug!(name = self.name, bytes = bytes.len(), "code is kept"),
+            Err(error) => tracing::warn!(%error, "code is not kept"),
+        }
+    }
+
+    fn again(&self) -> Place {
+        Place { inner: self.inner.clone(), name: self.name.clone(), ..*self }
+    }
+}
+
+/// Functions that an earlier run left.
+pub struct KeptFunctions {
+    /// Whether all bodies of the module are known to be valid: NOTE [validated entries].
+    pub validated: bool,
+    pub(crate) functions: Vec<CachedFunction>,
+}
+
+/// Collects what a run made of a module, for the next run.
+pub(crate) struct Collector {
+    place: Place,
+    validated: bool,
+    /// Without new code there is nothing to write.
+    known: bool,
+    state: Mutex<Collected>,
+}
+
+#[derive(Default)]
+struct Collected {
+    functions: HashMap<DefinedFuncIndex, CachedFunction>,
+    /// Bytes of them, by tier.
+    baseline: usize,
+    optimized: usize,
+    written: usize,
+}
+
+impl Collector {
+    /// For a module that is valid, if it was `validated`; is that `known` from the entry already?
+    pub(crate) fn new(place: Place, validated: bool, code_bytes: usize, known: bool) -> Collector {
+        let known = !validated || known || code_bytes < WORTH_KEEPING;
+        Collector { place, validated, known, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Collected> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Code was published.
+    pub(crate) fn add(&self, func: DefinedFuncIndex, tier: Tier, code: FunctionCode) {
+        let function = CachedFunction { func, tier, code };
+        let mut state = self.state();
+        match tier {
+            Tier::Baseline => state.baseline += function.size(),
+            Tier::Optimized => state.optimized += function.size(),
+        }
+        state.functions.insert(func, function);
+        // Each time as much again, so that what is written grows with the code only.
+        if state.optimized >= WRITTEN_EARLY.max(state.written) {
+            state.written += std::mem::take(&mut state.optimized);
+            state.baseline = 0;
+            let functions = std::mem::take(&mut state.functions);
+            drop(state);
+            self.place.again().save_functions(self.validated, functions);
+        }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // After `fork`, another thread of the parent may have held the lock.
+        if self.place.process != std::process::id() {
+            return;
+        }
+        let mut state = self.state();
+        if state.optimized > 0 || state.baseline >= WORTH_KEEPING || !self.known {
+            let functions = std::mem::take(&mut state.functions);
+            drop(state);
+            self.place.again().save_functions(self.validated, functions);
+        }
+    }
+}
