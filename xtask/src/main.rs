@@ -66,6 +66,12 @@ const COMMANDS: &[Command] = &[
         run: steps::bless,
     },
     Command {
+        name: "differ",
+        arguments: "[--count N] [--seed S] [--show]",
+        help: "run N generated modules, from seed S on, on every tier and compare what they do",
+        run: steps::differ,
+    },
+    Command {
         name: "package",
         arguments: "[--verify]",
         help: "package every publishable crate; --verify also builds each from its package",

@@ -157,9 +157,18 @@ pub fn bless(repo: &Repo, arguments: &[String]) -> Outcome {
     run(command)
 }
 
+/// Its arguments are those of `wardian-differ`. Without optimization of our own crates it takes longer,
+/// and sees their assertions.
+pub fn differ(repo: &Repo, arguments: &[String]) -> Outcome {
+    let mut command = repo.cargo();
+    command.args(["run", "--quiet", "--package", "wardian-differ", "--"]).args(arguments);
+    run(command)
+}
+
 pub fn package(repo: &Repo, arguments: &[String]) -> Outcome {
     let mut command = repo.cargo();
-    command.args(["package", "--workspace", "--exclude", "xtask", "--allow-dirty"]);
+    command.args(["package", "--workspace", "--exclude", "xtask", "--exclude", "wardian-differ"]);
+    command.args(["--allow-dirty"]);
     match arguments {
         [] => {
             command.arg("--no-verify");

@@ -1,5 +1,6 @@
 //! The compiler: from a function's body to [`FunctionCode`].
 
+use crate::check;
 use crate::emit::{Features, Tier};
 use crate::scan::Uses;
 use crate::state::State;
@@ -60,6 +61,14 @@ impl Scratch {
             state: State::new(),
             uses: Uses::default(),
         }
+    }
+}
+
+#[cfg(all(test, feature = "check"))]
+impl Scratch {
+    /// What was claimed of the code made last.
+    pub(crate) fn claims(&self) -> &crate::claims::Claims {
+        &self.state.claims
     }
 }
 
@@ -156,6 +165,11 @@ impl Compiler {
         let (locations, traps) = tier.take_tables();
         if let Some(what) = state.failed {
             return Err(CompileError::Internal(format!("func {}: {what}", func.0)));
+        }
+        if let Err(what) =
+            check::verify(module, layout, &self.settings, state.asm.bytes(), &state.claims)
+        {
+            panic!("func {}: the checker of machine code rejects it at {what}", func.0);
         }
         Ok(FunctionCode {
             bytes: state.asm.bytes().to_vec(),

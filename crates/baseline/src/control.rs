@@ -7,6 +7,8 @@
 //!   the label expects them there. Nothing else is in a register at a label but pinned locals.
 
 use crate::asm::*;
+use crate::check;
+use crate::claims::TableClaim;
 use crate::emit::{Moves, Tier};
 use crate::state::*;
 use smallvec::SmallVec;
@@ -389,6 +391,7 @@ impl Tier<'_> {
         ins!(self.s.asm, leaq_rm, R11, at_label(table));
         ins!(self.s.asm, movslq_rm, index, indexed(R11, index, 2, 0));
         ins!(self.s.asm, addq_rm, R11, index);
+        let jump = self.s.asm.here();
         ins!(self.s.asm, jmpq_m, R11);
         self.s.unhold(index);
         // A label with operands is reached through code that puts them in place.
@@ -397,6 +400,10 @@ impl Tier<'_> {
         self.s.asm.align(4, 0xcc);
         self.s.asm.bind(table);
         let from = self.s.asm.here();
+        if check::ON {
+            let count = targets.len() as u32 + 1;
+            self.s.claims.tables.push(TableClaim { jump, table: from, count });
+        }
         for depth in targets.iter().chain([&default]) {
             let label = if direct {
                 self.jump_label(*depth)

@@ -4,6 +4,8 @@
 //! is left in the flags only if the very next instruction uses it.
 
 use crate::asm::*;
+use crate::check;
+use crate::claims::ZeroClaim;
 use crate::control::Frame;
 use crate::scan::Uses;
 use crate::state::*;
@@ -407,6 +409,11 @@ impl<'a> Tier<'a> {
         ins!(self.s.asm, leaq_rm, R11, at(RBP, low));
         ins!(self.s.asm, leaq_rm, end, at(RBP, high));
         let again = self.s.asm.bound_label();
+        if check::ON {
+            let start = self.s.asm.here();
+            let (code, frame) = ((start, start + 1), (low, high));
+            self.s.claims.zeros.push(ZeroClaim { code, frame });
+        }
         ins!(self.s.asm, movq_mi_sxl, at(R11, 0), 0i32);
         ins!(self.s.asm, addq_mi_sxb, R11, 8i8);
         ins!(self.s.asm, cmpq_rm, R11, end);

@@ -8,6 +8,12 @@
 #![forbid(unsafe_code)]
 
 mod asm;
+#[cfg(feature = "check")]
+mod check;
+#[cfg(not(feature = "check"))]
+#[path = "check_none.rs"]
+mod check;
+mod claims;
 mod compiler;
 mod control;
 mod emit;

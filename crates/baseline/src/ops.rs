@@ -5,6 +5,8 @@
 //! after it.
 
 use crate::asm::*;
+use crate::check;
+use crate::claims::AccessClaim;
 use crate::emit::*;
 use crate::state::*;
 use smallvec::SmallVec;
@@ -48,6 +50,14 @@ impl Tier<'_> {
                 let index = self.s.reg_of(index);
                 indexed(base, index, addr.shift, addr.disp)
             }
+        }
+    }
+
+    /// Says that the instructions from `start` on access a memory.
+    fn claim_access(&mut self, memory: MemoryIndex, start: u32) {
+        if check::ON {
+            let code = (start, self.s.asm.here());
+            self.s.claims.accesses.push(AccessClaim { code, memory });
         }
     }
 
@@ -487,7 +497,7 @@ impl Emit for Tier<'_> {
 
     fn memory_load(
         &mut self,
-        _memory: MemoryIndex,
+        memory: MemoryIndex,
         access: Access,
         addr: Addr<Address>,
         may_fault: bool,
@@ -502,6 +512,7 @@ impl Emit for Tier<'_> {
         if may_fault {
             self.may_fault(Trap::MemoryOutOfBounds);
         }
+        let start = self.s.asm.here();
         match access {
             Access::Full(repr) => self.s.load(dst, mem, repr),
             Access::Narrow { bits, signed, to } => match (bits, signed, to) {
@@ -518,12 +529,13 @@ impl Emit for Tier<'_> {
                 self.vector_load(access, dst, mem);
             }
         }
+        self.claim_access(memory, start);
         self.result_value(dst, repr)
     }
 
     fn memory_store(
         &mut self,
-        _memory: MemoryIndex,
+        memory: MemoryIndex,
         access: Access,
         addr: Addr<Address>,
         mut value: Value,
@@ -539,6 +551,7 @@ impl Emit for Tier<'_> {
         if may_fault {
             self.may_fault(Trap::MemoryOutOfBounds);
         }
+        let start = self.s.asm.here();
         match (access, imm) {
             (Access::Narrow { bits: 8, .. }, None) => ins!(self.s.asm, movb_mr, mem, reg),
             (Access::Narrow { bits: 16, .. }, None) => ins!(self.s.asm, movw_mr, mem, reg),
@@ -560,6 +573,7 @@ impl Emit for Tier<'_> {
                 unreachable!("only loads extend")
             }
         }
+        self.claim_access(memory, start);
         self.release_addr(addr);
         self.s.release(value);
     }

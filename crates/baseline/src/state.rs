@@ -23,6 +23,7 @@
 //!   than [`WINDOW`] operands.
 
 use crate::asm::*;
+use crate::claims::Claims;
 use smallvec::SmallVec;
 use wardian_module::layout::{Repr, Root};
 
@@ -172,6 +173,7 @@ pub(crate) struct State {
     pub(crate) failed: Option<&'static str>,
     /// Operands that were moved to the frame for want of registers.
     pub(crate) spills: u32,
+    pub(crate) claims: Claims,
 }
 
 impl State {
@@ -191,6 +193,7 @@ impl State {
             base_path: None,
             failed: None,
             spills: 0,
+            claims: Claims::default(),
         }
     }
 
@@ -210,6 +213,7 @@ impl State {
         self.base_path = None;
         self.failed = None;
         self.spills = 0;
+        self.claims.clear();
     }
 
     fn fail(&mut self, what: &'static str) {

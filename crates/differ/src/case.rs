@@ -1,0 +1,118 @@
+//! What is run: a generated module.
+
+use arbitrary::Unstructured;
+use wasm_smith::{Config, Module};
+
+/// Bytes that a seed is stretched to. What a module takes beyond them is zero.
+const BYTES: usize = 6 << 10;
+
+/// Largest size of a memory. The contents are compared after every call.
+const MEMORY_BYTES: u32 = 4 << 16;
+
+/// A module, and numbers for the arguments of calls to it.
+pub struct Case {
+    /// The module, which is valid.
+    pub wasm: Vec<u8>,
+    /// What arguments and results of imports are made from.
+    pub values: Random,
+}
+
+impl Case {
+    /// The case of this number: always the same.
+    pub fn from_seed(seed: u64) -> Option<Case> {
+        let mut random = Random::new(seed);
+        let bytes: Vec<u8> = (0..BYTES / 8).flat_map(|_| random.next().to_le_bytes()).collect();
+        Case::from_bytes(&bytes)
+    }
+
+    /// A case from bytes that a fuzzer chose; `None` if they are too few.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Case> {
+        let mut bytes = Unstructured::new(bytes);
+        let values = Random::new(bytes.arbitrary().ok()?);
+        let traps: u8 = bytes.arbitrary().ok()?;
+        let fuel: u16 = bytes.arbitrary().ok()?;
+        let mut module = Module::new(config(traps), &mut bytes).ok()?;
+        module.ensure_termination(u32::from(fuel) % 1500 + 20).ok()?;
+        Some(Case { wasm: module.to_bytes(), values })
+    }
+}
+
+fn config(choice: u8) -> Config {
+    Config {
+        export_everything: true,
+        // Where nothing traps, programs run longer.
+        disallow_traps: choice & 1 != 0,
+        // Few functions with many instructions, or many with few.
+        max_instructions: if choice & 2 != 0 { 800 } else { 120 },
+        min_funcs: 1,
+        max_funcs: if choice & 2 != 0 { 4 } else { 24 },
+        max_imports: 8,
+        max_globals: 16,
+        max_exports: 200,
+        min_memories: u32::from(choice & 12 != 0),
+        max_memories: if choice & 16 != 0 { 3 } else { 1 },
+        max_memory32_bytes: MEMORY_BYTES.into(),
+        max_memory64_bytes: MEMORY_BYTES.into(),
+        memory64_enabled: choice & 32 != 0,
+        max_tables: 3,
+        max_table_elements: 200,
+        max_values: if choice & 64 != 0 { 30 } else { 6 },
+        // What is not built.
+        gc_enabled: false,
+        exceptions_enabled: false,
+        threads_enabled: false,
+        wide_arithmetic_enabled: false,
+        compact_imports_enabled: false,
+        ..Config::default()
+    }
+}
+
+/// Numbers that look random, the same in every run.
+#[derive(Clone)]
+pub struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        // Seeds that follow each other give numbers that do not.
+        let mut x = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Random((x ^ (x >> 31)) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        // xorshift64*
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// Often a value at an edge, else any.
+    pub(crate) fn interesting(&mut self) -> u64 {
+        const EDGES: [u64; 16] = [
+            0,
+            1,
+            2,
+            u64::MAX,
+            0x7fff_ffff,
+            0x8000_0000,
+            0xffff_ffff,
+            0x1_0000_0000,
+            0x7fff_ffff_ffff_ffff,
+            0x8000_0000_0000_0000,
+            0x3f80_0000,
+            0x3ff0_0000_0000_0000,
+            0xffff,
+            0x1_0000,
+            0x7fc0_0000,
+            0x7ff8_0000_0000_0000,
+        ];
+        let choice = self.next();
+        match choice >> 62 {
+            0 => EDGES[(choice >> 32) as usize % EDGES.len()],
+            1 => (choice >> 20) & 0x3ff,
+            _ => self.next(),
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Running a case in every mode.
+
+use crate::case::{Case, Random};
+use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use wardian::*;
+
+/// Bytes that a guest's frames may take; with the fuel of a case no recursion gets there. Threads that
+/// run cases need some more.
+const STACK: usize = 64 << 20;
+/// Most elements of a table.
+const TABLE_ELEMENTS: usize = 1_000;
+/// Bytes of all memories that a guest may have.
+const MEMORY: usize = 16 << 16;
+/// Calls of each exported function.
+const CALLS: usize = 2;
+
+/// A way to run modules.
+pub struct Mode {
+    /// What it is called in reports.
+    pub name: &'static str,
+    strategy: Strategy,
+    /// Synchronous tier-up after so many steps.
+    tier_up: Option<u32>,
+    /// Guard pages and faults, or explicit checks and memories that move.
+    signals: bool,
+    /// Plain x86-64.
+    plain_cpu: bool,
+}
+
+const fn mode(
+    name: &'static str,
+    strategy: Strategy,
+    tier_up: Option<u32>,
+    signals: bool,
+    plain_cpu: bool,
+) -> Mode {
+    Mode { name, strategy, tier_up, signals, plain_cpu }
+}
+
+/// All modes; the others are compared with the first.
+pub const MODES: &[Mode] = &[
+    mode("optimizing", Strategy::Optimizing, None, true, false),
+    mode("optimizing, explicit checks, plain cpu", Strategy::Optimizing, None, false, true),
+    mode("baseline", Strategy::Baseline, None, true, false),
+    mode("baseline, explicit checks", Strategy::Baseline, None, false, false),
+    mode("baseline, plain cpu", Strategy::Baseline, None, true, true),
+    mode("tiered at once", Strategy::Tiered, Some(1), true, false),
+    mode("tiered at once, explicit checks", Strategy::Tiered, Some(1), false, false),
+    mode("tiered after 3, plain cpu", Strategy::Tiered, Some(3), true, true),
+];
+
+/// What came of a case on which all modes agree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Verdict {
+    /// Calls that returned.
+    pub returned: usize,
+    /// Calls that trapped.
+    pub trapped: usize,
+    /// Traps on which modes agree but for the place inside the innermost function: the optimizing tier
+    /// may move a load into the instruction that uses its value, and names that then.
+    pub displaced: usize,
+    /// A limit of the engine was reached, which modes may do at different times; nothing was compared.
+    pub inconclusive: bool,
+}
+
+/// See the head of this crate.
+pub struct Differ {
+    engines: Vec<Engine>,
+}
+
+impl Differ {
+    /// With an engine for every mode.
+    ///
+    /// # Errors
+    ///
+    /// When a mode is not supported here.
+    pub fn new() -> Result<Differ> {
+        let engines =
+            MODES.iter().map(|mode| Engine::new(&mode.config())).collect::<Result<_>>()?;
+        Ok(Differ { engines })
+    }
+
+    /// Runs a case in every mode.
+    ///
+    /// # Errors
+    ///
+    /// A report of the first difference.
+    pub fn check(&self, case: &Case) -> Result<Verdict, String> {
+        let mut first: Option<Log> = None;
+        let mut displaced = 0;
+        for (mode, engine) in MODES.iter().zip(&self.engines) {
+            let log = catch_unwind(AssertUnwindSafe(|| run(engine, case)))
+                .map_err(|_| format!("mode `{}`: panicked", mode.name))?;
+            if let Some(problem) = &log.problem {
+                return Err(format!("mode `{}`: {problem}", mode.name));
+            }
+            if log.verdict.inconclusive {
+                return Ok(log.verdict);
+            }
+            match &first {
+                None => first = Some(log),
+                Some(first) => displaced += first.compare(&log, mode.name)?,
+            }
+        }
+        let verdict = first.map(|log| log.verdict).unwrap_or_default();
+        Ok(Verdict { displaced, ..verdict })
+    }
+}
+
+impl Mode {
+    fn config(&self) -> Config {
+        let mut config = Config::new();
+        config
+            .wasm_all_proposals(true)
+            .relaxed_simd_deterministic(true)
+            .cranelift_nan_canonicalization(true)
+            .parallel_compilation(false)
+            .max_wasm_stack(STACK)
+            .strategy(self.strategy);
+        if let Some(steps) = self.tier_up {
+            config.tier_up(TierUp::Synchronous(steps));
+        }
+        if !self.signals {
+            config.signals_based_traps(false).memory_reservation(0).memory_guard_size(0);
+        }
+        if self.plain_cpu {
+            config.target_cpu(TargetCpu::Baseline);
+        }
+        config
+    }
+}
+
+/// What could be seen of a run, a line per event.
+#[derive(Default)]
+struct Log {
+    lines: Vec<String>,
+    /// Where out of bounds accesses were, in the function that made them.
+    accesses: Vec<String>,
+    verdict: Verdict,
+    /// What no run may do.
+    problem: Option<String>,
+}
+
+impl Log {
+    /// How many places of accesses differ; an error if anything else does.
+    fn compare(&self, other: &Log, name: &str) -> Result<usize, String> {
+        if self.lines == other.lines {
+            return Ok(self.accesses.iter().zip(&other.accesses).filter(|(a, b)| a != b).count());
+        }
+        let same = self.lines.iter().zip(&other.lines).take_while(|(a, b)| a == b).count();
+        let line = |log: &Log| log.lines.get(same).cloned().unwrap_or_else(|| "(nothing)".into());
+        let before = if same > 0 { &self.lines[same - 1] } else { "(nothing)" };
+        Err(format!(
+            "after {before}\n  mode `{}`: {}\n  mode `{name}`: {}",
+            MODES[0].name,
+            line(self),
+            line(other)
+        ))
+    }
+}
+
+/// What imports see and say.
+struct Host {
+    limits: StoreLimits,
+    random: Random,
+    lines: Vec<String>,
+}
+
+fn run(engine: &Engine, case: &Case) -> Log {
+    let mut log = Log::default();
+    let module = match Module::new(engine, &case.wasm) {
+        Ok(module) => module,
+        Err(error) if error.kind() == ErrorKind::Limit => {
+            log.verdict.inconclusive = true;
+            return log;
+        }
+        Err(error) => {
+            log.problem = Some(format!("a valid module was refused: {error:?}"));
+            return log;
+        }
+    };
+    let limits =
+        StoreLimitsBuilder::new().memory_size(MEMORY).table_elements(TABLE_ELEMENTS).build();
+    let host = Host { limits, random: case.values.clone(), lines: Vec::new() };
+    let mut store = Store::new(engine, host);
+    store.limiter(|host| &mut host.limits);
+    let imports: Result<Vec<Extern>> =
+        module.imports().map(|import| provide(&mut store, &import.ty())).collect();
+    let instance = imports.and_then(|imports| Instance::new(&mut store, &module, &imports));
+    log.take_host(&mut store);
+    log.end("instantiation", instance.as_ref().map(|_| String::new()));
+    let Ok(instance) = instance else { return log };
+    let exports: Vec<(String, Extern)> = instance
+        .exports(&mut store)
+        .map(|export| (export.name().to_owned(), export.into_extern()))
+        .collect();
+    let mut arguments = case.values.clone();
+    for (name, export) in &exports {
+        let Extern::Func(func) = export else { continue };
+        let ty = func.ty(&store);
+        for _ in 0..CALLS {
+            let params: Vec<Val> = ty.params().map(|ty| value(&mut arguments, &ty)).collect();
+            let mut results: Vec<Val> =
+                ty.results().filter_map(|ty| Val::default_for_ty(&ty)).collect();
+            let result = func.call(&mut store, &params, &mut results);
+            log.take_host(&mut store);
+            log.end(name, result.as_ref().map(|()| show_all(&results)));
+            if log.problem.is_some() || log.verdict.inconclusive {
+                return log;
+            }
+            log.state(&mut store, &exports);
+        }
+    }
+    log
+}
+
+impl Log {
+    /// Enters how a call of the guest ended.
+    fn end(&mut self, what: &str, outcome: Result<String, &Error>) {
+        let line = match outcome {
+            Ok(results) => {
+                self.verdict.returned += 1;
+                format!("{what}: {results}")
+            }
+            Err(error) => match error.downcast_ref::<Trap>() {
+                // Frames have different sizes in different tiers.
+                Some(Trap::StackOverflow) => return self.verdict.inconclusive = true,
+                Some(trap) => {
+                    self.verdict.trapped += 1;
+                    let frames = error.downcast_ref::<WasmBacktrace>().map(show_frames);
+                    let mut frames = frames.unwrap_or_default();
+                    if *trap == Trap::MemoryOutOfBounds
+                        && let Some((function, place)) =
+                            frames.first().and_then(|frame| frame.split_once('@'))
+                    {
+                        self.accesses.push(place.to_owned());
+                        frames[0] = function.to_owned();
+                    }
+                    format!("{what}: {trap:?} at {}", frames.join(" "))
+                }
+                None if error.kind() == ErrorKind::Limit => format!("{what}: {error}"),
+                None => {
+                    self.problem = Some(format!("{what}: {error:?}"));
+                    return;
+                }
+            },
+        };
+        self.lines.push(line);
+    }
+
+    /// Enters what imports have seen since the last time.
+    fn take_host(&mut self, store: &mut Store<Host>) {
+        self.lines.append(&mut store.data_mut().lines);
+    }
+
+    /// Enters everything that the guest left behind.
+    fn state(&mut self, store: &mut Store<Host>, exports: &[(String, Extern)]) {
+        let mut line = String::from("  state:");
+        for (name, export) in exports {
+            match export {
+                Extern::Global(global) => {
+                    let value = global.get(&mut *store);
+                    let _ = write!(line, " {name}={}", show(&value));
+                }
+                Extern::Memory(memory) => {
+                    let data = memory.data(&*store);
+                    let _ = write!(line, " {name}={} bytes, {:x}", data.len(), hash(data));
+                }
+                Extern::Table(table) => {
+                    let size = table.size(&*store);
+                    let filled = |index: &u64| {
+                        table.get(&mut *store, *index).is_some_and(|value| !value.is_null())
+                    };
+                    let filled: Vec<u64> = (0..size).filter(filled).collect();
+                    let _ = write!(line, " {name}={size} elements, {:x}", hash(&filled));
+                }
+                Extern::Func(_) => {}
+            }
+        }
+        self.lines.push(line);
+    }
+}
+
+fn hash(what: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Function and place of each frame.
+fn show_frames(backtrace: &WasmBacktrace) -> Vec<String> {
+    let show = |frame: &FrameInfo| {
+        let offset = frame.module_offset().unwrap_or(0);
+        format!("{}@{offset:#x}", frame.func_index())
+    };
+    backtrace.frames().iter().map(show).collect()
+}
+
+fn show_all(values: &[Val]) -> String {
+    values.iter().map(show).collect::<Vec<_>>().join(", ")
+}
+
+fn show(value: &Val) -> String {
+    match value {
+        Val::I32(v) => format!("{v:#x}"),
+        Val::I64(v) => format!("{v:#x}L"),
+        Val::F32(v) => format!("f32:{v:#x}"),
+        Val::F64(v) => format!("f64:{v:#x}"),
+        Val::V128(v) => format!("v128:{:#x}", v.as_u128()),
+        Val::FuncRef(func) => format!("func:{}", func.is_some()),
+        Val::ExternRef(value) => format!("extern:{}", value.is_some()),
+    }
+}
+
+/// A value of a type; references are null.
+fn value(random: &mut Random, ty: &ValType) -> Val {
+    let bits = random.interesting();
+    match ty {
+        ValType::I32 => Val::I32(bits as i32),
+        ValType::I64 => Val::I64(bits as i64),
+        ValType::F32 => Val::F32(bits as u32),
+        ValType::F64 => Val::F64(bits),
+        ValType::V128 => {
+            Val::V128((u128::from(bits) << 64 | u128::from(random.interesting())).into())
+        }
+        ValType::Ref(_) => Val::default_for_ty(ty).expect("types of imports are nullable"),
+    }
+}
+
+/// An import of this type.
+fn provide(store: &mut Store<Host>, ty: &ExternType) -> Result<Extern> {
+    Ok(match ty {
+        ExternType::Func(ty) => {
+            let results: Vec<ValType> = ty.results().collect();
+            let func = Func::new(&mut *store, ty.clone(), move |mut caller, params, given| {
+                let host = caller.data_mut();
+                // Canonical NaNs go in; what comes out may be any.
+                host.lines.push(format!("  import: {}", show_all(params)));
+                for (given, ty) in given.iter_mut().zip(&results) {
+                    *given = value(&mut host.random, ty);
+                }
+                Ok(())
+            });
+            func.into()
+        }
+        ExternType::Global(ty) => {
+            let mut random = store.data().random.clone();
+            let value = value(&mut random, ty.content());
+            Global::new(&mut *store, ty.clone(), value)?.into()
+        }
+        ExternType::Memory(ty) => Memory::new(&mut *store, ty.clone())?.into(),
+        ExternType::Table(ty) => {
+            let null = Ref::null(ty.element().heap_type());
+            Table::new(&mut *store, ty.clone(), null)?.into()
+        }
+        other => return Err(Error::msg(format!("no import of type {other:?}"))),
+    })
+}

@@ -1,0 +1,28 @@
+//! A fixed part of what `cargo xtask differ` runs.
+
+#![forbid(unsafe_code)]
+
+use wardian_differ::{Case, Differ};
+
+const COUNT: u64 = 150;
+
+#[test]
+fn modules_do_the_same_on_every_tier() {
+    let test = || {
+        let differ = Differ::new().expect("every mode is supported here");
+        let (mut returned, mut trapped, mut limited) = (0, 0, 0);
+        for seed in 0..COUNT {
+            let Some(case) = Case::from_seed(seed) else { continue };
+            let verdict = differ.check(&case).unwrap_or_else(|report| {
+                panic!("seed {seed}: {report}\nagain: cargo xtask differ --count 1 --seed {seed}")
+            });
+            returned += verdict.returned;
+            trapped += verdict.trapped;
+            limited += usize::from(verdict.inconclusive);
+        }
+        assert!(returned > 100 && trapped > 50, "{returned} returned, {trapped} trapped");
+        assert!(limited < 5, "{limited} modules reached a limit");
+    };
+    let thread = std::thread::Builder::new().stack_size(96 << 20).spawn(test);
+    thread.expect("a thread can be had").join().expect("see above");
+}
