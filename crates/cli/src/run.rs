@@ -55,6 +55,11 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
         // If standard error is closed, nobody wants to know.
         let _ = std::io::stderr().write_all(stats(&engine.stats()).as_bytes());
     }
+    // What was compiled is kept for the next run; the process does not wait for a compiler that is still
+    // at work, as dropping the engine would.
+    drop((store, linker, module));
+    engine.wait_for_cache();
+    std::mem::forget(engine);
     match ran {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<I32Exit>() {

@@ -130,7 +130,7 @@ fn errors_exit_with_1_and_name_the_file() {
     check("no-such-file.wasm", 1, "failed to read `no-such-file.wasm`");
     let folder = modules();
     let check = |line, expected| check_in(folder.path(), line, 1, expected);
-    check("invalid.wat", "failed to load `invalid.wat`");
+    check("invalid.wat", "failed to compile `invalid.wat`");
     check("invalid.wat", "func 0, offset 0x1a: type mismatch: expected i32, found i64");
 }
 

@@ -473,10 +473,9 @@ impl Collector {
             self.place.again().save_functions(self.validated, functions);
         }
     }
-}
 
-impl Drop for Collector {
-    fn drop(&mut self) {
+    /// Writes what is not written yet, if it is worth it.
+    pub(crate) fn save(&self) {
         // After `fork`, another thread of the parent may have held the lock.
         if self.place.process != std::process::id() {
             return;

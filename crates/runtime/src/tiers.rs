@@ -264,8 +264,8 @@ impl Shared {
     }
 
     /// Compiles a hot function, or a hot loop and its function, with the optimizing tier.
-    fn optimize(&self, tiered: &Tiered, func: DefinedFuncIndex, head: Option<u32>) {
-        let done = with_stack(|| self.try_optimize(tiered, func, head));
+    fn optimize(&self, code: &Weak<Code>, func: DefinedFuncIndex, head: Option<u32>) {
+        let done = with_stack(|| self.try_optimize(code, func, head));
         if let Err(error) = done.unwrap_or_else(|error| Err(error.to_string())) {
             // It goes on as it is.
             self.counters.refused();
@@ -273,37 +273,55 @@ impl Shared {
         }
     }
 
+    /// `code` is not kept alive while the compiler works: whoever drops it need not wait.
     fn try_optimize(
         &self,
-        tiered: &Tiered,
+        code: &Weak<Code>,
         func: DefinedFuncIndex,
         head: Option<u32>,
     ) -> Result<(), String> {
         // The loop first: it runs now, and the function may never be called again.
         if let Some(head) = head {
             let start = Instant::now();
-            let (code, live_slots) = self
+            let (made, live_slots) = self
                 .compiler
                 .replacement(&self.module, &self.layout, self.body(func), head)
                 .map_err(|error| error.to_string())?;
             self.counters.replaced_loop(start);
-            tiered
-                .publish_replacement(func, head, &code, live_slots)
+            let Some(code) = code.upgrade() else { return Ok(()) };
+            tiered_of(&code)
+                .publish_replacement(func, head, &made, live_slots)
                 .map_err(|error| error.to_string())?;
         }
-        if tiered.tier(func) < Some(Tier::Optimized) {
+        let is_optimized = |code: Arc<Code>| tiered_of(&code).tier(func) >= Some(Tier::Optimized);
+        if code.upgrade().is_some_and(|code| !is_optimized(code)) {
             let start = Instant::now();
-            let code = self
+            let made = self
                 .compiler
                 .optimized(&self.module, &self.layout, self.body(func))
                 .map_err(|error| error.to_string())?;
-            self.count(Made::Optimized, func, &code, start);
-            if tiered.publish(func, Tier::Optimized, &code).map_err(|error| error.to_string())? {
+            self.count(Made::Optimized, func, &made, start);
+            let Some(code) = code.upgrade() else { return Ok(()) };
+            let published = tiered_of(&code).publish(func, Tier::Optimized, &made);
+            if published.map_err(|error| error.to_string())? {
                 self.counters.tiered_up();
-                self.collect(func, Tier::Optimized, code);
+                self.collect(func, Tier::Optimized, made);
             }
         }
         Ok(())
+    }
+}
+
+fn tiered_of(code: &Code) -> &Tiered {
+    code.as_tiered().expect("a source's code is tiered")
+}
+
+impl Drop for Functions {
+    fn drop(&mut self) {
+        // The compiler may be at work for them still; what there is, is kept now.
+        if let Some(collector) = &self.shared.collector {
+            collector.save();
+        }
     }
 }
 
@@ -341,7 +359,7 @@ fn synchronous(count: u32) -> i32 {
 
 impl Source for Functions {
     fn compile(&self, code: &Arc<Code>, func: DefinedFuncIndex) -> Result<(), Failure> {
-        let tiered = code.as_tiered().expect("a source's code is tiered");
+        let tiered = tiered_of(code);
         with_stack(|| self.shared.first(tiered, func, self.first_count())).map_err(failure)?
     }
 
@@ -353,9 +371,8 @@ impl Source for Functions {
         match &self.tier_up {
             TierUp::Never => i32::MAX,
             TierUp::Synchronous(count) => {
-                let tiered = code.as_tiered().expect("a source's code is tiered");
                 if new {
-                    self.shared.optimize(tiered, func, head);
+                    self.shared.optimize(&Arc::downgrade(code), func, head);
                 }
                 synchronous(*count)
             }
@@ -375,18 +392,18 @@ impl Source for Functions {
 impl Functions {
     fn task(&self, code: &Arc<Code>, func: DefinedFuncIndex, head: Option<u32>) -> Task {
         let (shared, code): (_, Weak<Code>) = (self.shared.clone(), Arc::downgrade(code));
-        let tiered = move |code: &Code| code.as_tiered().and_then(|tiered| tiered.tier(func));
-        let tier = code.upgrade().and_then(|code| tiered(&code));
+        let tier = move |code: &Weak<Code>| code.upgrade().map(|code| tiered_of(&code).tier(func));
+        let before = tier(&code);
         Box::new(move || {
             // Whoever dropped the module needs no code of it.
-            let Some(code) = code.upgrade() else { return };
-            if head.is_some() && tiered(&code) != tier {
+            let Some(now) = tier(&code) else { return };
+            if head.is_some() && Some(now) != before {
                 // The function was optimized meanwhile. A frame that still runs the loop in old code
                 // will ask again; most have left it.
                 shared.requested().remove(&(func, head));
                 return;
             }
-            shared.optimize(code.as_tiered().expect("a source's code is tiered"), func, head);
+            shared.optimize(&code, func, head);
         })
     }
 }
