@@ -1,6 +1,7 @@
 //! Fuzz target: modules made from the fuzzer's bytes run on every tier, and all tiers must agree. Memory
 //! accesses of the single-pass tier's code are proven on the way.
 
+#![forbid(unsafe_code)]
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -12,7 +12,7 @@
 ;;        4  mov r11, [rdi]
 ;;        7  lea rax, [rsp-50h]
 ;;        f  cmp rax, [r11]
-;;       12  jb 0A0h
+;;       12  jb 0BAh
 ;;       18  sub rsp, 40h
 ;;       1f  mov [rbp-8], rdi
 ;;       23  mov [rbp-20h], esi
@@ -21,33 +21,39 @@
 ;;       2b  mov edx, edx
 ;;       2d  mov rax, [rdi+18h]
 ;;       31  cmp rdx, rax
-;;       34  jae 8Fh
+;;       34  jae 0A9h
 ;;       3a  mov rax, [rdi+10h]
 ;;       3e  lea rcx, [rax+rdx*8]
 ;;       42  mov r11d, 0
 ;;       48  cmovae rcx, r11
 ;;       4c  mov rax, [rcx]
-;;       4f  mov ecx, [rax+10h]  ; may trap: uninitialized element
-;;       52  mov r8d, [rip]  ; ModuleTable +12
-;;       59  cmp ecx, r8d
-;;       5c  jne 7Bh
-;;       62  mov rcx, [rax]
-;;       65  mov rax, [rax+8]
-;;       69  mov r8, rax
-;;       6c  mov rax, rcx
-;;       6f  mov rdi, r8
-;;       72  call rax
-;;       74  mov eax, eax
-;;       76  mov rsp, rbp
-;;       79  pop rbp
-;;       7a  ret
-;;       7b  mov rcx, rax
-;;       7e  mov rdi, [rbp-8]
-;;       82  mov esi, 700h
-;;       87  call qword ptr [rip]  ; ModuleTable -4
-;;       8d  ud2
-;;       8f  mov rdi, [rbp-8]
-;;       93  mov esi, 500h
-;;       98  call qword ptr [rip]  ; ModuleTable -4
-;;       9e  ud2
-;;       a0  ud2  ; may trap: call stack exhausted
+;;       4f  test rax, rax
+;;       52  je 98h
+;;       58  mov ecx, [rax+10h]
+;;       5b  mov r8d, [rip]  ; ModuleTable +12
+;;       62  cmp ecx, r8d
+;;       65  jne 84h
+;;       6b  mov rcx, [rax]
+;;       6e  mov rax, [rax+8]
+;;       72  mov r8, rax
+;;       75  mov rax, rcx
+;;       78  mov rdi, r8
+;;       7b  call rax
+;;       7d  mov eax, eax
+;;       7f  mov rsp, rbp
+;;       82  pop rbp
+;;       83  ret
+;;       84  mov rcx, rax
+;;       87  mov rdi, [rbp-8]
+;;       8b  mov esi, 700h
+;;       90  call qword ptr [rip]  ; ModuleTable -4
+;;       96  ud2
+;;       98  mov rdi, [rbp-8]
+;;       9c  mov esi, 600h
+;;       a1  call qword ptr [rip]  ; ModuleTable -4
+;;       a7  ud2
+;;       a9  mov rdi, [rbp-8]
+;;       ad  mov esi, 500h
+;;       b2  call qword ptr [rip]  ; ModuleTable -4
+;;       b8  ud2
+;;       ba  ud2  ; may trap: call stack exhausted

@@ -13,22 +13,23 @@
 ;;        4  mov r11, [rdi]
 ;;        7  lea rax, [rsp-50h]
 ;;        f  cmp rax, [r11]
-;;       12  jb 59h
+;;       12  jb 57h
 ;;       18  sub rsp, 40h
 ;;       1f  mov [rbp-8], rbx
 ;;       23  mov [rbp-10h], rdi
-;;       27  movaps xmm8, xmm0
+;;       27  movaps xmm9, xmm0
 ;;       2b  mov ebx, esi
-;;       2d  mov qword ptr [rbp-30h], 0
-;;       35  movsd xmm0, [rbp-30h]
-;;       3a  mulsd xmm0, xmm8
-;;       3f  addsd xmm0, xmm8
-;;       44  movsd [rbp-30h], xmm0
-;;       49  sub ebx, 1
-;;       4c  test ebx, ebx
-;;       4e  jne short 35h
-;;       50  mov rbx, [rbp-8]
-;;       54  mov rsp, rbp
-;;       57  pop rbp
-;;       58  ret
-;;       59  ud2  ; may trap: call stack exhausted
+;;       2d  xorps xmm8, xmm8
+;;       31  movaps xmm0, xmm8
+;;       35  mulsd xmm0, xmm9
+;;       3a  movaps xmm8, xmm0
+;;       3e  addsd xmm8, xmm9
+;;       43  sub ebx, 1
+;;       46  test ebx, ebx
+;;       48  jne short 31h
+;;       4a  movaps xmm0, xmm8
+;;       4e  mov rbx, [rbp-8]
+;;       52  mov rsp, rbp
+;;       55  pop rbp
+;;       56  ret
+;;       57  ud2  ; may trap: call stack exhausted

@@ -14,47 +14,48 @@
 ;;        4  mov r11, [rdi]
 ;;        7  lea rax, [rsp-50h]
 ;;        f  cmp rax, [r11]
-;;       12  jb 0A7h
+;;       12  jb 0A8h
 ;;       18  sub rsp, 40h
 ;;       1f  mov [rbp-8], rbx
-;;       23  mov [rbp-10h], rdi
-;;       27  mov ebx, esi
-;;       29  sub dword ptr [rip-1], 1  ; ModuleTable +27
-;;       30  js 92h
-;;       36  mov qword ptr [rbp-28h], 0
-;;       3e  sub dword ptr [rip-1], 1  ; ModuleTable +27
-;;       45  js 63h
-;;       4b  mov eax, [rbp-28h]
-;;       4e  add eax, ebx
-;;       50  mov [rbp-28h], eax
-;;       53  sub ebx, 1
-;;       56  test ebx, ebx
-;;       58  jne short 3Eh
-;;       5a  mov rbx, [rbp-8]
-;;       5e  mov rsp, rbp
-;;       61  pop rbp
-;;       62  ret
-;;       63  mov rdi, [rbp-10h]
-;;       67  mov rsi, 1000000001h
-;;       71  call qword ptr [rip]  ; ModuleTable -4
-;;       77  test rax, rax
-;;       7a  je 90h
-;;       80  mov rcx, [rbp-10h]
-;;       84  mov rcx, [rcx]
-;;       87  mov rcx, [rcx+18h]
-;;       8b  jmp 0A9h
-;;       90  jmp short 4Bh
-;;       92  mov rdi, [rbp-10h]
-;;       96  mov esi, 1
-;;       9b  call qword ptr [rip]  ; ModuleTable -4
-;;       a1  mov rdi, [rbp-10h]
-;;       a5  jmp short 36h
-;;       a7  ud2  ; may trap: call stack exhausted
-;;       a9  mov [rcx], ebx
-;;       ab  mov edx, [rbp-28h]
-;;       ae  mov [rcx+10h], edx
-;;       b1  mov rdi, [rbp-10h]
-;;       b5  mov rbx, [rbp-8]
-;;       b9  mov rsp, rbp
-;;       bc  pop rbp
-;;       bd  jmp rax
+;;       23  mov [rbp-10h], r12
+;;       27  mov [rbp-18h], rdi
+;;       2b  mov ebx, esi
+;;       2d  sub dword ptr [rip-1], 1  ; ModuleTable +27
+;;       34  js 93h
+;;       3a  xor r12d, r12d
+;;       3d  sub dword ptr [rip-1], 1  ; ModuleTable +27
+;;       44  js 64h
+;;       4a  add r12d, ebx
+;;       4d  sub ebx, 1
+;;       50  test ebx, ebx
+;;       52  jne short 3Dh
+;;       54  mov eax, r12d
+;;       57  mov rbx, [rbp-8]
+;;       5b  mov r12, [rbp-10h]
+;;       5f  mov rsp, rbp
+;;       62  pop rbp
+;;       63  ret
+;;       64  mov rdi, [rbp-18h]
+;;       68  mov rsi, 1000000001h
+;;       72  call qword ptr [rip]  ; ModuleTable -4
+;;       78  test rax, rax
+;;       7b  je 91h
+;;       81  mov rcx, [rbp-18h]
+;;       85  mov rcx, [rcx]
+;;       88  mov rcx, [rcx+18h]
+;;       8c  jmp 0AAh
+;;       91  jmp short 4Ah
+;;       93  mov rdi, [rbp-18h]
+;;       97  mov esi, 1
+;;       9c  call qword ptr [rip]  ; ModuleTable -4
+;;       a2  mov rdi, [rbp-18h]
+;;       a6  jmp short 3Ah
+;;       a8  ud2  ; may trap: call stack exhausted
+;;       aa  mov [rcx], ebx
+;;       ac  mov [rcx+10h], r12d
+;;       b0  mov rdi, [rbp-18h]
+;;       b4  mov rbx, [rbp-8]
+;;       b8  mov r12, [rbp-10h]
+;;       bc  mov rsp, rbp
+;;       bf  pop rbp
+;;       c0  jmp rax

@@ -108,7 +108,7 @@ impl Compiler {
         let compile = || self.compile_unguarded(module, layout, body, linkage, scratch);
         // That no input drives the tier into one of its own assertions cannot be shown: a panic ends
         // here, where all state it may have left behind is `scratch`.
-        catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|panic| {
+        let result = catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|panic| {
             *scratch = Scratch::new();
             let message = panic
                 .downcast_ref::<String>()
@@ -116,7 +116,23 @@ impl Compiler {
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("no message");
             Err(CompileError::Internal(format!("func {}: {message}", func.0)))
-        })
+        });
+        if check::ON {
+            // Another tier would hide what went wrong here.
+            let claims = &scratch.state.claims;
+            match &result {
+                Ok(code) => {
+                    let verdict =
+                        check::verify(module, layout, &self.settings, &code.bytes, claims);
+                    if let Err(what) = verdict {
+                        panic!("func {}: the checker of machine code rejects it at {what}", func.0);
+                    }
+                }
+                Err(CompileError::Internal(message)) => panic!("{message}"),
+                Err(CompileError::Invalid(_) | CompileError::TooLarge { .. }) => {}
+            }
+        }
+        result
     }
 
     fn compile_unguarded(
@@ -165,11 +181,6 @@ impl Compiler {
         let (locations, traps) = tier.take_tables();
         if let Some(what) = state.failed {
             return Err(CompileError::Internal(format!("func {}: {what}", func.0)));
-        }
-        if let Err(what) =
-            check::verify(module, layout, &self.settings, state.asm.bytes(), &state.claims)
-        {
-            panic!("func {}: the checker of machine code rejects it at {what}", func.0);
         }
         Ok(FunctionCode {
             bytes: state.asm.bytes().to_vec(),
