@@ -2,6 +2,7 @@
 //! accesses of the single-pass tier's code are proven on the way.
 
 #![forbid(unsafe_code)]
+#![forbid(unsafe_code)]
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
