@@ -108,11 +108,29 @@ impl Fact {
 }
 
 impl Fact {
+    /// What two facts have in common.
+    fn common(self, other: Fact) -> Option<Fact> {
+        match (self, other) {
+            (
+                Fact::Past { memory, name, add, end },
+                Fact::Past { memory: m, name: n, add: a, end: e },
+            ) if (memory, name, add) == (m, n, a) => {
+                Some(Fact::Past { memory, name, add, end: end.min(e) })
+            }
+            _ => None,
+        }
+    }
+
     /// The same of an unknown that is `of.0` plus `of.1`.
     fn about(self, of: (Name, u64), new: Name) -> Option<Fact> {
         match self {
             Fact::Past { memory, name, add, end } if name == of.0 => {
-                Some(Fact::Past { memory, name: new, add: add.wrapping_sub(of.1), end })
+                // What was compared lies below the new unknown: less room is left behind that.
+                let (add, end) = match of.1.checked_sub(add) {
+                    Some(more) if more <= end => (0, end - more),
+                    _ => (add.wrapping_sub(of.1), end),
+                };
+                Some(Fact::Past { memory, name: new, add, end })
             }
             _ => None,
         }
@@ -246,9 +264,10 @@ impl State {
                 }
                 let new = own(place);
                 let theirs = other.refuted.iter().filter_map(|fact| fact.about((n, c), new));
-                let theirs: BTreeSet<Fact> = theirs.collect();
-                let ours = self.refuted.iter().filter_map(|fact| fact.about((name, add), new));
-                facts.extend(ours.filter(|fact| theirs.contains(fact)));
+                let theirs: Vec<Fact> = theirs.collect();
+                for fact in self.refuted.iter().filter_map(|fact| fact.about((name, add), new)) {
+                    facts.extend(theirs.iter().filter_map(|other| fact.common(*other)));
+                }
                 Value::Number { name: new, add: 0, max }
             }
             _ => Value::any(),
@@ -777,6 +796,13 @@ impl Checker<'_> {
             (Some(_), None) => Err("an access to linear memory without a base".into()),
             (None, Some(Value::Base(_) | Value::Address { .. })) => {
                 Err("an access to linear memory that was not claimed".into())
+            }
+            // Through the null reference: it faults.
+            (None, Some(value))
+                if value.as_constant() == Some(0)
+                    && instruction.memory_displacement64() < 0x1000 =>
+            {
+                Ok(())
             }
             (None, Some(value)) if value.max() <= U32 => Err("a number as an address".into()),
             (None, Some(_)) => Ok(()),
