@@ -67,8 +67,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "differ",
-        arguments: "[--count N] [--seed S] [--show]",
-        help: "run N generated modules, from seed S on, on every tier and compare what they do",
+        arguments: "[OPTIONS]",
+        help: "generated modules, the same on every tier? --count N, --seed S (the first), --show",
         run: steps::differ,
     },
     Command {
