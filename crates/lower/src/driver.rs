@@ -390,9 +390,6 @@ impl<E: Emit> Lowering<'_, E> {
                 let ty = self.operand_type(ty, offset)?;
                 self.emit.select(ty);
             }
-            Operator::LocalGet { local_index } => self.emit.local_get(local_index),
-            Operator::LocalSet { local_index } => self.emit.local_set(local_index),
-            Operator::LocalTee { local_index } => self.emit.local_tee(local_index),
             Operator::GlobalGet { global_index } => {
                 let value = self.emit.load_field(Field::Global(GlobalIndex(global_index)));
                 self.emit.push(value);
@@ -502,14 +499,8 @@ impl<E: Emit> Lowering<'_, E> {
                 if self.memory_op(op) || self.table_op(op) {
                     return Ok(());
                 }
-                if !is_numeric(op) {
-                    let message = format!("instruction {op:?} is not supported by this version");
-                    return Err(DecodeError { message, offset, func: None, missing: None });
-                }
-                if !self.settings.signals_based_traps {
-                    self.numeric_checks(op);
-                }
-                self.emit.numeric(op);
+                let message = format!("instruction {op:?} is not supported by this version");
+                return Err(DecodeError { message, offset, func: None, missing: None });
             }
         }
         Ok(())
@@ -555,24 +546,4 @@ fn after(immediates: Immediates, bytes: &[u8]) -> &[u8] {
         Immediates::Other => return &[],
     }
     bytes.get(length..).unwrap_or_default()
-}
-
-/// Whether an instruction that nobody expanded is one for [`Emit::numeric`]. All of these proposals
-/// that touch memory, tables or control were matched before.
-fn is_numeric(op: &Operator<'_>) -> bool {
-    macro_rules! by_proposal {
-        ($(@$proposal:ident $op:ident $({ $($arg:ident: $ty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
-            match op {
-                $(Operator::$op { .. } => by_proposal!(@@ $proposal),)*
-                _ => false,
-            }
-        };
-        (@@ mvp) => { true };
-        (@@ sign_extension) => { true };
-        (@@ saturating_float_to_int) => { true };
-        (@@ simd) => { true };
-        (@@ relaxed_simd) => { true };
-        (@@ $other:ident) => { false };
-    }
-    wasmparser::for_each_operator!(by_proposal)
 }

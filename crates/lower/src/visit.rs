@@ -43,9 +43,9 @@ macro_rules! visits {
     (+ $v:ident mvp If $visit:ident [$ty:ident] $operand:ident) => {
         visits!(@enter $v If $ty $operand)
     };
-    (@enter $v:ident $kind:ident $ty:ident $operand:ident) => {{
+    (@enter $v:ident $kind:ident $ty:ident $operand:ident) => {
         $v.lowering.enter(BlockKind::$kind, $ty, $v.offset as u32)
-    }};
+    };
     (+ $v:ident mvp Else $visit:ident [] $operand:ident) => {{
         $v.lowering.else_($v.offset as u32);
         Ok(())
@@ -81,26 +81,24 @@ macro_rules! visits {
 
     // Arithmetic.
     (+ $v:ident mvp $op:ident $visit:ident [] $operand:ident) => {
-        visits!(@numeric $v $op [] $operand)
+        visits!(@numeric $v $op $visit [] $operand)
     };
-    (+ $v:ident mvp I32Const $visit:ident $args:tt $operand:ident) => {
-        visits!(@numeric $v I32Const $args $operand)
+    (+ $v:ident mvp I32Const $($rest:tt)*) => { visits!(@numeric $v I32Const $($rest)*) };
+    (+ $v:ident mvp I64Const $($rest:tt)*) => { visits!(@numeric $v I64Const $($rest)*) };
+    (+ $v:ident mvp F32Const $($rest:tt)*) => { visits!(@numeric $v F32Const $($rest)*) };
+    (+ $v:ident mvp F64Const $($rest:tt)*) => { visits!(@numeric $v F64Const $($rest)*) };
+    (+ $v:ident sign_extension $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
+    (+ $v:ident saturating_float_to_int $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
+    (+ $v:ident relaxed_simd $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
+    // Vectors: all but loads and stores.
+    (+ $v:ident simd $op:ident $visit:ident $args:tt $operand:ident) => {
+        visits!(@vector $args $v $op $visit $args $operand)
     };
-    (+ $v:ident mvp I64Const $visit:ident $args:tt $operand:ident) => {
-        visits!(@numeric $v I64Const $args $operand)
-    };
-    (+ $v:ident sign_extension $op:ident $visit:ident $args:tt $operand:ident) => {
-        visits!(@numeric $v $op $args $operand)
-    };
-    (+ $v:ident saturating_float_to_int $op:ident $visit:ident $args:tt $operand:ident) => {
-        visits!(@numeric $v $op $args $operand)
-    };
-    (+ $v:ident relaxed_simd $op:ident $visit:ident $args:tt $operand:ident) => {
-        visits!(@numeric $v $op $args $operand)
-    };
-    (@numeric $v:ident $op:ident [$($arg:ident)*] $operand:ident) => {{
+    (@vector [memarg $($lane:ident)?] $($rest:tt)*) => { visits!(@other $($rest)*) };
+    (@vector $args:tt $($rest:tt)*) => { visits!(@numeric $($rest)*) };
+    (@numeric $v:ident $op:ident $visit:ident [$($arg:ident)*] $operand:ident) => {
         $v.lowering.numeric(&Operator::$op { $($arg),* }, $v.offset, visits!(@immediates $op [$($arg)*]))
-    }};
+    };
 
     (@immediates $op:ident []) => { Immediates::None };
     (@immediates $op:ident [memarg]) => { Immediates::Memarg };
