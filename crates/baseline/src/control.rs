@@ -124,6 +124,12 @@ impl Tier<'_> {
         let FrameKind::If { otherwise, params } = kind else {
             unreachable!("validated: else lies in an if")
         };
+        self.start_second_arm(otherwise, params);
+    }
+
+    /// Starts where a false condition of the innermost `if` goes, with its parameters.
+    fn start_second_arm(&mut self, otherwise: Label, params: SmallVec<[Loc; 2]>) {
+        let frame = self.frames.last().expect("an `if` was entered");
         let (height, reprs) = (frame.height, frame.params.clone());
         self.start_at(otherwise, height);
         for (loc, repr) in params.into_iter().zip(reprs) {
@@ -139,42 +145,30 @@ impl Tier<'_> {
     }
 
     pub(crate) fn end_block(&mut self, mut reachable: bool) {
-        let depth = self.frames.len() - 1;
-        let frame = &mut self.frames[depth];
-        if let FrameKind::If { otherwise, params } = &frame.kind {
+        let frame = self.frames.last_mut().expect("every end has its block");
+        if let FrameKind::If { otherwise, params } = &mut frame.kind {
             // Without `else` the parameters are the results.
-            let (otherwise, params) = (*otherwise, params.clone());
-            let (height, reprs) = (frame.height, frame.params.clone());
+            let (otherwise, params) = (*otherwise, std::mem::take(params));
+            frame.used = true;
             if reachable && !params.is_empty() {
                 self.jump_to(0);
             }
-            self.frames[depth].used = true;
-            if params.is_empty() {
-                // Both ways go on here; neither has operands.
-                self.s.truncate(height);
-                self.s.asm.bind(otherwise);
-                reachable = true;
-            } else {
-                self.start_at(otherwise, height);
-                for (loc, repr) in params.into_iter().zip(reprs) {
-                    self.s.push(Value { loc, repr });
-                }
-                reachable = true;
-            }
+            self.start_second_arm(otherwise, params);
+            reachable = true;
         }
-        let is_loop = matches!(self.frames[depth].kind, FrameKind::Loop);
-        if reachable && self.frames[depth].used && !is_loop {
+        let frame = self.frames.last().expect("every end has its block");
+        let falls_in = match frame.kind {
+            FrameKind::Body => true,
+            FrameKind::Loop => false,
+            FrameKind::Block | FrameKind::If { .. } => frame.used,
+        };
+        if reachable && falls_in {
             self.put_operands(0);
         }
         let frame = self.frames.pop().expect("every end has its block");
         match frame.kind {
             FrameKind::Body => {
-                if reachable && !frame.used {
-                    self.frames.push(frame);
-                    self.put_operands(0);
-                    let frame = self.frames.pop().expect("pushed above");
-                    self.finish_body(frame.label);
-                } else if frame.used {
+                if reachable || frame.used {
                     self.finish_body(frame.label);
                 }
             }
@@ -195,9 +189,7 @@ impl Tier<'_> {
     }
 
     fn finish_body(&mut self, label: Label) {
-        self.s.truncate(0);
-        self.s.forget_all();
-        self.s.asm.bind(label);
+        self.start_at(label, 0);
         self.epilogue();
         self.ret_instruction();
     }
@@ -333,18 +325,22 @@ impl Tier<'_> {
         }
     }
 
+    /// The register that a value is in, or the scratch register, with a copy.
+    pub(crate) fn reg_or_scratch(&mut self, loc: Loc, repr: Repr) -> Reg {
+        if let Loc::Reg(reg) = self.physical(loc) {
+            return reg;
+        }
+        let scratch = scratch(repr);
+        self.s.copy_to(scratch, loc, repr);
+        scratch
+    }
+
     /// Writes a value to a place in the frame.
     pub(crate) fn store_to(&mut self, home: i32, loc: Loc, repr: Repr) {
-        let reg = match self.physical(loc) {
-            Loc::Frame(disp) if disp == home => return,
-            Loc::Reg(reg) => reg,
-            loc => {
-                let scratch = if bank(repr) == Bank::General { R11 } else { XMM15 };
-                self.s.copy_to(scratch, loc, repr);
-                scratch
-            }
-        };
-        self.s.store(at(RBP, home), reg, repr);
+        if self.physical(loc) != Loc::Frame(home) {
+            let reg = self.reg_or_scratch(loc, repr);
+            self.s.store(at(RBP, home), reg, repr);
+        }
     }
 
     fn jump_label(&mut self, depth: u32) -> Label {

@@ -354,7 +354,7 @@ impl<'a> Tier<'a> {
             self.move_clean(pinned, reg, repr);
             return;
         }
-        let used = local < FIRST || self.uses.locals.get((local - FIRST) as usize) != Some(&0);
+        let used = local < FIRST || self.uses.is_used(local - FIRST);
         if used {
             self.s.store(at(RBP, disp), reg, repr);
             if repr == Repr::I32 {
@@ -389,7 +389,7 @@ impl<'a> Tier<'a> {
             let bytes = repr.bytes().max(8) as i32;
             low = low.min(disp);
             high = high.max(disp + bytes);
-            if self.uses.locals.get((index - FIRST) as usize) != Some(&0) {
+            if self.uses.is_used(index - FIRST) {
                 all += 1;
                 if homes.len() < 16 {
                     homes.push(disp);

@@ -766,14 +766,7 @@ impl Tier<'_> {
 
     fn store_args(&mut self, args: &[(Loc, Repr, u32)], base: i32) {
         for (loc, repr, offset) in args {
-            let reg = match self.physical(*loc) {
-                Loc::Reg(reg) => reg,
-                loc => {
-                    let scratch = if bank(*repr) == Bank::General { R11 } else { XMM15 };
-                    self.s.copy_to(scratch, loc, *repr);
-                    scratch
-                }
-            };
+            let reg = self.reg_or_scratch(*loc, *repr);
             self.s.store(at(RSP, base + *offset as i32), reg, *repr);
         }
     }
@@ -818,22 +811,21 @@ impl Tier<'_> {
         }
         // New stack arguments are collected below the frame, then moved up to where they end where the
         // caller's arguments ended. They may lie over this frame, and over the return address.
-        let rsp = RSP;
         self.reserve_args(layout.stack_bytes + 16);
         self.store_args(on_stack, 16);
         self.parallel_move(&moves);
         ins!(self.s.asm, movq_rm, R11, at(RBP, 8));
         ins!(self.s.asm, movq_rm, R10, at(RBP, 0));
-        ins!(self.s.asm, movq_mr, at(rsp, 0), R10);
+        ins!(self.s.asm, movq_mr, at(RSP, 0), R10);
         self.restore_saved();
         for word in (0..new / 8).rev() {
-            ins!(self.s.asm, movq_rm, R10, at(rsp, 16 + 8 * word));
+            ins!(self.s.asm, movq_rm, R10, at(RSP, 16 + 8 * word));
             ins!(self.s.asm, movq_mr, at(RBP, 16 + own - new + 8 * word), R10);
         }
         ins!(self.s.asm, leaq_rm, R10, at(RBP, 8 + own - new));
-        ins!(self.s.asm, movq_rm, RBP, at(rsp, 0));
+        ins!(self.s.asm, movq_rm, RBP, at(RSP, 0));
         ins!(self.s.asm, movq_rm, RSP, R10);
-        ins!(self.s.asm, movq_mr, at(rsp, 0), R11);
+        ins!(self.s.asm, movq_mr, at(RSP, 0), R11);
         self.transfer(direct, true);
     }
 }

@@ -1,7 +1,9 @@
 //! A first look at a function's body: how often each local is used, so that the busiest get registers
 //! of their own.
 //!
-//! Nothing here is validated; what it finds are hints, and any numbers are right.
+//! How often is a hint, and any number above zero is right. Zero is relied on: a local that no
+//! instruction names is never stored nor zeroed. A body that cannot be decoded to its end has fewer uses
+//! counted, but is not compiled either.
 
 use wasmparser::{BinaryReader, FunctionBody, VisitOperator, VisitSimdOperator, WasmFeatures};
 
@@ -57,6 +59,11 @@ impl Uses {
             reader.visit_operator(self)?;
         }
         Ok(())
+    }
+
+    /// Whether any instruction names a local.
+    pub(crate) fn is_used(&self, local: u32) -> bool {
+        self.locals.get(local as usize) != Some(&0)
     }
 
     fn local(&mut self, index: u32) {

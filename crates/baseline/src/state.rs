@@ -77,6 +77,14 @@ pub(crate) const fn bank(repr: Repr) -> Bank {
     }
 }
 
+/// The register that holds no operand.
+pub(crate) const fn scratch(repr: Repr) -> Reg {
+    match bank(repr) {
+        Bank::General => R11,
+        Bank::Vector => XMM15,
+    }
+}
+
 /// Whether a general value has 64 bits.
 pub(crate) const fn wide(repr: Repr) -> bool {
     matches!(repr, Repr::I64 | Repr::Pointer | Repr::F64)
@@ -758,7 +766,7 @@ impl State {
             Loc::Local(local) => {
                 let reg = match self.local_reg(local) {
                     NO_REG => {
-                        let scratch = if bank(repr) == Bank::General { R11 } else { XMM15 };
+                        let scratch = scratch(repr);
                         self.copy_to(scratch, loc, repr);
                         scratch
                     }
