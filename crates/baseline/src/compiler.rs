@@ -4,47 +4,10 @@ use crate::check;
 use crate::emit::{Features, Tier};
 use crate::scan::Uses;
 use crate::state::State;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use wardian_lower::{Outcome, lower};
+use wardian_lower::{CompileError, Outcome, contain, lower};
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::{Linkage, VmLayout};
-use wardian_module::{Body, DecodeError, FuncIndex, Module, Settings};
-
-/// Why a function was not compiled.
-#[derive(Clone, Debug)]
-pub enum CompileError {
-    /// It is not valid.
-    Invalid(DecodeError),
-    /// It is larger than the tier takes.
-    TooLarge {
-        /// Which.
-        func: FuncIndex,
-        /// In what way.
-        what: String,
-    },
-    /// The tier failed.
-    Internal(String),
-}
-
-impl std::fmt::Display for CompileError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            CompileError::Invalid(error) => error.fmt(f),
-            CompileError::TooLarge { func, what } => {
-                write!(f, "function {} is too large to be compiled: {what}", func.0)
-            }
-            CompileError::Internal(message) => write!(f, "internal compiler error: {message}"),
-        }
-    }
-}
-
-impl std::error::Error for CompileError {}
-
-impl From<DecodeError> for CompileError {
-    fn from(error: DecodeError) -> CompileError {
-        CompileError::Invalid(error)
-    }
-}
+use wardian_module::{Body, Module, Settings};
 
 /// What one thread reuses from function to function.
 pub struct Scratch {
@@ -105,17 +68,8 @@ impl Compiler {
         scratch: &mut Scratch,
     ) -> Result<FunctionCode, CompileError> {
         let func = module.func_index(body.index);
-        let compile = || self.compile_unguarded(module, layout, body, linkage, scratch);
-        // That no input drives the tier into one of its own assertions cannot be shown: a panic ends
-        // here, where all state it may have left behind is `scratch`.
-        let result = catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|panic| {
-            *scratch = Scratch::new();
-            let message = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            Err(CompileError::Internal(format!("func {}: {message}", func.0)))
+        let result = contain(func, scratch, |scratch| {
+            self.compile_unguarded(module, layout, body, linkage, scratch)
         });
         if check::ON {
             // Another tier would hide what went wrong here.
@@ -129,7 +83,7 @@ impl Compiler {
                     }
                 }
                 Err(CompileError::Internal(message)) => panic!("{message}"),
-                Err(CompileError::Invalid(_) | CompileError::TooLarge { .. }) => {}
+                Err(_) => {}
             }
         }
         result
@@ -162,26 +116,18 @@ impl Compiler {
             body.index,
             start,
         );
-        match lower(module, &self.settings, body, lowering, &mut tier)? {
-            Outcome::Complete => {}
-            Outcome::GaveUp if tier.s.failed.is_some() => {
-                let what = tier.s.failed.unwrap_or_default();
-                return Err(CompileError::Internal(format!("func {}: {what}", func.0)));
-            }
-            Outcome::GaveUp => {
-                let what = "its frame or code passes a limit of the single-pass tier".to_string();
-                return Err(CompileError::TooLarge { func, what });
-            }
+        let outcome = lower(module, &self.settings, body, lowering, &mut tier)?;
+        if outcome == Outcome::Complete {
+            tier.finish();
         }
-        tier.finish();
-        if tier.too_large() {
+        if let Some(what) = tier.s.failed {
+            return Err(CompileError::Internal(format!("func {}: {what}", func.0)));
+        }
+        if outcome == Outcome::GaveUp || tier.too_large() {
             let what = "its frame or code passes a limit of the single-pass tier".to_string();
             return Err(CompileError::TooLarge { func, what });
         }
         let (locations, traps) = tier.take_tables();
-        if let Some(what) = state.failed {
-            return Err(CompileError::Internal(format!("func {}: {what}", func.0)));
-        }
         Ok(FunctionCode {
             bytes: state.asm.bytes().to_vec(),
             align: 16,

@@ -26,5 +26,6 @@ mod simd_int;
 mod simd_lanes;
 mod state;
 
-pub use compiler::{CompileError, Compiler, Scratch};
+pub use compiler::{Compiler, Scratch};
 pub use emit::Features;
+pub use wardian_lower::CompileError;

@@ -18,65 +18,18 @@ use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{Configurable, Flags, Value};
 use cranelift_codegen::{CodegenError, Context};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use std::fmt::{self, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use wardian_lower::{Outcome, lower};
+use std::fmt::Write;
+use wardian_lower::{CompileError, Outcome, lower};
 use wardian_module::abi::CallLayout;
 use wardian_module::image::{FunctionCode, Inlined};
 use wardian_module::layout::{Linkage, VmLayout};
-use wardian_module::{Body, DecodeError, FuncIndex, Module, OptLevel, Settings};
+use wardian_module::{Body, FuncIndex, Module, OptLevel, Settings};
 
 /// Largest body, in bytes of WebAssembly, that is compiled at all.
 pub(crate) const MAX_BODY_BYTES: usize = 4 << 20;
 
 /// Number of instructions past which a function's allocations are not kept for the next.
 const KEEP_INSTS: usize = 100_000;
-
-/// Why a function could not be compiled.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CompileError {
-    /// Its body is not valid.
-    Invalid(DecodeError),
-    /// It is valid but past a limit of this tier.
-    TooLarge {
-        /// Which function.
-        func: FuncIndex,
-        /// What is too large.
-        what: String,
-    },
-    /// A replacement was asked for at a loop that the function does not have, or never reaches.
-    NoSuchLoop {
-        /// Which function.
-        func: FuncIndex,
-        /// Ordinal of the loop.
-        ordinal: u32,
-    },
-    /// The tier failed: a defect of this crate or of Cranelift.
-    Internal(String),
-}
-
-impl fmt::Display for CompileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CompileError::Invalid(error) => error.fmt(f),
-            CompileError::TooLarge { func: FuncIndex(index), what } => {
-                write!(f, "func {index}: too large to compile: {what}")
-            }
-            CompileError::NoSuchLoop { func: FuncIndex(index), ordinal } => {
-                write!(f, "func {index}: no loop {ordinal} that can be reached")
-            }
-            CompileError::Internal(message) => write!(f, "the compiler failed: {message}"),
-        }
-    }
-}
-
-impl std::error::Error for CompileError {}
-
-impl From<DecodeError> for CompileError {
-    fn from(error: DecodeError) -> CompileError {
-        CompileError::Invalid(error)
-    }
-}
 
 /// What a function is compiled to be.
 #[derive(Clone, Copy)]
@@ -479,15 +432,7 @@ fn contain<R>(
     scratch: &mut Scratch,
     compile: impl FnOnce(&mut Scratch) -> Result<R, CompileError>,
 ) -> Result<R, CompileError> {
-    let result = catch_unwind(AssertUnwindSafe(|| compile(scratch))).unwrap_or_else(|panic| {
-        *scratch = Scratch::new();
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        Err(CompileError::Internal(format!("func {}: {message}", func.0)))
-    });
+    let result = wardian_lower::contain(func, scratch, compile);
     if scratch.context.func.dfg.num_insts() > KEEP_INSTS {
         // What one huge function needed is not kept for all the small ones.
         *scratch = Scratch { choice: scratch.choice, ..Scratch::new() };

@@ -7,11 +7,11 @@
 //! signature that checks for the whole frame before it tail-calls the body. The gate's own frame holds
 //! at most the arguments: 16 KB for the largest signature, which the reserve covers too.
 
-use crate::compiler::CompileError;
 use crate::emit::name_space;
 use cranelift_codegen::binemit::Reloc as ClifReloc;
 use cranelift_codegen::ir::{ExternalName, TrapCode};
 use cranelift_codegen::{CompiledCode, Context, FinalizedRelocTarget};
+use wardian_lower::CompileError;
 use wardian_module::image::{FunctionCode, Inlined, Location, Reloc, RelocTarget, TrapSite};
 use wardian_module::{DefinedFuncIndex, Trap};
 

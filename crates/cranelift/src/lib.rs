@@ -17,4 +17,5 @@ mod pressure;
 mod replace;
 mod simd;
 
-pub use compiler::{CompileError, Compiler, Scratch};
+pub use compiler::{Compiler, Scratch};
+pub use wardian_lower::CompileError;

@@ -10,6 +10,7 @@
 mod call;
 mod driver;
 mod emit;
+mod error;
 mod inline;
 mod memory;
 mod numeric_checks;
@@ -19,4 +20,5 @@ mod visit;
 
 pub use driver::{Outcome, Scratch, lower};
 pub use emit::*;
+pub use error::{CompileError, contain};
 pub use record::Recorder;

@@ -80,7 +80,7 @@ impl Compiler {
             let linkage = Linkage::Slots;
             match self.baseline.compile(module, layout, body(), linkage, baseline) {
                 Ok(code) => Ok((code, Made::Baseline)),
-                Err(wardian_baseline::CompileError::Invalid(error)) => Err(error.into()),
+                Err(error @ CompileError::Invalid(_)) => Err(error),
                 Err(error) => {
                     tracing::debug!(%error, "refused by the single-pass tier");
                     let code =
