@@ -11,27 +11,16 @@ use crate::state::*;
 use smallvec::SmallVec;
 use wardian_lower::Emit;
 use wardian_module::layout::Repr;
-use wardian_module::{Builtin, Trap};
+use wardian_module::{Builtin, Rounding, Trap};
 use wasmparser::Operator;
 
-/// Ways of rounding, in the order of the constant of `Builtin::RoundF32`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rounding {
-    Ceil,
-    Floor,
-    Trunc,
-    Nearest,
-}
-
-impl Rounding {
-    /// The immediate of `roundss` and its kin; inexact results raise nothing.
-    pub(crate) fn immediate(self) -> u8 {
-        match self {
-            Rounding::Nearest => 0b1000,
-            Rounding::Floor => 0b1001,
-            Rounding::Ceil => 0b1010,
-            Rounding::Trunc => 0b1011,
-        }
+/// The immediate of `roundss` and its kin; inexact results raise nothing.
+pub(crate) fn rounding_mode(rounding: Rounding) -> u8 {
+    match rounding {
+        Rounding::Nearest => 0b1000,
+        Rounding::Floor => 0b1001,
+        Rounding::Ceil => 0b1010,
+        Rounding::Trunc => 0b1011,
     }
 }
 
@@ -688,7 +677,7 @@ impl Tier<'_> {
         if self.features.sse41 {
             let source = xmm(self.s.reg_of(&mut value));
             let dst = self.result_reg(repr, &[]);
-            let mode = rounding.immediate();
+            let mode = rounding_mode(rounding);
             ins_wide!(self.s.asm, repr == F64, roundss_rmi, roundsd_rmi, xmm(dst), source, mode);
             self.s.release(value);
             self.canonical(dst, repr);

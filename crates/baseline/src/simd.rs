@@ -11,8 +11,8 @@
 
 use crate::asm::*;
 use crate::emit::Tier;
-use crate::scalar::Rounding;
 use crate::state::*;
+use wardian_module::Rounding;
 use wardian_module::layout::Repr;
 use wardian_module::layout::Repr::V128;
 use wasmparser::Operator;

@@ -4,14 +4,14 @@
 
 use crate::asm::*;
 use crate::emit::Tier;
-use crate::scalar::Rounding;
+use crate::scalar::rounding_mode;
 use crate::simd::*;
 use crate::state::*;
 use smallvec::SmallVec;
 use wardian_lower::Emit;
-use wardian_module::Builtin;
 use wardian_module::layout::Repr;
 use wardian_module::layout::Repr::{F64, I32, I64, V128};
+use wardian_module::{Builtin, Rounding};
 
 /// Predicates of `cmpps` and `cmppd`.
 const EQUAL: u8 = 0;
@@ -160,9 +160,9 @@ impl Tier<'_> {
     pub(crate) fn round_lanes(&mut self, repr: Repr, rounding: Rounding) {
         if self.features.sse41 {
             let dst = if repr == F64 {
-                unary_reg!(self, roundpd_rmi, rounding.immediate())
+                unary_reg!(self, roundpd_rmi, rounding_mode(rounding))
             } else {
-                unary_reg!(self, roundps_rmi, rounding.immediate())
+                unary_reg!(self, roundps_rmi, rounding_mode(rounding))
             };
             return self.push_floats(dst, repr);
         }

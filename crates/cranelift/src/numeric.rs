@@ -9,7 +9,7 @@ use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
 use smallvec::SmallVec;
 use wardian_lower::Emit;
-use wardian_module::Builtin;
+use wardian_module::{Builtin, Rounding};
 use wasmparser::Operator;
 
 /// `$method` on the top operand.
@@ -33,15 +33,6 @@ macro_rules! binary {
         let value = $tier.b.ins().$method(x, y);
         $tier.push1(value);
     }};
-}
-
-/// Ways of rounding to an integer, in the order of the constant of `Builtin::RoundF32`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rounding {
-    Ceil,
-    Floor,
-    Trunc,
-    Nearest,
 }
 
 impl Tier<'_> {

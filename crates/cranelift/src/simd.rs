@@ -8,12 +8,12 @@
 
 use crate::abi::{POINTER, V128};
 use crate::emit::Tier;
-use crate::numeric::Rounding;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
     InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, Type, Value, types,
 };
 use types::{F32, F32X4, F64, F64X2, I8, I8X16, I16, I16X8, I32, I32X4, I64, I64X2};
+use wardian_module::Rounding;
 use wasmparser::Operator;
 
 macro_rules! unary {

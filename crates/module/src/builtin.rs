@@ -90,7 +90,7 @@ define_builtins! {
     /// `elem.drop`. Constant: element segment.
     ElemDrop();
     /// `f32.ceil` and its kin on processors without rounding instructions, on bits.
-    /// Constant: the operation (0 ceil, 1 floor, 2 trunc, 3 nearest).
+    /// Constant: the way, see [`Rounding`].
     RoundF32(bits: W32) -> W32;
     /// The same for `f64`.
     RoundF64(bits: W64) -> W64;
@@ -98,6 +98,31 @@ define_builtins! {
     FmaF32(x: W32, y: W32, z: W32) -> W32;
     /// The same for `f64`.
     FmaF64(x: W64, y: W64, z: W64) -> W64;
+}
+
+/// Ways of rounding to an integer; the constant of [`Builtin::RoundF32`] and [`Builtin::RoundF64`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rounding {
+    /// Up.
+    Ceil,
+    /// Down.
+    Floor,
+    /// Towards zero.
+    Trunc,
+    /// To the nearest, ties to even.
+    Nearest,
+}
+
+impl Rounding {
+    /// The way that a builtin's constant means; tiers give no others than these four.
+    pub const fn from_constant(constant: u32) -> Rounding {
+        match constant {
+            0 => Rounding::Ceil,
+            1 => Rounding::Floor,
+            2 => Rounding::Trunc,
+            _ => Rounding::Nearest,
+        }
+    }
 }
 
 impl Builtin {
@@ -117,6 +142,11 @@ const _: () = {
         assert!(Builtin::ALL[i] as usize == i, "numbers are positions in ALL");
         assert!(Builtin::ALL[i].params().len() <= 4, "arguments fit the registers of the shim");
         i += 1;
+    }
+    let mut way = 0;
+    while way < 4 {
+        assert!(Rounding::from_constant(way) as u32 == way, "constants are positions");
+        way += 1;
     }
 };
 

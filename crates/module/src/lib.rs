@@ -18,7 +18,7 @@ pub mod settings;
 mod trap;
 pub mod types;
 
-pub use builtin::{Builtin, Operation};
+pub use builtin::{Builtin, Operation, Rounding};
 pub use decode::{Body, DecodeError, decode};
 pub use index::*;
 pub use module::*;

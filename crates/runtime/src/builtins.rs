@@ -4,7 +4,9 @@
 
 use crate::instantiate::eval;
 use crate::store::{Limiter, Store};
-use wardian_module::{Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, TableIndex, Trap};
+use wardian_module::{
+    Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, Rounding, TableIndex, Trap,
+};
 use wardian_vm::{BuiltinCall, Extern, Failure, InstanceId, MemoryId, TableId, Value};
 
 /// Carries out a builtin for `store`.
@@ -71,8 +73,12 @@ pub fn builtin(
             store.drop_elements(instance, ElemIndex(first));
             Ok(0)
         }
-        Builtin::RoundF32 => Ok(u64::from(round_f32(first, f32::from_bits(a as u32)).to_bits())),
-        Builtin::RoundF64 => Ok(round_f64(first, f64::from_bits(a)).to_bits()),
+        Builtin::RoundF32 => Ok(u64::from(
+            round_f32(Rounding::from_constant(first), f32::from_bits(a as u32)).to_bits(),
+        )),
+        Builtin::RoundF64 => {
+            Ok(round_f64(Rounding::from_constant(first), f64::from_bits(a)).to_bits())
+        }
         Builtin::FmaF32 => {
             let [x, y, z] = [a, b, c].map(|bits| f32::from_bits(bits as u32));
             Ok(u64::from(x.mul_add(y, z).to_bits()))
@@ -85,25 +91,25 @@ pub fn builtin(
 }
 
 /// spec 4.3.3: a NaN operand gives an arithmetic NaN, so a signalling one is made quiet.
-fn round_f32(operation: u32, x: f32) -> f32 {
+fn round_f32(rounding: Rounding, x: f32) -> f32 {
     let quiet = if x.is_nan() { f32::from_bits(x.to_bits() | 0x0040_0000) } else { x };
-    match operation {
+    match rounding {
         _ if x.is_nan() => quiet,
-        0 => x.ceil(),
-        1 => x.floor(),
-        2 => x.trunc(),
-        _ => x.round_ties_even(),
+        Rounding::Ceil => x.ceil(),
+        Rounding::Floor => x.floor(),
+        Rounding::Trunc => x.trunc(),
+        Rounding::Nearest => x.round_ties_even(),
     }
 }
 
-fn round_f64(operation: u32, x: f64) -> f64 {
+fn round_f64(rounding: Rounding, x: f64) -> f64 {
     let quiet = if x.is_nan() { f64::from_bits(x.to_bits() | 0x0008_0000_0000_0000) } else { x };
-    match operation {
+    match rounding {
         _ if x.is_nan() => quiet,
-        0 => x.ceil(),
-        1 => x.floor(),
-        2 => x.trunc(),
-        _ => x.round_ties_even(),
+        Rounding::Ceil => x.ceil(),
+        Rounding::Floor => x.floor(),
+        Rounding::Trunc => x.trunc(),
+        Rounding::Nearest => x.round_ties_even(),
     }
 }
 
