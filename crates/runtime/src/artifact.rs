@@ -289,33 +289,65 @@ fn parse<'a>(
 ) -> Result<Artifact<'a>, ArtifactError> {
     let wasm_bytes = Prefix::read(content)?.wasm;
     let mut reader = Reader(&content[PREFIX_BYTES..]);
-    let section = |name: &str, count: Option<u64>, size: usize, reader: &mut Reader<'a>| {
-        let left = reader.0.len();
-        let bytes = count.and_then(|count| reader.take(count, size));
-        bytes.ok_or_else(|| outside(name, count, left))
-    };
     let wasm = section("wasm", Some(wasm_bytes), 1, &mut reader)?;
     let mut lengths = Reader(section("lengths", Some(LENGTHS_BYTES as u64), 1, &mut reader)?);
     // ORDER sections
     let key = section("key", lengths.u64(), 1, &mut reader)?;
-    let text = section("text", lengths.u64(), 1, &mut reader)?;
-    let funcs = section("function", lengths.u64(), FUNC_BYTES, &mut reader)?;
-    let traps = section("trap", lengths.u64(), TRAP_BYTES, &mut reader)?;
-    let locations = section("location", lengths.u64(), LOCATION_BYTES, &mut reader)?;
-    let inlined = section("inlined place", lengths.u64(), INLINED_BYTES, &mut reader)?;
+    let lengths = std::array::from_fn(|_| lengths.u64());
+    let sections = Sections::read(lengths, &mut reader)?;
     if !reader.0.is_empty() {
         return Err(malformed(format!("{} bytes past its last section", reader.0.len())));
     }
     compatibility.check(key)?;
-    let image = CodeImage {
-        text: text.to_vec(),
-        funcs: pairs(funcs).map(|(start, end)| FuncRange { start, end }).collect(),
-        traps: decode_traps(traps)?,
-        locations: decode_locations(locations),
-        inlined: decode_inlined(inlined),
-    };
-    image.check().map_err(|error| malformed(error.0))?;
-    Ok(Artifact { wasm, image })
+    Ok(Artifact { wasm, image: sections.image()? })
+}
+
+/// The sections of an image, undecoded, as artifacts and entries of the cache both have them.
+struct Sections<'a> {
+    text: &'a [u8],
+    funcs: &'a [u8],
+    traps: &'a [u8],
+    locations: &'a [u8],
+    inlined: &'a [u8],
+}
+
+impl<'a> Sections<'a> {
+    /// Reads sections of so many entries.
+    fn read(lengths: [Option<u64>; 5], reader: &mut Reader<'a>) -> Result<Self, ArtifactError> {
+        // ORDER sections
+        let [text, funcs, traps, locations, inlined] = lengths;
+        Ok(Sections {
+            text: section("text", text, 1, reader)?,
+            funcs: section("function", funcs, FUNC_BYTES, reader)?,
+            traps: section("trap", traps, TRAP_BYTES, reader)?,
+            locations: section("location", locations, LOCATION_BYTES, reader)?,
+            inlined: section("inlined place", inlined, INLINED_BYTES, reader)?,
+        })
+    }
+
+    fn image(&self) -> Result<CodeImage, ArtifactError> {
+        let image = CodeImage {
+            text: self.text.to_vec(),
+            funcs: pairs(self.funcs).map(|(start, end)| FuncRange { start, end }).collect(),
+            traps: decode_traps(self.traps)?,
+            locations: decode_locations(self.locations),
+            inlined: decode_inlined(self.inlined),
+        };
+        image.check().map_err(|error| malformed(error.0))?;
+        Ok(image)
+    }
+}
+
+/// The bytes of a section with so many entries.
+fn section<'a>(
+    name: &str,
+    count: Option<u64>,
+    size: usize,
+    reader: &mut Reader<'a>,
+) -> Result<&'a [u8], ArtifactError> {
+    let left = reader.0.len();
+    let bytes = count.and_then(|count| reader.take(count, size));
+    bytes.ok_or_else(|| outside(name, count, left))
 }
 
 fn decode_locations(bytes: &[u8]) -> Vec<Location> {

@@ -27,11 +27,11 @@
 
 use super::{
     ArtifactError, ArtifactKey, Compatibility, FUNC_BYTES, INLINED_BYTES, LOCATION_BYTES,
-    MAC_BYTES, Reader, TRAP_BYTES, decode_inlined, decode_locations, decode_traps, encode_tables,
-    malformed, outside, pair, pairs,
+    MAC_BYTES, Reader, Sections, TRAP_BYTES, decode_inlined, decode_locations, decode_traps,
+    encode_tables, malformed, outside, pair, section,
 };
 use wardian_module::DefinedFuncIndex;
-use wardian_module::image::{CodeImage, FuncRange, FunctionCode, Reloc, RelocTarget};
+use wardian_module::image::{CodeImage, FunctionCode, Reloc, RelocTarget};
 use wardian_vm::Tier;
 
 const MAGIC: [u8; 8] = *b"\x89wardcch";
@@ -209,22 +209,8 @@ fn encode_image(out: &mut Vec<u8>, image: &CodeImage) {
 }
 
 fn decode_image(reader: &mut Reader<'_>) -> Result<CodeImage, ArtifactError> {
-    let lengths: [_; 5] = std::array::from_fn(|_| reader.u64());
-    // ORDER sections
-    let text = section("text", lengths[0], 1, reader)?;
-    let funcs = section("function", lengths[1], FUNC_BYTES, reader)?;
-    let traps = section("trap", lengths[2], TRAP_BYTES, reader)?;
-    let locations = section("location", lengths[3], LOCATION_BYTES, reader)?;
-    let inlined = section("inlined place", lengths[4], INLINED_BYTES, reader)?;
-    let image = CodeImage {
-        text: text.to_vec(),
-        funcs: pairs(funcs).map(|(start, end)| FuncRange { start, end }).collect(),
-        traps: decode_traps(traps)?,
-        locations: decode_locations(locations),
-        inlined: decode_inlined(inlined),
-    };
-    image.check().map_err(|error| malformed(error.0))?;
-    Ok(image)
+    let lengths = std::array::from_fn(|_| reader.u64());
+    Sections::read(lengths, reader)?.image()
 }
 
 fn encode_function(out: &mut Vec<u8>, function: &CachedFunction) {
@@ -297,23 +283,12 @@ fn decode_reloc(bytes: &[u8; RELOC_BYTES]) -> Reloc {
     Reloc { offset: entry as u32, target, addend: (entry >> 64) as i64 }
 }
 
-/// The bytes of a section with so many entries.
-fn section<'a>(
-    name: &str,
-    count: Option<u64>,
-    size: usize,
-    reader: &mut Reader<'a>,
-) -> Result<&'a [u8], ArtifactError> {
-    let left = reader.0.len();
-    let bytes = count.and_then(|count| reader.take(count, size));
-    bytes.ok_or_else(|| outside(name, count, left))
-}
-
 const _: () = assert!(PREFIX_BYTES == MAGIC.len() + 4 + 8);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wardian_module::image::FuncRange;
     use wardian_module::image::{Inlined, Location, TrapSite};
     use wardian_module::{Settings, Trap};
 
