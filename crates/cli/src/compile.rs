@@ -1,6 +1,7 @@
 //! `wardian compile`: an artifact from a module.
 
 use crate::args::CompileArgs;
+use crate::inspect::binary_form;
 use crate::options::Choices;
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,8 +21,9 @@ pub fn compile(args: &CompileArgs, choices: Choices) -> Result<ExitCode> {
     if Engine::detect_precompiled(&bytes).is_some() {
         bail!("`{name}` is an artifact already");
     }
-    let artifact =
-        engine.precompile_module(&bytes).with_context(|| format!("failed to compile `{name}`"))?;
+    let artifact = binary_form(&args.file, &bytes)
+        .and_then(|bytes| engine.precompile_module(&bytes))
+        .with_context(|| format!("failed to compile `{name}`"))?;
     let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("cwasm"));
     replace(&output, &artifact)
         .with_context(|| format!("failed to write `{}`", output.display()))?;

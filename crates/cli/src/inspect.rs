@@ -4,6 +4,7 @@
 //! this version cannot run. Everything printed comes from one [`Report`]; text and JSON are two views.
 
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 use wardian::error::Context as _;
@@ -64,12 +65,24 @@ pub fn inspect(path: &Path, as_json: bool) -> Result<String> {
             bytes.len()
         );
     }
-    // Text is turned into the binary that it stands for; a binary stays what it is.
-    let bytes = wat::parse_bytes(&bytes)
-        .with_context(|| format!("failed to read `{}` as text format", path.display()))?;
+    let bytes = binary_form(path, &bytes)?;
     let report = read(&bytes).with_context(|| format!("failed to inspect `{}`", path.display()))?;
     let file = path.display().to_string();
     Ok(if as_json { format!("{:#}\n", report.to_json(&file)) } else { report.to_text(&file) })
+}
+
+/// The binary that a file in text form stands for; a binary stays what it is.
+///
+/// # Errors
+///
+/// When it is neither; the place is named.
+pub fn binary_form<'a>(path: &Path, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+    wat::parse_bytes(bytes)
+        .map_err(|mut error| {
+            error.set_path(path);
+            error
+        })
+        .with_context(|| format!("failed to read `{}` as text format", path.display()))
 }
 
 fn read(wasm: &[u8]) -> Result<Report> {

@@ -77,6 +77,7 @@ fn modules() -> tempfile::TempDir {
     write("memories.wat", r#"(module (memory 1) (memory 1) (func (export "_start")))"#);
     write("object.wat", "(module (type (struct)))");
     write("invalid.wat", "(module (func (result i32) i64.const 1))");
+    write("broken.wat", "(module (func\n  i32.nope))");
     write("component.wat", "(component)");
     // Prints four bytes, which tells that it runs, and then never ends.
     write(
@@ -132,6 +133,9 @@ fn errors_exit_with_1_and_name_the_file() {
     let check = |line, expected| check_in(folder.path(), line, 1, expected);
     check("invalid.wat", "failed to compile `invalid.wat`");
     check("invalid.wat", "func 0, offset 0x1a: type mismatch: expected i32, found i64");
+    for line in ["run broken.wat", "compile broken.wat", "inspect broken.wat"] {
+        check(line, "--> broken.wat:2:3");
+    }
 }
 
 #[test]

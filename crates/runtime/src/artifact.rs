@@ -433,6 +433,7 @@ const _: () = {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::Range;
     use std::sync::LazyLock;
     use wardian_module::{OptLevel, Proposal, Settings};
 
@@ -484,8 +485,8 @@ mod tests {
     }
 
     /// Positions to try: all; under Miri, where hashing is slow, some.
-    fn positions(length: usize) -> impl Iterator<Item = usize> {
-        (0..length).step_by(if cfg!(miri) { 301 } else { 1 })
+    pub(super) fn positions(range: Range<usize>) -> impl Iterator<Item = usize> {
+        range.step_by(if cfg!(miri) { 301 } else { 1 })
     }
 
     /// The start of the part after the wasm.
@@ -530,7 +531,7 @@ mod tests {
     #[test]
     fn every_truncation_is_refused() {
         let bytes = artifact();
-        for length in positions(bytes.len()) {
+        for length in positions(0..bytes.len()) {
             let cut = &bytes[..length];
             let error = open(cut).unwrap_err();
             let expected = if length < MAGIC.len() {
@@ -550,7 +551,7 @@ mod tests {
     #[test]
     fn every_flip_is_refused() {
         let mut bytes = artifact();
-        for at in positions(bytes.len()) {
+        for at in positions(0..bytes.len()) {
             for mask in [1, 0x80, 0xff] {
                 bytes[at] ^= mask;
                 let error = open(&bytes).unwrap_err();
@@ -569,7 +570,7 @@ mod tests {
     fn flipped_and_truncated_content_is_decoded_soundly() {
         let mut bytes = artifact();
         bytes.truncate(bytes.len() - MAC_BYTES);
-        for at in positions(bytes.len()) {
+        for at in positions(0..bytes.len()) {
             if at >= PREFIX_BYTES {
                 parse(&bytes[..at], &compatibility()).unwrap_err();
             }

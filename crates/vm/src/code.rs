@@ -429,7 +429,6 @@ pub(crate) fn with_table(
     linkage: Linkage,
     text_bytes: usize,
 ) -> Result<(Pages, usize), CodeError> {
-    sys::SUPPORTED.map_err(|why| CodeError::Image(why.into()))?;
     let mut table = vec![0; ModuleTable::size(module.types.len(), module.bodies.len(), linkage)];
     let mut put = |offset: u32, bytes: &[u8]| {
         table[offset as usize..][..bytes.len()].copy_from_slice(bytes);

@@ -4,6 +4,7 @@
 
 use crate::config::{ArtifactKey, Config, Strategy, WasmBacktraceDetails};
 use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::module::binary_form;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -215,9 +216,7 @@ impl Engine {
     ///
     /// As [`Module::new`](crate::Module::new), and when the key for artifacts cannot be had.
     pub fn precompile_module(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        let wasm = wat::parse_bytes(bytes)
-            .map_err(|error| Error::tagged(ErrorKind::InvalidModule, error.to_string()))?;
-        let (module, image) = self.compile(wasm.into_owned())?;
+        let (module, image) = self.compile(binary_form(bytes, None)?.into_owned())?;
         self.encode_artifact(&module.wasm, &image)
     }
 

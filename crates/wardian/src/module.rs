@@ -3,10 +3,21 @@
 use crate::engine::Engine;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::types::{ExportType, ExternType, ImportType};
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use wardian_runtime::{Counters, Stats};
 use wardian_vm::{Code, VouchedArtifact};
+
+/// The binary form of what is in binary or text form, in this file if it is in one.
+pub(crate) fn binary_form<'a>(bytes: &'a [u8], path: Option<&Path>) -> Result<Cow<'a, [u8]>> {
+    wat::parse_bytes(bytes).map_err(|mut error| {
+        if let Some(path) = path {
+            error.set_path(path);
+        }
+        Error::tagged(ErrorKind::InvalidModule, error.to_string())
+    })
+}
 
 /// A compiled module: cheap to clone, shared between threads and stores.
 ///
@@ -40,10 +51,7 @@ impl Module {
     /// Of kind [`ErrorKind::InvalidModule`], with the place, what was expected and what was found; of
     /// kind [`ErrorKind::Limit`] for modules that this implementation cannot compile.
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module> {
-        let bytes = bytes.as_ref();
-        let wasm = wat::parse_bytes(bytes)
-            .map_err(|error| Error::tagged(ErrorKind::InvalidModule, error.to_string()))?;
-        Module::from_wasm(engine, wasm.into_owned())
+        Module::from_wasm(engine, binary_form(bytes.as_ref(), None)?.into_owned())
     }
 
     /// Compiles a module from its binary form only.
@@ -67,7 +75,8 @@ impl Module {
         // What is binary is not copied.
         let module = match bytes.starts_with(b"\0asm") {
             true => Module::from_wasm(engine, bytes),
-            false => Module::new(engine, bytes),
+            false => binary_form(&bytes, Some(path))
+                .and_then(|wasm| Module::from_wasm(engine, wasm.into_owned())),
         };
         module.with_context(|| format!("failed to compile `{}`", path.display()))
     }

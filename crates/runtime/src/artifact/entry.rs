@@ -287,6 +287,7 @@ const _: () = assert!(PREFIX_BYTES == MAGIC.len() + 4 + 8);
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::positions;
     use super::*;
     use wardian_module::image::FuncRange;
     use wardian_module::image::{Inlined, Location, TrapSite};
@@ -353,10 +354,10 @@ mod tests {
     fn damage_is_found_at_every_byte() {
         for entry in entries() {
             let bytes = entry.encode(&key(), &compatibility(), &digest());
-            for length in 0..bytes.len() {
+            for length in positions(0..bytes.len()) {
                 assert!(decode(&bytes[..length]).is_err(), "{length} bytes");
             }
-            for position in 0..bytes.len() {
+            for position in positions(0..bytes.len()) {
                 for flip in [1, 0x80, 0xff] {
                     let mut bytes = bytes.clone();
                     bytes[position] ^= flip;
@@ -380,10 +381,10 @@ mod tests {
                 content
             };
             assert_eq!(decode(&sign(content.to_vec())).unwrap(), entry);
-            for length in PREFIX_BYTES..content.len() {
+            for length in positions(PREFIX_BYTES..content.len()) {
                 assert!(decode(&sign(content[..length].to_vec())).is_err(), "{length} bytes");
             }
-            for position in PREFIX_BYTES..content.len() {
+            for position in positions(PREFIX_BYTES..content.len()) {
                 let mut content = content.to_vec();
                 content[position] ^= 0xff;
                 // Code and offsets may be anything.
