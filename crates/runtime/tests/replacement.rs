@@ -135,6 +135,7 @@ fn dirty(value: u32) -> u128 {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "executes machine code")]
 fn locals_of_a_plain_loop() {
     check(
         "(func (param i32) (result i32) (local i32)
@@ -151,6 +152,7 @@ fn locals_of_a_plain_loop() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "executes machine code")]
 fn every_type_as_local_operand_and_parameter() {
     let (vector, float) = (0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128, 0x4045_0000_0000_0000);
     let params = [
@@ -234,6 +236,7 @@ const NESTED: &str = "(func (param $n i32) (result i64) (local $i i32) (local $t
      (br_if $outer (i32.lt_u (local.get $i) (local.get $n)))))";
 
 #[test]
+#[cfg_attr(miri, ignore = "executes machine code")]
 fn operands_below_nested_loops() {
     let two_and_a_half = 0x4004_0000_0000_0000;
     let inner = [dirty(5), dirty(0), dirty(0), 1000, 7, 0, two_and_a_half, dirty(3)];
@@ -246,6 +249,7 @@ fn operands_below_nested_loops() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "executes machine code")]
 fn loops_in_both_arms_of_an_if_with_parameters() {
     let func = "(func (param $n i32) (result i32 i64) (local $i i32) (local $m i64) (local $k i32)
        (loop $outer (result i32 i64)
@@ -282,6 +286,7 @@ fn loops_in_both_arms_of_an_if_with_parameters() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "executes machine code")]
 fn operands_taken_by_a_branch_table_behind_the_loop() {
     let func = "(func (param $way i32) (result i64) (local $n i32)
        (block $far (result i64 i64)
@@ -302,6 +307,7 @@ fn operands_taken_by_a_branch_table_behind_the_loop() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "executes machine code")]
 fn arguments_on_the_stack_are_popped() {
     let params: Vec<Value> = (1..=20).map(Value::I64).collect();
     let state: Vec<u128> = (1..=20).collect();
@@ -325,6 +331,7 @@ fn arguments_on_the_stack_are_popped() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "executes machine code")]
 fn a_frame_that_is_entered_through_a_gate() {
     let count = 400;
     let add = |n| format!("(i32x4.add (local.get {n}) (i32x4.splat (i32.const {n})))");
@@ -350,6 +357,7 @@ fn a_frame_that_is_entered_through_a_gate() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "executes machine code")]
 fn calls_inlined_before_and_in_the_loop() {
     let func = "(func (param i32) (result i32) (local i32)
        (i32.const 100)
@@ -371,6 +379,7 @@ fn calls_inlined_before_and_in_the_loop() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "executes machine code")]
 fn loops_that_are_not_there_or_not_reached() {
     let wat = "(module (func (loop (return) (loop (loop))) (unreachable)) (func (block (loop))))";
     let wasm = wat::parse_str(wat).unwrap();

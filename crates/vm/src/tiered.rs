@@ -322,13 +322,13 @@ impl Tiered {
         head: Option<u32>,
     ) -> Option<Replacement> {
         assert!(func.index() < self.tiers.len(), "tiers pass functions of their module");
-        if self.is_own() {
-            let count = self.source.hot(code, func, head);
-            self.set_counter(func, count);
-        } else {
-            // NOTE [fork]: nothing faster comes.
+        if !self.is_own() {
+            // NOTE [fork]: nothing faster comes, and another thread may have held the lock.
             self.set_counter(func, i32::MAX);
+            return None;
         }
+        let count = self.source.hot(code, func, head);
+        self.set_counter(func, count);
         self.growing().replacements.get(&(func, head?)).copied()
     }
 }
