@@ -594,18 +594,22 @@ mod tests {
     /// into one, mapped twice or, after a refusal, once.
     #[test]
     fn refused_requests_leave_ranges_usable() {
-        let mut arenas = Vec::new();
-        for allowed in 0.. {
-            let (arena, hits) = refuse(allowed, 1, || Arena::of_size(16 << 20));
-            arenas.extend(arena);
-            if hits == 0 {
-                break;
+        // What lives for ever is reachable for ever, which Miri asks for.
+        static ARENAS: OnceLock<Vec<Arena>> = OnceLock::new();
+        let arenas = ARENAS.get_or_init(|| {
+            let mut arenas = Vec::new();
+            for allowed in 0.. {
+                let (arena, hits) = refuse(allowed, 1, || Arena::of_size(16 << 20));
+                arenas.extend(arena);
+                if hits == 0 {
+                    break;
+                }
             }
-        }
+            arenas
+        });
         assert!(arenas.iter().any(|arena| arena.dual.is_none()));
         let (table, text) = (vec![1; CODE_PAGE], vec![2; CODE_PAGE + 1]);
         for arena in arenas {
-            let arena: &'static Arena = Box::leak(Box::new(arena));
             let whole = arena.pages.len();
             let begin = || {
                 let start = arena.take(3).unwrap();

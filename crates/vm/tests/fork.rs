@@ -3,7 +3,7 @@
 //! What a child inherited it can go on with: functions that were compiled run, others are an error, and
 //! nothing waits for a thread that only the parent has.
 
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
 
 use std::io::{Read, Write, pipe};
 use wardian::{Cache, CacheConfig, Config, Engine, Instance, Module, Store, TypedFunc};
@@ -61,7 +61,6 @@ fn wait_for(child: libc::pid_t) {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "executes machine code")]
 fn a_child_runs_what_it_inherited_and_what_it_makes() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::new();
