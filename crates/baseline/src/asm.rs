@@ -410,12 +410,12 @@ impl Asm {
 
     pub(crate) fn cmov(&mut self, cond: Cond, wide: bool, dst: Reg, src: Rm) {
         let form = Form::op_0f(0x40 | cond.number());
-        self.form(if wide { form.wide() } else { form }, dst, src);
+        self.any_form(if wide { form.wide() } else { form }, dst, src);
     }
 
     /// Sets the low byte of a register to the condition, which is one of a single flag.
     fn setcc(&mut self, cond: Cond, dst: Reg) {
-        self.form(Form::op_0f(0x90 | cond.number()).byte(), 0, dst);
+        self.any_form(Form::op_0f(0x90 | cond.number()).byte(), 0, Rm::Gpr(dst));
     }
 
     /// Sets a register to the condition as an `i32`. May change the flags.

@@ -279,7 +279,8 @@ impl<'a> Tier<'a> {
                 CONTEXT | BASE | AREA => Repr::Pointer,
                 _ => reprs[local - FIRST as usize],
             };
-            self.s.add_local(repr, reg);
+            let used = local < FIRST as usize || self.uses.is_used(local as u32 - FIRST);
+            self.s.add_local(repr, reg, used);
         }
     }
 

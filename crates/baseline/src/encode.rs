@@ -185,7 +185,12 @@ impl Form {
         Form(self.0 | (prefix as u32) << PREFIX)
     }
 
-    /// Bytes of immediate.
+    /// For use as a parameter of a type.
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// With so many bytes of immediate.
     pub(crate) const fn imm(self, bytes: u8) -> Form {
         Form(self.0 | (bytes as u32) << IMMEDIATE)
     }
@@ -214,90 +219,147 @@ fn needs_rex(reg: Reg) -> bool {
     (4..8).contains(&reg)
 }
 
+/// What comes before the operands: bits, and how many.
+type Head = (u64, u32);
+
+impl Form {
+    /// Prefixes and opcode, for the upper bits of registers that these encode.
+    #[inline(always)]
+    fn head(self, reg: u8, index: u8, base: u8, needs_rex: bool) -> Head {
+        let Form(form) = self;
+        let rex = reg >> 3 << 2 | index >> 3 << 1 | base >> 3;
+        let opcode = u64::from(form & 0xff);
+        let (opcode, length) = match form & ESCAPE {
+            0 => (opcode, 8),
+            _ => (0x0f | opcode << 8, 16),
+        };
+        let (bits, length) = if form & WIDE != 0 {
+            (u64::from(0x48 | rex) | opcode << 8, length + 8)
+        } else if rex != 0 || needs_rex {
+            (u64::from(0x40 | rex) | opcode << 8, length + 8)
+        } else {
+            (opcode, length)
+        };
+        match form >> PREFIX & 0xff {
+            0 => (bits, length),
+            prefix => (u64::from(prefix) | bits << 8, length + 8),
+        }
+    }
+
+    /// Bytes of immediate.
+    #[inline(always)]
+    fn immediate(self) -> usize {
+        (self.0 >> IMMEDIATE) as usize
+    }
+
+    #[inline(always)]
+    fn is_byte(self) -> bool {
+        self.0 & BYTE != 0
+    }
+}
+
 impl Asm {
     /// An instruction with a register (or a digit of the opcode), and a register or memory.
-    #[inline]
-    pub(crate) fn form(&mut self, form: Form, reg: u8, rm: impl Into<Rm>) {
-        self.encode(form, reg, rm.into(), 0);
+    #[inline(always)]
+    pub(crate) fn form<const FORM: u32>(&mut self, reg: u8, rm: impl Into<Rm>) {
+        match rm.into() {
+            Rm::Gpr(rm) => self.with_register::<FORM>(reg, rm, 0),
+            Rm::Mem(mem) => self.with_memory::<FORM>(reg, mem, 0),
+        }
     }
 
     /// As `form`, with an immediate.
-    #[inline]
-    pub(crate) fn form_imm(&mut self, form: Form, reg: u8, rm: impl Into<Rm>, imm: impl Immediate) {
-        self.encode(form, reg, rm.into(), imm.bits());
+    #[inline(always)]
+    pub(crate) fn form_imm<const FORM: u32>(
+        &mut self,
+        reg: u8,
+        rm: impl Into<Rm>,
+        imm: impl Immediate,
+    ) {
+        match rm.into() {
+            Rm::Gpr(rm) => self.with_register::<FORM>(reg, rm, imm.bits()),
+            Rm::Mem(mem) => self.with_memory::<FORM>(reg, mem, imm.bits()),
+        }
+    }
+
+    /// As `form`, for a form that is not known in advance.
+    #[inline(never)]
+    pub(crate) fn any_form(&mut self, form: Form, reg: u8, rm: Rm) {
+        match rm {
+            Rm::Gpr(rm) => self.encode_register(form, reg, rm, 0),
+            Rm::Mem(mem) => self.encode_memory(form, reg, mem, 0),
+        }
     }
 
     #[inline(never)]
-    fn encode(&mut self, Form(form): Form, reg: u8, rm: Rm, imm: u32) {
-        let (base, index, extra) = match rm {
-            Rm::Gpr(rm) => (rm, 0, form & BYTE != 0 && needs_rex(rm)),
-            Rm::Mem(mem) => (mem.base, mem.index, false),
-        };
-        let rex = 0x40
-            | u64::from(form & WIDE != 0) << 3
-            | u64::from(reg >> 3 & 1) << 2
-            | u64::from(index >> 3 & 1) << 1
-            | u64::from(base >> 3 & 1);
-        let has_rex = u64::from(rex != 0x40 || extra || form & BYTE != 0 && needs_rex(reg));
-        let prefix = u64::from(form >> PREFIX & 0xff);
-        let has_prefix = u64::from(prefix != 0);
-        let escape = u64::from(form & ESCAPE != 0);
-        let mut bits = prefix;
-        let mut length = has_prefix * 8;
-        bits |= (rex * has_rex) << length;
-        length += has_rex * 8;
-        bits |= (0x0f * escape) << length;
-        length += escape * 8;
-        bits |= u64::from(form & 0xff) << length;
-        length += 8;
-        let reg = u64::from(reg & 7) << 3;
-        let base = u64::from(base & 7);
-        let mut disp = 0;
-        let mut disp_length = 0;
-        match rm {
-            Rm::Gpr(_) => {
-                bits |= (0xc0 | reg | base) << length;
-                length += 8;
-            }
-            Rm::Mem(mem) if matches!(mem.kind, Kind::Base | Kind::Index) => {
-                disp = mem.disp;
-                // rbp and r13 as base always come with a displacement.
-                let mode: u64 = match i8::try_from(disp) {
-                    Ok(0) if base != 5 => 0,
-                    Ok(_) => 1,
-                    Err(_) => 2,
-                };
-                disp_length = mode as usize * mode as usize;
-                if mem.kind == Kind::Index || base == 4 {
-                    let index = if mem.kind == Kind::Index { u64::from(mem.index & 7) } else { 4 };
-                    let sib = u64::from(mem.shift & 3) << 6 | index << 3 | base;
-                    bits |= (mode << 6 | reg | 4 | sib << 8) << length;
-                    length += 16;
-                } else {
-                    bits |= (mode << 6 | reg | base) << length;
-                    length += 8;
-                }
-            }
-            Rm::Mem(mem) => {
-                bits |= (reg | 5) << length;
-                length += 8;
-                disp_length = 4;
-                // Distances count from the end of the instruction.
-                disp = -((form >> IMMEDIATE) as i32);
-                let at = self.here() + length as u32 / 8;
-                match mem.kind {
-                    Kind::ModuleTable => self.relocate_to_table(at, mem.disp as u32),
-                    _ => self.patch(at, Label(mem.disp as u32), PatchKind::Relative),
-                }
-            }
+    fn with_register<const FORM: u32>(&mut self, reg: u8, rm: Reg, imm: u32) {
+        self.encode_register(Form(FORM), reg, rm, imm);
+    }
+
+    #[inline(never)]
+    fn with_memory<const FORM: u32>(&mut self, reg: u8, mem: Mem, imm: u32) {
+        self.encode_memory(Form(FORM), reg, mem, imm);
+    }
+
+    #[inline(always)]
+    fn encode_register(&mut self, form: Form, reg: u8, rm: Reg, imm: u32) {
+        let byte = form.is_byte() && (needs_rex(reg) || needs_rex(rm));
+        let (head, length) = form.head(reg, 0, rm, byte);
+        let mode = u64::from(0xc0 | (reg & 7) << 3 | rm & 7);
+        let bits = head | mode << length;
+        let length = (length as usize / 8 + 1) & 7;
+        let room = self.room_for_one();
+        room[..8].copy_from_slice(&bits.to_le_bytes());
+        if form.immediate() > 0 {
+            room[length..length + 4].copy_from_slice(&imm.to_le_bytes());
         }
+        self.advance(length + form.immediate());
+    }
+
+    #[inline(always)]
+    fn encode_memory(&mut self, form: Form, reg: u8, mem: Mem, imm: u32) {
+        let Mem { kind, base, index, shift, disp } = mem;
+        let byte = form.is_byte() && needs_rex(reg);
+        let (head, length) = form.head(reg, index, base, byte);
+        let reg = (reg & 7) << 3;
+        let (bits, length, disp, disp_length) = match kind {
+            Kind::Base | Kind::Index => {
+                // rbp and r13 as base always come with a displacement.
+                let (mode, disp_length): (u8, usize) = match i8::try_from(disp) {
+                    Ok(0) if base & 7 != 5 => (0, 0),
+                    Ok(_) => (0x40, 1),
+                    Err(_) => (0x80, 4),
+                };
+                if kind == Kind::Index || base & 7 == 4 {
+                    let index = if kind == Kind::Index { index & 7 } else { 4 };
+                    let scale = shift << 6 | index << 3 | base & 7;
+                    let bytes = u64::from(mode | reg | 4) | u64::from(scale) << 8;
+                    (head | bytes << length, length + 16, disp, disp_length)
+                } else {
+                    let bytes = u64::from(mode | reg | base & 7);
+                    (head | bytes << length, length + 8, disp, disp_length)
+                }
+            }
+            Kind::ModuleTable | Kind::Label => {
+                let at = self.here() + length / 8 + 1;
+                match kind {
+                    Kind::ModuleTable => self.relocate_to_table(at, disp as u32),
+                    _ => self.patch(at, Label(disp as u32), PatchKind::Relative),
+                }
+                // Distances count from the end of the instruction.
+                let correction = -(form.immediate() as i32);
+                (head | u64::from(reg | 5) << length, length + 8, correction, 4)
+            }
+        };
         let length = length as usize / 8 & 7;
         let room = self.room_for_one();
         room[..8].copy_from_slice(&bits.to_le_bytes());
         room[length..length + 4].copy_from_slice(&disp.to_le_bytes());
-        let length = length + (disp_length & 7);
-        room[length..length + 4].copy_from_slice(&imm.to_le_bytes());
-        self.advance(length + (form >> IMMEDIATE) as usize);
+        let length = length + disp_length;
+        if form.immediate() > 0 {
+            room[length..length + 4].copy_from_slice(&imm.to_le_bytes());
+        }
+        self.advance(length + form.immediate());
     }
 
     /// `mov` of a constant of 32 bits, which clears the upper half.
@@ -314,13 +376,13 @@ impl Asm {
 
 /// Emits an instruction by its name in `cranelift-assembler-x64`.
 macro_rules! ins {
-    (@rm $asm:expr, $form:expr, $reg:expr, $rm:expr) => { $asm.form(const { $form }, $reg, $rm) };
-    (@mr $asm:expr, $form:expr, $rm:expr, $reg:expr) => { $asm.form(const { $form }, $reg, $rm) };
+    (@rm $asm:expr, $form:expr, $reg:expr, $rm:expr) => { $asm.form::<{ $form.bits() }>($reg, $rm) };
+    (@mr $asm:expr, $form:expr, $rm:expr, $reg:expr) => { $asm.form::<{ $form.bits() }>($reg, $rm) };
     (@mi $asm:expr, $form:expr, $digit:literal, $rm:expr, $imm:expr) => {
-        $asm.form_imm(const { $form }, $digit, $rm, $imm)
+        $asm.form_imm::<{ $form.bits() }>($digit, $rm, $imm)
     };
     (@rmi $asm:expr, $form:expr, $reg:expr, $rm:expr, $imm:expr) => {
-        $asm.form_imm(const { $form }, $reg, $rm, $imm)
+        $asm.form_imm::<{ $form.bits() }>($reg, $rm, $imm)
     };
 
     ($asm:expr, movl_rm, $($a:tt)*) => { ins!(@rm $asm, Form::op(0x8b), $($a)*) };

@@ -193,18 +193,20 @@ impl Emit for Tier<'_> {
 
     fn local_get(&mut self, local: u32) {
         let local = local + FIRST;
-        let repr = self.s.locals[local as usize].repr;
+        let repr = self.s.named(local).repr;
         let value = Value { loc: Loc::Local(local), repr };
         self.s.push(value);
     }
 
     fn local_set(&mut self, local: u32) {
+        self.s.named(local + FIRST);
         let value = self.s.pop();
         let value = self.s.set_local(local + FIRST, value);
         self.s.release(value);
     }
 
     fn local_tee(&mut self, local: u32) {
+        self.s.named(local + FIRST);
         let value = self.s.pop();
         let value = self.s.set_local(local + FIRST, value);
         self.s.push(value);
@@ -241,10 +243,13 @@ impl Emit for Tier<'_> {
         self.push_result(dst, repr);
     }
 
+    #[inline(always)]
     fn numeric(&mut self, op: &Operator<'_>) {
-        if !self.scalar(op) {
-            self.vector(op);
-        }
+        self.scalar(op);
+    }
+
+    fn vector(&mut self, op: &Operator<'_>) {
+        self.vector_op(op);
     }
 
     fn at_loop(&mut self, ordinal: u32) {

@@ -1,11 +1,15 @@
 //! A first look at a function's body: how often each local is used, so that the busiest get registers
 //! of their own.
 //!
-//! How often is a hint, and any number above zero is right. Zero is relied on: a local that no
-//! instruction names is never stored nor zeroed. A body that cannot be decoded to its end has fewer uses
-//! counted, but is not compiled either.
+//! All of it is a hint, for nothing here was validated, and the common instructions are only stepped over
+//! (`wasmparser` decodes the others). How often does not matter to what is right. That a local is not used
+//! means that it is never stored nor zeroed; an access to such a local is refused when it comes
+//! (`State::named`), so a mistake here can make a compilation fail, and nothing else.
 
-use wasmparser::{BinaryReader, FunctionBody, VisitOperator, VisitSimdOperator, WasmFeatures};
+use wasmparser::{
+    BinaryReader, FrameKind, FrameStack, FunctionBody, VisitOperator, VisitSimdOperator,
+    WasmFeatures,
+};
 
 /// How often things are used, loops counted more.
 #[derive(Default)]
@@ -22,6 +26,8 @@ pub(crate) struct Uses {
     weight: u32,
     /// For each open block, the weight outside.
     outer: Vec<u32>,
+    /// Whether the whole body was seen.
+    complete: bool,
 }
 
 /// spec (appendix "Implementation Limitations"): locals of a function.
@@ -31,8 +37,60 @@ const LOOP_WEIGHT: u32 = 8;
 /// The most that one use counts.
 const MAX_WEIGHT: u32 = LOOP_WEIGHT * LOOP_WEIGHT * LOOP_WEIGHT * LOOP_WEIGHT;
 
+/// Bytes of the longest form that is stepped over.
+const WINDOW: usize = 9;
+
+/// What follows an opcode.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// Left to `wasmparser`.
+    Rare,
+    Plain,
+    /// Of 32 bits.
+    Number,
+    /// Of 64 bits.
+    LongNumber,
+    Float,
+    Double,
+    Local,
+    Global,
+    Call,
+    Access,
+    Block,
+    Loop,
+    End,
+}
+
+/// By opcode.
+static SHAPES: [Shape; 256] = {
+    let mut shapes = [Shape::Rare; 256];
+    let mut opcode = 0;
+    while opcode < 256 {
+        shapes[opcode] = match opcode {
+            // unreachable, nop, else, return, drop, select; comparisons and arithmetic
+            0x00 | 0x01 | 0x05 | 0x0f | 0x1a | 0x1b | 0x45..=0xc4 => Shape::Plain,
+            0x02 | 0x04 => Shape::Block,
+            0x03 => Shape::Loop,
+            0x0b => Shape::End,
+            // br, br_if, constants
+            0x0c | 0x0d | 0x41 => Shape::Number,
+            0x42 => Shape::LongNumber,
+            0x10 => Shape::Call,
+            0x20..=0x22 => Shape::Local,
+            0x23 | 0x24 => Shape::Global,
+            0x28..=0x3e => Shape::Access,
+            0x43 => Shape::Float,
+            0x44 => Shape::Double,
+            _ => Shape::Rare,
+        };
+        opcode += 1;
+    }
+    shapes
+};
+
 impl Uses {
-    /// Looks at the body of a function with `params` parameters. Stops where it cannot be decoded.
+    /// Looks at the body of a function with `params` parameters. If it cannot be decoded, all locals count
+    /// as used.
     pub(crate) fn scan(
         &mut self,
         bytes: &[u8],
@@ -40,6 +98,7 @@ impl Uses {
         features: &WasmFeatures,
     ) -> wasmparser::Result<()> {
         (self.memory, self.globals, self.calls, self.weight) = (0, 0, 0, 1);
+        self.complete = false;
         self.outer.clear();
         self.locals.clear();
         self.locals.resize(params, 0);
@@ -48,22 +107,99 @@ impl Uses {
         for _ in 0..reader.get_count() {
             let (count, _) = reader.read()?;
             let length = self.locals.len() + count as usize;
-            // Validation allows no more; it comes later.
+            // Validation allows no more; it comes later, and then this is not used.
             if length > MAX_LOCALS {
                 return Ok(());
             }
             self.locals.resize(length, 0);
         }
-        let mut reader = wasmparser::OperatorsReader::new(reader.get_binary_reader());
-        while !reader.eof() {
+        let mut position = reader.original_position() as usize;
+        while position < bytes.len() {
+            position = self.step_over_common(bytes, position);
+            let rest = bytes.get(position..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            let mut reader = BinaryReader::new_features(rest, position as u64, *features);
             reader.visit_operator(self)?;
+            position = reader.original_position() as usize;
         }
+        self.complete = position == bytes.len();
         Ok(())
     }
 
-    /// Whether any instruction names a local.
+    /// Whether an instruction may name a local.
     pub(crate) fn is_used(&self, local: u32) -> bool {
-        self.locals.get(local as usize) != Some(&0)
+        !self.complete || self.locals.get(local as usize) != Some(&0)
+    }
+
+    /// Looks at instructions from `at` on, as long as they are common ones and not at the very end. Gives
+    /// the position of the first that is not.
+    fn step_over_common(&mut self, bytes: &[u8], mut at: usize) -> usize {
+        while let Some(window) = bytes.get(at..at + WINDOW) {
+            let window: &[u8; WINDOW] = window.try_into().expect("as many bytes as said");
+            // One more than the length of a number behind the opcode.
+            let number = match window {
+                [_, 0..0x80, ..] => 2,
+                [_, _, 0..0x80, ..] => 3,
+                [_, _, _, 0..0x80, ..] => 4,
+                [_, _, _, _, 0..0x80, ..] => 5,
+                // Of 32 bits, that is.
+                _ => 6,
+            };
+            at += match SHAPES[usize::from(window[0])] {
+                Shape::Rare => return at,
+                Shape::Plain => 1,
+                Shape::Number => number,
+                Shape::LongNumber if number < 6 => number,
+                Shape::LongNumber => return at,
+                Shape::Float => 5,
+                Shape::Double => 9,
+                Shape::Local => {
+                    let low = u32::from(window[1] & 0x7f);
+                    match number {
+                        2 => self.local(low),
+                        3 => self.local(low | u32::from(window[2]) << 7),
+                        _ => return at,
+                    }
+                    number
+                }
+                Shape::Global => {
+                    self.global();
+                    number
+                }
+                Shape::Call => {
+                    self.call();
+                    number
+                }
+                Shape::Access => {
+                    // Neither flags nor an index: one byte of alignment, then the offset.
+                    if window[1] >= 0x40 {
+                        return at;
+                    }
+                    self.memory();
+                    match window {
+                        [_, _, 0..0x80, ..] => 3,
+                        [_, _, _, 0..0x80, ..] => 4,
+                        [_, _, _, _, 0..0x80, ..] => 5,
+                        _ => return at,
+                    }
+                }
+                Shape::Block | Shape::Loop => {
+                    // Results of one numeric type or none.
+                    if !matches!(window[1], 0x40 | 0x7c..=0x7f) {
+                        return at;
+                    }
+                    self.open(window[0] == 0x03);
+                    2
+                }
+                Shape::End => {
+                    self.close();
+                    1
+                }
+            };
+        }
+        at
     }
 
     fn local(&mut self, index: u32) {
@@ -125,6 +261,13 @@ macro_rules! visits {
     (@ $uses:ident visit_memory_fill $($rest:tt)*) => { $uses.call() };
     (@ $uses:ident $visit:ident [memarg] $($rest:tt)*) => { $uses.memory() };
     (@ $uses:ident $visit:ident $($rest:tt)*) => {};
+}
+
+impl FrameStack for Uses {
+    /// Only `else` asks which frame it is in.
+    fn current_frame(&self) -> Option<FrameKind> {
+        Some(FrameKind::If)
+    }
 }
 
 impl<'a> VisitOperator<'a> for Uses {

@@ -266,7 +266,7 @@ impl Tier<'_> {
     // ---- instructions ----
 
     /// Emits a vector instruction. The driver forwards no others.
-    pub(crate) fn vector(&mut self, op: &Operator<'_>) {
+    pub(crate) fn vector_op(&mut self, op: &Operator<'_>) {
         use Cond as C;
         use Lanes::{I8, I16, I32, I64};
         use Operator as O;

@@ -132,6 +132,8 @@ pub(crate) struct Local {
     pub(crate) disp: i32,
     /// How many operands on the stack are `Loc::Local` of it.
     refs: u32,
+    /// Whether the first look found an instruction that names it; if not, it has no value.
+    used: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -889,14 +891,23 @@ impl State {
         value
     }
 
+    /// A local that an instruction names.
+    pub(crate) fn named(&mut self, local: u32) -> Local {
+        let named = self.locals[local as usize];
+        if !named.used {
+            self.fail("the first look missed a use of a local");
+        }
+        named
+    }
+
     /// Adds a local; its home comes below those before.
-    pub(crate) fn add_local(&mut self, repr: Repr, pinned: Reg) {
+    pub(crate) fn add_local(&mut self, repr: Repr, pinned: Reg, used: bool) {
         // Pinned locals that do not survive calls have a home too, for the time of a call.
         if pinned == NO_REG || CALLEE_SAVED & 1 << pinned == 0 {
             self.operand_base += repr.bytes().max(8);
         }
         let disp = -(self.operand_base as i32);
-        self.locals.push(Local { repr, pinned, cached: NO_REG, disp, refs: 0 });
+        self.locals.push(Local { repr, pinned, cached: NO_REG, disp, refs: 0, used });
     }
 
     // ---- control ----

@@ -282,11 +282,15 @@ pub trait Emit {
     fn local_tee(&mut self, local: u32);
     /// `select`, with the type of its operands.
     fn select(&mut self, ty: ValType);
-    /// Any instruction that takes operands, computes and pushes results without memory, tables,
-    /// globals, calls or control. Includes constants and vectors. Divisions and conversions that trap
+    /// Any scalar instruction that takes operands, computes and pushes results without memory, tables,
+    /// globals, calls or control. Includes constants. Divisions and conversions that trap
     /// do so by themselves only if the settings allow signals; otherwise the driver has emitted the
     /// checks and the instruction cannot trap.
     fn numeric(&mut self, op: &Operator<'_>);
+    /// As `numeric`, for instructions on vectors.
+    fn vector(&mut self, op: &Operator<'_>) {
+        self.numeric(op);
+    }
 
     // ---- structured control ----
 

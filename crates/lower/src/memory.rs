@@ -28,6 +28,7 @@ enum Plain {
     StoreLane(u8, u8),
 }
 
+#[inline(always)]
 fn plain_access(op: &Operator<'_>) -> Option<(MemArg, Plain)> {
     use Operator as O;
     use Plain::*;
@@ -149,20 +150,32 @@ impl<E: Emit> Lowering<'_, E> {
         self.module.memories[memory as usize].index
     }
 
+    /// Lowers a load or store that is known to be one when this program is compiled.
+    #[inline(always)]
+    pub(crate) fn plain_access(&mut self, op: &Operator<'_>) {
+        let (memarg, access) = plain_access(op).expect("a load or store");
+        self.access(memory_of(memarg), memarg.offset, access);
+    }
+
+    fn load(&mut self, memory: MemoryIndex, offset: u64, access: Access) {
+        if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
+            let value = self.emit.memory_load(memory, access, addr, may_fault);
+            self.emit.push(value);
+        }
+    }
+
+    fn store(&mut self, memory: MemoryIndex, offset: u64, access: Access) {
+        let value = self.emit.pop();
+        if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
+            self.emit.memory_store(memory, access, addr, value, may_fault);
+        }
+    }
+
+    #[inline(always)]
     fn access(&mut self, memory: MemoryIndex, offset: u64, access: Plain) {
         match access {
-            Plain::Load(access) => {
-                if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
-                    let value = self.emit.memory_load(memory, access, addr, may_fault);
-                    self.emit.push(value);
-                }
-            }
-            Plain::Store(access) => {
-                let value = self.emit.pop();
-                if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
-                    self.emit.memory_store(memory, access, addr, value, may_fault);
-                }
-            }
+            Plain::Load(access) => self.load(memory, offset, access),
+            Plain::Store(access) => self.store(memory, offset, access),
             Plain::LoadLane(bits, lane) => {
                 let vector = self.emit.pop();
                 let access = lane_access(bits);
