@@ -251,10 +251,16 @@ impl Asm {
         self.length += N;
     }
 
+    /// Whether there is room for one more instruction.
+    #[inline(always)]
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.len() - self.length >= ROOM
+    }
+
     /// Where the next instruction goes; what is written there counts from `advance` on.
     #[inline]
     pub(crate) fn room_for_one(&mut self) -> &mut [u8; ROOM] {
-        if self.room.len() - self.length < ROOM {
+        if !self.has_room() {
             self.make_room();
         }
         (&mut self.room[self.length..self.length + ROOM]).try_into().expect("as long as said")
@@ -268,7 +274,7 @@ impl Asm {
 
     #[cold]
     #[inline(never)]
-    fn make_room(&mut self) {
+    pub(crate) fn make_room(&mut self) {
         self.room.resize(self.length + self.length.max(4096), 0);
     }
 

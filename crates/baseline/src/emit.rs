@@ -92,16 +92,6 @@ pub(crate) enum ColdKind {
     BadConversion { double: bool, source: Reg },
 }
 
-/// What comes next in the program, as far as it can be told.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    Other,
-    /// `local.set` or `local.tee`.
-    SetLocal(u32),
-    /// An instruction that takes a condition.
-    Condition,
-}
-
 /// One function on its way to machine code.
 pub(crate) struct Tier<'a> {
     pub(crate) s: &'a mut State,
@@ -118,7 +108,10 @@ pub(crate) struct Tier<'a> {
     pub(crate) frames: Vec<Frame>,
     /// Labels of code that `br_table` reaches labels through, by depth; all `None` in between.
     pub(crate) ways: Vec<Option<Label>>,
-    next: Next,
+    /// The bytes of the program behind the current instruction, or zeros.
+    ahead: u32,
+    /// Whether the function has grown too large.
+    grown: bool,
     /// Where code stems from, for what may trap or call.
     location: u32,
     pub(crate) locations: Vec<Location>,
@@ -126,6 +119,8 @@ pub(crate) struct Tier<'a> {
     cold: Vec<Cold>,
     /// Locals in registers of their own.
     pins: SmallVec<[(u32, Reg); 13]>,
+    /// Those of them that a call does not keep.
+    unsaved: SmallVec<[(u32, Reg); 8]>,
     /// Where callee-saved registers were put.
     saved: SmallVec<[(Reg, i32); 5]>,
     /// Position of the frame's size in the prologue.
@@ -169,12 +164,14 @@ impl<'a> Tier<'a> {
             own: module.types[ty.index()].call_layout(),
             frames: Vec::new(),
             ways: Vec::new(),
-            next: Next::Other,
+            ahead: 0,
+            grown: false,
             location: start,
             locations: Vec::new(),
             traps: Vec::new(),
             cold: Vec::new(),
             pins: SmallVec::new(),
+            unsaved: SmallVec::new(),
             saved: SmallVec::new(),
             frame_size_at: [0; 2],
             max_area: 0,
@@ -262,6 +259,8 @@ impl<'a> Tier<'a> {
                 self.saved.push((*reg, -(self.s.operand_base as i32)));
             }
         }
+        let kept = |reg: Reg| CALLEE_SAVED & 1 << reg != 0;
+        self.unsaved = self.pins.iter().copied().filter(|(_, reg)| !kept(*reg)).collect();
         if !self.pins.iter().any(|(_, reg)| *reg == R10) {
             self.s.temps |= 1 << R10;
         }
@@ -300,7 +299,7 @@ impl<'a> Tier<'a> {
         self.check_stack();
         ins!(self.s.asm, subq_mi_sxl, RSP, 0i32);
         self.frame_size_at[1] = self.s.asm.here() - 4;
-        for (reg, disp) in self.saved.clone() {
+        for &(reg, disp) in &self.saved {
             self.s.store(at(RBP, disp), reg, Repr::I64);
         }
         // Arguments go where their locals live; argument registers go on to cache homes.
@@ -469,6 +468,17 @@ impl<'a> Tier<'a> {
         (std::mem::take(&mut self.locations), std::mem::take(&mut self.traps))
     }
 
+    /// Whether a limit was passed at a block's start or end, which is often enough to stop in time.
+    #[inline]
+    pub(crate) fn has_grown(&self) -> bool {
+        self.grown
+    }
+
+    /// Finds out whether the function is too large by now.
+    pub(crate) fn measure(&mut self) {
+        self.grown |= self.too_large();
+    }
+
     pub(crate) fn too_large(&self) -> bool {
         let frame = u64::from(self.s.operand_base)
             + u64::from(self.s.max_operands)
@@ -555,22 +565,21 @@ impl<'a> Tier<'a> {
 
     /// Does all moves at once. Uses scratch registers only beside the targets.
     pub(crate) fn parallel_move(&mut self, moves: &[(Loc, Repr, Reg)]) {
-        let mut pending: Moves = SmallVec::new();
-        let mut from_memory: Moves = SmallVec::new();
+        let mut pending: SmallVec<[(Reg, Repr, Reg); 16]> = SmallVec::new();
+        let mut from_memory = false;
         for (loc, repr, dst) in moves {
             match self.physical(*loc) {
                 Loc::Reg(src) if src == *dst => {}
-                Loc::Reg(src) => pending.push((Loc::Reg(src), *repr, *dst)),
-                loc => from_memory.push((loc, *repr, *dst)),
+                Loc::Reg(src) => pending.push((src, *repr, *dst)),
+                _ => from_memory = true,
             }
         }
         while !pending.is_empty() {
-            let blocked =
-                |dst: Reg, pending: &Moves| pending.iter().any(|(src, _, _)| *src == Loc::Reg(dst));
-            match pending.iter().position(|(_, _, dst)| !blocked(*dst, &pending)) {
+            let sources = pending.iter().fold(0u32, |mask, (src, _, _)| mask | 1 << src);
+            match pending.iter().position(|(_, _, dst)| sources & 1 << dst == 0) {
                 Some(free) => {
                     let (src, repr, dst) = pending.swap_remove(free);
-                    self.s.copy_to(dst, src, repr);
+                    self.s.move_reg(dst, src, repr);
                 }
                 None => {
                     // A cycle: what the first target holds moves aside.
@@ -580,14 +589,19 @@ impl<'a> Tier<'a> {
                         Bank::Vector => (XMM15, Repr::V128),
                     };
                     self.s.move_reg(scratch, dst, whole);
-                    for (src, _, _) in pending.iter_mut().filter(|m| m.0 == Loc::Reg(dst)) {
-                        *src = Loc::Reg(scratch);
+                    for (src, _, _) in pending.iter_mut().filter(|m| m.0 == dst) {
+                        *src = scratch;
                     }
                 }
             }
         }
-        for (loc, repr, dst) in from_memory {
-            self.s.copy_to(dst, loc, repr);
+        if from_memory {
+            // What was in a register was not moved to memory.
+            for (loc, repr, dst) in moves {
+                if !matches!(self.physical(*loc), Loc::Reg(_)) {
+                    self.s.copy_to(*dst, *loc, *repr);
+                }
+            }
         }
     }
 
@@ -695,7 +709,7 @@ impl<'a> Tier<'a> {
 
     /// Puts pinned locals that a call does not keep into their homes.
     pub(crate) fn save_pins(&mut self) {
-        for (local, reg) in self.s.unsaved_pins(&self.pins) {
+        for &(local, reg) in &self.unsaved {
             if local != BASE {
                 let Local { disp, repr, .. } = self.s.locals[local as usize];
                 self.s.store(at(RBP, disp), reg, repr);
@@ -704,7 +718,7 @@ impl<'a> Tier<'a> {
     }
 
     pub(crate) fn restore_pins(&mut self) {
-        for (local, reg) in self.s.unsaved_pins(&self.pins) {
+        for &(local, reg) in &self.unsaved {
             if local == BASE {
                 self.s.load_base(reg);
             } else {
@@ -756,7 +770,7 @@ impl<'a> Tier<'a> {
     }
 
     pub(crate) fn push_flags(&mut self, value: Value) {
-        if self.next == Next::Condition {
+        if self.condition_is_next() {
             self.s.push(value);
             return;
         }
@@ -775,22 +789,22 @@ impl<'a> Tier<'a> {
         if let Some(reg) = self.target_reg(repr)
             && !inputs.iter().any(|value| self.physical(value.loc) == Loc::Reg(reg))
         {
-            let Next::SetLocal(local) = self.next else { unreachable!("target_reg found one") };
-            return self.s.begin_write(local);
+            return self.begin_target();
         }
         self.s.alloc(bank(repr))
     }
 
     /// The register that the local set next is pinned to.
+    #[inline]
     pub(crate) fn target_reg(&self, repr: Repr) -> Option<Reg> {
-        let Next::SetLocal(local) = self.next else { return None };
+        let local = self.local_set_next()?;
         let Local { pinned, repr: own, .. } = *self.s.locals.get(local as usize)?;
         (pinned != NO_REG && bank(own) == bank(repr)).then_some(pinned)
     }
 
     /// The register of the local set next, made ready to be written, without a look at inputs.
     pub(crate) fn begin_target(&mut self) -> Reg {
-        let Next::SetLocal(local) = self.next else { unreachable!("target_reg found one") };
+        let local = self.local_set_next().expect("target_reg found one");
         self.s.begin_write(local)
     }
 
@@ -799,19 +813,15 @@ impl<'a> Tier<'a> {
         if self.s.temps & 1 << reg != 0 {
             self.s.push_reg(reg, repr);
         } else {
-            let Next::SetLocal(local) = self.next else {
-                unreachable!("only the register of the next local is a result")
-            };
-            self.s.push(Value { loc: Loc::Local(local), repr });
+            let loc = self.next_local();
+            self.s.push(Value { loc, repr });
         }
     }
 
     /// The local that is set next.
     pub(crate) fn next_local(&self) -> Loc {
-        let Next::SetLocal(local) = self.next else {
-            unreachable!("only the register of the next local is a result")
-        };
-        Loc::Local(local)
+        let local = self.local_set_next();
+        Loc::Local(local.expect("only the register of the next local is a result"))
     }
 
     // ---- what `ops` needs ----
@@ -825,24 +835,38 @@ impl<'a> Tier<'a> {
         self.zero_locals(FIRST + self.own.params.len() as u32);
     }
 
+    #[inline]
     pub(crate) fn begin_instruction(&mut self, wasm_offset: u32) {
         self.s.check();
         self.location = wasm_offset;
-        self.next = Next::Other;
+        self.ahead = 0;
     }
 
     /// Sees the bytes of the program after the current instruction.
+    #[inline]
     pub(crate) fn look_ahead(&mut self, bytes: &[u8]) {
-        self.next = match bytes {
-            // local.set, local.tee; an index of one or two bytes
-            [0x21 | 0x22, low, ..] if low & 0x80 == 0 => Next::SetLocal(u32::from(*low) + FIRST),
-            [0x21 | 0x22, low, high, ..] if high & 0x80 == 0 => {
-                Next::SetLocal((u32::from(low & 0x7f) | u32::from(*high) << 7) + FIRST)
-            }
-            // br_if, if, select, i32.eqz
-            [0x0d | 0x04 | 0x1b | 0x1c | 0x45, ..] => Next::Condition,
-            _ => Next::Other,
+        self.ahead = match bytes.first_chunk() {
+            Some(bytes) => u32::from_le_bytes(*bytes),
+            None => bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)),
         };
+    }
+
+    /// The local that the next instruction sets, if it is `local.set` or `local.tee` with an index of one
+    /// or two bytes.
+    #[inline]
+    fn local_set_next(&self) -> Option<u32> {
+        match self.ahead.to_le_bytes() {
+            [0x21 | 0x22, low @ 0..0x80, ..] => Some(u32::from(low) + FIRST),
+            [0x21 | 0x22, low, high @ 0..0x80, _] => {
+                Some((u32::from(low & 0x7f) | u32::from(high) << 7) + FIRST)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the next instruction is one that takes a condition: `br_if`, `if`, `select`, `i32.eqz`.
+    fn condition_is_next(&self) -> bool {
+        matches!(self.ahead as u8, 0x0d | 0x04 | 0x1b | 0x1c | 0x45)
     }
 
     pub(crate) fn func_ref_offset(&self, func: FuncIndex) -> u32 {
@@ -859,7 +883,7 @@ impl<'a> Tier<'a> {
     }
 
     pub(crate) fn restore_saved(&mut self) {
-        for (reg, disp) in self.saved.clone() {
+        for &(reg, disp) in &self.saved {
             self.s.load(reg, at(RBP, disp), Repr::I64);
         }
     }

@@ -287,18 +287,50 @@ impl Asm {
     pub(crate) fn any_form(&mut self, form: Form, reg: u8, rm: Rm) {
         match rm {
             Rm::Gpr(rm) => self.encode_register(form, reg, rm, 0),
-            Rm::Mem(mem) => self.encode_memory(form, reg, mem, 0),
+            Rm::Mem(mem) if matches!(mem.kind, Kind::Base | Kind::Index) => {
+                self.encode_memory(form, reg, mem, 0);
+            }
+            Rm::Mem(mem) => self.encode_distance(form, reg, mem, 0),
         }
     }
 
     #[inline(never)]
     fn with_register<const FORM: u32>(&mut self, reg: u8, rm: Reg, imm: u32) {
+        if !self.has_room() {
+            return self.with_register_in_more_room::<FORM>(reg, rm, imm);
+        }
         self.encode_register(Form(FORM), reg, rm, imm);
     }
 
     #[inline(never)]
     fn with_memory<const FORM: u32>(&mut self, reg: u8, mem: Mem, imm: u32) {
+        // The rare cases are calls in tail position, so that the others save no registers.
+        if !self.has_room() {
+            return self.with_memory_in_more_room::<FORM>(reg, mem, imm);
+        }
+        if matches!(mem.kind, Kind::ModuleTable | Kind::Label) {
+            return self.with_distance::<FORM>(reg, mem, imm);
+        }
         self.encode_memory(Form(FORM), reg, mem, imm);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn with_register_in_more_room<const FORM: u32>(&mut self, reg: u8, rm: Reg, imm: u32) {
+        self.make_room();
+        self.with_register::<FORM>(reg, rm, imm);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn with_memory_in_more_room<const FORM: u32>(&mut self, reg: u8, mem: Mem, imm: u32) {
+        self.make_room();
+        self.with_memory::<FORM>(reg, mem, imm);
+    }
+
+    #[inline(never)]
+    fn with_distance<const FORM: u32>(&mut self, reg: u8, mem: Mem, imm: u32) {
+        self.encode_distance(Form(FORM), reg, mem, imm);
     }
 
     #[inline(always)]
@@ -306,14 +338,7 @@ impl Asm {
         let byte = form.is_byte() && (needs_rex(reg) || needs_rex(rm));
         let (head, length) = form.head(reg, 0, rm, byte);
         let mode = u64::from(0xc0 | (reg & 7) << 3 | rm & 7);
-        let bits = head | mode << length;
-        let length = (length as usize / 8 + 1) & 7;
-        let room = self.room_for_one();
-        room[..8].copy_from_slice(&bits.to_le_bytes());
-        if form.immediate() > 0 {
-            room[length..length + 4].copy_from_slice(&imm.to_le_bytes());
-        }
-        self.advance(length + form.immediate());
+        self.write(form, head | mode << length, length + 8, (0, 0), imm);
     }
 
     #[inline(always)]
@@ -322,35 +347,42 @@ impl Asm {
         let byte = form.is_byte() && needs_rex(reg);
         let (head, length) = form.head(reg, index, base, byte);
         let reg = (reg & 7) << 3;
-        let (bits, length, disp, disp_length) = match kind {
-            Kind::Base | Kind::Index => {
-                // rbp and r13 as base always come with a displacement.
-                let (mode, disp_length): (u8, usize) = match i8::try_from(disp) {
-                    Ok(0) if base & 7 != 5 => (0, 0),
-                    Ok(_) => (0x40, 1),
-                    Err(_) => (0x80, 4),
-                };
-                if kind == Kind::Index || base & 7 == 4 {
-                    let index = if kind == Kind::Index { index & 7 } else { 4 };
-                    let scale = shift << 6 | index << 3 | base & 7;
-                    let bytes = u64::from(mode | reg | 4) | u64::from(scale) << 8;
-                    (head | bytes << length, length + 16, disp, disp_length)
-                } else {
-                    let bytes = u64::from(mode | reg | base & 7);
-                    (head | bytes << length, length + 8, disp, disp_length)
-                }
-            }
-            Kind::ModuleTable | Kind::Label => {
-                let at = self.here() + length / 8 + 1;
-                match kind {
-                    Kind::ModuleTable => self.relocate_to_table(at, disp as u32),
-                    _ => self.patch(at, Label(disp as u32), PatchKind::Relative),
-                }
-                // Distances count from the end of the instruction.
-                let correction = -(form.immediate() as i32);
-                (head | u64::from(reg | 5) << length, length + 8, correction, 4)
-            }
+        // rbp and r13 as base always come with a displacement.
+        let (mode, disp_length): (u8, usize) = match i8::try_from(disp) {
+            Ok(0) if base & 7 != 5 => (0, 0),
+            Ok(_) => (0x40, 1),
+            Err(_) => (0x80, 4),
         };
+        let (bytes, more) = if kind == Kind::Index || base & 7 == 4 {
+            let index = if kind == Kind::Index { index & 7 } else { 4 };
+            let scale = shift << 6 | index << 3 | base & 7;
+            (u64::from(mode | reg | 4) | u64::from(scale) << 8, 16)
+        } else {
+            (u64::from(mode | reg | base & 7), 8)
+        };
+        self.write(form, head | bytes << length, length + more, (disp, disp_length), imm);
+    }
+
+    /// With an operand in memory that is named by its distance.
+    #[inline(always)]
+    fn encode_distance(&mut self, form: Form, reg: u8, mem: Mem, imm: u32) {
+        let byte = form.is_byte() && needs_rex(reg);
+        let (head, length) = form.head(reg, 0, 0, byte);
+        let at = self.here() + length / 8 + 1;
+        match mem.kind {
+            Kind::ModuleTable => self.relocate_to_table(at, mem.disp as u32),
+            _ => self.patch(at, Label(mem.disp as u32), PatchKind::Relative),
+        }
+        // Distances count from the end of the instruction.
+        let correction = -(form.immediate() as i32);
+        let mode = u64::from((reg & 7) << 3 | 5);
+        self.write(form, head | mode << length, length + 8, (correction, 4), imm);
+    }
+
+    /// Writes so many bits, so many bytes of displacement, and the immediate.
+    #[inline(always)]
+    fn write(&mut self, form: Form, bits: u64, length: u32, disp: (i32, usize), imm: u32) {
+        let (disp, disp_length) = disp;
         let length = length as usize / 8 & 7;
         let room = self.room_for_one();
         room[..8].copy_from_slice(&bits.to_le_bytes());

@@ -155,22 +155,27 @@ impl Emit for Tier<'_> {
         self.enter_function();
     }
 
+    #[inline]
     fn gave_up(&self) -> bool {
-        self.s.failed.is_some() || self.too_large()
+        self.s.failed.is_some() || self.has_grown()
     }
 
+    #[inline]
     fn location(&mut self, wasm_offset: u32) {
         self.begin_instruction(wasm_offset);
     }
 
+    #[inline]
     fn upcoming(&mut self, bytes: &[u8]) {
         self.look_ahead(bytes);
     }
 
+    #[inline]
     fn pop(&mut self) -> Value {
         self.s.pop()
     }
 
+    #[inline]
     fn push(&mut self, value: Value) {
         match value.loc {
             Loc::Flags(_) => self.push_flags(value),
@@ -178,19 +183,23 @@ impl Emit for Tier<'_> {
         }
     }
 
+    #[inline]
     fn copy(&mut self, value: &Value) -> Value {
         self.s.duplicate(value)
     }
 
+    #[inline]
     fn discard(&mut self, value: Value) {
         self.s.release(value);
     }
 
+    #[inline]
     fn drop_top(&mut self) {
         let value = self.s.pop();
         self.s.release(value);
     }
 
+    #[inline]
     fn local_get(&mut self, local: u32) {
         let local = local + FIRST;
         let repr = self.s.named(local).repr;
@@ -198,6 +207,7 @@ impl Emit for Tier<'_> {
         self.s.push(value);
     }
 
+    #[inline]
     fn local_set(&mut self, local: u32) {
         self.s.named(local + FIRST);
         let value = self.s.pop();
@@ -205,6 +215,7 @@ impl Emit for Tier<'_> {
         self.s.release(value);
     }
 
+    #[inline]
     fn local_tee(&mut self, local: u32) {
         self.s.named(local + FIRST);
         let value = self.s.pop();
@@ -257,6 +268,7 @@ impl Emit for Tier<'_> {
     }
 
     fn enter(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]) {
+        self.measure();
         self.enter_block(kind, params, results);
     }
 
@@ -265,6 +277,7 @@ impl Emit for Tier<'_> {
     }
 
     fn end(&mut self, reachable: bool, _continues: bool) {
+        self.measure();
         self.end_block(reachable);
     }
 
@@ -272,6 +285,7 @@ impl Emit for Tier<'_> {
         self.jump_to(depth);
     }
 
+    #[inline]
     fn branch_if(&mut self, depth: u32) {
         let condition = self.s.pop();
         self.jump_to_if(condition, depth);
@@ -370,6 +384,7 @@ impl Emit for Tier<'_> {
         self.s.flags_value(cond)
     }
 
+    #[inline]
     fn zero_extend(&mut self, mut value: Value) -> Value {
         // Nothing to do but to read it from where it is 32 bits wide: see [clean i32].
         match value.loc {
@@ -408,6 +423,7 @@ impl Emit for Tier<'_> {
         self.s.flags_value(Cond::E)
     }
 
+    #[inline]
     fn load_field(&mut self, field: Field) -> Value {
         if self.is_base(field) {
             return Value { loc: Loc::Local(BASE), repr: Repr::Pointer };
@@ -509,33 +525,46 @@ impl Emit for Tier<'_> {
     ) -> Value {
         let mut addr = addr.into_inner();
         let mem = self.mem_of(&mut addr);
-        let repr = match access {
-            Access::Full(repr) | Access::Narrow { to: repr, .. } => repr,
-            Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => Repr::V128,
+        let dst = self.load_target(addr, access_repr(access));
+        self.load_access(memory, access, dst, mem, may_fault);
+        self.result_value(dst, access_repr(access))
+    }
+
+    fn guarded_load(&mut self, access: Access, place: Guarded) {
+        let index = self.s.pop();
+        let mut index = self.guarded_index(index, place);
+        let mut base = self.load_field(Field::MemoryBase(place.memory()));
+        let mem = self.guarded_operand(&mut base, &mut index, place);
+        let repr = access_repr(access);
+        let target = self.target_reg(repr);
+        if target.is_some() {
+            self.begin_target();
+        }
+        self.s.release(base);
+        self.s.release(index);
+        let dst = match target {
+            Some(reg) => reg,
+            None => self.s.alloc(bank(repr)),
         };
-        let dst = self.load_target(addr, repr);
-        if may_fault {
-            self.may_fault(Trap::MemoryOutOfBounds);
-        }
-        let start = self.s.asm.here();
-        match access {
-            Access::Full(repr) => self.s.load(dst, mem, repr),
-            Access::Narrow { bits, signed, to } => match (bits, signed, to) {
-                (8, false, _) => ins!(self.s.asm, movzbl_rm, dst, mem),
-                (8, true, Repr::I32) => ins!(self.s.asm, movsbl_rm, dst, mem),
-                (8, true, _) => ins!(self.s.asm, movsbq_rm, dst, mem),
-                (16, false, _) => ins!(self.s.asm, movzwl_rm, dst, mem),
-                (16, true, Repr::I32) => ins!(self.s.asm, movswl_rm, dst, mem),
-                (16, true, _) => ins!(self.s.asm, movswq_rm, dst, mem),
-                (_, false, _) => ins!(self.s.asm, movl_rm, dst, mem),
-                (_, true, _) => ins!(self.s.asm, movslq_rm, dst, mem),
-            },
-            Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => {
-                self.vector_load(access, dst, mem);
-            }
-        }
-        self.claim_access(memory, start);
-        self.result_value(dst, repr)
+        self.load_access(place.memory(), access, dst, mem, true);
+        self.push_result(dst, repr);
+    }
+
+    fn guarded_store(&mut self, access: Access, place: Guarded) {
+        let mut value = self.s.pop();
+        let index = self.s.pop();
+        let mut index = self.guarded_index(index, place);
+        let mut base = self.load_field(Field::MemoryBase(place.memory()));
+        let imm = State::imm_of(&value);
+        let reg = match imm {
+            Some(_) => RAX,
+            None => self.s.reg_of(&mut value),
+        };
+        let mem = self.guarded_operand(&mut base, &mut index, place);
+        self.store_access(place.memory(), access, reg, imm, mem, true);
+        self.s.release(base);
+        self.s.release(index);
+        self.s.release(value);
     }
 
     fn memory_store(
@@ -553,32 +582,7 @@ impl Emit for Tier<'_> {
             None => self.s.reg_of(&mut value),
         };
         let mem = self.mem_of(&mut addr);
-        if may_fault {
-            self.may_fault(Trap::MemoryOutOfBounds);
-        }
-        let start = self.s.asm.here();
-        match (access, imm) {
-            (Access::Narrow { bits: 8, .. }, None) => ins!(self.s.asm, movb_mr, mem, reg),
-            (Access::Narrow { bits: 16, .. }, None) => ins!(self.s.asm, movw_mr, mem, reg),
-            (Access::Narrow { .. }, None) => ins!(self.s.asm, movl_mr, mem, reg),
-            (Access::Full(repr), None) => self.s.store(mem, reg, repr),
-            (Access::Narrow { bits: 8, .. }, Some(imm)) => {
-                ins!(self.s.asm, movb_mi, mem, imm as u8);
-            }
-            (Access::Narrow { bits: 16, .. }, Some(imm)) => {
-                ins!(self.s.asm, movw_mi, mem, imm as u16);
-            }
-            (Access::Full(Repr::I64 | Repr::Pointer), Some(imm)) => {
-                ins!(self.s.asm, movq_mi_sxl, mem, imm);
-            }
-            (Access::Narrow { .. } | Access::Full(_), Some(imm)) => {
-                ins!(self.s.asm, movl_mi, mem, imm);
-            }
-            (Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. }, _) => {
-                unreachable!("only loads extend")
-            }
-        }
-        self.claim_access(memory, start);
+        self.store_access(memory, access, reg, imm, mem, may_fault);
         self.release_addr(addr);
         self.s.release(value);
     }
@@ -759,7 +763,112 @@ impl Emit for Tier<'_> {
     }
 }
 
+fn access_repr(access: Access) -> Repr {
+    match access {
+        Access::Full(repr) | Access::Narrow { to: repr, .. } => repr,
+        Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => Repr::V128,
+    }
+}
+
+/// The offset of a guarded place, if it is more than an instruction can hold.
+fn far(place: Guarded) -> Option<Value> {
+    let offset = place.offset();
+    let far = i32::try_from(offset).is_err();
+    far.then_some(Value { loc: Loc::Const(u64::from(offset)), repr: Repr::I64 })
+}
+
 impl Tier<'_> {
+    /// The index of a guarded access, extended; with the offset, if that is far.
+    #[inline]
+    fn guarded_index(&mut self, index: Value, place: Guarded) -> Value {
+        let index = self.zero_extend(index);
+        match far(place) {
+            Some(offset) => self.arith(Arith::Add, index, offset),
+            None => index,
+        }
+    }
+
+    /// The memory operand of a guarded access, with what `guarded_index` gave.
+    fn guarded_operand(&mut self, base: &mut Value, index: &mut Value, place: Guarded) -> Mem {
+        let base = self.s.reg_of(base);
+        let disp = i32::try_from(place.offset()).unwrap_or(0);
+        if let Loc::Const(bits) = index.loc
+            && let Ok(sum) = i32::try_from(bits + disp as u64)
+        {
+            return at(base, sum);
+        }
+        indexed(base, self.s.reg_of(index), 0, disp)
+    }
+
+    fn load_access(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        dst: Reg,
+        mem: Mem,
+        may_fault: bool,
+    ) {
+        if may_fault {
+            self.may_fault(Trap::MemoryOutOfBounds);
+        }
+        let start = self.s.asm.here();
+        match access {
+            Access::Full(repr) => self.s.load(dst, mem, repr),
+            Access::Narrow { bits, signed, to } => match (bits, signed, to) {
+                (8, false, _) => ins!(self.s.asm, movzbl_rm, dst, mem),
+                (8, true, Repr::I32) => ins!(self.s.asm, movsbl_rm, dst, mem),
+                (8, true, _) => ins!(self.s.asm, movsbq_rm, dst, mem),
+                (16, false, _) => ins!(self.s.asm, movzwl_rm, dst, mem),
+                (16, true, Repr::I32) => ins!(self.s.asm, movswl_rm, dst, mem),
+                (16, true, _) => ins!(self.s.asm, movswq_rm, dst, mem),
+                (_, false, _) => ins!(self.s.asm, movl_rm, dst, mem),
+                (_, true, _) => ins!(self.s.asm, movslq_rm, dst, mem),
+            },
+            Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => {
+                self.vector_load(access, dst, mem);
+            }
+        }
+        self.claim_access(memory, start);
+    }
+
+    /// Writes the register, or the immediate if there is one.
+    fn store_access(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        reg: Reg,
+        imm: Option<i32>,
+        mem: Mem,
+        may_fault: bool,
+    ) {
+        if may_fault {
+            self.may_fault(Trap::MemoryOutOfBounds);
+        }
+        let start = self.s.asm.here();
+        match (access, imm) {
+            (Access::Narrow { bits: 8, .. }, None) => ins!(self.s.asm, movb_mr, mem, reg),
+            (Access::Narrow { bits: 16, .. }, None) => ins!(self.s.asm, movw_mr, mem, reg),
+            (Access::Narrow { .. }, None) => ins!(self.s.asm, movl_mr, mem, reg),
+            (Access::Full(repr), None) => self.s.store(mem, reg, repr),
+            (Access::Narrow { bits: 8, .. }, Some(imm)) => {
+                ins!(self.s.asm, movb_mi, mem, imm as u8);
+            }
+            (Access::Narrow { bits: 16, .. }, Some(imm)) => {
+                ins!(self.s.asm, movw_mi, mem, imm as u16);
+            }
+            (Access::Full(Repr::I64 | Repr::Pointer), Some(imm)) => {
+                ins!(self.s.asm, movq_mi_sxl, mem, imm);
+            }
+            (Access::Narrow { .. } | Access::Full(_), Some(imm)) => {
+                ins!(self.s.asm, movl_mi, mem, imm);
+            }
+            (Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. }, _) => {
+                unreachable!("only loads extend")
+            }
+        }
+        self.claim_access(memory, start);
+    }
+
     /// A loaded value: in the register of the local that is set next, or in one of its own.
     fn result_value(&self, reg: Reg, repr: Repr) -> Value {
         if self.s.temps & 1 << reg != 0 {

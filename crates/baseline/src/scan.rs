@@ -177,13 +177,14 @@ impl Uses {
                     if window[1] >= 0x40 {
                         return at;
                     }
-                    self.memory();
-                    match window {
+                    let length = match window {
                         [_, _, 0..0x80, ..] => 3,
                         [_, _, _, 0..0x80, ..] => 4,
                         [_, _, _, _, 0..0x80, ..] => 5,
                         _ => return at,
-                    }
+                    };
+                    self.memory();
+                    length
                 }
                 Shape::Block | Shape::Loop => {
                     // Results of one numeric type or none.
@@ -282,4 +283,46 @@ impl<'a> VisitOperator<'a> for Uses {
 
 impl<'a> VisitSimdOperator<'a> for Uses {
     wasmparser::for_each_visit_simd_operator!(visits);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `Uses::scan`, with `wasmparser` decoding everything.
+    fn scan_slowly(bytes: &[u8], params: usize) -> Uses {
+        let mut uses = Uses { weight: 1, ..Uses::default() };
+        uses.locals.resize(params, 0);
+        let features = WasmFeatures::all();
+        let body = FunctionBody::new(BinaryReader::new_features(bytes, 0, features));
+        let mut reader = body.get_locals_reader().expect("locals");
+        for _ in 0..reader.get_count() {
+            let (count, _) = reader.read().expect("locals");
+            uses.locals.resize(uses.locals.len() + count as usize, 0);
+        }
+        let mut reader = reader.get_binary_reader();
+        while !reader.eof() {
+            reader.visit_operator(&mut uses).expect("instructions");
+        }
+        uses
+    }
+
+    #[test]
+    fn tmp_sqlite() {
+        let wasm = std::fs::read("/work/shared/bench/open/sqlite.wasm").unwrap();
+        let mut n = 0;
+        for payload in wasmparser::Parser::new(0).parse_all(&wasm) {
+            if let wasmparser::Payload::CodeSectionEntry(body) = payload.unwrap() {
+                let bytes = body.as_bytes();
+                let slow = scan_slowly(bytes, 20);
+                let mut fast = Uses::default();
+                fast.scan(bytes, 20, &WasmFeatures::all()).unwrap();
+                assert_eq!(
+                    (n, &fast.locals, fast.memory, fast.globals, fast.calls, fast.complete),
+                    (n, &slow.locals, slow.memory, slow.globals, slow.calls, true)
+                );
+                n += 1;
+            }
+        }
+    }
 }

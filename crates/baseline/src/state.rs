@@ -24,7 +24,6 @@
 
 use crate::asm::*;
 use crate::claims::Claims;
-use smallvec::SmallVec;
 use wardian_module::layout::{Repr, Root};
 
 /// Operands above this many from the top are settled.
@@ -88,6 +87,15 @@ pub(crate) const fn scratch(repr: Repr) -> Reg {
 /// Whether a general value has 64 bits.
 pub(crate) const fn wide(repr: Repr) -> bool {
     matches!(repr, Repr::I64 | Repr::Pointer | Repr::F64)
+}
+
+/// Bytes of a home.
+#[inline]
+pub(crate) const fn home_bytes(repr: Repr) -> u32 {
+    match repr {
+        Repr::V128 => 16,
+        _ => 8,
+    }
 }
 
 /// Where a value is.
@@ -173,6 +181,8 @@ pub(crate) struct State {
     /// Those that cache a local.
     cached: u32,
     flags: [Flags; 4],
+    /// Whether any of them may be live.
+    live_flags: bool,
     /// Bytes from `rbp` down to the first operand home.
     pub(crate) operand_base: u32,
     /// Most bytes of operand homes.
@@ -198,6 +208,7 @@ impl State {
             used: 0,
             cached: 0,
             flags: [Flags { state: Flag::Unused, refs: 0 }; 4],
+            live_flags: false,
             operand_base: 0,
             max_operands: 0,
             base_path: None,
@@ -218,6 +229,7 @@ impl State {
         self.used = 0;
         self.cached = 0;
         self.flags = [Flags { state: Flag::Unused, refs: 0 }; 4];
+        self.live_flags = false;
         self.operand_base = 0;
         self.max_operands = 0;
         self.base_path = None;
@@ -226,12 +238,14 @@ impl State {
         self.claims.clear();
     }
 
+    #[cold]
     fn fail(&mut self, what: &'static str) {
         self.failed.get_or_insert(what);
     }
 
     // ---- registers ----
 
+    #[inline]
     fn of_bank(bank: Bank) -> u32 {
         match bank {
             Bank::General => 0xffff,
@@ -259,16 +273,19 @@ impl State {
         }
     }
 
+    #[inline]
     pub(crate) fn alloc(&mut self, bank: Bank) -> Reg {
         self.alloc_but(bank, 0)
     }
 
     /// Counts one more use of a register.
+    #[inline]
     pub(crate) fn hold(&mut self, reg: Reg) {
         self.regs[reg as usize].refs += 1;
         self.used |= 1 << reg;
     }
 
+    #[inline]
     pub(crate) fn unhold(&mut self, reg: Reg) {
         let state = &mut self.regs[reg as usize];
         debug_assert!(state.refs > 0 || self.failed.is_some(), "register {reg} is held");
@@ -279,6 +296,7 @@ impl State {
     }
 
     /// The register no longer says what a local holds.
+    #[inline]
     pub(crate) fn uncache(&mut self, reg: Reg) {
         if self.cached & 1 << reg != 0 {
             self.cached &= !(1 << reg);
@@ -298,6 +316,7 @@ impl State {
     }
 
     /// Whether anyone holds `reg`.
+    #[inline]
     pub(crate) fn is_used(&self, reg: Reg) -> bool {
         self.used & 1 << reg != 0
     }
@@ -376,6 +395,7 @@ impl State {
 
     // ---- moves ----
 
+    #[inline]
     pub(crate) fn move_reg(&mut self, dst: Reg, src: Reg, repr: Repr) {
         if dst == src {
             return;
@@ -446,6 +466,7 @@ impl State {
     }
 
     /// The register that a local can be read from, if there is one.
+    #[inline]
     pub(crate) fn local_reg(&self, local: u32) -> Reg {
         let local = &self.locals[local as usize];
         if local.pinned != NO_REG { local.pinned } else { local.cached }
@@ -476,28 +497,33 @@ impl State {
 
     // ---- values in expansions ----
 
+    #[inline]
     pub(crate) fn constant(&self, value: u64, repr: Repr) -> Value {
         Value { loc: Loc::Const(value), repr }
     }
 
     /// Gives a value back.
+    #[inline]
     pub(crate) fn release(&mut self, value: Value) {
         self.release_loc(value.loc);
     }
 
+    #[inline]
     fn release_loc(&mut self, loc: Loc) {
         match loc {
             Loc::Reg(reg) => self.unhold(reg),
-            Loc::Flags(id) => {
-                let flags = &mut self.flags[id as usize];
-                flags.refs -= 1;
-                if flags.refs == 0
-                    && let Flag::Moved(reg) = std::mem::replace(&mut flags.state, Flag::Unused)
-                {
-                    self.unhold(reg);
-                }
-            }
+            Loc::Flags(id) => self.release_flags(id),
             Loc::Const(_) | Loc::Local(_) | Loc::Frame(_) => {}
+        }
+    }
+
+    fn release_flags(&mut self, id: u8) {
+        let flags = &mut self.flags[id as usize];
+        flags.refs -= 1;
+        if flags.refs == 0
+            && let Flag::Moved(reg) = std::mem::replace(&mut flags.state, Flag::Unused)
+        {
+            self.unhold(reg);
         }
     }
 
@@ -512,6 +538,7 @@ impl State {
     }
 
     /// Makes sure that a value is in a register; that register may only be read.
+    #[inline]
     pub(crate) fn reg_of(&mut self, value: &mut Value) -> Reg {
         self.reg_of_but(value, 0)
     }
@@ -568,6 +595,7 @@ impl State {
     }
 
     /// Whether a value is in a register that nobody else reads.
+    #[inline]
     pub(crate) fn is_own(&self, value: &Value) -> bool {
         matches!(value.loc, Loc::Reg(reg) if self.regs[reg as usize].refs == 1)
     }
@@ -620,6 +648,7 @@ impl State {
     }
 
     /// The value as an immediate, if it is one that instructions can hold.
+    #[inline]
     pub(crate) fn imm_of(value: &Value) -> Option<i32> {
         match (value.loc, value.repr) {
             (Loc::Const(bits), Repr::I32) => Some(bits as u32 as i32),
@@ -637,11 +666,21 @@ impl State {
             return self.constant(0, Repr::I32);
         };
         self.flags[id] = Flags { state: Flag::Live(cond), refs: 1 };
+        self.live_flags = true;
         Value { loc: Loc::Flags(id as u8), repr: Repr::I32 }
     }
 
     /// The next instruction changes the flags: moves a truth value that is there.
+    #[inline]
     pub(crate) fn clobber_flags(&mut self) {
+        if self.live_flags {
+            self.move_flags();
+        }
+    }
+
+    #[inline(never)]
+    fn move_flags(&mut self) {
+        self.live_flags = false;
         for id in 0..self.flags.len() {
             if let Flag::Live(cond) = self.flags[id].state {
                 let reg = self.alloc(Bank::General);
@@ -709,30 +748,49 @@ impl State {
 
     /// The home that an operand of this representation gets above `below` bytes; also the bytes with it.
     pub(crate) fn next_home(&self, below: u32, repr: Repr) -> (i32, u32) {
-        let slot = below + repr.bytes().max(8);
+        let slot = below + home_bytes(repr);
         (self.home(slot), slot)
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, value: Value) {
         let Value { loc, repr } = value;
-        let slot = self.slot_below(self.stack.len()) + repr.bytes().max(8);
-        self.max_operands = self.max_operands.max(slot);
+        let below = self.stack.last().map_or(0, |entry| entry.slot);
+        let slot = below + home_bytes(repr);
+        if slot > self.max_operands {
+            self.max_operands = slot;
+        }
         match loc {
             Loc::Local(local) => self.locals[local as usize].refs += 1,
             // A value that was popped and comes back keeps its home only if that is this one.
             Loc::Frame(disp) if disp != self.home(slot) => {
-                let mut value = value;
-                let reg = self.reg_of(&mut value);
-                self.stack.push(Entry { loc: Loc::Reg(reg), repr, slot });
-                return self.keep_window();
+                return self.push_moved(value, slot);
             }
             _ => {}
         }
-        self.stack.push(Entry { loc, repr, slot });
-        self.keep_window();
+        self.push_entry(Entry { loc, repr, slot });
     }
 
-    fn keep_window(&mut self) {
+    #[inline]
+    fn push_entry(&mut self, entry: Entry) {
+        if self.stack.len() == self.stack.capacity() || self.stack.len() - self.settled >= WINDOW {
+            return self.push_far(entry);
+        }
+        self.stack.push(entry);
+    }
+
+    /// Pushes a value from a home that is not its own.
+    #[cold]
+    fn push_moved(&mut self, mut value: Value, slot: u32) {
+        let reg = self.reg_of(&mut value);
+        self.push_entry(Entry { loc: Loc::Reg(reg), repr: value.repr, slot });
+    }
+
+    /// Pushes an entry where there is no room, or too many operands are not settled.
+    #[cold]
+    #[inline(never)]
+    fn push_far(&mut self, entry: Entry) {
+        self.stack.push(entry);
         while self.stack.len() - self.settled > WINDOW {
             self.settle_entry(self.settled);
             self.settled += 1;
@@ -743,12 +801,15 @@ impl State {
         self.push(Value { loc: Loc::Reg(reg), repr });
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self) -> Value {
         let Some(Entry { loc, repr, .. }) = self.stack.pop() else {
             self.fail("no operand is there");
             return self.constant(0, Repr::I32);
         };
-        self.settled = self.settled.min(self.stack.len());
+        if self.settled > self.stack.len() {
+            self.settled = self.stack.len();
+        }
         if let Loc::Local(local) = loc {
             self.locals[local as usize].refs -= 1;
         }
@@ -904,7 +965,7 @@ impl State {
     pub(crate) fn add_local(&mut self, repr: Repr, pinned: Reg, used: bool) {
         // Pinned locals that do not survive calls have a home too, for the time of a call.
         if pinned == NO_REG || CALLEE_SAVED & 1 << pinned == 0 {
-            self.operand_base += repr.bytes().max(8);
+            self.operand_base += home_bytes(repr);
         }
         let disp = -(self.operand_base as i32);
         self.locals.push(Local { repr, pinned, cached: NO_REG, disp, refs: 0, used });
@@ -920,11 +981,6 @@ impl State {
             "registers are in use at a label: {:x}",
             self.used
         );
-    }
-
-    /// Pinned registers that a call does not keep, with their local.
-    pub(crate) fn unsaved_pins(&self, pins: &[(u32, Reg)]) -> SmallVec<[(u32, Reg); 8]> {
-        pins.iter().copied().filter(|(_, reg)| CALLEE_SAVED & 1 << reg == 0).collect()
     }
 
     /// Checks in debug builds that registers are counted right when no expansion is under way.

@@ -11,12 +11,13 @@
 
 use crate::emit::*;
 use crate::inline;
+use crate::memory::guarded_reach;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use wardian_module::layout::Field;
 use wardian_module::{
     Body, Builtin, DecodeError, DefinedFuncIndex, FuncIndex, GlobalIndex, HeapTop, HeapType,
-    IndexType, MemoryPlan, Module, RefType, Settings, Trap, TypeIndex, ValType,
+    IndexType, Module, RefType, Settings, Trap, TypeIndex, ValType,
 };
 use wasmparser::{
     BinaryReader, BlockType, FuncValidator, FuncValidatorAllocations, FunctionBody, Operator,
@@ -80,7 +81,7 @@ pub fn lower<E: Emit>(
     let mut lowering = Lowering {
         module,
         settings,
-        plans: module.memories.iter().map(|ty| MemoryPlan::new(settings, ty)).collect(),
+        guarded: module.memories.iter().map(|ty| guarded_reach(settings, ty)).collect(),
         validator,
         emit,
         scratch,
@@ -131,7 +132,8 @@ enum Kind {
 pub(crate) struct Lowering<'a, E: Emit> {
     pub(crate) module: &'a Module,
     pub(crate) settings: &'a Settings,
-    pub(crate) plans: SmallVec<[MemoryPlan; 1]>,
+    /// For each memory, see `guarded_reach`.
+    pub(crate) guarded: SmallVec<[u64; 1]>,
     pub(crate) emit: &'a mut E,
     pub(crate) validator: FuncValidator<ValidatorResources>,
     pub(crate) scratch: &'a mut Scratch,

@@ -8,7 +8,7 @@
 use crate::driver::Lowering;
 use crate::emit::*;
 use wardian_module::layout::{Field, Repr};
-use wardian_module::{Builtin, IndexType, MemoryIndex, Trap};
+use wardian_module::{Builtin, IndexType, MemoryIndex, MemoryPlan, MemoryType, Settings, Trap};
 use wasmparser::{MemArg, MemArgTarget, Operator};
 
 /// The width in bits of a lane, and the accesses that move one.
@@ -93,6 +93,12 @@ fn memory_of(memarg: MemArg) -> MemoryIndex {
     }
 }
 
+/// How far behind every 32-bit index an access may end without a check: 0 where accesses are checked.
+pub(crate) fn guarded_reach(settings: &Settings, ty: &MemoryType) -> u64 {
+    let plan = MemoryPlan::new(settings, ty);
+    if plan.guarded && ty.index == IndexType::I32 { plan.guard } else { 0 }
+}
+
 /// An address and whether the access to it may fault.
 type Checked<A> = Option<(Addr<A>, bool)>;
 
@@ -158,6 +164,9 @@ impl<E: Emit> Lowering<'_, E> {
     }
 
     fn load(&mut self, memory: MemoryIndex, offset: u64, access: Access) {
+        if let Some(place) = self.guarded(memory, offset, access.bytes()) {
+            return self.emit.guarded_load(access, place);
+        }
         if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
             let value = self.emit.memory_load(memory, access, addr, may_fault);
             self.emit.push(value);
@@ -165,6 +174,9 @@ impl<E: Emit> Lowering<'_, E> {
     }
 
     fn store(&mut self, memory: MemoryIndex, offset: u64, access: Access) {
+        if let Some(place) = self.guarded(memory, offset, access.bytes()) {
+            return self.emit.guarded_store(access, place);
+        }
         let value = self.emit.pop();
         if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
             self.emit.memory_store(memory, access, addr, value, may_fault);
@@ -196,20 +208,26 @@ impl<E: Emit> Lowering<'_, E> {
         }
     }
 
+    /// The place of an access of `bytes` bytes that needs no check, whatever its index is.
+    #[inline]
+    fn guarded(&self, memory: MemoryIndex, offset: u64, bytes: u32) -> Option<Guarded> {
+        let reach = self.guarded.get(memory.index()).copied().unwrap_or(0);
+        let end = offset.checked_add(u64::from(bytes))?;
+        let offset = u32::try_from(offset).ok()?;
+        (end <= reach).then_some(Guarded { memory, offset })
+    }
+
     /// Pops an index and checks an access of `bytes` bytes at `index + offset`. `None` if it is always
     /// out of bounds: then the trap has been emitted and what follows cannot be reached.
     fn address(&mut self, memory: MemoryIndex, offset: u64, bytes: u32) -> Checked<E::Addr> {
         let ty = self.module.memories[memory.index()].index;
-        let plan = self.plans[memory.index()];
         let index = self.pop_index(ty);
+        if let Some(place) = self.guarded(memory, offset, bytes) {
+            let addr = self.emit.memory_addr(memory, index, u64::from(place.offset()));
+            return Some((Addr(addr), true));
+        }
         let info = TrapInfo { trap: Trap::MemoryOutOfBounds, place: memory.0 };
         let end = offset.checked_add(u64::from(bytes));
-        if let Some(end) = end
-            && plan.guarded
-            && end <= plan.guard
-        {
-            return Some((Addr(self.emit.memory_addr(memory, index, offset)), true));
-        }
 
         let detail_index = self.copy_index(&index);
         let detail_offset = self.const_i64(offset);
