@@ -105,18 +105,13 @@ pub(crate) struct Tier<'a> {
     ty: TypeIndex,
     /// This function's own call layout.
     pub(crate) own: &'a CallLayout,
-    pub(crate) frames: Vec<Frame>,
-    /// Labels of code that `br_table` reaches labels through, by depth; all `None` in between.
-    pub(crate) ways: Vec<Option<Label>>,
+    pub(crate) b: &'a mut Buffers,
     /// The bytes of the program behind the current instruction, or zeros.
     ahead: u32,
     /// Whether the function has grown too large.
     grown: bool,
     /// Where code stems from, for what may trap or call.
     location: u32,
-    pub(crate) locations: Vec<Location>,
-    pub(crate) traps: Vec<TrapSite>,
-    cold: Vec<Cold>,
     /// Locals in registers of their own.
     pins: SmallVec<[(u32, Reg); 13]>,
     /// Those of them that a call does not keep.
@@ -133,13 +128,45 @@ pub(crate) struct Tier<'a> {
     pub(crate) next_loop: u32,
     /// Where frames that are replaced write their locals.
     leave: Option<Label>,
+}
+
+/// What is allocated once for many functions.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    pub(crate) frames: Vec<Frame>,
+    /// Types of the frames' blocks.
+    pub(crate) reprs: Vec<Repr>,
+    /// Where parameters of second arms are.
+    pub(crate) arms: Vec<Loc>,
+    /// Labels of code that `br_table` reaches labels through, by depth; all `None` in between.
+    pub(crate) ways: Vec<Option<Label>>,
+    pub(crate) locations: Vec<Location>,
+    pub(crate) traps: Vec<TrapSite>,
+    cold: Vec<Cold>,
     pub(crate) constants: Vec<(Label, u128)>,
+    /// Representations of the locals.
+    locals: Vec<Repr>,
+}
+
+impl Buffers {
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.reprs.clear();
+        self.arms.clear();
+        self.ways.clear();
+        self.locations.clear();
+        self.traps.clear();
+        self.cold.clear();
+        self.constants.clear();
+        self.locals.clear();
+    }
 }
 
 impl<'a> Tier<'a> {
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         s: &'a mut State,
+        b: &'a mut Buffers,
         uses: &'a Uses,
         module: &'a Module,
         layout: &'a VmLayout,
@@ -151,6 +178,7 @@ impl<'a> Tier<'a> {
     ) -> Tier<'a> {
         let ty = module.funcs[module.func_index(func).index()];
         s.clear();
+        b.clear();
         Tier {
             s,
             uses,
@@ -162,14 +190,10 @@ impl<'a> Tier<'a> {
             func,
             ty,
             own: module.types[ty.index()].call_layout(),
-            frames: Vec::new(),
-            ways: Vec::new(),
+            b,
             ahead: 0,
             grown: false,
             location: start,
-            locations: Vec::new(),
-            traps: Vec::new(),
-            cold: Vec::new(),
             pins: SmallVec::new(),
             unsaved: SmallVec::new(),
             saved: SmallVec::new(),
@@ -178,7 +202,6 @@ impl<'a> Tier<'a> {
             max_args: 0,
             next_loop: 0,
             leave: None,
-            constants: Vec::new(),
         }
     }
 
@@ -250,7 +273,8 @@ impl<'a> Tier<'a> {
         let declared = locals
             .iter()
             .flat_map(|(count, ty)| std::iter::repeat_n(Repr::of(*ty), *count as usize));
-        let reprs: Vec<Repr> = params.chain(declared).collect();
+        let mut reprs = std::mem::take(&mut self.b.locals);
+        reprs.extend(params.chain(declared));
         self.s.base_path = self.fixed_base();
         self.pins = self.choose_pins(&reprs);
         for (_, reg) in &self.pins {
@@ -269,17 +293,19 @@ impl<'a> Tier<'a> {
                 self.s.temps |= 1 << reg;
             }
         }
-        let mut pinned = vec![NO_REG; reprs.len() + FIRST as usize];
-        for (local, reg) in &self.pins {
-            pinned[*local as usize] = *reg;
+        for _ in 0..FIRST {
+            self.s.add_local(Repr::Pointer);
         }
-        for (local, reg) in pinned.into_iter().enumerate() {
-            let repr = match local as u32 {
-                CONTEXT | BASE | AREA => Repr::Pointer,
-                _ => reprs[local - FIRST as usize],
-            };
-            let used = local < FIRST as usize || self.uses.is_used(local as u32 - FIRST);
-            self.s.add_local(repr, reg, used);
+        for repr in &reprs {
+            self.s.add_local(*repr);
+        }
+        self.b.locals = reprs;
+        for (local, reg) in &self.pins {
+            self.s.locals[*local as usize].pinned = *reg;
+        }
+        for local in 0..self.s.locals.len() as u32 {
+            let used = local < FIRST || self.uses.is_used(local - FIRST);
+            self.s.place_local(local, used);
         }
     }
 
@@ -440,7 +466,7 @@ impl<'a> Tier<'a> {
     pub(crate) fn finish(&mut self) {
         // Nothing cached here is cached where cold code is reached from.
         self.s.forget(u32::MAX);
-        while let Some(Cold { label, location, kind }) = self.cold.pop() {
+        while let Some(Cold { label, location, kind }) = self.b.cold.pop() {
             self.location = location;
             self.s.asm.bind(label);
             self.cold_code(kind);
@@ -449,7 +475,7 @@ impl<'a> Tier<'a> {
             self.s.asm.bind(label);
             self.write_live_locals();
         }
-        for (label, bits) in std::mem::take(&mut self.constants) {
+        for (label, bits) in std::mem::take(&mut self.b.constants) {
             self.s.asm.align(16, 0xcc);
             self.s.asm.bind(label);
             self.s.asm.data(&bits.to_le_bytes());
@@ -461,11 +487,6 @@ impl<'a> Tier<'a> {
         self.s.asm.set_word(self.frame_size_at[0], (checked as i32).wrapping_neg() as u32);
         self.s.asm.set_word(self.frame_size_at[1], frame);
         self.s.asm.resolve();
-    }
-
-    /// The tables of the code, once it is finished.
-    pub(crate) fn take_tables(&mut self) -> (Vec<Location>, Vec<TrapSite>) {
-        (std::mem::take(&mut self.locations), std::mem::take(&mut self.traps))
     }
 
     /// Whether a limit was passed at a block's start or end, which is often enough to stop in time.
@@ -492,23 +513,23 @@ impl<'a> Tier<'a> {
     /// The code emitted next stems from the current instruction.
     pub(crate) fn mark(&mut self) {
         let offset = self.s.asm.here();
-        match self.locations.last_mut() {
+        match self.b.locations.last_mut() {
             Some(last) if last.wasm == self.location => {}
             Some(last) if last.offset == offset => last.wasm = self.location,
-            _ => self.locations.push(Location { offset, wasm: self.location }),
+            _ => self.b.locations.push(Location { offset, wasm: self.location }),
         }
     }
 
     /// The instruction emitted next may fault, which means `trap`.
     pub(crate) fn may_fault(&mut self, trap: Trap) {
         self.mark();
-        self.traps.push(TrapSite { offset: self.s.asm.here(), trap });
+        self.b.traps.push(TrapSite { offset: self.s.asm.here(), trap });
     }
 
     /// A label of code that is emitted behind the function.
     pub(crate) fn cold(&mut self, kind: ColdKind) -> Label {
         let label = self.s.asm.label();
-        self.cold.push(Cold { label, location: self.location, kind });
+        self.b.cold.push(Cold { label, location: self.location, kind });
         label
     }
 
@@ -613,7 +634,7 @@ impl<'a> Tier<'a> {
         if self.linkage == Linkage::Slots {
             let operands = &self.s.stack;
             let live = (operands.len() <= MAX_LIVE_OPERANDS)
-                .then(|| operands.iter().map(|entry| (entry.loc, entry.repr)).collect());
+                .then(|| operands.iter().map(|entry| (entry.loc(), entry.repr)).collect());
             self.count(ordinal, live);
         }
     }
@@ -775,7 +796,7 @@ impl<'a> Tier<'a> {
             return;
         }
         let reg = self.result_reg(Repr::I32, &[]);
-        self.s.copy_to(reg, value.loc, Repr::I32);
+        self.s.copy_to(reg, value.loc(), Repr::I32);
         self.s.release(value);
         self.push_result(reg, Repr::I32);
     }
@@ -787,7 +808,7 @@ impl<'a> Tier<'a> {
     /// from that local after the result was written is the result.
     pub(crate) fn result_reg(&mut self, repr: Repr, inputs: &[&Value]) -> Reg {
         if let Some(reg) = self.target_reg(repr)
-            && !inputs.iter().any(|value| self.physical(value.loc) == Loc::Reg(reg))
+            && !inputs.iter().any(|value| self.physical(value.loc()) == Loc::Reg(reg))
         {
             return self.begin_target();
         }
@@ -814,7 +835,7 @@ impl<'a> Tier<'a> {
             self.s.push_reg(reg, repr);
         } else {
             let loc = self.next_local();
-            self.s.push(Value { loc, repr });
+            self.s.push(Value::new(loc, repr));
         }
     }
 

@@ -302,16 +302,30 @@ impl Asm {
         self.encode_register(Form(FORM), reg, rm, imm);
     }
 
-    #[inline(never)]
+    /// What kind of address it is, is often known where this is called.
+    #[inline(always)]
     fn with_memory<const FORM: u32>(&mut self, reg: u8, mem: Mem, imm: u32) {
-        // The rare cases are calls in tail position, so that the others save no registers.
+        match mem.kind {
+            Kind::Base => self.with_base::<FORM>(reg, mem, imm),
+            Kind::Index => self.with_index::<FORM>(reg, mem, imm),
+            Kind::ModuleTable | Kind::Label => self.with_distance::<FORM>(reg, mem, imm),
+        }
+    }
+
+    #[inline(never)]
+    fn with_base<const FORM: u32>(&mut self, reg: u8, mem: Mem, imm: u32) {
         if !self.has_room() {
             return self.with_memory_in_more_room::<FORM>(reg, mem, imm);
         }
-        if matches!(mem.kind, Kind::ModuleTable | Kind::Label) {
-            return self.with_distance::<FORM>(reg, mem, imm);
+        self.encode_memory(Form(FORM), reg, Mem { kind: Kind::Base, index: 0, ..mem }, imm);
+    }
+
+    #[inline(never)]
+    fn with_index<const FORM: u32>(&mut self, reg: u8, mem: Mem, imm: u32) {
+        if !self.has_room() {
+            return self.with_memory_in_more_room::<FORM>(reg, mem, imm);
         }
-        self.encode_memory(Form(FORM), reg, mem, imm);
+        self.encode_memory(Form(FORM), reg, Mem { kind: Kind::Index, ..mem }, imm);
     }
 
     #[cold]

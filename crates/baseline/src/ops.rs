@@ -33,7 +33,7 @@ impl Tier<'_> {
     fn mem_of(&mut self, addr: &mut Address) -> Mem {
         let base = self.s.reg_of(&mut addr.base);
         if let Some(index) = &addr.index
-            && let Loc::Const(bits) = index.loc
+            && let Loc::Const(bits) = index.loc()
         {
             let folded = bits
                 .checked_shl(u32::from(addr.shift))
@@ -84,10 +84,10 @@ impl Tier<'_> {
     /// set next, unless one of `others` is read from there.
     pub(crate) fn modify(&mut self, x: Value, others: &[&Value]) -> Reg {
         if let Some(target) = self.target_reg(x.repr)
-            && !others.iter().any(|value| self.physical(value.loc) == Loc::Reg(target))
+            && !others.iter().any(|value| self.physical(value.loc()) == Loc::Reg(target))
         {
             let reg = self.begin_target();
-            self.s.copy_to(reg, x.loc, x.repr);
+            self.s.copy_to(reg, x.loc(), x.repr);
             self.s.release(x);
             return reg;
         }
@@ -97,14 +97,14 @@ impl Tier<'_> {
     /// Wraps a register that an expansion holds. Pinned ones are those of the next local.
     fn value_in(&self, reg: Reg, repr: Repr) -> Value {
         debug_assert!(self.s.temps & 1 << reg != 0);
-        Value { loc: Loc::Reg(reg), repr }
+        Value::new(Loc::Reg(reg), repr)
     }
 
     fn trap_cold(&mut self, info: TrapInfo, details: Details<Value>) -> Label {
         if self.settings.signals_based_traps && details.is_empty() {
             return self.cold(ColdKind::Fault(info.trap));
         }
-        let places = details.iter().map(|v| (self.physical(v.loc), v.repr)).collect();
+        let places = details.iter().map(|v| (self.physical(v.loc()), v.repr)).collect();
         for value in details {
             self.s.release(value);
         }
@@ -177,7 +177,7 @@ impl Emit for Tier<'_> {
 
     #[inline]
     fn push(&mut self, value: Value) {
-        match value.loc {
+        match value.loc() {
             Loc::Flags(_) => self.push_flags(value),
             _ => self.s.push(value),
         }
@@ -203,7 +203,7 @@ impl Emit for Tier<'_> {
     fn local_get(&mut self, local: u32) {
         let local = local + FIRST;
         let repr = self.s.named(local).repr;
-        let value = Value { loc: Loc::Local(local), repr };
+        let value = Value::new(Loc::Local(local), repr);
         self.s.push(value);
     }
 
@@ -231,7 +231,7 @@ impl Emit for Tier<'_> {
             let dst = self.modify(x, &[&y]);
             let skip = self.s.asm.label();
             self.s.asm.jcc(cond, skip);
-            self.s.copy_to(dst, y.loc, repr);
+            self.s.copy_to(dst, y.loc(), repr);
             self.s.asm.bind(skip);
             self.s.release(y);
             return self.push_result(dst, repr);
@@ -319,7 +319,7 @@ impl Emit for Tier<'_> {
         let repr = a.repr;
         let wide = wide(repr);
         if matches!(op, Arith::Shl | Arith::ShrU) {
-            let Loc::Const(count) = b.loc else {
+            let Loc::Const(count) = b.loc() else {
                 unreachable!("expansions shift by constants");
             };
             let dst = self.s.own(a);
@@ -330,7 +330,7 @@ impl Emit for Tier<'_> {
             }
             return self.value_in(dst, repr);
         }
-        if op != Arith::Sub && (matches!(a.loc, Loc::Const(_)) || self.s.is_own(&b)) {
+        if op != Arith::Sub && (matches!(a.loc(), Loc::Const(_)) || self.s.is_own(&b)) {
             (a, b) = (b, a);
         }
         let source = match State::imm_of(&b) {
@@ -347,7 +347,7 @@ impl Emit for Tier<'_> {
     }
 
     fn compare(&mut self, op: Compare, mut a: Value, mut b: Value) -> Value {
-        if b.loc == Loc::Const(0)
+        if b.loc() == Loc::Const(0)
             && op == Compare::Eq
             && let Some(cond) = self.s.live_condition(&a)
         {
@@ -387,17 +387,17 @@ impl Emit for Tier<'_> {
     #[inline]
     fn zero_extend(&mut self, mut value: Value) -> Value {
         // Nothing to do but to read it from where it is 32 bits wide: see [clean i32].
-        match value.loc {
+        match value.loc() {
             Loc::Const(_) => {}
             _ => {
                 self.s.reg_of(&mut value);
             }
         }
-        Value { loc: value.loc, repr: Repr::I64 }
+        Value::new(value.loc(), Repr::I64)
     }
 
     fn wrap(&mut self, mut value: Value) -> Value {
-        match value.loc {
+        match value.loc() {
             Loc::Const(bits) => self.s.constant(u64::from(bits as u32), Repr::I32),
             _ => {
                 let src = self.s.reg_of(&mut value);
@@ -426,7 +426,7 @@ impl Emit for Tier<'_> {
     #[inline]
     fn load_field(&mut self, field: Field) -> Value {
         if self.is_base(field) {
-            return Value { loc: Loc::Local(BASE), repr: Repr::Pointer };
+            return Value::new(Loc::Local(BASE), Repr::Pointer);
         }
         let path = self.path(field);
         let place = self.s.place(path);
@@ -457,7 +457,7 @@ impl Emit for Tier<'_> {
 
     fn func_ref(&mut self, func: FuncIndex) -> Value {
         let offset = self.func_ref_offset(func);
-        let mut context = Value { loc: Loc::Local(CONTEXT), repr: Repr::Pointer };
+        let mut context = Value::new(Loc::Local(CONTEXT), Repr::Pointer);
         let base = self.s.reg_of(&mut context);
         let dst = self.s.alloc(Bank::General);
         ins!(self.s.asm, leaq_rm, dst, at(base, offset as i32));
@@ -533,7 +533,7 @@ impl Emit for Tier<'_> {
     fn guarded_load(&mut self, access: Access, place: Guarded) {
         let index = self.s.pop();
         let mut index = self.guarded_index(index, place);
-        let mut base = self.load_field(Field::MemoryBase(place.memory()));
+        let mut base = self.memory_base(place.memory());
         let mem = self.guarded_operand(&mut base, &mut index, place);
         let repr = access_repr(access);
         let target = self.target_reg(repr);
@@ -554,7 +554,7 @@ impl Emit for Tier<'_> {
         let mut value = self.s.pop();
         let index = self.s.pop();
         let mut index = self.guarded_index(index, place);
-        let mut base = self.load_field(Field::MemoryBase(place.memory()));
+        let mut base = self.memory_base(place.memory());
         let imm = State::imm_of(&value);
         let reg = match imm {
             Some(_) => RAX,
@@ -644,7 +644,7 @@ impl Emit for Tier<'_> {
         let moves: Moves = args
             .iter()
             .zip([RDX, RCX, R8, R9])
-            .map(|(value, reg)| (value.loc, value.repr, reg))
+            .map(|(value, reg)| (value.loc(), value.repr, reg))
             .collect();
         self.call_shim(Operation::new(builtin, first, second).pack(), moves);
         for value in args {
@@ -696,13 +696,13 @@ impl Emit for Tier<'_> {
             }
             self.s.own_in(code, RAX, 0);
         }
-        let own_context = Value { loc: Loc::Local(CONTEXT), repr: Repr::Pointer };
+        let own_context = Value::new(Loc::Local(CONTEXT), Repr::Pointer);
         let context = context.unwrap_or(own_context);
         let mut moves: Moves = SmallVec::new();
-        moves.push((context.loc, Repr::Pointer, RDI));
+        moves.push((context.loc(), Repr::Pointer, RDI));
         let mut on_stack: SmallVec<[(Loc, Repr, u32); 4]> = SmallVec::new();
         for (index, place) in layout.params.iter().enumerate() {
-            let Entry { loc, repr, .. } = self.s.stack[from + index];
+            let (loc, repr) = self.s.stack[from + index].parts();
             match place {
                 ArgLoc::Int(n) => moves.push((loc, repr, INT_ARGS[*n as usize])),
                 ArgLoc::Vector(n) => moves.push((loc, repr, XMM0 + n)),
@@ -774,10 +774,18 @@ fn access_repr(access: Access) -> Repr {
 fn far(place: Guarded) -> Option<Value> {
     let offset = place.offset();
     let far = i32::try_from(offset).is_err();
-    far.then_some(Value { loc: Loc::Const(u64::from(offset)), repr: Repr::I64 })
+    far.then_some(Value::new(Loc::Const(u64::from(offset)), Repr::I64))
 }
 
 impl Tier<'_> {
+    #[inline]
+    fn memory_base(&mut self, memory: MemoryIndex) -> Value {
+        if memory.0 == 0 && self.s.base_path.is_some() {
+            return Value::new(Loc::Local(BASE), Repr::Pointer);
+        }
+        self.load_field(Field::MemoryBase(memory))
+    }
+
     /// The index of a guarded access, extended; with the offset, if that is far.
     #[inline]
     fn guarded_index(&mut self, index: Value, place: Guarded) -> Value {
@@ -792,7 +800,7 @@ impl Tier<'_> {
     fn guarded_operand(&mut self, base: &mut Value, index: &mut Value, place: Guarded) -> Mem {
         let base = self.s.reg_of(base);
         let disp = i32::try_from(place.offset()).unwrap_or(0);
-        if let Loc::Const(bits) = index.loc
+        if let Loc::Const(bits) = index.loc()
             && let Ok(sum) = i32::try_from(bits + disp as u64)
         {
             return at(base, sum);
@@ -872,9 +880,9 @@ impl Tier<'_> {
     /// A loaded value: in the register of the local that is set next, or in one of its own.
     fn result_value(&self, reg: Reg, repr: Repr) -> Value {
         if self.s.temps & 1 << reg != 0 {
-            Value { loc: Loc::Reg(reg), repr }
+            Value::new(Loc::Reg(reg), repr)
         } else {
-            Value { loc: self.next_local(), repr }
+            Value::new(self.next_local(), repr)
         }
     }
 

@@ -113,20 +113,93 @@ pub(crate) enum Loc {
     Flags(u8),
 }
 
-/// An operand inside an expansion. Must be given back by `release` or used up.
+/// The kinds of `Loc`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum LocKind {
+    Reg,
+    Const,
+    Local,
+    Frame,
+    Flags,
+}
+
+impl Loc {
+    /// Its two parts, for values that travel in registers.
+    #[inline(always)]
+    fn split(self) -> (LocKind, u64) {
+        match self {
+            Loc::Reg(reg) => (LocKind::Reg, u64::from(reg)),
+            Loc::Const(bits) => (LocKind::Const, bits),
+            Loc::Local(local) => (LocKind::Local, u64::from(local)),
+            Loc::Frame(disp) => (LocKind::Frame, disp as u64),
+            Loc::Flags(id) => (LocKind::Flags, u64::from(id)),
+        }
+    }
+
+    /// The opposite of `split`.
+    #[inline(always)]
+    fn join(kind: LocKind, bits: u64) -> Loc {
+        match kind {
+            LocKind::Reg => Loc::Reg(bits as Reg),
+            LocKind::Const => Loc::Const(bits),
+            LocKind::Local => Loc::Local(bits as u32),
+            LocKind::Frame => Loc::Frame(bits as i32),
+            LocKind::Flags => Loc::Flags(bits as u8),
+        }
+    }
+}
+
+/// An operand inside an expansion. Must be given back by `release` or used up. Two words.
 #[derive(Debug)]
 pub(crate) struct Value {
-    pub(crate) loc: Loc,
+    bits: u64,
+    kind: LocKind,
     pub(crate) repr: Repr,
 }
 
-/// An operand on the stack.
+impl Value {
+    #[inline(always)]
+    pub(crate) fn new(loc: Loc, repr: Repr) -> Value {
+        let (kind, bits) = loc.split();
+        Value { bits, kind, repr }
+    }
+
+    #[inline(always)]
+    pub(crate) fn loc(&self) -> Loc {
+        Loc::join(self.kind, self.bits)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_loc(&mut self, loc: Loc) {
+        (self.kind, self.bits) = loc.split();
+    }
+}
+
+/// An operand on the stack. Two words.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
-    pub(crate) loc: Loc,
+    bits: u64,
+    kind: LocKind,
     pub(crate) repr: Repr,
     /// Bytes of operand homes up to the end of its own.
     pub(crate) slot: u32,
+}
+
+impl Entry {
+    #[inline(always)]
+    pub(crate) fn loc(&self) -> Loc {
+        Loc::join(self.kind, self.bits)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_loc(&mut self, loc: Loc) {
+        (self.kind, self.bits) = loc.split();
+    }
+
+    #[inline(always)]
+    pub(crate) fn parts(&self) -> (Loc, Repr) {
+        (self.loc(), self.repr)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -336,7 +409,7 @@ impl State {
     /// Moves the deepest operand that is in one of `candidates` to its home. `false` if there is none.
     fn spill_one(&mut self, candidates: u32) -> bool {
         for i in self.settled..self.stack.len() {
-            if let Loc::Reg(reg) = self.stack[i].loc
+            if let Loc::Reg(reg) = self.stack[i].loc()
                 && candidates & 1 << reg != 0
             {
                 self.spills += 1;
@@ -355,7 +428,7 @@ impl State {
         if self.is_used(reg) {
             let mut fresh = NO_REG;
             for i in self.settled..self.stack.len() {
-                if self.stack[i].loc == Loc::Reg(reg) {
+                if self.stack[i].loc() == Loc::Reg(reg) {
                     if fresh == NO_REG {
                         let bank = if reg < XMM0 { Bank::General } else { Bank::Vector };
                         let free = self.temps & State::of_bank(bank) & !self.used & !avoid;
@@ -369,7 +442,7 @@ impl State {
                         self.hold(fresh);
                     }
                     self.unhold(reg);
-                    self.stack[i].loc = Loc::Reg(fresh);
+                    self.stack[i].set_loc(Loc::Reg(fresh));
                 }
             }
             for i in 0..self.flags.len() {
@@ -499,13 +572,13 @@ impl State {
 
     #[inline]
     pub(crate) fn constant(&self, value: u64, repr: Repr) -> Value {
-        Value { loc: Loc::Const(value), repr }
+        Value::new(Loc::Const(value), repr)
     }
 
     /// Gives a value back.
     #[inline]
     pub(crate) fn release(&mut self, value: Value) {
-        self.release_loc(value.loc);
+        self.release_loc(value.loc());
     }
 
     #[inline]
@@ -529,12 +602,12 @@ impl State {
 
     /// The same value once more.
     pub(crate) fn duplicate(&mut self, value: &Value) -> Value {
-        match value.loc {
+        match value.loc() {
             Loc::Reg(reg) => self.hold(reg),
             Loc::Flags(id) => self.flags[id as usize].refs += 1,
             Loc::Const(_) | Loc::Local(_) | Loc::Frame(_) => {}
         }
-        Value { loc: value.loc, repr: value.repr }
+        Value::new(value.loc(), value.repr)
     }
 
     /// Makes sure that a value is in a register; that register may only be read.
@@ -545,7 +618,7 @@ impl State {
 
     /// As `reg_of`, in none of `avoid` if it is not in a register yet.
     pub(crate) fn reg_of_but(&mut self, value: &mut Value, avoid: u32) -> Reg {
-        match value.loc {
+        match value.loc() {
             Loc::Reg(reg) => reg,
             Loc::Local(local) => match self.locals[local as usize].pinned {
                 NO_REG => {
@@ -555,11 +628,11 @@ impl State {
                         cached
                     } else {
                         let reg = self.alloc_but(bank(value.repr), avoid);
-                        self.copy_to(reg, value.loc, value.repr);
+                        self.copy_to(reg, value.loc(), value.repr);
                         self.cache(local, reg);
                         reg
                     };
-                    value.loc = Loc::Reg(reg);
+                    value.set_loc(Loc::Reg(reg));
                     reg
                 }
                 reg => reg,
@@ -568,7 +641,7 @@ impl State {
                 let reg = self.alloc_but(bank(value.repr), avoid);
                 self.copy_to(reg, loc, value.repr);
                 self.release_loc(loc);
-                value.loc = Loc::Reg(reg);
+                value.set_loc(Loc::Reg(reg));
                 reg
             }
         }
@@ -581,7 +654,7 @@ impl State {
 
     /// As `own`, a register that is none of `avoid`.
     pub(crate) fn own_but(&mut self, value: Value, avoid: u32) -> Reg {
-        if let Loc::Reg(reg) = value.loc
+        if let Loc::Reg(reg) = value.loc()
             && self.is_own(&value)
             && avoid & 1 << reg == 0
         {
@@ -589,7 +662,7 @@ impl State {
             return reg;
         }
         let reg = self.alloc_but(bank(value.repr), avoid);
-        self.copy_to(reg, value.loc, value.repr);
+        self.copy_to(reg, value.loc(), value.repr);
         self.release(value);
         reg
     }
@@ -597,16 +670,16 @@ impl State {
     /// Whether a value is in a register that nobody else reads.
     #[inline]
     pub(crate) fn is_own(&self, value: &Value) -> bool {
-        matches!(value.loc, Loc::Reg(reg) if self.regs[reg as usize].refs == 1)
+        matches!(value.loc(), Loc::Reg(reg) if self.regs[reg as usize].refs == 1)
     }
 
     /// Moves a value into a particular register, which gets held. Others that are there are moved.
     pub(crate) fn own_in(&mut self, value: Value, reg: Reg, avoid: u32) {
-        if value.loc == Loc::Reg(reg) && self.is_own(&value) {
+        if value.loc() == Loc::Reg(reg) && self.is_own(&value) {
             self.uncache(reg);
             return;
         }
-        if value.loc == Loc::Reg(reg) {
+        if value.loc() == Loc::Reg(reg) {
             // Others read it there too: they keep it, elsewhere.
             self.unhold(reg);
             self.evict(reg, avoid);
@@ -614,7 +687,7 @@ impl State {
             return;
         }
         self.take(reg, avoid);
-        self.copy_to(reg, value.loc, value.repr);
+        self.copy_to(reg, value.loc(), value.repr);
         self.release(value);
     }
 
@@ -638,7 +711,7 @@ impl State {
 
     /// Where in memory the value is, if it is in no register.
     fn memory_of(&self, value: &Value) -> Option<Mem> {
-        match value.loc {
+        match value.loc() {
             Loc::Frame(disp) => Some(at(RBP, disp)),
             Loc::Local(local) if local != BASE && self.local_reg(local) == NO_REG => {
                 Some(at(RBP, self.locals[local as usize].disp))
@@ -650,7 +723,7 @@ impl State {
     /// The value as an immediate, if it is one that instructions can hold.
     #[inline]
     pub(crate) fn imm_of(value: &Value) -> Option<i32> {
-        match (value.loc, value.repr) {
+        match (value.loc(), value.repr) {
             (Loc::Const(bits), Repr::I32) => Some(bits as u32 as i32),
             (Loc::Const(bits), Repr::I64 | Repr::Pointer) => i32::try_from(bits as i64).ok(),
             _ => None,
@@ -667,7 +740,7 @@ impl State {
         };
         self.flags[id] = Flags { state: Flag::Live(cond), refs: 1 };
         self.live_flags = true;
-        Value { loc: Loc::Flags(id as u8), repr: Repr::I32 }
+        Value::new(Loc::Flags(id as u8), Repr::I32)
     }
 
     /// The next instruction changes the flags: moves a truth value that is there.
@@ -692,7 +765,7 @@ impl State {
 
     /// The condition that a truth value is, setting the flags by it if they are not. Uses it up.
     pub(crate) fn condition(&mut self, mut value: Value) -> Cond {
-        if let Loc::Flags(id) = value.loc
+        if let Loc::Flags(id) = value.loc()
             && let Flag::Live(cond) = self.flags[id as usize].state
         {
             self.release(value);
@@ -702,7 +775,7 @@ impl State {
         match self.memory_of(&value) {
             Some(mem) => ins!(self.asm, cmpl_mi_sxb, mem, 0i8),
             None => {
-                let reg = match value.loc {
+                let reg = match value.loc() {
                     Loc::Flags(id) => match self.flags[id as usize].state {
                         Flag::Moved(reg) => reg,
                         _ => {
@@ -721,7 +794,7 @@ impl State {
 
     /// The condition, if a value is one that is still in the flags.
     pub(crate) fn live_condition(&self, value: &Value) -> Option<Cond> {
-        match value.loc {
+        match value.loc() {
             Loc::Flags(id) => match self.flags[id as usize].state {
                 Flag::Live(cond) => Some(cond),
                 _ => None,
@@ -752,27 +825,23 @@ impl State {
         (self.home(slot), slot)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, value: Value) {
-        let Value { loc, repr } = value;
+        let Value { bits, kind, repr } = value;
         let below = self.stack.last().map_or(0, |entry| entry.slot);
         let slot = below + home_bytes(repr);
         if slot > self.max_operands {
             self.max_operands = slot;
         }
-        match loc {
-            Loc::Local(local) => self.locals[local as usize].refs += 1,
+        match kind {
+            LocKind::Local => self.locals[bits as usize].refs += 1,
             // A value that was popped and comes back keeps its home only if that is this one.
-            Loc::Frame(disp) if disp != self.home(slot) => {
+            LocKind::Frame if bits as i32 != self.home(slot) => {
                 return self.push_moved(value, slot);
             }
             _ => {}
         }
-        self.push_entry(Entry { loc, repr, slot });
-    }
-
-    #[inline]
-    fn push_entry(&mut self, entry: Entry) {
+        let entry = Entry { bits, kind, repr, slot };
         if self.stack.len() == self.stack.capacity() || self.stack.len() - self.settled >= WINDOW {
             return self.push_far(entry);
         }
@@ -781,12 +850,14 @@ impl State {
 
     /// Pushes a value from a home that is not its own.
     #[cold]
+    #[inline(never)]
     fn push_moved(&mut self, mut value: Value, slot: u32) {
-        let reg = self.reg_of(&mut value);
-        self.push_entry(Entry { loc: Loc::Reg(reg), repr: value.repr, slot });
+        self.reg_of(&mut value);
+        let Value { bits, kind, repr } = value;
+        self.push_far(Entry { bits, kind, repr, slot });
     }
 
-    /// Pushes an entry where there is no room, or too many operands are not settled.
+    /// Pushes an entry where there may be no room, or too many operands not settled.
     #[cold]
     #[inline(never)]
     fn push_far(&mut self, entry: Entry) {
@@ -798,27 +869,34 @@ impl State {
     }
 
     pub(crate) fn push_reg(&mut self, reg: Reg, repr: Repr) {
-        self.push(Value { loc: Loc::Reg(reg), repr });
+        self.push(Value::new(Loc::Reg(reg), repr));
     }
 
     #[inline]
     pub(crate) fn pop(&mut self) -> Value {
-        let Some(Entry { loc, repr, .. }) = self.stack.pop() else {
-            self.fail("no operand is there");
-            return self.constant(0, Repr::I32);
+        let Some(Entry { bits, kind, repr, .. }) = self.stack.pop() else {
+            return self.no_operand();
         };
         if self.settled > self.stack.len() {
             self.settled = self.stack.len();
         }
-        if let Loc::Local(local) = loc {
-            self.locals[local as usize].refs -= 1;
+        if kind == LocKind::Local {
+            self.locals[bits as usize].refs -= 1;
         }
-        Value { loc, repr }
+        Value { bits, kind, repr }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn no_operand(&mut self) -> Value {
+        self.fail("no operand is there");
+        self.constant(0, Repr::I32)
     }
 
     /// Moves an operand to its home, unless it is a constant.
     fn settle_entry(&mut self, index: usize) {
-        let Entry { loc, repr, slot } = self.stack[index];
+        let slot = self.stack[index].slot;
+        let (loc, repr) = self.stack[index].parts();
         let home = at(RBP, self.home(slot));
         match loc {
             Loc::Const(_) | Loc::Frame(_) => return,
@@ -851,7 +929,8 @@ impl State {
                 self.release_loc(loc);
             }
         }
-        self.stack[index].loc = Loc::Frame(self.home(slot));
+        let home = self.home(slot);
+        self.stack[index].set_loc(Loc::Frame(home));
     }
 
     /// Moves all operands below position `below` to their homes.
@@ -865,7 +944,7 @@ impl State {
     /// Moves operands below position `below` that are in registers to their homes: what a call needs.
     pub(crate) fn settle_regs(&mut self, below: usize) {
         for index in self.settled..below {
-            if matches!(self.stack[index].loc, Loc::Reg(_) | Loc::Flags(_)) {
+            if matches!(self.stack[index].loc(), Loc::Reg(_) | Loc::Flags(_)) {
                 self.settle_entry(index);
             }
         }
@@ -891,9 +970,9 @@ impl State {
         let reg = self.alloc(bank(repr));
         self.copy_to(reg, Loc::Local(local), repr);
         for index in (self.settled..self.stack.len()).rev() {
-            if self.stack[index].loc == Loc::Local(local) {
+            if self.stack[index].loc() == Loc::Local(local) {
                 self.hold(reg);
-                self.stack[index].loc = Loc::Reg(reg);
+                self.stack[index].set_loc(Loc::Reg(reg));
                 left -= 1;
                 if left == 0 {
                     break;
@@ -914,19 +993,19 @@ impl State {
 
     /// Gives a local a value.
     pub(crate) fn set_local(&mut self, local: u32, value: Value) -> Value {
-        if value.loc == Loc::Local(local) {
+        if value.loc() == Loc::Local(local) {
             return value;
         }
         self.detach(local);
         let Local { repr, pinned, disp, .. } = self.locals[local as usize];
         if pinned != NO_REG {
-            self.copy_to(pinned, value.loc, repr);
+            self.copy_to(pinned, value.loc(), repr);
             self.release(value);
-            return Value { loc: Loc::Local(local), repr };
+            return Value::new(Loc::Local(local), repr);
         }
         let home = at(RBP, disp);
         let mut value = value;
-        match value.loc {
+        match value.loc() {
             Loc::Const(bits) if bank(repr) == Bank::General && State::imm_of(&value).is_some() => {
                 let imm = bits as i32;
                 ins_wide!(self.asm, wide(repr), movl_mi, movq_mi_sxl, home, imm);
@@ -961,14 +1040,23 @@ impl State {
         named
     }
 
-    /// Adds a local; its home comes below those before.
-    pub(crate) fn add_local(&mut self, repr: Repr, pinned: Reg, used: bool) {
+    /// Adds a local that has no place yet.
+    #[inline]
+    pub(crate) fn add_local(&mut self, repr: Repr) {
+        let (pinned, cached) = (NO_REG, NO_REG);
+        self.locals.push(Local { repr, pinned, cached, disp: 0, refs: 0, used: false });
+    }
+
+    /// Gives a local its home, below those that have one.
+    #[inline]
+    pub(crate) fn place_local(&mut self, local: u32, used: bool) {
+        let local = &mut self.locals[local as usize];
         // Pinned locals that do not survive calls have a home too, for the time of a call.
-        if pinned == NO_REG || CALLEE_SAVED & 1 << pinned == 0 {
-            self.operand_base += home_bytes(repr);
+        if local.pinned == NO_REG || CALLEE_SAVED & 1 << local.pinned == 0 {
+            self.operand_base += home_bytes(local.repr);
         }
-        let disp = -(self.operand_base as i32);
-        self.locals.push(Local { repr, pinned, cached: NO_REG, disp, refs: 0, used });
+        local.disp = -(self.operand_base as i32);
+        local.used = used;
     }
 
     // ---- control ----
@@ -988,7 +1076,7 @@ impl State {
         if cfg!(debug_assertions) && self.failed.is_none() {
             let mut refs = [0; 32];
             for entry in &self.stack[self.settled..] {
-                if let Loc::Reg(reg) = entry.loc {
+                if let Loc::Reg(reg) = entry.loc() {
                     refs[reg as usize] += 1;
                 }
             }
@@ -1019,11 +1107,11 @@ impl State {
         if path.root == Root::ModuleTable {
             return Place { mem: in_module_table(path.offset), held: None, repr };
         }
-        let mut context = Value { loc: Loc::Local(CONTEXT), repr: Repr::Pointer };
+        let mut context = Value::new(Loc::Local(CONTEXT), Repr::Pointer);
         let base = self.reg_of(&mut context);
         match path.through {
             None => {
-                let held = if let Loc::Reg(reg) = context.loc { Some(reg) } else { None };
+                let held = if let Loc::Reg(reg) = context.loc() { Some(reg) } else { None };
                 Place { mem: at(base, path.offset as i32), held, repr }
             }
             Some(pointer) => {

@@ -198,7 +198,7 @@ impl<E: Emit> Lowering<'_, E> {
     fn begin(&mut self, offset: u64, immediates: Immediates) {
         // Module offsets fit 32 bits: `Module::wasm` is far below 4 GiB, as is every section.
         self.emit.location(offset as u32);
-        if immediates != Immediates::Other && self.callees.is_empty() {
+        if immediates != Immediates::Other {
             if self.behind_is_known {
                 self.emit.upcoming(self.bytes.get(self.position..).unwrap_or_default());
             } else {
@@ -208,6 +208,7 @@ impl<E: Emit> Lowering<'_, E> {
     }
 
     #[cold]
+    #[inline(never)]
     fn upcoming_after(&mut self, offset: u64, immediates: Immediates) {
         let own = self.bytes.get((offset - self.start) as usize..).unwrap_or_default();
         self.emit.upcoming(after(immediates, own));

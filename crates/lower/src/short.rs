@@ -16,12 +16,16 @@ use wasmparser::{BinaryReader, BlockType, MemArg, MemArgTarget, ValType, VisitOp
 const WINDOW: usize = 8;
 
 /// An unsigned LEB128 number of at most four bytes at the low end of `bits`, and its length.
-#[inline]
+#[inline(always)]
 fn unsigned(bits: u64) -> Option<(u32, usize)> {
-    let bits = bits as u32;
     if bits & 0x80 == 0 {
-        return Some((bits & 0x7f, 1));
+        return Some((bits as u32 & 0x7f, 1));
     }
+    longer(bits as u32)
+}
+
+/// `unsigned` for at least two bytes.
+fn longer(bits: u32) -> Option<(u32, usize)> {
     let low = bits & 0x7f | bits >> 1 & 0x3f80;
     if bits & 0x8000 == 0 {
         return Some((low, 2));
