@@ -106,8 +106,10 @@ pub(crate) struct Tier<'a> {
     /// This function's own call layout.
     pub(crate) own: &'a CallLayout,
     pub(crate) b: &'a mut Buffers,
-    /// The bytes of the program behind the current instruction, or zeros.
-    ahead: u32,
+    /// The local that the next instruction sets, or `NONE`.
+    next_set: u32,
+    /// Whether the next instruction takes a condition.
+    next_tests: bool,
     /// Whether the function has grown too large.
     grown: bool,
     /// Where code stems from, for what may trap or call.
@@ -191,7 +193,8 @@ impl<'a> Tier<'a> {
             ty,
             own: module.types[ty.index()].call_layout(),
             b,
-            ahead: 0,
+            next_set: NONE,
+            next_tests: false,
             grown: false,
             location: start,
             pins: SmallVec::new(),
@@ -586,20 +589,28 @@ impl<'a> Tier<'a> {
 
     /// Does all moves at once. Uses scratch registers only beside the targets.
     pub(crate) fn parallel_move(&mut self, moves: &[(Loc, Repr, Reg)]) {
-        let mut pending: SmallVec<[(Reg, Repr, Reg); 16]> = SmallVec::new();
+        // There are no more targets than registers.
+        let mut room = [(0, Repr::I32, 0); 32];
+        let mut count = 0;
         let mut from_memory = false;
         for (loc, repr, dst) in moves {
             match self.physical(*loc) {
                 Loc::Reg(src) if src == *dst => {}
-                Loc::Reg(src) => pending.push((src, *repr, *dst)),
+                Loc::Reg(src) => {
+                    room[count] = (src, *repr, *dst);
+                    count += 1;
+                }
                 _ => from_memory = true,
             }
         }
-        while !pending.is_empty() {
+        while count > 0 {
+            let pending = &mut room[..count];
             let sources = pending.iter().fold(0u32, |mask, (src, _, _)| mask | 1 << src);
             match pending.iter().position(|(_, _, dst)| sources & 1 << dst == 0) {
                 Some(free) => {
-                    let (src, repr, dst) = pending.swap_remove(free);
+                    let (src, repr, dst) = pending[free];
+                    count -= 1;
+                    pending[free] = pending[count];
                     self.s.move_reg(dst, src, repr);
                 }
                 None => {
@@ -791,7 +802,7 @@ impl<'a> Tier<'a> {
     }
 
     pub(crate) fn push_flags(&mut self, value: Value) {
-        if self.condition_is_next() {
+        if self.next_tests {
             self.s.push(value);
             return;
         }
@@ -830,6 +841,7 @@ impl<'a> Tier<'a> {
     }
 
     /// Pushes what `result_reg` was written with.
+    #[inline]
     pub(crate) fn push_result(&mut self, reg: Reg, repr: Repr) {
         if self.s.temps & 1 << reg != 0 {
             self.s.push_reg(reg, repr);
@@ -860,34 +872,29 @@ impl<'a> Tier<'a> {
     pub(crate) fn begin_instruction(&mut self, wasm_offset: u32) {
         self.s.check();
         self.location = wasm_offset;
-        self.ahead = 0;
+        self.next_set = NONE;
+        self.next_tests = false;
     }
 
     /// Sees the bytes of the program after the current instruction.
     #[inline]
     pub(crate) fn look_ahead(&mut self, bytes: &[u8]) {
-        self.ahead = match bytes.first_chunk() {
-            Some(bytes) => u32::from_le_bytes(*bytes),
-            None => bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)),
-        };
-    }
-
-    /// The local that the next instruction sets, if it is `local.set` or `local.tee` with an index of one
-    /// or two bytes.
-    #[inline]
-    fn local_set_next(&self) -> Option<u32> {
-        match self.ahead.to_le_bytes() {
-            [0x21 | 0x22, low @ 0..0x80, ..] => Some(u32::from(low) + FIRST),
-            [0x21 | 0x22, low, high @ 0..0x80, _] => {
-                Some((u32::from(low & 0x7f) | u32::from(high) << 7) + FIRST)
+        match bytes {
+            // local.set, local.tee; an index of one or two bytes
+            [0x21 | 0x22, low @ 0..0x80, ..] => self.next_set = u32::from(*low) + FIRST,
+            [0x21 | 0x22, low, high @ 0..0x80, ..] => {
+                self.next_set = (u32::from(low & 0x7f) | u32::from(*high) << 7) + FIRST;
             }
-            _ => None,
+            // br_if, if, select, i32.eqz
+            [0x0d | 0x04 | 0x1b | 0x1c | 0x45, ..] => self.next_tests = true,
+            _ => {}
         }
     }
 
-    /// Whether the next instruction is one that takes a condition: `br_if`, `if`, `select`, `i32.eqz`.
-    fn condition_is_next(&self) -> bool {
-        matches!(self.ahead as u8, 0x0d | 0x04 | 0x1b | 0x1c | 0x45)
+    /// The local that the next instruction sets, if it is `local.set` or `local.tee` with a short index.
+    #[inline]
+    fn local_set_next(&self) -> Option<u32> {
+        (self.next_set != NONE).then_some(self.next_set)
     }
 
     pub(crate) fn func_ref_offset(&self, func: FuncIndex) -> u32 {

@@ -277,7 +277,6 @@ impl Emit for Tier<'_> {
     }
 
     fn end(&mut self, reachable: bool, _continues: bool) {
-        self.measure();
         self.end_block(reachable);
     }
 
@@ -530,6 +529,7 @@ impl Emit for Tier<'_> {
         self.result_value(dst, access_repr(access))
     }
 
+    #[inline(always)]
     fn guarded_load(&mut self, access: Access, place: Guarded) {
         let index = self.s.pop();
         let mut index = self.guarded_index(index, place);
@@ -550,6 +550,7 @@ impl Emit for Tier<'_> {
         self.push_result(dst, repr);
     }
 
+    #[inline(always)]
     fn guarded_store(&mut self, access: Access, place: Guarded) {
         let mut value = self.s.pop();
         let index = self.s.pop();
@@ -778,7 +779,7 @@ fn far(place: Guarded) -> Option<Value> {
 }
 
 impl Tier<'_> {
-    #[inline]
+    #[inline(always)]
     fn memory_base(&mut self, memory: MemoryIndex) -> Value {
         if memory.0 == 0 && self.s.base_path.is_some() {
             return Value::new(Loc::Local(BASE), Repr::Pointer);
@@ -787,7 +788,7 @@ impl Tier<'_> {
     }
 
     /// The index of a guarded access, extended; with the offset, if that is far.
-    #[inline]
+    #[inline(always)]
     fn guarded_index(&mut self, index: Value, place: Guarded) -> Value {
         let index = self.zero_extend(index);
         match far(place) {
@@ -797,6 +798,7 @@ impl Tier<'_> {
     }
 
     /// The memory operand of a guarded access, with what `guarded_index` gave.
+    #[inline(always)]
     fn guarded_operand(&mut self, base: &mut Value, index: &mut Value, place: Guarded) -> Mem {
         let base = self.s.reg_of(base);
         let disp = i32::try_from(place.offset()).unwrap_or(0);
@@ -808,6 +810,7 @@ impl Tier<'_> {
         indexed(base, self.s.reg_of(index), 0, disp)
     }
 
+    #[inline(always)]
     fn load_access(
         &mut self,
         memory: MemoryIndex,
@@ -840,6 +843,7 @@ impl Tier<'_> {
     }
 
     /// Writes the register, or the immediate if there is one.
+    #[inline(always)]
     fn store_access(
         &mut self,
         memory: MemoryIndex,

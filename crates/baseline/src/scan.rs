@@ -37,8 +37,15 @@ const LOOP_WEIGHT: u32 = 8;
 /// The most that one use counts.
 const MAX_WEIGHT: u32 = LOOP_WEIGHT * LOOP_WEIGHT * LOOP_WEIGHT * LOOP_WEIGHT;
 
-/// Bytes of the longest form that is stepped over.
-const WINDOW: usize = 9;
+/// Bytes looked at together.
+const WINDOW: usize = 8;
+
+/// Bytes of a number of 32 bits at the low end of `bits`.
+#[inline]
+fn number_length(bits: u64) -> usize {
+    let ends = !bits & 0x8080_8080 | 1 << 39;
+    ends.trailing_zeros() as usize / 8 + 1
+}
 
 /// What follows an opcode.
 #[derive(Clone, Copy)]
@@ -137,61 +144,52 @@ impl Uses {
     /// the position of the first that is not.
     fn step_over_common(&mut self, bytes: &[u8], mut at: usize) -> usize {
         while let Some(window) = bytes.get(at..at + WINDOW) {
-            let window: &[u8; WINDOW] = window.try_into().expect("as many bytes as said");
-            // One more than the length of a number behind the opcode.
-            let number = match window {
-                [_, 0..0x80, ..] => 2,
-                [_, _, 0..0x80, ..] => 3,
-                [_, _, _, 0..0x80, ..] => 4,
-                [_, _, _, _, 0..0x80, ..] => 5,
-                // Of 32 bits, that is.
-                _ => 6,
-            };
-            at += match SHAPES[usize::from(window[0])] {
-                Shape::Rare => return at,
+            let bits = u64::from_le_bytes(window.try_into().expect("as many bytes as said"));
+            let next = (bits >> 8) as u8;
+            at += match SHAPES[usize::from(bits as u8)] {
                 Shape::Plain => 1,
-                Shape::Number => number,
-                Shape::LongNumber if number < 6 => number,
-                Shape::LongNumber => return at,
+                Shape::Rare => return at,
+                Shape::Number => 1 + number_length(bits >> 8),
+                Shape::LongNumber => match number_length(bits >> 8) {
+                    5 => return at,
+                    length => 1 + length,
+                },
                 Shape::Float => 5,
                 Shape::Double => 9,
                 Shape::Local => {
-                    let low = u32::from(window[1] & 0x7f);
-                    match number {
-                        2 => self.local(low),
-                        3 => self.local(low | u32::from(window[2]) << 7),
-                        _ => return at,
+                    if next < 0x80 {
+                        self.local(u32::from(next));
+                        2
+                    } else if bits & 0x80_0000 == 0 {
+                        self.local(u32::from(next & 0x7f) | (bits >> 16 << 7) as u32 & 0x3f80);
+                        3
+                    } else {
+                        return at;
                     }
-                    number
                 }
                 Shape::Global => {
                     self.global();
-                    number
+                    1 + number_length(bits >> 8)
                 }
                 Shape::Call => {
                     self.call();
-                    number
+                    1 + number_length(bits >> 8)
                 }
                 Shape::Access => {
                     // Neither flags nor an index: one byte of alignment, then the offset.
-                    if window[1] >= 0x40 {
+                    let length = number_length(bits >> 16);
+                    if next >= 0x40 || length == 5 && bits >> 48 & 0x80 != 0 {
                         return at;
                     }
-                    let length = match window {
-                        [_, _, 0..0x80, ..] => 3,
-                        [_, _, _, 0..0x80, ..] => 4,
-                        [_, _, _, _, 0..0x80, ..] => 5,
-                        _ => return at,
-                    };
                     self.memory();
-                    length
+                    2 + length
                 }
                 Shape::Block | Shape::Loop => {
                     // Results of one numeric type or none.
-                    if !matches!(window[1], 0x40 | 0x7c..=0x7f) {
+                    if !matches!(next, 0x40 | 0x7c..=0x7f) {
                         return at;
                     }
-                    self.open(window[0] == 0x03);
+                    self.open(bits as u8 == 0x03);
                     2
                 }
                 Shape::End => {

@@ -38,7 +38,8 @@ pub(crate) const AREA: u32 = 2;
 /// The first real local.
 pub(crate) const FIRST: u32 = 3;
 
-const NONE: u32 = u32::MAX;
+/// No local.
+pub(crate) const NONE: u32 = u32::MAX;
 pub(crate) const NO_REG: Reg = 255;
 
 /// General registers for operands; `r11` is scratch.
@@ -611,40 +612,48 @@ impl State {
     }
 
     /// Makes sure that a value is in a register; that register may only be read.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reg_of(&mut self, value: &mut Value) -> Reg {
         self.reg_of_but(value, 0)
     }
 
     /// As `reg_of`, in none of `avoid` if it is not in a register yet.
+    #[inline(always)]
     pub(crate) fn reg_of_but(&mut self, value: &mut Value, avoid: u32) -> Reg {
-        match value.loc() {
-            Loc::Reg(reg) => reg,
-            Loc::Local(local) => match self.locals[local as usize].pinned {
-                NO_REG => {
-                    let cached = self.locals[local as usize].cached;
-                    let reg = if cached != NO_REG {
-                        self.hold(cached);
-                        cached
-                    } else {
-                        let reg = self.alloc_but(bank(value.repr), avoid);
-                        self.copy_to(reg, value.loc(), value.repr);
-                        self.cache(local, reg);
-                        reg
-                    };
-                    value.set_loc(Loc::Reg(reg));
-                    reg
+        match value.kind {
+            LocKind::Reg => return value.bits as Reg,
+            LocKind::Local => {
+                let pinned = self.locals[value.bits as usize].pinned;
+                if pinned != NO_REG {
+                    return pinned;
                 }
-                reg => reg,
-            },
-            loc => {
-                let reg = self.alloc_but(bank(value.repr), avoid);
-                self.copy_to(reg, loc, value.repr);
-                self.release_loc(loc);
-                value.set_loc(Loc::Reg(reg));
-                reg
             }
+            _ => {}
         }
+        let reg = self.load_value(value.loc(), value.repr, avoid);
+        value.set_loc(Loc::Reg(reg));
+        reg
+    }
+
+    /// A register with a value that is in none, or in one that caches a local; held for the value, which
+    /// is given up where it was.
+    #[inline(never)]
+    fn load_value(&mut self, loc: Loc, repr: Repr, avoid: u32) -> Reg {
+        if let Loc::Local(local) = loc {
+            let cached = self.locals[local as usize].cached;
+            if cached != NO_REG {
+                self.hold(cached);
+                return cached;
+            }
+            let reg = self.alloc_but(bank(repr), avoid);
+            self.copy_to(reg, loc, repr);
+            self.cache(local, reg);
+            return reg;
+        }
+        let reg = self.alloc_but(bank(repr), avoid);
+        self.copy_to(reg, loc, repr);
+        self.release_loc(loc);
+        reg
     }
 
     /// A register that holds the value and may be written to; held by the caller.

@@ -163,20 +163,32 @@ impl<E: Emit> Lowering<'_, E> {
         self.access(memory_of(memarg), memarg.offset, access);
     }
 
+    #[inline(always)]
     fn load(&mut self, memory: MemoryIndex, offset: u64, access: Access) {
         if let Some(place) = self.guarded(memory, offset, access.bytes()) {
             return self.emit.guarded_load(access, place);
         }
+        self.checked_load(memory, offset, access);
+    }
+
+    #[inline(never)]
+    fn checked_load(&mut self, memory: MemoryIndex, offset: u64, access: Access) {
         if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
             let value = self.emit.memory_load(memory, access, addr, may_fault);
             self.emit.push(value);
         }
     }
 
+    #[inline(always)]
     fn store(&mut self, memory: MemoryIndex, offset: u64, access: Access) {
         if let Some(place) = self.guarded(memory, offset, access.bytes()) {
             return self.emit.guarded_store(access, place);
         }
+        self.checked_store(memory, offset, access);
+    }
+
+    #[inline(never)]
+    fn checked_store(&mut self, memory: MemoryIndex, offset: u64, access: Access) {
         let value = self.emit.pop();
         if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
             self.emit.memory_store(memory, access, addr, value, may_fault);
@@ -209,7 +221,7 @@ impl<E: Emit> Lowering<'_, E> {
     }
 
     /// The place of an access of `bytes` bytes that needs no check, whatever its index is.
-    #[inline]
+    #[inline(always)]
     fn guarded(&self, memory: MemoryIndex, offset: u64, bytes: u32) -> Option<Guarded> {
         let reach = self.guarded.get(memory.index()).copied().unwrap_or(0);
         let end = offset.checked_add(u64::from(bytes))?;

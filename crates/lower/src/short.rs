@@ -15,32 +15,55 @@ use wasmparser::{BinaryReader, BlockType, MemArg, MemArgTarget, ValType, VisitOp
 /// Bytes looked at together: at least those of the longest form decoded here.
 const WINDOW: usize = 8;
 
-/// An unsigned LEB128 number of at most four bytes at the low end of `bits`, and its length.
+/// An unsigned LEB128 number of 32 bits at the low end of `bits`, and its length.
 #[inline(always)]
 fn unsigned(bits: u64) -> Option<(u32, usize)> {
     if bits & 0x80 == 0 {
         return Some((bits as u32 & 0x7f, 1));
     }
-    longer(bits as u32)
+    longer(bits)
 }
 
-/// `unsigned` for at least two bytes.
-fn longer(bits: u32) -> Option<(u32, usize)> {
-    let low = bits & 0x7f | bits >> 1 & 0x3f80;
-    if bits & 0x8000 == 0 {
-        return Some((low, 2));
-    }
-    let middle = low | bits >> 2 & 0x1f_c000;
-    if bits & 0x80_0000 == 0 {
-        return Some((middle, 3));
-    }
-    (bits & 0x8000_0000 == 0).then_some((middle | bits >> 3 & 0xfe0_0000, 4))
+/// `unsigned` for at least two bytes. Linkers write five.
+fn longer(bits: u64) -> Option<(u32, usize)> {
+    let (value, length) = digits(bits)?;
+    // The fifth byte has four bits to give.
+    (length < 5 || bits >> 32 & 0xf0 == 0).then_some((value, length))
 }
 
-/// A signed LEB128 number of at most four bytes at the low end of `bits`, and its length.
+/// The low 32 bits of a number of at least two and at most five bytes, and its length.
 #[inline]
+fn digits(bits: u64) -> Option<(u32, usize)> {
+    let ends = !bits & 0x80_8080_8080;
+    let length = ends.trailing_zeros() as usize / 8 + 1;
+    let low = bits & 0x7f | bits >> 1 & 0x3f80;
+    let middle = bits >> 2 & 0x1f_c000 | bits >> 3 & 0xfe0_0000;
+    let value = (low | middle | bits >> 4 & 0xf000_0000) as u32;
+    match length {
+        2 => Some((low as u32, 2)),
+        3 => Some((value & 0x1f_ffff, 3)),
+        4 => Some((value & 0xfff_ffff, 4)),
+        5 => Some((value, 5)),
+        _ => None,
+    }
+}
+
+/// A signed LEB128 number of 32 bits at the low end of `bits`, and its length.
+#[inline(always)]
 fn signed(bits: u64) -> Option<(i32, usize)> {
-    let (value, length) = unsigned(bits)?;
+    if bits & 0x80 == 0 {
+        return Some(((bits as i32) << 25 >> 25, 1));
+    }
+    longer_signed(bits)
+}
+
+/// `signed` for at least two bytes.
+fn longer_signed(bits: u64) -> Option<(i32, usize)> {
+    let (value, length) = digits(bits)?;
+    if length == 5 {
+        // What the fifth byte has above the four bits it gives is the sign.
+        return matches!(bits >> 32 & 0x78, 0 | 0x78).then_some((value as i32, 5));
+    }
     let unused = 32 - 7 * length as u32;
     Some(((value << unused) as i32 >> unused, length))
 }
@@ -121,11 +144,12 @@ impl<'a, E: Emit> Lowering<'a, E> {
                         None => self.long_form(),
                     },
                     0x42 => match signed(bits >> 8) {
-                        Some((number, length)) => {
+                        // Five bytes may hold more than 32 bits.
+                        Some((number, length)) if length < 5 => {
                             self.position = at + 1 + length;
                             Visit { lowering: self, offset }.visit_i64_const(i64::from(number))
                         }
-                        None => self.long_form(),
+                        _ => self.long_form(),
                     },
                     _ => self.long_form(),
                 }
@@ -356,11 +380,8 @@ mod tests {
             for b in interesting {
                 for c in interesting {
                     for d in interesting {
-                        let bits = u64::from(u32::from_le_bytes([a, b, c, d]));
-                        let short = d & c & b & a & 0x80 == 0;
-                        assert_eq!(unsigned(bits).is_some(), short, "{bits:x}");
-                        assert_eq!(signed(bits).is_some(), short, "{bits:x}");
-                        if short {
+                        for e in 0..=255 {
+                            let bits = u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]);
                             assert_eq!(unsigned(bits), unsigned_bytes(bits), "{bits:x}");
                             assert_eq!(signed(bits), signed_bytes(bits), "{bits:x}");
                         }
