@@ -1,12 +1,14 @@
 //! A buffer of machine code: instructions, labels, references to the world outside.
 //!
-//! Encodings come from `cranelift-assembler-x64`. Invariant: every label that is used is bound before
+//! Encodings come from `encode` and `cranelift-assembler-x64`. Invariant: every label that is used is bound before
 //! [`Asm::resolve`]; positions in the buffer fit 31 bits, since the tier gives up long before.
 
 use cranelift_assembler_x64 as x64;
 use wardian_module::DefinedFuncIndex;
 use wardian_module::image::{Reloc, RelocTarget};
-use x64::{Amode, AmodeOffset, AmodeOffsetPlusKnownOffset, CodeSink, DeferredTarget};
+use x64::{CodeSink, DeferredTarget};
+
+pub(crate) use crate::encode::{Form, Mem, Rm, Xm, at, at_label, in_module_table, indexed, ins};
 
 /// A register: 0 to 15 general, 16 to 31 vector.
 pub(crate) type Reg = u8;
@@ -51,46 +53,12 @@ impl x64::Registers for Regs {
     type WriteXmm = u8;
 }
 
-/// A general register or memory.
-pub(crate) type Rm = x64::GprMem<u8, u8>;
-/// A vector register or memory.
-pub(crate) type Xm = x64::XmmMem<u8, u8>;
-/// Memory.
-pub(crate) type Mem = Amode<u8>;
-
-/// `[base + disp]`
-pub(crate) fn at(base: Reg, disp: i32) -> Mem {
-    let simm32 = AmodeOffsetPlusKnownOffset { simm32: AmodeOffset::new(disp), offset: None };
-    Amode::ImmReg { base, simm32, trap: None }
-}
-
-/// `[base + index * 2^shift + disp]`
-pub(crate) fn indexed(base: Reg, index: Reg, shift: u8, disp: i32) -> Mem {
-    Amode::ImmRegRegShift {
-        base,
-        index: x64::NonRspGpr::new(index),
-        scale: x64::Scale::new(shift),
-        simm32: AmodeOffset::new(disp),
-        trap: None,
-    }
-}
-
-/// The place of a label, relative to the code.
-pub(crate) fn at_label(label: Label) -> Mem {
-    Amode::RipRelative { target: DeferredTarget::Label(x64::Label(label.0)) }
-}
-
-/// A place in the module table.
-pub(crate) fn in_module_table(offset: u32) -> Mem {
-    Amode::RipRelative { target: DeferredTarget::Constant(x64::Constant(offset)) }
-}
-
 /// What the encoder is told of traps; the tier keeps its own table.
 pub(crate) const NO_CODE: x64::TrapCode = x64::TrapCode(std::num::NonZeroU8::MIN);
 
 /// A position that jumps name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Label(u32);
+pub(crate) struct Label(pub(crate) u32);
 
 /// Conditions on the flags, by their number in encodings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,6 +103,13 @@ pub(crate) enum Cond {
 }
 
 impl Cond {
+    /// The number of a condition on a single flag or pair of flags.
+    #[inline]
+    fn number(self) -> u8 {
+        assert!(self as u8 <= Cond::G as u8, "conditions on two flags are taken apart before");
+        self as u8
+    }
+
     /// The opposite.
     pub(crate) const fn not(self) -> Cond {
         use Cond::*;
@@ -163,7 +138,7 @@ impl Cond {
 
 /// Where a label's distance goes.
 #[derive(Clone, Copy)]
-enum PatchKind {
+pub(crate) enum PatchKind {
     /// 32 bits, from the end of the field, added to what is there.
     Relative,
     /// 32 bits, from this position: an entry of a jump table.
@@ -178,6 +153,9 @@ struct Patch {
 }
 
 const UNBOUND: u32 = u32::MAX;
+
+/// Bytes that are ready for writing before each instruction.
+const ROOM: usize = 32;
 
 /// See the head of this file.
 #[derive(Default)]
@@ -216,16 +194,8 @@ impl CodeSink for Asm {
     fn use_target(&mut self, target: DeferredTarget) {
         let at = self.here();
         match target {
-            DeferredTarget::Label(label) => {
-                let label = Label(label.0);
-                self.patches.push(Patch { at, label, kind: PatchKind::Relative });
-            }
-            DeferredTarget::Constant(offset) => self.relocs.push(Reloc {
-                offset: at,
-                target: RelocTarget::ModuleTable,
-                // From the end of the field; `finish_rip` corrects for what follows it.
-                addend: i64::from(offset.0) - 4,
-            }),
+            DeferredTarget::Label(label) => self.patch(at, Label(label.0), PatchKind::Relative),
+            DeferredTarget::Constant(offset) => self.relocate_to_table(at, offset.0),
             DeferredTarget::None => {}
         }
     }
@@ -234,14 +204,6 @@ impl CodeSink for Asm {
         unreachable!("no offset {offset} was ever given")
     }
 }
-
-/// Emits an instruction of `cranelift-assembler-x64` by its name there.
-macro_rules! ins {
-    ($asm:expr, $inst:ident $(, $arg:expr)* $(,)?) => {
-        cranelift_assembler_x64::inst::$inst::<$crate::asm::Regs>::new($($arg),*).encode(&mut $asm)
-    };
-}
-pub(crate) use ins;
 
 /// As `ins!`, for instructions without registers.
 macro_rules! ins0 {
@@ -262,33 +224,6 @@ macro_rules! ins_wide {
     };
 }
 pub(crate) use ins_wide;
-
-macro_rules! by_cond {
-    ($ins:ident, $asm:expr, $cond:expr, $o:ident $no:ident $b:ident $ae:ident $e:ident $ne:ident $be:ident $a:ident
-     $s:ident $ns:ident $p:ident $np:ident $l:ident $ge:ident $le:ident $g:ident, $($arg:expr),*) => {
-        match $cond {
-            Cond::O => $ins!($asm, $o $(, $arg)*),
-            Cond::No => $ins!($asm, $no $(, $arg)*),
-            Cond::B => $ins!($asm, $b $(, $arg)*),
-            Cond::Ae => $ins!($asm, $ae $(, $arg)*),
-            Cond::E => $ins!($asm, $e $(, $arg)*),
-            Cond::Ne => $ins!($asm, $ne $(, $arg)*),
-            Cond::Be => $ins!($asm, $be $(, $arg)*),
-            Cond::A => $ins!($asm, $a $(, $arg)*),
-            Cond::S => $ins!($asm, $s $(, $arg)*),
-            Cond::Ns => $ins!($asm, $ns $(, $arg)*),
-            Cond::P => $ins!($asm, $p $(, $arg)*),
-            Cond::Np => $ins!($asm, $np $(, $arg)*),
-            Cond::L => $ins!($asm, $l $(, $arg)*),
-            Cond::Ge => $ins!($asm, $ge $(, $arg)*),
-            Cond::Le => $ins!($asm, $le $(, $arg)*),
-            Cond::G => $ins!($asm, $g $(, $arg)*),
-            Cond::EqualOrdered | Cond::NotEqualUnordered => {
-                unreachable!("conditions on two flags are taken apart before")
-            }
-        }
-    };
-}
 
 impl Asm {
     /// Forgets everything but its allocations.
@@ -311,24 +246,36 @@ impl Asm {
 
     #[inline]
     fn put<const N: usize>(&mut self, bytes: [u8; N]) {
-        match self.room.get_mut(self.length..self.length + N) {
-            Some(place) => place.copy_from_slice(&bytes),
-            None => self.put_in_more_room(&bytes),
-        }
+        const { assert!(N <= ROOM) };
+        self.room_for_one()[..N].copy_from_slice(&bytes);
         self.length += N;
+    }
+
+    /// Whether there is room for one more instruction.
+    #[inline(always)]
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.len() - self.length >= ROOM
+    }
+
+    /// Where the next instruction goes; what is written there counts from `advance` on.
+    #[inline]
+    pub(crate) fn room_for_one(&mut self) -> &mut [u8; ROOM] {
+        if !self.has_room() {
+            self.make_room();
+        }
+        (&mut self.room[self.length..self.length + ROOM]).try_into().expect("as long as said")
+    }
+
+    #[inline]
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        debug_assert!(bytes <= ROOM);
+        self.length += bytes;
     }
 
     #[cold]
     #[inline(never)]
-    fn put_in_more_room(&mut self, bytes: &[u8]) {
-        let more = (self.length + bytes.len()).max(4096);
-        self.room.resize(self.room.len() + more, 0);
-        self.room[self.length..self.length + bytes.len()].copy_from_slice(bytes);
-    }
-
-    /// Takes back the last 4 bytes.
-    fn unput4(&mut self) {
-        self.length -= 4;
+    pub(crate) fn make_room(&mut self) {
+        self.room.resize(self.length + self.length.max(4096), 0);
     }
 
     pub(crate) fn align(&mut self, to: usize, fill: u8) {
@@ -369,20 +316,37 @@ impl Asm {
         label
     }
 
-    fn use_label(&mut self, label: Label) {
-        self.use_target(DeferredTarget::Label(x64::Label(label.0)));
+    /// The 32 bits at `at` become a label's distance.
+    pub(crate) fn patch(&mut self, at: u32, label: Label, kind: PatchKind) {
+        self.patches.push(Patch { at, label, kind });
+    }
+
+    /// The 32 bits at `at` become the distance of a place in the module table.
+    pub(crate) fn relocate_to_table(&mut self, at: u32, offset: u32) {
+        self.relocs.push(Reloc {
+            offset: at,
+            target: RelocTarget::ModuleTable,
+            // From the end of the field; `resolve` corrects for what follows it.
+            addend: i64::from(offset) - 4,
+        });
+    }
+
+    /// The distance of a label from the end of an instruction of two bytes, if the label is bound and
+    /// that close.
+    #[inline]
+    fn short_distance(&self, label: Label) -> Option<u8> {
+        let target = self.labels[label.0 as usize];
+        let distance = i64::from(target) - i64::from(self.here()) - 2;
+        (target != UNBOUND && distance >= -128).then_some(distance as u8)
     }
 
     pub(crate) fn jmp(&mut self, label: Label) {
-        let target = self.labels[label.0 as usize];
-        let distance = i64::from(target) - i64::from(self.here()) - 2;
-        if target != UNBOUND && distance >= -128 {
-            ins0!(*self, jmp_d8, distance as i8);
-        } else {
-            ins0!(*self, jmp_d32, 0i32);
-            self.unput4();
-            self.use_label(label);
-            self.put4(0);
+        match self.short_distance(label) {
+            Some(distance) => self.put([0xeb, distance]),
+            None => {
+                self.patch(self.here() + 1, label, PatchKind::Relative);
+                self.put([0xe9, 0, 0, 0, 0]);
+            }
         }
     }
 
@@ -401,23 +365,18 @@ impl Asm {
             }
             _ => {}
         }
-        let target = self.labels[label.0 as usize];
-        let distance = i64::from(target) - i64::from(self.here()) - 2;
-        if target != UNBOUND && distance >= -128 {
-            by_cond!(ins0, *self, cond, jo_d8 jno_d8 jb_d8 jae_d8 je_d8 jne_d8 jbe_d8 ja_d8 js_d8 jns_d8
-                jp_d8 jnp_d8 jl_d8 jge_d8 jle_d8 jg_d8, distance as i8);
-        } else {
-            by_cond!(ins0, *self, cond, jo_d32 jno_d32 jb_d32 jae_d32 je_d32 jne_d32 jbe_d32 ja_d32 js_d32
-                jns_d32 jp_d32 jnp_d32 jl_d32 jge_d32 jle_d32 jg_d32, 0i32);
-            self.unput4();
-            self.use_label(label);
-            self.put4(0);
+        match self.short_distance(label) {
+            Some(distance) => self.put([0x70 | cond.number(), distance]),
+            None => {
+                self.patch(self.here() + 2, label, PatchKind::Relative);
+                self.put([0x0f, 0x80 | cond.number(), 0, 0, 0, 0]);
+            }
         }
     }
 
     /// 32 bits: the distance of `label` from `from`.
     pub(crate) fn table_entry(&mut self, label: Label, from: u32) {
-        self.patches.push(Patch { at: self.here(), label, kind: PatchKind::Entry(from) });
+        self.patch(self.here(), label, PatchKind::Entry(from));
         self.put4(0);
     }
 
@@ -456,21 +415,13 @@ impl Asm {
     }
 
     pub(crate) fn cmov(&mut self, cond: Cond, wide: bool, dst: Reg, src: Rm) {
-        if wide {
-            by_cond!(ins, *self, cond, cmovoq_rm cmovnoq_rm cmovbq_rm cmovaeq_rm cmoveq_rm cmovneq_rm
-                cmovbeq_rm cmovaq_rm cmovsq_rm cmovnsq_rm cmovpq_rm cmovnpq_rm cmovlq_rm cmovgeq_rm
-                cmovleq_rm cmovgq_rm, dst, src);
-        } else {
-            by_cond!(ins, *self, cond, cmovol_rm cmovnol_rm cmovbl_rm cmovael_rm cmovel_rm cmovnel_rm
-                cmovbel_rm cmoval_rm cmovsl_rm cmovnsl_rm cmovpl_rm cmovnpl_rm cmovll_rm cmovgel_rm
-                cmovlel_rm cmovgl_rm, dst, src);
-        }
+        let form = Form::op_0f(0x40 | cond.number());
+        self.any_form(if wide { form.wide() } else { form }, dst, src);
     }
 
     /// Sets the low byte of a register to the condition, which is one of a single flag.
     fn setcc(&mut self, cond: Cond, dst: Reg) {
-        by_cond!(ins, *self, cond, seto_m setno_m setb_m setae_m sete_m setne_m setbe_m seta_m sets_m setns_m
-            setp_m setnp_m setl_m setge_m setle_m setg_m, dst);
+        self.any_form(Form::op_0f(0x90 | cond.number()).byte(), 0, Rm::Gpr(dst));
     }
 
     /// Sets a register to the condition as an `i32`. May change the flags.

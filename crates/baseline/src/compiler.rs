@@ -1,7 +1,7 @@
 //! The compiler: from a function's body to [`FunctionCode`].
 
 use crate::check;
-use crate::emit::{Features, Tier};
+use crate::emit::{Buffers, Features, Tier};
 use crate::scan::Uses;
 use crate::state::State;
 use wardian_lower::{CompileError, Outcome, contain, lower};
@@ -13,6 +13,7 @@ use wardian_module::{Body, Module, Settings};
 pub struct Scratch {
     lowering: wardian_lower::Scratch,
     state: State,
+    buffers: Buffers,
     uses: Uses,
 }
 
@@ -22,6 +23,7 @@ impl Scratch {
         Scratch {
             lowering: wardian_lower::Scratch::default(),
             state: State::new(),
+            buffers: Buffers::default(),
             uses: Uses::default(),
         }
     }
@@ -102,11 +104,12 @@ impl Compiler {
         let params = module.func_type(func).func_type().params().len();
         let bytes = &module.wasm[body.range.clone()];
         let features = module.proposals.features();
-        let Scratch { lowering, state, uses } = scratch;
+        let Scratch { lowering, state, buffers, uses } = scratch;
         // What cannot be decoded is told by the lowering, with its place.
         let _ = uses.scan(bytes, params, &features);
         let mut tier = Tier::new(
             state,
+            buffers,
             uses,
             module,
             layout,
@@ -127,13 +130,12 @@ impl Compiler {
             let what = "its frame or code passes a limit of the single-pass tier".to_string();
             return Err(CompileError::TooLarge { func, what });
         }
-        let (locations, traps) = tier.take_tables();
         Ok(FunctionCode {
             bytes: state.asm.bytes().to_vec(),
             align: 16,
             relocs: state.asm.relocs.clone(),
-            traps,
-            locations,
+            traps: buffers.traps.clone(),
+            locations: buffers.locations.clone(),
             ..FunctionCode::default()
         })
     }

@@ -17,9 +17,8 @@ use wardian_module::ValType;
 use wardian_module::abi::ResultLoc;
 use wardian_module::layout::Repr;
 
-type Reprs = SmallVec<[Repr; 2]>;
-
-/// A structured block that was entered.
+/// A structured block that was entered. Its types lie in `Buffers::reprs`, parameters first.
+#[derive(Clone, Copy)]
 pub(crate) struct Frame {
     kind: FrameKind,
     /// Where branches go.
@@ -28,10 +27,12 @@ pub(crate) struct Frame {
     used: bool,
     /// Operands below the block's parameters.
     height: usize,
-    params: Reprs,
-    results: Reprs,
+    reprs: u32,
+    params: u32,
+    results: u32,
 }
 
+#[derive(Clone, Copy)]
 enum FrameKind {
     /// The function itself: its label is the epilogue.
     Body,
@@ -40,8 +41,8 @@ enum FrameKind {
     If {
         /// Where a false condition goes.
         otherwise: Label,
-        /// Parameters, for the second arm.
-        params: SmallVec<[Loc; 2]>,
+        /// Where in `Buffers::arms` the parameters for the second arm are.
+        params: u32,
     },
 }
 
@@ -56,8 +57,14 @@ enum Target {
     Homes(usize),
 }
 
-fn reprs(types: &[ValType]) -> Reprs {
-    types.iter().map(|ty| Repr::of(*ty)).collect()
+impl Frame {
+    fn params(&self) -> usize {
+        self.params as usize
+    }
+
+    fn results(&self) -> usize {
+        self.results as usize
+    }
 }
 
 fn result_reg(repr: Repr) -> Reg {
@@ -71,15 +78,46 @@ impl Tier<'_> {
     /// The function body as the outermost block.
     pub(crate) fn enter_function(&mut self) {
         let label = self.s.asm.label();
-        let results = reprs(self.func_type().results());
-        let kind = FrameKind::Body;
-        let params = Reprs::new();
-        self.frames.push(Frame { kind, label, used: false, height: 0, params, results });
+        let results = self.func_type().results();
+        self.push_frame(FrameKind::Body, label, 0, &[], results);
+    }
+
+    fn push_frame(
+        &mut self,
+        kind: FrameKind,
+        label: Label,
+        height: usize,
+        params: &[ValType],
+        results: &[ValType],
+    ) {
+        let reprs = self.b.reprs.len() as u32;
+        for ty in params.iter().chain(results) {
+            self.b.reprs.push(Repr::of(*ty));
+        }
+        let (params, results) = (params.len() as u32, results.len() as u32);
+        self.b.frames.push(Frame { kind, label, used: false, height, reprs, params, results });
+    }
+
+    fn pop_frame(&mut self) -> Frame {
+        let frame = self.b.frames.pop().expect("every end has its block");
+        self.b.reprs.truncate(frame.reprs as usize);
+        if let FrameKind::If { params, .. } = frame.kind {
+            self.b.arms.truncate(params as usize);
+        }
+        frame
+    }
+
+    fn last_frame(&mut self) -> &mut Frame {
+        self.b.frames.last_mut().expect("every end has its block")
+    }
+
+    /// The representation of a block's result.
+    fn result_repr(&self, frame: &Frame, index: usize) -> Repr {
+        self.b.reprs[frame.reprs as usize + frame.params() + index]
     }
 
     pub(crate) fn enter_block(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]) {
         let condition = (kind == BlockKind::If).then(|| self.s.pop());
-        let (params, results) = (reprs(params), reprs(results));
         let height = self.s.stack.len() - params.len();
         let label = self.s.asm.label();
         let kind = match kind {
@@ -90,11 +128,11 @@ impl Tier<'_> {
             BlockKind::Loop => {
                 self.s.settle(height + params.len());
                 for index in height..self.s.stack.len() {
-                    let Entry { loc, repr, .. } = self.s.stack[index];
+                    let (loc, repr) = self.s.stack[index].parts();
                     if let Loc::Const(_) = loc {
                         let home = self.s.entry_home(index);
                         self.store_to(home, loc, repr);
-                        self.s.stack[index].loc = Loc::Frame(home);
+                        self.s.stack[index].set_loc(Loc::Frame(home));
                     }
                 }
                 self.s.forget_all();
@@ -108,33 +146,36 @@ impl Tier<'_> {
                 let condition = condition.expect("popped above");
                 let cond = self.s.condition(condition);
                 self.s.asm.jcc(cond.not(), otherwise);
-                let params = self.s.stack[height..].iter().map(|entry| entry.loc).collect();
+                let params = self.b.arms.len() as u32;
+                self.b.arms.extend(self.s.stack[height..].iter().map(|entry| entry.loc()));
                 FrameKind::If { otherwise, params }
             }
         };
-        self.frames.push(Frame { kind, label, used: false, height, params, results });
+        self.push_frame(kind, label, height, params, results);
     }
 
     pub(crate) fn else_arm(&mut self, reachable: bool) {
         if reachable {
             self.jump_to(0);
         }
-        let frame = self.frames.last_mut().expect("else lies in an if");
-        let kind = std::mem::replace(&mut frame.kind, FrameKind::Block);
-        let FrameKind::If { otherwise, params } = kind else {
+        let frame = *self.last_frame();
+        let FrameKind::If { otherwise, params } = frame.kind else {
             unreachable!("validated: else lies in an if")
         };
         self.start_second_arm(otherwise, params);
+        self.last_frame().kind = FrameKind::Block;
     }
 
     /// Starts where a false condition of the innermost `if` goes, with its parameters.
-    fn start_second_arm(&mut self, otherwise: Label, params: SmallVec<[Loc; 2]>) {
-        let frame = self.frames.last().expect("an `if` was entered");
-        let (height, reprs) = (frame.height, frame.params.clone());
-        self.start_at(otherwise, height);
-        for (loc, repr) in params.into_iter().zip(reprs) {
-            self.s.push(Value { loc, repr });
+    fn start_second_arm(&mut self, otherwise: Label, params: u32) {
+        let frame = *self.last_frame();
+        self.start_at(otherwise, frame.height);
+        for index in 0..frame.params() {
+            let loc = self.b.arms[params as usize + index];
+            let repr = self.b.reprs[frame.reprs as usize + index];
+            self.s.push(Value::new(loc, repr));
         }
+        self.b.arms.truncate(params as usize);
     }
 
     /// Binds a label, where `height` settled operands are on the stack.
@@ -145,18 +186,18 @@ impl Tier<'_> {
     }
 
     pub(crate) fn end_block(&mut self, mut reachable: bool) {
-        let frame = self.frames.last_mut().expect("every end has its block");
-        if let FrameKind::If { otherwise, params } = &mut frame.kind {
+        if let Frame { kind: FrameKind::If { otherwise, params: arm }, params, .. } =
+            *self.last_frame()
+        {
             // Without `else` the parameters are the results.
-            let (otherwise, params) = (*otherwise, std::mem::take(params));
-            frame.used = true;
-            if reachable && !params.is_empty() {
+            self.last_frame().used = true;
+            if reachable && params > 0 {
                 self.jump_to(0);
             }
-            self.start_second_arm(otherwise, params);
+            self.start_second_arm(otherwise, arm);
             reachable = true;
         }
-        let frame = self.frames.last().expect("every end has its block");
+        let frame = *self.last_frame();
         let falls_in = match frame.kind {
             FrameKind::Body => true,
             FrameKind::Loop => false,
@@ -165,7 +206,8 @@ impl Tier<'_> {
         if reachable && falls_in {
             self.put_operands(0);
         }
-        let frame = self.frames.pop().expect("every end has its block");
+        // What it said of types is still there: nothing is entered before they are looked at.
+        let frame = *self.last_frame();
         match frame.kind {
             FrameKind::Body => {
                 if reachable || frame.used {
@@ -186,6 +228,7 @@ impl Tier<'_> {
                 }
             }
         }
+        self.pop_frame();
     }
 
     fn finish_body(&mut self, label: Label) {
@@ -195,39 +238,41 @@ impl Tier<'_> {
     }
 
     fn target(&self, position: usize) -> Target {
-        let frame = &self.frames[position];
+        let frame = &self.b.frames[position];
         match frame.kind {
             FrameKind::Body => Target::Return,
             FrameKind::Loop => Target::Homes(frame.height),
-            FrameKind::Block | FrameKind::If { .. } if frame.results.len() == 1 => Target::Register,
+            FrameKind::Block | FrameKind::If { .. } if frame.results == 1 => Target::Register,
             FrameKind::Block | FrameKind::If { .. } => Target::Homes(frame.height),
         }
     }
 
     fn label_arity(&self, position: usize) -> usize {
-        let frame = &self.frames[position];
+        let frame = &self.b.frames[position];
         match frame.kind {
-            FrameKind::Loop => frame.params.len(),
-            _ => frame.results.len(),
+            FrameKind::Loop => frame.params(),
+            _ => frame.results(),
         }
     }
 
     fn position(&self, depth: u32) -> usize {
-        self.frames.len() - 1 - depth as usize
+        self.b.frames.len() - 1 - depth as usize
     }
 
     /// Pushes the operands of a block's label, which was just bound.
     fn expect_operands(&mut self, frame: &Frame) {
-        if let [repr] = frame.results[..] {
+        if frame.results == 1 {
+            let repr = self.result_repr(frame, 0);
             let reg = result_reg(repr);
             self.s.hold(reg);
             self.s.push_reg(reg, repr);
             return;
         }
-        for repr in &frame.results {
+        for index in 0..frame.results() {
+            let repr = self.result_repr(frame, index);
             let below = self.s.slot_below(self.s.stack.len());
-            let (home, _) = self.s.next_home(below, *repr);
-            self.s.push(Value { loc: Loc::Frame(home), repr: *repr });
+            let (home, _) = self.s.next_home(below, repr);
+            self.s.push(Value::new(Loc::Frame(home), repr));
         }
     }
 
@@ -238,11 +283,11 @@ impl Tier<'_> {
         match self.target(position) {
             _ if arity == 0 => true,
             Target::Return => false,
-            Target::Register => entries[0].loc == Loc::Reg(result_reg(entries[0].repr)),
+            Target::Register => entries[0].loc() == Loc::Reg(result_reg(entries[0].repr)),
             Target::Homes(height) => {
                 height == self.s.stack.len() - arity
                     && (height..self.s.stack.len())
-                        .all(|i| self.s.stack[i].loc == Loc::Frame(self.s.entry_home(i)))
+                        .all(|i| self.s.stack[i].loc() == Loc::Frame(self.s.entry_home(i)))
             }
         }
     }
@@ -256,7 +301,7 @@ impl Tier<'_> {
         match self.target(position) {
             _ if arity == 0 => {}
             Target::Register => {
-                let Entry { loc, repr, .. } = self.s.stack[from];
+                let (loc, repr) = self.s.stack[from].parts();
                 self.s.copy_to(result_reg(repr), loc, repr);
             }
             Target::Homes(height) => {
@@ -264,7 +309,7 @@ impl Tier<'_> {
                 // it, which are at least as far up, were read.
                 let mut below = self.s.slot_below(height);
                 for index in from..from + arity {
-                    let Entry { loc, repr, .. } = self.s.stack[index];
+                    let (loc, repr) = self.s.stack[index].parts();
                     let (home, slot) = self.s.next_home(below, repr);
                     below = slot;
                     self.s.max_operands = self.s.max_operands.max(slot);
@@ -280,7 +325,7 @@ impl Tier<'_> {
         let own = self.own;
         let mut moves: Moves = SmallVec::new();
         for (index, place) in own.results.iter().enumerate() {
-            let Entry { loc, repr, .. } = self.s.stack[from + index];
+            let (loc, repr) = self.s.stack[from + index].parts();
             match place {
                 ResultLoc::Int(n) => moves.push((loc, repr, [RAX, RCX][*n as usize])),
                 ResultLoc::Vector(n) => moves.push((loc, repr, [XMM0, XMM1][*n as usize])),
@@ -301,7 +346,7 @@ impl Tier<'_> {
         let pinned = self.s.locals[AREA as usize].pinned;
         for (index, place) in own.results.iter().enumerate() {
             let ResultLoc::Area(offset) = place else { continue };
-            let Entry { loc, repr, .. } = self.s.stack[from + index];
+            let (loc, repr) = self.s.stack[from + index].parts();
             // A value that is in no register travels in the vector one, so that `r11` can address.
             let (reg, repr) = match (self.physical(loc), bank(repr)) {
                 (Loc::Reg(reg), _) => (reg, repr),
@@ -345,7 +390,7 @@ impl Tier<'_> {
 
     fn jump_label(&mut self, depth: u32) -> Label {
         let position = self.position(depth);
-        let frame = &mut self.frames[position];
+        let frame = &mut self.b.frames[position];
         frame.used = true;
         frame.label
     }
@@ -404,14 +449,14 @@ impl Tier<'_> {
             let label = if direct {
                 self.jump_label(*depth)
             } else {
-                match self.ways.get(*depth as usize).copied().flatten() {
+                match self.b.ways.get(*depth as usize).copied().flatten() {
                     Some(label) => label,
                     None => {
                         let label = self.s.asm.label();
-                        if self.ways.len() <= *depth as usize {
-                            self.ways.resize(*depth as usize + 1, None);
+                        if self.b.ways.len() <= *depth as usize {
+                            self.b.ways.resize(*depth as usize + 1, None);
                         }
-                        self.ways[*depth as usize] = Some(label);
+                        self.b.ways[*depth as usize] = Some(label);
                         ways.push((*depth, label));
                         label
                     }
@@ -420,7 +465,7 @@ impl Tier<'_> {
             self.s.asm.table_entry(label, from);
         }
         for (depth, label) in ways {
-            self.ways[depth as usize] = None;
+            self.b.ways[depth as usize] = None;
             self.s.asm.bind(label);
             self.jump_to(depth);
         }
@@ -428,7 +473,7 @@ impl Tier<'_> {
 
     /// `return`
     pub(crate) fn return_now(&mut self) {
-        let depth = self.frames.len() as u32 - 1;
+        let depth = self.b.frames.len() as u32 - 1;
         self.jump_to(depth);
     }
 }

@@ -92,16 +92,6 @@ pub(crate) enum ColdKind {
     BadConversion { double: bool, source: Reg },
 }
 
-/// What comes next in the program, as far as it can be told.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    Other,
-    /// `local.set` or `local.tee`.
-    SetLocal(u32),
-    /// An instruction that takes a condition.
-    Condition,
-}
-
 /// One function on its way to machine code.
 pub(crate) struct Tier<'a> {
     pub(crate) s: &'a mut State,
@@ -115,17 +105,19 @@ pub(crate) struct Tier<'a> {
     ty: TypeIndex,
     /// This function's own call layout.
     pub(crate) own: &'a CallLayout,
-    pub(crate) frames: Vec<Frame>,
-    /// Labels of code that `br_table` reaches labels through, by depth; all `None` in between.
-    pub(crate) ways: Vec<Option<Label>>,
-    next: Next,
+    pub(crate) b: &'a mut Buffers,
+    /// The local that the next instruction sets, or `NONE`.
+    next_set: u32,
+    /// Whether the next instruction takes a condition.
+    next_tests: bool,
+    /// Whether the function has grown too large.
+    grown: bool,
     /// Where code stems from, for what may trap or call.
     location: u32,
-    pub(crate) locations: Vec<Location>,
-    pub(crate) traps: Vec<TrapSite>,
-    cold: Vec<Cold>,
     /// Locals in registers of their own.
     pins: SmallVec<[(u32, Reg); 13]>,
+    /// Those of them that a call does not keep.
+    unsaved: SmallVec<[(u32, Reg); 8]>,
     /// Where callee-saved registers were put.
     saved: SmallVec<[(Reg, i32); 5]>,
     /// Position of the frame's size in the prologue.
@@ -138,13 +130,45 @@ pub(crate) struct Tier<'a> {
     pub(crate) next_loop: u32,
     /// Where frames that are replaced write their locals.
     leave: Option<Label>,
+}
+
+/// What is allocated once for many functions.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    pub(crate) frames: Vec<Frame>,
+    /// Types of the frames' blocks.
+    pub(crate) reprs: Vec<Repr>,
+    /// Where parameters of second arms are.
+    pub(crate) arms: Vec<Loc>,
+    /// Labels of code that `br_table` reaches labels through, by depth; all `None` in between.
+    pub(crate) ways: Vec<Option<Label>>,
+    pub(crate) locations: Vec<Location>,
+    pub(crate) traps: Vec<TrapSite>,
+    cold: Vec<Cold>,
     pub(crate) constants: Vec<(Label, u128)>,
+    /// Representations of the locals.
+    locals: Vec<Repr>,
+}
+
+impl Buffers {
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.reprs.clear();
+        self.arms.clear();
+        self.ways.clear();
+        self.locations.clear();
+        self.traps.clear();
+        self.cold.clear();
+        self.constants.clear();
+        self.locals.clear();
+    }
 }
 
 impl<'a> Tier<'a> {
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         s: &'a mut State,
+        b: &'a mut Buffers,
         uses: &'a Uses,
         module: &'a Module,
         layout: &'a VmLayout,
@@ -156,6 +180,7 @@ impl<'a> Tier<'a> {
     ) -> Tier<'a> {
         let ty = module.funcs[module.func_index(func).index()];
         s.clear();
+        b.clear();
         Tier {
             s,
             uses,
@@ -167,21 +192,19 @@ impl<'a> Tier<'a> {
             func,
             ty,
             own: module.types[ty.index()].call_layout(),
-            frames: Vec::new(),
-            ways: Vec::new(),
-            next: Next::Other,
+            b,
+            next_set: NONE,
+            next_tests: false,
+            grown: false,
             location: start,
-            locations: Vec::new(),
-            traps: Vec::new(),
-            cold: Vec::new(),
             pins: SmallVec::new(),
+            unsaved: SmallVec::new(),
             saved: SmallVec::new(),
             frame_size_at: [0; 2],
             max_area: 0,
             max_args: 0,
             next_loop: 0,
             leave: None,
-            constants: Vec::new(),
         }
     }
 
@@ -253,7 +276,8 @@ impl<'a> Tier<'a> {
         let declared = locals
             .iter()
             .flat_map(|(count, ty)| std::iter::repeat_n(Repr::of(*ty), *count as usize));
-        let reprs: Vec<Repr> = params.chain(declared).collect();
+        let mut reprs = std::mem::take(&mut self.b.locals);
+        reprs.extend(params.chain(declared));
         self.s.base_path = self.fixed_base();
         self.pins = self.choose_pins(&reprs);
         for (_, reg) in &self.pins {
@@ -262,6 +286,8 @@ impl<'a> Tier<'a> {
                 self.saved.push((*reg, -(self.s.operand_base as i32)));
             }
         }
+        let kept = |reg: Reg| CALLEE_SAVED & 1 << reg != 0;
+        self.unsaved = self.pins.iter().copied().filter(|(_, reg)| !kept(*reg)).collect();
         if !self.pins.iter().any(|(_, reg)| *reg == R10) {
             self.s.temps |= 1 << R10;
         }
@@ -270,16 +296,19 @@ impl<'a> Tier<'a> {
                 self.s.temps |= 1 << reg;
             }
         }
-        let mut pinned = vec![NO_REG; reprs.len() + FIRST as usize];
-        for (local, reg) in &self.pins {
-            pinned[*local as usize] = *reg;
+        for _ in 0..FIRST {
+            self.s.add_local(Repr::Pointer);
         }
-        for (local, reg) in pinned.into_iter().enumerate() {
-            let repr = match local as u32 {
-                CONTEXT | BASE | AREA => Repr::Pointer,
-                _ => reprs[local - FIRST as usize],
-            };
-            self.s.add_local(repr, reg);
+        for repr in &reprs {
+            self.s.add_local(*repr);
+        }
+        self.b.locals = reprs;
+        for (local, reg) in &self.pins {
+            self.s.locals[*local as usize].pinned = *reg;
+        }
+        for local in 0..self.s.locals.len() as u32 {
+            let used = local < FIRST || self.uses.is_used(local - FIRST);
+            self.s.place_local(local, used);
         }
     }
 
@@ -299,7 +328,7 @@ impl<'a> Tier<'a> {
         self.check_stack();
         ins!(self.s.asm, subq_mi_sxl, RSP, 0i32);
         self.frame_size_at[1] = self.s.asm.here() - 4;
-        for (reg, disp) in self.saved.clone() {
+        for &(reg, disp) in &self.saved {
             self.s.store(at(RBP, disp), reg, Repr::I64);
         }
         // Arguments go where their locals live; argument registers go on to cache homes.
@@ -440,7 +469,7 @@ impl<'a> Tier<'a> {
     pub(crate) fn finish(&mut self) {
         // Nothing cached here is cached where cold code is reached from.
         self.s.forget(u32::MAX);
-        while let Some(Cold { label, location, kind }) = self.cold.pop() {
+        while let Some(Cold { label, location, kind }) = self.b.cold.pop() {
             self.location = location;
             self.s.asm.bind(label);
             self.cold_code(kind);
@@ -449,7 +478,7 @@ impl<'a> Tier<'a> {
             self.s.asm.bind(label);
             self.write_live_locals();
         }
-        for (label, bits) in std::mem::take(&mut self.constants) {
+        for (label, bits) in std::mem::take(&mut self.b.constants) {
             self.s.asm.align(16, 0xcc);
             self.s.asm.bind(label);
             self.s.asm.data(&bits.to_le_bytes());
@@ -463,9 +492,15 @@ impl<'a> Tier<'a> {
         self.s.asm.resolve();
     }
 
-    /// The tables of the code, once it is finished.
-    pub(crate) fn take_tables(&mut self) -> (Vec<Location>, Vec<TrapSite>) {
-        (std::mem::take(&mut self.locations), std::mem::take(&mut self.traps))
+    /// Whether a limit was passed at a block's start or end, which is often enough to stop in time.
+    #[inline]
+    pub(crate) fn has_grown(&self) -> bool {
+        self.grown
+    }
+
+    /// Finds out whether the function is too large by now.
+    pub(crate) fn measure(&mut self) {
+        self.grown |= self.too_large();
     }
 
     pub(crate) fn too_large(&self) -> bool {
@@ -481,23 +516,23 @@ impl<'a> Tier<'a> {
     /// The code emitted next stems from the current instruction.
     pub(crate) fn mark(&mut self) {
         let offset = self.s.asm.here();
-        match self.locations.last_mut() {
+        match self.b.locations.last_mut() {
             Some(last) if last.wasm == self.location => {}
             Some(last) if last.offset == offset => last.wasm = self.location,
-            _ => self.locations.push(Location { offset, wasm: self.location }),
+            _ => self.b.locations.push(Location { offset, wasm: self.location }),
         }
     }
 
     /// The instruction emitted next may fault, which means `trap`.
     pub(crate) fn may_fault(&mut self, trap: Trap) {
         self.mark();
-        self.traps.push(TrapSite { offset: self.s.asm.here(), trap });
+        self.b.traps.push(TrapSite { offset: self.s.asm.here(), trap });
     }
 
     /// A label of code that is emitted behind the function.
     pub(crate) fn cold(&mut self, kind: ColdKind) -> Label {
         let label = self.s.asm.label();
-        self.cold.push(Cold { label, location: self.location, kind });
+        self.b.cold.push(Cold { label, location: self.location, kind });
         label
     }
 
@@ -554,22 +589,29 @@ impl<'a> Tier<'a> {
 
     /// Does all moves at once. Uses scratch registers only beside the targets.
     pub(crate) fn parallel_move(&mut self, moves: &[(Loc, Repr, Reg)]) {
-        let mut pending: Moves = SmallVec::new();
-        let mut from_memory: Moves = SmallVec::new();
+        // There are no more targets than registers.
+        let mut room = [(0, Repr::I32, 0); 32];
+        let mut count = 0;
+        let mut from_memory = false;
         for (loc, repr, dst) in moves {
             match self.physical(*loc) {
                 Loc::Reg(src) if src == *dst => {}
-                Loc::Reg(src) => pending.push((Loc::Reg(src), *repr, *dst)),
-                loc => from_memory.push((loc, *repr, *dst)),
+                Loc::Reg(src) => {
+                    room[count] = (src, *repr, *dst);
+                    count += 1;
+                }
+                _ => from_memory = true,
             }
         }
-        while !pending.is_empty() {
-            let blocked =
-                |dst: Reg, pending: &Moves| pending.iter().any(|(src, _, _)| *src == Loc::Reg(dst));
-            match pending.iter().position(|(_, _, dst)| !blocked(*dst, &pending)) {
+        while count > 0 {
+            let pending = &mut room[..count];
+            let sources = pending.iter().fold(0u32, |mask, (src, _, _)| mask | 1 << src);
+            match pending.iter().position(|(_, _, dst)| sources & 1 << dst == 0) {
                 Some(free) => {
-                    let (src, repr, dst) = pending.swap_remove(free);
-                    self.s.copy_to(dst, src, repr);
+                    let (src, repr, dst) = pending[free];
+                    count -= 1;
+                    pending[free] = pending[count];
+                    self.s.move_reg(dst, src, repr);
                 }
                 None => {
                     // A cycle: what the first target holds moves aside.
@@ -579,14 +621,19 @@ impl<'a> Tier<'a> {
                         Bank::Vector => (XMM15, Repr::V128),
                     };
                     self.s.move_reg(scratch, dst, whole);
-                    for (src, _, _) in pending.iter_mut().filter(|m| m.0 == Loc::Reg(dst)) {
-                        *src = Loc::Reg(scratch);
+                    for (src, _, _) in pending.iter_mut().filter(|m| m.0 == dst) {
+                        *src = scratch;
                     }
                 }
             }
         }
-        for (loc, repr, dst) in from_memory {
-            self.s.copy_to(dst, loc, repr);
+        if from_memory {
+            // What was in a register was not moved to memory.
+            for (loc, repr, dst) in moves {
+                if !matches!(self.physical(*loc), Loc::Reg(_)) {
+                    self.s.copy_to(*dst, *loc, *repr);
+                }
+            }
         }
     }
 
@@ -598,7 +645,7 @@ impl<'a> Tier<'a> {
         if self.linkage == Linkage::Slots {
             let operands = &self.s.stack;
             let live = (operands.len() <= MAX_LIVE_OPERANDS)
-                .then(|| operands.iter().map(|entry| (entry.loc, entry.repr)).collect());
+                .then(|| operands.iter().map(|entry| (entry.loc(), entry.repr)).collect());
             self.count(ordinal, live);
         }
     }
@@ -694,7 +741,7 @@ impl<'a> Tier<'a> {
 
     /// Puts pinned locals that a call does not keep into their homes.
     pub(crate) fn save_pins(&mut self) {
-        for (local, reg) in self.s.unsaved_pins(&self.pins) {
+        for &(local, reg) in &self.unsaved {
             if local != BASE {
                 let Local { disp, repr, .. } = self.s.locals[local as usize];
                 self.s.store(at(RBP, disp), reg, repr);
@@ -703,7 +750,7 @@ impl<'a> Tier<'a> {
     }
 
     pub(crate) fn restore_pins(&mut self) {
-        for (local, reg) in self.s.unsaved_pins(&self.pins) {
+        for &(local, reg) in &self.unsaved {
             if local == BASE {
                 self.s.load_base(reg);
             } else {
@@ -755,12 +802,12 @@ impl<'a> Tier<'a> {
     }
 
     pub(crate) fn push_flags(&mut self, value: Value) {
-        if self.next == Next::Condition {
+        if self.next_tests {
             self.s.push(value);
             return;
         }
         let reg = self.result_reg(Repr::I32, &[]);
-        self.s.copy_to(reg, value.loc, Repr::I32);
+        self.s.copy_to(reg, value.loc(), Repr::I32);
         self.s.release(value);
         self.push_result(reg, Repr::I32);
     }
@@ -772,45 +819,42 @@ impl<'a> Tier<'a> {
     /// from that local after the result was written is the result.
     pub(crate) fn result_reg(&mut self, repr: Repr, inputs: &[&Value]) -> Reg {
         if let Some(reg) = self.target_reg(repr)
-            && !inputs.iter().any(|value| self.physical(value.loc) == Loc::Reg(reg))
+            && !inputs.iter().any(|value| self.physical(value.loc()) == Loc::Reg(reg))
         {
-            let Next::SetLocal(local) = self.next else { unreachable!("target_reg found one") };
-            return self.s.begin_write(local);
+            return self.begin_target();
         }
         self.s.alloc(bank(repr))
     }
 
     /// The register that the local set next is pinned to.
+    #[inline]
     pub(crate) fn target_reg(&self, repr: Repr) -> Option<Reg> {
-        let Next::SetLocal(local) = self.next else { return None };
+        let local = self.local_set_next()?;
         let Local { pinned, repr: own, .. } = *self.s.locals.get(local as usize)?;
         (pinned != NO_REG && bank(own) == bank(repr)).then_some(pinned)
     }
 
     /// The register of the local set next, made ready to be written, without a look at inputs.
     pub(crate) fn begin_target(&mut self) -> Reg {
-        let Next::SetLocal(local) = self.next else { unreachable!("target_reg found one") };
+        let local = self.local_set_next().expect("target_reg found one");
         self.s.begin_write(local)
     }
 
     /// Pushes what `result_reg` was written with.
+    #[inline]
     pub(crate) fn push_result(&mut self, reg: Reg, repr: Repr) {
         if self.s.temps & 1 << reg != 0 {
             self.s.push_reg(reg, repr);
         } else {
-            let Next::SetLocal(local) = self.next else {
-                unreachable!("only the register of the next local is a result")
-            };
-            self.s.push(Value { loc: Loc::Local(local), repr });
+            let loc = self.next_local();
+            self.s.push(Value::new(loc, repr));
         }
     }
 
     /// The local that is set next.
     pub(crate) fn next_local(&self) -> Loc {
-        let Next::SetLocal(local) = self.next else {
-            unreachable!("only the register of the next local is a result")
-        };
-        Loc::Local(local)
+        let local = self.local_set_next();
+        Loc::Local(local.expect("only the register of the next local is a result"))
     }
 
     // ---- what `ops` needs ----
@@ -824,24 +868,33 @@ impl<'a> Tier<'a> {
         self.zero_locals(FIRST + self.own.params.len() as u32);
     }
 
+    #[inline]
     pub(crate) fn begin_instruction(&mut self, wasm_offset: u32) {
         self.s.check();
         self.location = wasm_offset;
-        self.next = Next::Other;
+        self.next_set = NONE;
+        self.next_tests = false;
     }
 
     /// Sees the bytes of the program after the current instruction.
+    #[inline]
     pub(crate) fn look_ahead(&mut self, bytes: &[u8]) {
-        self.next = match bytes {
+        match bytes {
             // local.set, local.tee; an index of one or two bytes
-            [0x21 | 0x22, low, ..] if low & 0x80 == 0 => Next::SetLocal(u32::from(*low) + FIRST),
-            [0x21 | 0x22, low, high, ..] if high & 0x80 == 0 => {
-                Next::SetLocal((u32::from(low & 0x7f) | u32::from(*high) << 7) + FIRST)
+            [0x21 | 0x22, low @ 0..0x80, ..] => self.next_set = u32::from(*low) + FIRST,
+            [0x21 | 0x22, low, high @ 0..0x80, ..] => {
+                self.next_set = (u32::from(low & 0x7f) | u32::from(*high) << 7) + FIRST;
             }
             // br_if, if, select, i32.eqz
-            [0x0d | 0x04 | 0x1b | 0x1c | 0x45, ..] => Next::Condition,
-            _ => Next::Other,
-        };
+            [0x0d | 0x04 | 0x1b | 0x1c | 0x45, ..] => self.next_tests = true,
+            _ => {}
+        }
+    }
+
+    /// The local that the next instruction sets, if it is `local.set` or `local.tee` with a short index.
+    #[inline]
+    fn local_set_next(&self) -> Option<u32> {
+        (self.next_set != NONE).then_some(self.next_set)
     }
 
     pub(crate) fn func_ref_offset(&self, func: FuncIndex) -> u32 {
@@ -858,7 +911,7 @@ impl<'a> Tier<'a> {
     }
 
     pub(crate) fn restore_saved(&mut self) {
-        for (reg, disp) in self.saved.clone() {
+        for &(reg, disp) in &self.saved {
             self.s.load(reg, at(RBP, disp), Repr::I64);
         }
     }

@@ -17,6 +17,7 @@ mod claims;
 mod compiler;
 mod control;
 mod emit;
+mod encode;
 mod ops;
 mod scalar;
 mod scan;

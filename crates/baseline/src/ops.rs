@@ -33,7 +33,7 @@ impl Tier<'_> {
     fn mem_of(&mut self, addr: &mut Address) -> Mem {
         let base = self.s.reg_of(&mut addr.base);
         if let Some(index) = &addr.index
-            && let Loc::Const(bits) = index.loc
+            && let Loc::Const(bits) = index.loc()
         {
             let folded = bits
                 .checked_shl(u32::from(addr.shift))
@@ -84,10 +84,10 @@ impl Tier<'_> {
     /// set next, unless one of `others` is read from there.
     pub(crate) fn modify(&mut self, x: Value, others: &[&Value]) -> Reg {
         if let Some(target) = self.target_reg(x.repr)
-            && !others.iter().any(|value| self.physical(value.loc) == Loc::Reg(target))
+            && !others.iter().any(|value| self.physical(value.loc()) == Loc::Reg(target))
         {
             let reg = self.begin_target();
-            self.s.copy_to(reg, x.loc, x.repr);
+            self.s.copy_to(reg, x.loc(), x.repr);
             self.s.release(x);
             return reg;
         }
@@ -97,14 +97,14 @@ impl Tier<'_> {
     /// Wraps a register that an expansion holds. Pinned ones are those of the next local.
     fn value_in(&self, reg: Reg, repr: Repr) -> Value {
         debug_assert!(self.s.temps & 1 << reg != 0);
-        Value { loc: Loc::Reg(reg), repr }
+        Value::new(Loc::Reg(reg), repr)
     }
 
     fn trap_cold(&mut self, info: TrapInfo, details: Details<Value>) -> Label {
         if self.settings.signals_based_traps && details.is_empty() {
             return self.cold(ColdKind::Fault(info.trap));
         }
-        let places = details.iter().map(|v| (self.physical(v.loc), v.repr)).collect();
+        let places = details.iter().map(|v| (self.physical(v.loc()), v.repr)).collect();
         for value in details {
             self.s.release(value);
         }
@@ -155,56 +155,69 @@ impl Emit for Tier<'_> {
         self.enter_function();
     }
 
+    #[inline]
     fn gave_up(&self) -> bool {
-        self.s.failed.is_some() || self.too_large()
+        self.s.failed.is_some() || self.has_grown()
     }
 
+    #[inline]
     fn location(&mut self, wasm_offset: u32) {
         self.begin_instruction(wasm_offset);
     }
 
+    #[inline]
     fn upcoming(&mut self, bytes: &[u8]) {
         self.look_ahead(bytes);
     }
 
+    #[inline]
     fn pop(&mut self) -> Value {
         self.s.pop()
     }
 
+    #[inline]
     fn push(&mut self, value: Value) {
-        match value.loc {
+        match value.loc() {
             Loc::Flags(_) => self.push_flags(value),
             _ => self.s.push(value),
         }
     }
 
+    #[inline]
     fn copy(&mut self, value: &Value) -> Value {
         self.s.duplicate(value)
     }
 
+    #[inline]
     fn discard(&mut self, value: Value) {
         self.s.release(value);
     }
 
+    #[inline]
     fn drop_top(&mut self) {
         let value = self.s.pop();
         self.s.release(value);
     }
 
+    #[inline]
     fn local_get(&mut self, local: u32) {
         let local = local + FIRST;
-        let repr = self.s.locals[local as usize].repr;
-        let value = Value { loc: Loc::Local(local), repr };
+        let repr = self.s.named(local).repr;
+        let value = Value::new(Loc::Local(local), repr);
         self.s.push(value);
     }
 
+    #[inline]
     fn local_set(&mut self, local: u32) {
+        self.s.named(local + FIRST);
         let value = self.s.pop();
         let value = self.s.set_local(local + FIRST, value);
         self.s.release(value);
     }
 
+    #[inline]
     fn local_tee(&mut self, local: u32) {
+        self.s.named(local + FIRST);
         let value = self.s.pop();
         let value = self.s.set_local(local + FIRST, value);
         self.s.push(value);
@@ -218,7 +231,7 @@ impl Emit for Tier<'_> {
             let dst = self.modify(x, &[&y]);
             let skip = self.s.asm.label();
             self.s.asm.jcc(cond, skip);
-            self.s.copy_to(dst, y.loc, repr);
+            self.s.copy_to(dst, y.loc(), repr);
             self.s.asm.bind(skip);
             self.s.release(y);
             return self.push_result(dst, repr);
@@ -241,10 +254,13 @@ impl Emit for Tier<'_> {
         self.push_result(dst, repr);
     }
 
+    #[inline(always)]
     fn numeric(&mut self, op: &Operator<'_>) {
-        if !self.scalar(op) {
-            self.vector(op);
-        }
+        self.scalar(op);
+    }
+
+    fn vector(&mut self, op: &Operator<'_>) {
+        self.vector_op(op);
     }
 
     fn at_loop(&mut self, ordinal: u32) {
@@ -252,6 +268,7 @@ impl Emit for Tier<'_> {
     }
 
     fn enter(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]) {
+        self.measure();
         self.enter_block(kind, params, results);
     }
 
@@ -267,6 +284,7 @@ impl Emit for Tier<'_> {
         self.jump_to(depth);
     }
 
+    #[inline]
     fn branch_if(&mut self, depth: u32) {
         let condition = self.s.pop();
         self.jump_to_if(condition, depth);
@@ -300,7 +318,7 @@ impl Emit for Tier<'_> {
         let repr = a.repr;
         let wide = wide(repr);
         if matches!(op, Arith::Shl | Arith::ShrU) {
-            let Loc::Const(count) = b.loc else {
+            let Loc::Const(count) = b.loc() else {
                 unreachable!("expansions shift by constants");
             };
             let dst = self.s.own(a);
@@ -311,7 +329,7 @@ impl Emit for Tier<'_> {
             }
             return self.value_in(dst, repr);
         }
-        if op != Arith::Sub && (matches!(a.loc, Loc::Const(_)) || self.s.is_own(&b)) {
+        if op != Arith::Sub && (matches!(a.loc(), Loc::Const(_)) || self.s.is_own(&b)) {
             (a, b) = (b, a);
         }
         let source = match State::imm_of(&b) {
@@ -328,7 +346,7 @@ impl Emit for Tier<'_> {
     }
 
     fn compare(&mut self, op: Compare, mut a: Value, mut b: Value) -> Value {
-        if b.loc == Loc::Const(0)
+        if b.loc() == Loc::Const(0)
             && op == Compare::Eq
             && let Some(cond) = self.s.live_condition(&a)
         {
@@ -365,19 +383,20 @@ impl Emit for Tier<'_> {
         self.s.flags_value(cond)
     }
 
+    #[inline]
     fn zero_extend(&mut self, mut value: Value) -> Value {
         // Nothing to do but to read it from where it is 32 bits wide: see [clean i32].
-        match value.loc {
+        match value.loc() {
             Loc::Const(_) => {}
             _ => {
                 self.s.reg_of(&mut value);
             }
         }
-        Value { loc: value.loc, repr: Repr::I64 }
+        Value::new(value.loc(), Repr::I64)
     }
 
     fn wrap(&mut self, mut value: Value) -> Value {
-        match value.loc {
+        match value.loc() {
             Loc::Const(bits) => self.s.constant(u64::from(bits as u32), Repr::I32),
             _ => {
                 let src = self.s.reg_of(&mut value);
@@ -403,9 +422,10 @@ impl Emit for Tier<'_> {
         self.s.flags_value(Cond::E)
     }
 
+    #[inline]
     fn load_field(&mut self, field: Field) -> Value {
         if self.is_base(field) {
-            return Value { loc: Loc::Local(BASE), repr: Repr::Pointer };
+            return Value::new(Loc::Local(BASE), Repr::Pointer);
         }
         let path = self.path(field);
         let place = self.s.place(path);
@@ -436,7 +456,7 @@ impl Emit for Tier<'_> {
 
     fn func_ref(&mut self, func: FuncIndex) -> Value {
         let offset = self.func_ref_offset(func);
-        let mut context = Value { loc: Loc::Local(CONTEXT), repr: Repr::Pointer };
+        let mut context = Value::new(Loc::Local(CONTEXT), Repr::Pointer);
         let base = self.s.reg_of(&mut context);
         let dst = self.s.alloc(Bank::General);
         ins!(self.s.asm, leaq_rm, dst, at(base, offset as i32));
@@ -504,33 +524,48 @@ impl Emit for Tier<'_> {
     ) -> Value {
         let mut addr = addr.into_inner();
         let mem = self.mem_of(&mut addr);
-        let repr = match access {
-            Access::Full(repr) | Access::Narrow { to: repr, .. } => repr,
-            Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => Repr::V128,
+        let dst = self.load_target(addr, access_repr(access));
+        self.load_access(memory, access, dst, mem, may_fault);
+        self.result_value(dst, access_repr(access))
+    }
+
+    #[inline(always)]
+    fn guarded_load(&mut self, access: Access, place: Guarded) {
+        let index = self.s.pop();
+        let mut index = self.guarded_index(index, place);
+        let mut base = self.memory_base(place.memory());
+        let mem = self.guarded_operand(&mut base, &mut index, place);
+        let repr = access_repr(access);
+        let target = self.target_reg(repr);
+        if target.is_some() {
+            self.begin_target();
+        }
+        self.s.release(base);
+        self.s.release(index);
+        let dst = match target {
+            Some(reg) => reg,
+            None => self.s.alloc(bank(repr)),
         };
-        let dst = self.load_target(addr, repr);
-        if may_fault {
-            self.may_fault(Trap::MemoryOutOfBounds);
-        }
-        let start = self.s.asm.here();
-        match access {
-            Access::Full(repr) => self.s.load(dst, mem, repr),
-            Access::Narrow { bits, signed, to } => match (bits, signed, to) {
-                (8, false, _) => ins!(self.s.asm, movzbl_rm, dst, mem),
-                (8, true, Repr::I32) => ins!(self.s.asm, movsbl_rm, dst, mem),
-                (8, true, _) => ins!(self.s.asm, movsbq_rm, dst, mem),
-                (16, false, _) => ins!(self.s.asm, movzwl_rm, dst, mem),
-                (16, true, Repr::I32) => ins!(self.s.asm, movswl_rm, dst, mem),
-                (16, true, _) => ins!(self.s.asm, movswq_rm, dst, mem),
-                (_, false, _) => ins!(self.s.asm, movl_rm, dst, mem),
-                (_, true, _) => ins!(self.s.asm, movslq_rm, dst, mem),
-            },
-            Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => {
-                self.vector_load(access, dst, mem);
-            }
-        }
-        self.claim_access(memory, start);
-        self.result_value(dst, repr)
+        self.load_access(place.memory(), access, dst, mem, true);
+        self.push_result(dst, repr);
+    }
+
+    #[inline(always)]
+    fn guarded_store(&mut self, access: Access, place: Guarded) {
+        let mut value = self.s.pop();
+        let index = self.s.pop();
+        let mut index = self.guarded_index(index, place);
+        let mut base = self.memory_base(place.memory());
+        let imm = State::imm_of(&value);
+        let reg = match imm {
+            Some(_) => RAX,
+            None => self.s.reg_of(&mut value),
+        };
+        let mem = self.guarded_operand(&mut base, &mut index, place);
+        self.store_access(place.memory(), access, reg, imm, mem, true);
+        self.s.release(base);
+        self.s.release(index);
+        self.s.release(value);
     }
 
     fn memory_store(
@@ -548,32 +583,7 @@ impl Emit for Tier<'_> {
             None => self.s.reg_of(&mut value),
         };
         let mem = self.mem_of(&mut addr);
-        if may_fault {
-            self.may_fault(Trap::MemoryOutOfBounds);
-        }
-        let start = self.s.asm.here();
-        match (access, imm) {
-            (Access::Narrow { bits: 8, .. }, None) => ins!(self.s.asm, movb_mr, mem, reg),
-            (Access::Narrow { bits: 16, .. }, None) => ins!(self.s.asm, movw_mr, mem, reg),
-            (Access::Narrow { .. }, None) => ins!(self.s.asm, movl_mr, mem, reg),
-            (Access::Full(repr), None) => self.s.store(mem, reg, repr),
-            (Access::Narrow { bits: 8, .. }, Some(imm)) => {
-                ins!(self.s.asm, movb_mi, mem, imm as u8);
-            }
-            (Access::Narrow { bits: 16, .. }, Some(imm)) => {
-                ins!(self.s.asm, movw_mi, mem, imm as u16);
-            }
-            (Access::Full(Repr::I64 | Repr::Pointer), Some(imm)) => {
-                ins!(self.s.asm, movq_mi_sxl, mem, imm);
-            }
-            (Access::Narrow { .. } | Access::Full(_), Some(imm)) => {
-                ins!(self.s.asm, movl_mi, mem, imm);
-            }
-            (Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. }, _) => {
-                unreachable!("only loads extend")
-            }
-        }
-        self.claim_access(memory, start);
+        self.store_access(memory, access, reg, imm, mem, may_fault);
         self.release_addr(addr);
         self.s.release(value);
     }
@@ -635,7 +645,7 @@ impl Emit for Tier<'_> {
         let moves: Moves = args
             .iter()
             .zip([RDX, RCX, R8, R9])
-            .map(|(value, reg)| (value.loc, value.repr, reg))
+            .map(|(value, reg)| (value.loc(), value.repr, reg))
             .collect();
         self.call_shim(Operation::new(builtin, first, second).pack(), moves);
         for value in args {
@@ -687,13 +697,13 @@ impl Emit for Tier<'_> {
             }
             self.s.own_in(code, RAX, 0);
         }
-        let own_context = Value { loc: Loc::Local(CONTEXT), repr: Repr::Pointer };
+        let own_context = Value::new(Loc::Local(CONTEXT), Repr::Pointer);
         let context = context.unwrap_or(own_context);
         let mut moves: Moves = SmallVec::new();
-        moves.push((context.loc, Repr::Pointer, RDI));
+        moves.push((context.loc(), Repr::Pointer, RDI));
         let mut on_stack: SmallVec<[(Loc, Repr, u32); 4]> = SmallVec::new();
         for (index, place) in layout.params.iter().enumerate() {
-            let Entry { loc, repr, .. } = self.s.stack[from + index];
+            let (loc, repr) = self.s.stack[from + index].parts();
             match place {
                 ArgLoc::Int(n) => moves.push((loc, repr, INT_ARGS[*n as usize])),
                 ArgLoc::Vector(n) => moves.push((loc, repr, XMM0 + n)),
@@ -754,13 +764,129 @@ impl Emit for Tier<'_> {
     }
 }
 
+fn access_repr(access: Access) -> Repr {
+    match access {
+        Access::Full(repr) | Access::Narrow { to: repr, .. } => repr,
+        Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => Repr::V128,
+    }
+}
+
+/// The offset of a guarded place, if it is more than an instruction can hold.
+fn far(place: Guarded) -> Option<Value> {
+    let offset = place.offset();
+    let far = i32::try_from(offset).is_err();
+    far.then_some(Value::new(Loc::Const(u64::from(offset)), Repr::I64))
+}
+
 impl Tier<'_> {
+    #[inline(always)]
+    fn memory_base(&mut self, memory: MemoryIndex) -> Value {
+        if memory.0 == 0 && self.s.base_path.is_some() {
+            return Value::new(Loc::Local(BASE), Repr::Pointer);
+        }
+        self.load_field(Field::MemoryBase(memory))
+    }
+
+    /// The index of a guarded access, extended; with the offset, if that is far.
+    #[inline(always)]
+    fn guarded_index(&mut self, index: Value, place: Guarded) -> Value {
+        let index = self.zero_extend(index);
+        match far(place) {
+            Some(offset) => self.arith(Arith::Add, index, offset),
+            None => index,
+        }
+    }
+
+    /// The memory operand of a guarded access, with what `guarded_index` gave.
+    #[inline(always)]
+    fn guarded_operand(&mut self, base: &mut Value, index: &mut Value, place: Guarded) -> Mem {
+        let base = self.s.reg_of(base);
+        let disp = i32::try_from(place.offset()).unwrap_or(0);
+        if let Loc::Const(bits) = index.loc()
+            && let Ok(sum) = i32::try_from(bits + disp as u64)
+        {
+            return at(base, sum);
+        }
+        indexed(base, self.s.reg_of(index), 0, disp)
+    }
+
+    #[inline(always)]
+    fn load_access(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        dst: Reg,
+        mem: Mem,
+        may_fault: bool,
+    ) {
+        if may_fault {
+            self.may_fault(Trap::MemoryOutOfBounds);
+        }
+        let start = self.s.asm.here();
+        match access {
+            Access::Full(repr) => self.s.load(dst, mem, repr),
+            Access::Narrow { bits, signed, to } => match (bits, signed, to) {
+                (8, false, _) => ins!(self.s.asm, movzbl_rm, dst, mem),
+                (8, true, Repr::I32) => ins!(self.s.asm, movsbl_rm, dst, mem),
+                (8, true, _) => ins!(self.s.asm, movsbq_rm, dst, mem),
+                (16, false, _) => ins!(self.s.asm, movzwl_rm, dst, mem),
+                (16, true, Repr::I32) => ins!(self.s.asm, movswl_rm, dst, mem),
+                (16, true, _) => ins!(self.s.asm, movswq_rm, dst, mem),
+                (_, false, _) => ins!(self.s.asm, movl_rm, dst, mem),
+                (_, true, _) => ins!(self.s.asm, movslq_rm, dst, mem),
+            },
+            Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => {
+                self.vector_load(access, dst, mem);
+            }
+        }
+        self.claim_access(memory, start);
+    }
+
+    /// Writes the register, or the immediate if there is one.
+    #[inline(always)]
+    fn store_access(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        reg: Reg,
+        imm: Option<i32>,
+        mem: Mem,
+        may_fault: bool,
+    ) {
+        if may_fault {
+            self.may_fault(Trap::MemoryOutOfBounds);
+        }
+        let start = self.s.asm.here();
+        match (access, imm) {
+            (Access::Narrow { bits: 8, .. }, None) => ins!(self.s.asm, movb_mr, mem, reg),
+            (Access::Narrow { bits: 16, .. }, None) => ins!(self.s.asm, movw_mr, mem, reg),
+            (Access::Narrow { .. }, None) => ins!(self.s.asm, movl_mr, mem, reg),
+            (Access::Full(repr), None) => self.s.store(mem, reg, repr),
+            (Access::Narrow { bits: 8, .. }, Some(imm)) => {
+                ins!(self.s.asm, movb_mi, mem, imm as u8);
+            }
+            (Access::Narrow { bits: 16, .. }, Some(imm)) => {
+                ins!(self.s.asm, movw_mi, mem, imm as u16);
+            }
+            (Access::Full(Repr::I64 | Repr::Pointer), Some(imm)) => {
+                ins!(self.s.asm, movq_mi_sxl, mem, imm);
+            }
+            (Access::Narrow { .. } | Access::Full(_), Some(imm)) => {
+                ins!(self.s.asm, movl_mi, mem, imm);
+            }
+            (Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. }, _) => {
+                unreachable!("only loads extend")
+            }
+        }
+        self.claim_access(memory, start);
+    }
+
     /// A loaded value: in the register of the local that is set next, or in one of its own.
     fn result_value(&self, reg: Reg, repr: Repr) -> Value {
         if self.s.temps & 1 << reg != 0 {
-            Value { loc: Loc::Reg(reg), repr }
+            Value::new(Loc::Reg(reg), repr)
         } else {
-            Value { loc: self.next_local(), repr }
+            Value::new(self.next_local(), repr)
         }
     }
 

@@ -1,11 +1,15 @@
 //! A first look at a function's body: how often each local is used, so that the busiest get registers
 //! of their own.
 //!
-//! How often is a hint, and any number above zero is right. Zero is relied on: a local that no
-//! instruction names is never stored nor zeroed. A body that cannot be decoded to its end has fewer uses
-//! counted, but is not compiled either.
+//! All of it is a hint, for nothing here was validated, and the common instructions are only stepped over
+//! (`wasmparser` decodes the others). How often does not matter to what is right. That a local is not used
+//! means that it is never stored nor zeroed; an access to such a local is refused when it comes
+//! (`State::named`), so a mistake here can make a compilation fail, and nothing else.
 
-use wasmparser::{BinaryReader, FunctionBody, VisitOperator, VisitSimdOperator, WasmFeatures};
+use wasmparser::{
+    BinaryReader, FrameKind, FrameStack, FunctionBody, VisitOperator, VisitSimdOperator,
+    WasmFeatures,
+};
 
 /// How often things are used, loops counted more.
 #[derive(Default)]
@@ -22,6 +26,8 @@ pub(crate) struct Uses {
     weight: u32,
     /// For each open block, the weight outside.
     outer: Vec<u32>,
+    /// Whether the whole body was seen.
+    complete: bool,
 }
 
 /// spec (appendix "Implementation Limitations"): locals of a function.
@@ -31,8 +37,67 @@ const LOOP_WEIGHT: u32 = 8;
 /// The most that one use counts.
 const MAX_WEIGHT: u32 = LOOP_WEIGHT * LOOP_WEIGHT * LOOP_WEIGHT * LOOP_WEIGHT;
 
+/// Bytes looked at together.
+const WINDOW: usize = 8;
+
+/// Bytes of a number of 32 bits at the low end of `bits`.
+#[inline]
+fn number_length(bits: u64) -> usize {
+    let ends = !bits & 0x8080_8080 | 1 << 39;
+    ends.trailing_zeros() as usize / 8 + 1
+}
+
+/// What follows an opcode.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// Left to `wasmparser`.
+    Rare,
+    Plain,
+    /// Of 32 bits.
+    Number,
+    /// Of 64 bits.
+    LongNumber,
+    Float,
+    Double,
+    Local,
+    Global,
+    Call,
+    Access,
+    Block,
+    Loop,
+    End,
+}
+
+/// By opcode.
+static SHAPES: [Shape; 256] = {
+    let mut shapes = [Shape::Rare; 256];
+    let mut opcode = 0;
+    while opcode < 256 {
+        shapes[opcode] = match opcode {
+            // unreachable, nop, else, return, drop, select; comparisons and arithmetic
+            0x00 | 0x01 | 0x05 | 0x0f | 0x1a | 0x1b | 0x45..=0xc4 => Shape::Plain,
+            0x02 | 0x04 => Shape::Block,
+            0x03 => Shape::Loop,
+            0x0b => Shape::End,
+            // br, br_if, constants
+            0x0c | 0x0d | 0x41 => Shape::Number,
+            0x42 => Shape::LongNumber,
+            0x10 => Shape::Call,
+            0x20..=0x22 => Shape::Local,
+            0x23 | 0x24 => Shape::Global,
+            0x28..=0x3e => Shape::Access,
+            0x43 => Shape::Float,
+            0x44 => Shape::Double,
+            _ => Shape::Rare,
+        };
+        opcode += 1;
+    }
+    shapes
+};
+
 impl Uses {
-    /// Looks at the body of a function with `params` parameters. Stops where it cannot be decoded.
+    /// Looks at the body of a function with `params` parameters. If it cannot be decoded, all locals count
+    /// as used.
     pub(crate) fn scan(
         &mut self,
         bytes: &[u8],
@@ -40,6 +105,7 @@ impl Uses {
         features: &WasmFeatures,
     ) -> wasmparser::Result<()> {
         (self.memory, self.globals, self.calls, self.weight) = (0, 0, 0, 1);
+        self.complete = false;
         self.outer.clear();
         self.locals.clear();
         self.locals.resize(params, 0);
@@ -48,22 +114,91 @@ impl Uses {
         for _ in 0..reader.get_count() {
             let (count, _) = reader.read()?;
             let length = self.locals.len() + count as usize;
-            // Validation allows no more; it comes later.
+            // Validation allows no more; it comes later, and then this is not used.
             if length > MAX_LOCALS {
                 return Ok(());
             }
             self.locals.resize(length, 0);
         }
-        let mut reader = wasmparser::OperatorsReader::new(reader.get_binary_reader());
-        while !reader.eof() {
+        let mut position = reader.original_position() as usize;
+        while position < bytes.len() {
+            position = self.step_over_common(bytes, position);
+            let rest = bytes.get(position..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            let mut reader = BinaryReader::new_features(rest, position as u64, *features);
             reader.visit_operator(self)?;
+            position = reader.original_position() as usize;
         }
+        self.complete = position == bytes.len();
         Ok(())
     }
 
-    /// Whether any instruction names a local.
+    /// Whether an instruction may name a local.
     pub(crate) fn is_used(&self, local: u32) -> bool {
-        self.locals.get(local as usize) != Some(&0)
+        !self.complete || self.locals.get(local as usize) != Some(&0)
+    }
+
+    /// Looks at instructions from `at` on, as long as they are common ones and not at the very end. Gives
+    /// the position of the first that is not.
+    fn step_over_common(&mut self, bytes: &[u8], mut at: usize) -> usize {
+        while let Some(window) = bytes.get(at..at + WINDOW) {
+            let bits = u64::from_le_bytes(window.try_into().expect("as many bytes as said"));
+            let next = (bits >> 8) as u8;
+            at += match SHAPES[usize::from(bits as u8)] {
+                Shape::Plain => 1,
+                Shape::Rare => return at,
+                Shape::Number => 1 + number_length(bits >> 8),
+                Shape::LongNumber => match number_length(bits >> 8) {
+                    5 => return at,
+                    length => 1 + length,
+                },
+                Shape::Float => 5,
+                Shape::Double => 9,
+                Shape::Local => {
+                    if next < 0x80 {
+                        self.local(u32::from(next));
+                        2
+                    } else if bits & 0x80_0000 == 0 {
+                        self.local(u32::from(next & 0x7f) | (bits >> 16 << 7) as u32 & 0x3f80);
+                        3
+                    } else {
+                        return at;
+                    }
+                }
+                Shape::Global => {
+                    self.global();
+                    1 + number_length(bits >> 8)
+                }
+                Shape::Call => {
+                    self.call();
+                    1 + number_length(bits >> 8)
+                }
+                Shape::Access => {
+                    // Neither flags nor an index: one byte of alignment, then the offset.
+                    let length = number_length(bits >> 16);
+                    if next >= 0x40 || length == 5 && bits >> 48 & 0x80 != 0 {
+                        return at;
+                    }
+                    self.memory();
+                    2 + length
+                }
+                Shape::Block | Shape::Loop => {
+                    // Results of one numeric type or none.
+                    if !matches!(next, 0x40 | 0x7c..=0x7f) {
+                        return at;
+                    }
+                    self.open(bits as u8 == 0x03);
+                    2
+                }
+                Shape::End => {
+                    self.close();
+                    1
+                }
+            };
+        }
+        at
     }
 
     fn local(&mut self, index: u32) {
@@ -127,6 +262,13 @@ macro_rules! visits {
     (@ $uses:ident $visit:ident $($rest:tt)*) => {};
 }
 
+impl FrameStack for Uses {
+    /// Only `else` asks which frame it is in.
+    fn current_frame(&self) -> Option<FrameKind> {
+        Some(FrameKind::If)
+    }
+}
+
 impl<'a> VisitOperator<'a> for Uses {
     type Output = ();
 
@@ -139,4 +281,46 @@ impl<'a> VisitOperator<'a> for Uses {
 
 impl<'a> VisitSimdOperator<'a> for Uses {
     wasmparser::for_each_visit_simd_operator!(visits);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `Uses::scan`, with `wasmparser` decoding everything.
+    fn scan_slowly(bytes: &[u8], params: usize) -> Uses {
+        let mut uses = Uses { weight: 1, ..Uses::default() };
+        uses.locals.resize(params, 0);
+        let features = WasmFeatures::all();
+        let body = FunctionBody::new(BinaryReader::new_features(bytes, 0, features));
+        let mut reader = body.get_locals_reader().expect("locals");
+        for _ in 0..reader.get_count() {
+            let (count, _) = reader.read().expect("locals");
+            uses.locals.resize(uses.locals.len() + count as usize, 0);
+        }
+        let mut reader = reader.get_binary_reader();
+        while !reader.eof() {
+            reader.visit_operator(&mut uses).expect("instructions");
+        }
+        uses
+    }
+
+    #[test]
+    fn tmp_sqlite() {
+        let wasm = std::fs::read("/work/shared/bench/open/sqlite.wasm").unwrap();
+        let mut n = 0;
+        for payload in wasmparser::Parser::new(0).parse_all(&wasm) {
+            if let wasmparser::Payload::CodeSectionEntry(body) = payload.unwrap() {
+                let bytes = body.as_bytes();
+                let slow = scan_slowly(bytes, 20);
+                let mut fast = Uses::default();
+                fast.scan(bytes, 20, &WasmFeatures::all()).unwrap();
+                assert_eq!(
+                    (n, &fast.locals, fast.memory, fast.globals, fast.calls, fast.complete),
+                    (n, &slow.locals, slow.memory, slow.globals, slow.calls, true)
+                );
+                n += 1;
+            }
+        }
+    }
 }

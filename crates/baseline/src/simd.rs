@@ -159,11 +159,11 @@ impl Tier<'_> {
 
     /// The place of a constant behind the function: aligned.
     pub(crate) fn vector_place(&mut self, bits: u128) -> Mem {
-        let near = self.constants.iter().rev().take(CONSTANTS_IN_REACH);
+        let near = self.b.constants.iter().rev().take(CONSTANTS_IN_REACH);
         let known = near.clone().find(|(_, other)| *other == bits).map(|(label, _)| *label);
         let label = known.unwrap_or_else(|| {
             let label = self.s.asm.label();
-            self.constants.push((label, bits));
+            self.b.constants.push((label, bits));
             label
         });
         at_label(label)
@@ -176,7 +176,7 @@ impl Tier<'_> {
         }
         let dst = self.temp();
         vc!(self, movaps_a, dst, bits);
-        Value { loc: Loc::Reg(dst), repr: V128 }
+        Value::new(Loc::Reg(dst), V128)
     }
 
     pub(crate) fn push_vector_constant(&mut self, bits: u128) {
@@ -225,7 +225,7 @@ impl Tier<'_> {
         }
         if self.features.avx {
             let in_memory = |tier: &Self, x: &Value| {
-                matches!(tier.physical(x.loc), Loc::Frame(_) | Loc::Local(_))
+                matches!(tier.physical(x.loc()), Loc::Frame(_) | Loc::Local(_))
             };
             if order == Order::Commutes && in_memory(self, &a) && !in_memory(self, &b) {
                 (a, b) = (b, a);
@@ -266,7 +266,7 @@ impl Tier<'_> {
     // ---- instructions ----
 
     /// Emits a vector instruction. The driver forwards no others.
-    pub(crate) fn vector(&mut self, op: &Operator<'_>) {
+    pub(crate) fn vector_op(&mut self, op: &Operator<'_>) {
         use Cond as C;
         use Lanes::{I8, I16, I32, I64};
         use Operator as O;

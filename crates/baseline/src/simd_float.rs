@@ -206,7 +206,7 @@ impl Tier<'_> {
         let x = if negated {
             let reg = self.s.own(x);
             vc!(self, xorps_a, reg, signs);
-            Value { loc: Loc::Reg(reg), repr: V128 }
+            Value::new(Loc::Reg(reg), V128)
         } else {
             x
         };
@@ -223,8 +223,7 @@ impl Tier<'_> {
         let (int, lanes, bytes) = if repr == F64 { (I64, 2, 8) } else { (I32, 4, 4) };
         for lane in 0..lanes {
             // A lane is written only after all operands' lanes were read.
-            let args =
-                homes.iter().map(|home| Value { loc: Loc::Frame(home + lane * bytes), repr: int });
+            let args = homes.iter().map(|home| Value::new(Loc::Frame(home + lane * bytes), int));
             let args = SmallVec::from_iter(args);
             let mut result = self.builtin(builtin, first, 0, args).expect("a lane has a value");
             let reg = self.s.reg_of(&mut result);

@@ -57,7 +57,7 @@ impl Tier<'_> {
             Some(lanes) => {
                 let reg = self.s.own(mask);
                 self.spread_sign(lanes, reg);
-                mask = Value { loc: Loc::Reg(reg), repr: V128 };
+                mask = Value::new(Loc::Reg(reg), V128);
                 reg
             }
         };
@@ -415,7 +415,7 @@ impl Tier<'_> {
         let (mut count, x) = (self.s.pop(), self.s.pop());
         let dst = self.modify(x, &[]);
         let mask = lanes.bits() - 1;
-        if let Loc::Const(bits) = count.loc {
+        if let Loc::Const(bits) = count.loc() {
             return (dst, Some((bits as u8 & mask) + more));
         }
         let reg = self.s.reg_of(&mut count);

@@ -25,7 +25,7 @@ impl Tier<'_> {
         for _ in 0..count {
             let mut operand = self.s.pop();
             // Constants would stay what they are.
-            if let Loc::Const(_) = operand.loc {
+            if let Loc::Const(_) = operand.loc() {
                 self.s.reg_of(&mut operand);
             }
             operands.push(operand);
@@ -162,7 +162,7 @@ impl Tier<'_> {
         let dst = self.s.alloc(Bank::General);
         self.lane_to(lanes, lane, dst, src);
         self.s.release(vector);
-        Value { loc: Loc::Reg(dst), repr }
+        Value::new(Loc::Reg(dst), repr)
     }
 
     pub(crate) fn replace_top(&mut self, lanes: Lanes, lane: u8) {
@@ -229,7 +229,7 @@ impl Tier<'_> {
             }
         }
         self.s.release(scalar);
-        Value { loc: Loc::Reg(dst), repr: V128 }
+        Value::new(Loc::Reg(dst), V128)
     }
 
     /// Puts the 32 bits of `r11` into a lane, as two words.
@@ -243,7 +243,7 @@ impl Tier<'_> {
 
     pub(crate) fn splat(&mut self, lanes: Lanes) {
         let mut scalar = self.s.pop();
-        if let Loc::Const(bits) = scalar.loc {
+        if let Loc::Const(bits) = scalar.loc() {
             return self.push_vector_constant(each(lanes.bits(), bits));
         }
         let src = self.s.reg_of(&mut scalar);
@@ -291,7 +291,7 @@ impl Tier<'_> {
 
     pub(crate) fn shuffle(&mut self, mut lanes: [u8; 16]) {
         let (mut y, mut x) = (self.s.pop(), self.s.pop());
-        if x.loc == y.loc {
+        if x.loc() == y.loc() {
             lanes = lanes.map(|lane| lane % 16);
         }
         if lanes.iter().all(|lane| *lane >= 16) {

@@ -24,7 +24,6 @@
 
 use crate::asm::*;
 use crate::claims::Claims;
-use smallvec::SmallVec;
 use wardian_module::layout::{Repr, Root};
 
 /// Operands above this many from the top are settled.
@@ -39,7 +38,8 @@ pub(crate) const AREA: u32 = 2;
 /// The first real local.
 pub(crate) const FIRST: u32 = 3;
 
-const NONE: u32 = u32::MAX;
+/// No local.
+pub(crate) const NONE: u32 = u32::MAX;
 pub(crate) const NO_REG: Reg = 255;
 
 /// General registers for operands; `r11` is scratch.
@@ -90,6 +90,15 @@ pub(crate) const fn wide(repr: Repr) -> bool {
     matches!(repr, Repr::I64 | Repr::Pointer | Repr::F64)
 }
 
+/// Bytes of a home.
+#[inline]
+pub(crate) const fn home_bytes(repr: Repr) -> u32 {
+    match repr {
+        Repr::V128 => 16,
+        _ => 8,
+    }
+}
+
 /// Where a value is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Loc {
@@ -105,20 +114,93 @@ pub(crate) enum Loc {
     Flags(u8),
 }
 
-/// An operand inside an expansion. Must be given back by `release` or used up.
+/// The kinds of `Loc`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum LocKind {
+    Reg,
+    Const,
+    Local,
+    Frame,
+    Flags,
+}
+
+impl Loc {
+    /// Its two parts, for values that travel in registers.
+    #[inline(always)]
+    fn split(self) -> (LocKind, u64) {
+        match self {
+            Loc::Reg(reg) => (LocKind::Reg, u64::from(reg)),
+            Loc::Const(bits) => (LocKind::Const, bits),
+            Loc::Local(local) => (LocKind::Local, u64::from(local)),
+            Loc::Frame(disp) => (LocKind::Frame, disp as u64),
+            Loc::Flags(id) => (LocKind::Flags, u64::from(id)),
+        }
+    }
+
+    /// The opposite of `split`.
+    #[inline(always)]
+    fn join(kind: LocKind, bits: u64) -> Loc {
+        match kind {
+            LocKind::Reg => Loc::Reg(bits as Reg),
+            LocKind::Const => Loc::Const(bits),
+            LocKind::Local => Loc::Local(bits as u32),
+            LocKind::Frame => Loc::Frame(bits as i32),
+            LocKind::Flags => Loc::Flags(bits as u8),
+        }
+    }
+}
+
+/// An operand inside an expansion. Must be given back by `release` or used up. Two words.
 #[derive(Debug)]
 pub(crate) struct Value {
-    pub(crate) loc: Loc,
+    bits: u64,
+    kind: LocKind,
     pub(crate) repr: Repr,
 }
 
-/// An operand on the stack.
+impl Value {
+    #[inline(always)]
+    pub(crate) fn new(loc: Loc, repr: Repr) -> Value {
+        let (kind, bits) = loc.split();
+        Value { bits, kind, repr }
+    }
+
+    #[inline(always)]
+    pub(crate) fn loc(&self) -> Loc {
+        Loc::join(self.kind, self.bits)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_loc(&mut self, loc: Loc) {
+        (self.kind, self.bits) = loc.split();
+    }
+}
+
+/// An operand on the stack. Two words.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
-    pub(crate) loc: Loc,
+    bits: u64,
+    kind: LocKind,
     pub(crate) repr: Repr,
     /// Bytes of operand homes up to the end of its own.
     pub(crate) slot: u32,
+}
+
+impl Entry {
+    #[inline(always)]
+    pub(crate) fn loc(&self) -> Loc {
+        Loc::join(self.kind, self.bits)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_loc(&mut self, loc: Loc) {
+        (self.kind, self.bits) = loc.split();
+    }
+
+    #[inline(always)]
+    pub(crate) fn parts(&self) -> (Loc, Repr) {
+        (self.loc(), self.repr)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -132,6 +214,8 @@ pub(crate) struct Local {
     pub(crate) disp: i32,
     /// How many operands on the stack are `Loc::Local` of it.
     refs: u32,
+    /// Whether the first look found an instruction that names it; if not, it has no value.
+    used: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -171,6 +255,8 @@ pub(crate) struct State {
     /// Those that cache a local.
     cached: u32,
     flags: [Flags; 4],
+    /// Whether any of them may be live.
+    live_flags: bool,
     /// Bytes from `rbp` down to the first operand home.
     pub(crate) operand_base: u32,
     /// Most bytes of operand homes.
@@ -196,6 +282,7 @@ impl State {
             used: 0,
             cached: 0,
             flags: [Flags { state: Flag::Unused, refs: 0 }; 4],
+            live_flags: false,
             operand_base: 0,
             max_operands: 0,
             base_path: None,
@@ -216,6 +303,7 @@ impl State {
         self.used = 0;
         self.cached = 0;
         self.flags = [Flags { state: Flag::Unused, refs: 0 }; 4];
+        self.live_flags = false;
         self.operand_base = 0;
         self.max_operands = 0;
         self.base_path = None;
@@ -224,12 +312,14 @@ impl State {
         self.claims.clear();
     }
 
+    #[cold]
     fn fail(&mut self, what: &'static str) {
         self.failed.get_or_insert(what);
     }
 
     // ---- registers ----
 
+    #[inline]
     fn of_bank(bank: Bank) -> u32 {
         match bank {
             Bank::General => 0xffff,
@@ -257,16 +347,19 @@ impl State {
         }
     }
 
+    #[inline]
     pub(crate) fn alloc(&mut self, bank: Bank) -> Reg {
         self.alloc_but(bank, 0)
     }
 
     /// Counts one more use of a register.
+    #[inline]
     pub(crate) fn hold(&mut self, reg: Reg) {
         self.regs[reg as usize].refs += 1;
         self.used |= 1 << reg;
     }
 
+    #[inline]
     pub(crate) fn unhold(&mut self, reg: Reg) {
         let state = &mut self.regs[reg as usize];
         debug_assert!(state.refs > 0 || self.failed.is_some(), "register {reg} is held");
@@ -277,6 +370,7 @@ impl State {
     }
 
     /// The register no longer says what a local holds.
+    #[inline]
     pub(crate) fn uncache(&mut self, reg: Reg) {
         if self.cached & 1 << reg != 0 {
             self.cached &= !(1 << reg);
@@ -296,6 +390,7 @@ impl State {
     }
 
     /// Whether anyone holds `reg`.
+    #[inline]
     pub(crate) fn is_used(&self, reg: Reg) -> bool {
         self.used & 1 << reg != 0
     }
@@ -315,7 +410,7 @@ impl State {
     /// Moves the deepest operand that is in one of `candidates` to its home. `false` if there is none.
     fn spill_one(&mut self, candidates: u32) -> bool {
         for i in self.settled..self.stack.len() {
-            if let Loc::Reg(reg) = self.stack[i].loc
+            if let Loc::Reg(reg) = self.stack[i].loc()
                 && candidates & 1 << reg != 0
             {
                 self.spills += 1;
@@ -334,7 +429,7 @@ impl State {
         if self.is_used(reg) {
             let mut fresh = NO_REG;
             for i in self.settled..self.stack.len() {
-                if self.stack[i].loc == Loc::Reg(reg) {
+                if self.stack[i].loc() == Loc::Reg(reg) {
                     if fresh == NO_REG {
                         let bank = if reg < XMM0 { Bank::General } else { Bank::Vector };
                         let free = self.temps & State::of_bank(bank) & !self.used & !avoid;
@@ -348,7 +443,7 @@ impl State {
                         self.hold(fresh);
                     }
                     self.unhold(reg);
-                    self.stack[i].loc = Loc::Reg(fresh);
+                    self.stack[i].set_loc(Loc::Reg(fresh));
                 }
             }
             for i in 0..self.flags.len() {
@@ -374,6 +469,7 @@ impl State {
 
     // ---- moves ----
 
+    #[inline]
     pub(crate) fn move_reg(&mut self, dst: Reg, src: Reg, repr: Repr) {
         if dst == src {
             return;
@@ -444,6 +540,7 @@ impl State {
     }
 
     /// The register that a local can be read from, if there is one.
+    #[inline]
     pub(crate) fn local_reg(&self, local: u32) -> Reg {
         let local = &self.locals[local as usize];
         if local.pinned != NO_REG { local.pinned } else { local.cached }
@@ -474,75 +571,89 @@ impl State {
 
     // ---- values in expansions ----
 
+    #[inline]
     pub(crate) fn constant(&self, value: u64, repr: Repr) -> Value {
-        Value { loc: Loc::Const(value), repr }
+        Value::new(Loc::Const(value), repr)
     }
 
     /// Gives a value back.
+    #[inline]
     pub(crate) fn release(&mut self, value: Value) {
-        self.release_loc(value.loc);
+        self.release_loc(value.loc());
     }
 
+    #[inline]
     fn release_loc(&mut self, loc: Loc) {
         match loc {
             Loc::Reg(reg) => self.unhold(reg),
-            Loc::Flags(id) => {
-                let flags = &mut self.flags[id as usize];
-                flags.refs -= 1;
-                if flags.refs == 0
-                    && let Flag::Moved(reg) = std::mem::replace(&mut flags.state, Flag::Unused)
-                {
-                    self.unhold(reg);
-                }
-            }
+            Loc::Flags(id) => self.release_flags(id),
             Loc::Const(_) | Loc::Local(_) | Loc::Frame(_) => {}
+        }
+    }
+
+    fn release_flags(&mut self, id: u8) {
+        let flags = &mut self.flags[id as usize];
+        flags.refs -= 1;
+        if flags.refs == 0
+            && let Flag::Moved(reg) = std::mem::replace(&mut flags.state, Flag::Unused)
+        {
+            self.unhold(reg);
         }
     }
 
     /// The same value once more.
     pub(crate) fn duplicate(&mut self, value: &Value) -> Value {
-        match value.loc {
+        match value.loc() {
             Loc::Reg(reg) => self.hold(reg),
             Loc::Flags(id) => self.flags[id as usize].refs += 1,
             Loc::Const(_) | Loc::Local(_) | Loc::Frame(_) => {}
         }
-        Value { loc: value.loc, repr: value.repr }
+        Value::new(value.loc(), value.repr)
     }
 
     /// Makes sure that a value is in a register; that register may only be read.
+    #[inline(always)]
     pub(crate) fn reg_of(&mut self, value: &mut Value) -> Reg {
         self.reg_of_but(value, 0)
     }
 
     /// As `reg_of`, in none of `avoid` if it is not in a register yet.
+    #[inline(always)]
     pub(crate) fn reg_of_but(&mut self, value: &mut Value, avoid: u32) -> Reg {
-        match value.loc {
-            Loc::Reg(reg) => reg,
-            Loc::Local(local) => match self.locals[local as usize].pinned {
-                NO_REG => {
-                    let cached = self.locals[local as usize].cached;
-                    let reg = if cached != NO_REG {
-                        self.hold(cached);
-                        cached
-                    } else {
-                        let reg = self.alloc_but(bank(value.repr), avoid);
-                        self.copy_to(reg, value.loc, value.repr);
-                        self.cache(local, reg);
-                        reg
-                    };
-                    value.loc = Loc::Reg(reg);
-                    reg
+        match value.kind {
+            LocKind::Reg => return value.bits as Reg,
+            LocKind::Local => {
+                let pinned = self.locals[value.bits as usize].pinned;
+                if pinned != NO_REG {
+                    return pinned;
                 }
-                reg => reg,
-            },
-            loc => {
-                let reg = self.alloc_but(bank(value.repr), avoid);
-                self.copy_to(reg, loc, value.repr);
-                self.release_loc(loc);
-                value.loc = Loc::Reg(reg);
-                reg
             }
+            _ => {}
         }
+        let reg = self.load_value(value.loc(), value.repr, avoid);
+        value.set_loc(Loc::Reg(reg));
+        reg
+    }
+
+    /// A register with a value that is in none, or in one that caches a local; held for the value, which
+    /// is given up where it was.
+    #[inline(never)]
+    fn load_value(&mut self, loc: Loc, repr: Repr, avoid: u32) -> Reg {
+        if let Loc::Local(local) = loc {
+            let cached = self.locals[local as usize].cached;
+            if cached != NO_REG {
+                self.hold(cached);
+                return cached;
+            }
+            let reg = self.alloc_but(bank(repr), avoid);
+            self.copy_to(reg, loc, repr);
+            self.cache(local, reg);
+            return reg;
+        }
+        let reg = self.alloc_but(bank(repr), avoid);
+        self.copy_to(reg, loc, repr);
+        self.release_loc(loc);
+        reg
     }
 
     /// A register that holds the value and may be written to; held by the caller.
@@ -552,7 +663,7 @@ impl State {
 
     /// As `own`, a register that is none of `avoid`.
     pub(crate) fn own_but(&mut self, value: Value, avoid: u32) -> Reg {
-        if let Loc::Reg(reg) = value.loc
+        if let Loc::Reg(reg) = value.loc()
             && self.is_own(&value)
             && avoid & 1 << reg == 0
         {
@@ -560,23 +671,24 @@ impl State {
             return reg;
         }
         let reg = self.alloc_but(bank(value.repr), avoid);
-        self.copy_to(reg, value.loc, value.repr);
+        self.copy_to(reg, value.loc(), value.repr);
         self.release(value);
         reg
     }
 
     /// Whether a value is in a register that nobody else reads.
+    #[inline]
     pub(crate) fn is_own(&self, value: &Value) -> bool {
-        matches!(value.loc, Loc::Reg(reg) if self.regs[reg as usize].refs == 1)
+        matches!(value.loc(), Loc::Reg(reg) if self.regs[reg as usize].refs == 1)
     }
 
     /// Moves a value into a particular register, which gets held. Others that are there are moved.
     pub(crate) fn own_in(&mut self, value: Value, reg: Reg, avoid: u32) {
-        if value.loc == Loc::Reg(reg) && self.is_own(&value) {
+        if value.loc() == Loc::Reg(reg) && self.is_own(&value) {
             self.uncache(reg);
             return;
         }
-        if value.loc == Loc::Reg(reg) {
+        if value.loc() == Loc::Reg(reg) {
             // Others read it there too: they keep it, elsewhere.
             self.unhold(reg);
             self.evict(reg, avoid);
@@ -584,7 +696,7 @@ impl State {
             return;
         }
         self.take(reg, avoid);
-        self.copy_to(reg, value.loc, value.repr);
+        self.copy_to(reg, value.loc(), value.repr);
         self.release(value);
     }
 
@@ -608,7 +720,7 @@ impl State {
 
     /// Where in memory the value is, if it is in no register.
     fn memory_of(&self, value: &Value) -> Option<Mem> {
-        match value.loc {
+        match value.loc() {
             Loc::Frame(disp) => Some(at(RBP, disp)),
             Loc::Local(local) if local != BASE && self.local_reg(local) == NO_REG => {
                 Some(at(RBP, self.locals[local as usize].disp))
@@ -618,8 +730,9 @@ impl State {
     }
 
     /// The value as an immediate, if it is one that instructions can hold.
+    #[inline]
     pub(crate) fn imm_of(value: &Value) -> Option<i32> {
-        match (value.loc, value.repr) {
+        match (value.loc(), value.repr) {
             (Loc::Const(bits), Repr::I32) => Some(bits as u32 as i32),
             (Loc::Const(bits), Repr::I64 | Repr::Pointer) => i32::try_from(bits as i64).ok(),
             _ => None,
@@ -635,11 +748,21 @@ impl State {
             return self.constant(0, Repr::I32);
         };
         self.flags[id] = Flags { state: Flag::Live(cond), refs: 1 };
-        Value { loc: Loc::Flags(id as u8), repr: Repr::I32 }
+        self.live_flags = true;
+        Value::new(Loc::Flags(id as u8), Repr::I32)
     }
 
     /// The next instruction changes the flags: moves a truth value that is there.
+    #[inline]
     pub(crate) fn clobber_flags(&mut self) {
+        if self.live_flags {
+            self.move_flags();
+        }
+    }
+
+    #[inline(never)]
+    fn move_flags(&mut self) {
+        self.live_flags = false;
         for id in 0..self.flags.len() {
             if let Flag::Live(cond) = self.flags[id].state {
                 let reg = self.alloc(Bank::General);
@@ -651,7 +774,7 @@ impl State {
 
     /// The condition that a truth value is, setting the flags by it if they are not. Uses it up.
     pub(crate) fn condition(&mut self, mut value: Value) -> Cond {
-        if let Loc::Flags(id) = value.loc
+        if let Loc::Flags(id) = value.loc()
             && let Flag::Live(cond) = self.flags[id as usize].state
         {
             self.release(value);
@@ -661,7 +784,7 @@ impl State {
         match self.memory_of(&value) {
             Some(mem) => ins!(self.asm, cmpl_mi_sxb, mem, 0i8),
             None => {
-                let reg = match value.loc {
+                let reg = match value.loc() {
                     Loc::Flags(id) => match self.flags[id as usize].state {
                         Flag::Moved(reg) => reg,
                         _ => {
@@ -680,7 +803,7 @@ impl State {
 
     /// The condition, if a value is one that is still in the flags.
     pub(crate) fn live_condition(&self, value: &Value) -> Option<Cond> {
-        match value.loc {
+        match value.loc() {
             Loc::Flags(id) => match self.flags[id as usize].state {
                 Flag::Live(cond) => Some(cond),
                 _ => None,
@@ -707,30 +830,47 @@ impl State {
 
     /// The home that an operand of this representation gets above `below` bytes; also the bytes with it.
     pub(crate) fn next_home(&self, below: u32, repr: Repr) -> (i32, u32) {
-        let slot = below + repr.bytes().max(8);
+        let slot = below + home_bytes(repr);
         (self.home(slot), slot)
     }
 
+    #[inline(always)]
     pub(crate) fn push(&mut self, value: Value) {
-        let Value { loc, repr } = value;
-        let slot = self.slot_below(self.stack.len()) + repr.bytes().max(8);
-        self.max_operands = self.max_operands.max(slot);
-        match loc {
-            Loc::Local(local) => self.locals[local as usize].refs += 1,
+        let Value { bits, kind, repr } = value;
+        let below = self.stack.last().map_or(0, |entry| entry.slot);
+        let slot = below + home_bytes(repr);
+        if slot > self.max_operands {
+            self.max_operands = slot;
+        }
+        match kind {
+            LocKind::Local => self.locals[bits as usize].refs += 1,
             // A value that was popped and comes back keeps its home only if that is this one.
-            Loc::Frame(disp) if disp != self.home(slot) => {
-                let mut value = value;
-                let reg = self.reg_of(&mut value);
-                self.stack.push(Entry { loc: Loc::Reg(reg), repr, slot });
-                return self.keep_window();
+            LocKind::Frame if bits as i32 != self.home(slot) => {
+                return self.push_moved(value, slot);
             }
             _ => {}
         }
-        self.stack.push(Entry { loc, repr, slot });
-        self.keep_window();
+        let entry = Entry { bits, kind, repr, slot };
+        if self.stack.len() == self.stack.capacity() || self.stack.len() - self.settled >= WINDOW {
+            return self.push_far(entry);
+        }
+        self.stack.push(entry);
     }
 
-    fn keep_window(&mut self) {
+    /// Pushes a value from a home that is not its own.
+    #[cold]
+    #[inline(never)]
+    fn push_moved(&mut self, mut value: Value, slot: u32) {
+        self.reg_of(&mut value);
+        let Value { bits, kind, repr } = value;
+        self.push_far(Entry { bits, kind, repr, slot });
+    }
+
+    /// Pushes an entry where there may be no room, or too many operands not settled.
+    #[cold]
+    #[inline(never)]
+    fn push_far(&mut self, entry: Entry) {
+        self.stack.push(entry);
         while self.stack.len() - self.settled > WINDOW {
             self.settle_entry(self.settled);
             self.settled += 1;
@@ -738,24 +878,34 @@ impl State {
     }
 
     pub(crate) fn push_reg(&mut self, reg: Reg, repr: Repr) {
-        self.push(Value { loc: Loc::Reg(reg), repr });
+        self.push(Value::new(Loc::Reg(reg), repr));
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self) -> Value {
-        let Some(Entry { loc, repr, .. }) = self.stack.pop() else {
-            self.fail("no operand is there");
-            return self.constant(0, Repr::I32);
+        let Some(Entry { bits, kind, repr, .. }) = self.stack.pop() else {
+            return self.no_operand();
         };
-        self.settled = self.settled.min(self.stack.len());
-        if let Loc::Local(local) = loc {
-            self.locals[local as usize].refs -= 1;
+        if self.settled > self.stack.len() {
+            self.settled = self.stack.len();
         }
-        Value { loc, repr }
+        if kind == LocKind::Local {
+            self.locals[bits as usize].refs -= 1;
+        }
+        Value { bits, kind, repr }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn no_operand(&mut self) -> Value {
+        self.fail("no operand is there");
+        self.constant(0, Repr::I32)
     }
 
     /// Moves an operand to its home, unless it is a constant.
     fn settle_entry(&mut self, index: usize) {
-        let Entry { loc, repr, slot } = self.stack[index];
+        let slot = self.stack[index].slot;
+        let (loc, repr) = self.stack[index].parts();
         let home = at(RBP, self.home(slot));
         match loc {
             Loc::Const(_) | Loc::Frame(_) => return,
@@ -788,7 +938,8 @@ impl State {
                 self.release_loc(loc);
             }
         }
-        self.stack[index].loc = Loc::Frame(self.home(slot));
+        let home = self.home(slot);
+        self.stack[index].set_loc(Loc::Frame(home));
     }
 
     /// Moves all operands below position `below` to their homes.
@@ -802,7 +953,7 @@ impl State {
     /// Moves operands below position `below` that are in registers to their homes: what a call needs.
     pub(crate) fn settle_regs(&mut self, below: usize) {
         for index in self.settled..below {
-            if matches!(self.stack[index].loc, Loc::Reg(_) | Loc::Flags(_)) {
+            if matches!(self.stack[index].loc(), Loc::Reg(_) | Loc::Flags(_)) {
                 self.settle_entry(index);
             }
         }
@@ -828,9 +979,9 @@ impl State {
         let reg = self.alloc(bank(repr));
         self.copy_to(reg, Loc::Local(local), repr);
         for index in (self.settled..self.stack.len()).rev() {
-            if self.stack[index].loc == Loc::Local(local) {
+            if self.stack[index].loc() == Loc::Local(local) {
                 self.hold(reg);
-                self.stack[index].loc = Loc::Reg(reg);
+                self.stack[index].set_loc(Loc::Reg(reg));
                 left -= 1;
                 if left == 0 {
                     break;
@@ -851,19 +1002,19 @@ impl State {
 
     /// Gives a local a value.
     pub(crate) fn set_local(&mut self, local: u32, value: Value) -> Value {
-        if value.loc == Loc::Local(local) {
+        if value.loc() == Loc::Local(local) {
             return value;
         }
         self.detach(local);
         let Local { repr, pinned, disp, .. } = self.locals[local as usize];
         if pinned != NO_REG {
-            self.copy_to(pinned, value.loc, repr);
+            self.copy_to(pinned, value.loc(), repr);
             self.release(value);
-            return Value { loc: Loc::Local(local), repr };
+            return Value::new(Loc::Local(local), repr);
         }
         let home = at(RBP, disp);
         let mut value = value;
-        match value.loc {
+        match value.loc() {
             Loc::Const(bits) if bank(repr) == Bank::General && State::imm_of(&value).is_some() => {
                 let imm = bits as i32;
                 ins_wide!(self.asm, wide(repr), movl_mi, movq_mi_sxl, home, imm);
@@ -889,14 +1040,32 @@ impl State {
         value
     }
 
-    /// Adds a local; its home comes below those before.
-    pub(crate) fn add_local(&mut self, repr: Repr, pinned: Reg) {
-        // Pinned locals that do not survive calls have a home too, for the time of a call.
-        if pinned == NO_REG || CALLEE_SAVED & 1 << pinned == 0 {
-            self.operand_base += repr.bytes().max(8);
+    /// A local that an instruction names.
+    pub(crate) fn named(&mut self, local: u32) -> Local {
+        let named = self.locals[local as usize];
+        if !named.used {
+            self.fail("the first look missed a use of a local");
         }
-        let disp = -(self.operand_base as i32);
-        self.locals.push(Local { repr, pinned, cached: NO_REG, disp, refs: 0 });
+        named
+    }
+
+    /// Adds a local that has no place yet.
+    #[inline]
+    pub(crate) fn add_local(&mut self, repr: Repr) {
+        let (pinned, cached) = (NO_REG, NO_REG);
+        self.locals.push(Local { repr, pinned, cached, disp: 0, refs: 0, used: false });
+    }
+
+    /// Gives a local its home, below those that have one.
+    #[inline]
+    pub(crate) fn place_local(&mut self, local: u32, used: bool) {
+        let local = &mut self.locals[local as usize];
+        // Pinned locals that do not survive calls have a home too, for the time of a call.
+        if local.pinned == NO_REG || CALLEE_SAVED & 1 << local.pinned == 0 {
+            self.operand_base += home_bytes(local.repr);
+        }
+        local.disp = -(self.operand_base as i32);
+        local.used = used;
     }
 
     // ---- control ----
@@ -911,17 +1080,12 @@ impl State {
         );
     }
 
-    /// Pinned registers that a call does not keep, with their local.
-    pub(crate) fn unsaved_pins(&self, pins: &[(u32, Reg)]) -> SmallVec<[(u32, Reg); 8]> {
-        pins.iter().copied().filter(|(_, reg)| CALLEE_SAVED & 1 << reg == 0).collect()
-    }
-
     /// Checks in debug builds that registers are counted right when no expansion is under way.
     pub(crate) fn check(&self) {
         if cfg!(debug_assertions) && self.failed.is_none() {
             let mut refs = [0; 32];
             for entry in &self.stack[self.settled..] {
-                if let Loc::Reg(reg) = entry.loc {
+                if let Loc::Reg(reg) = entry.loc() {
                     refs[reg as usize] += 1;
                 }
             }
@@ -952,11 +1116,11 @@ impl State {
         if path.root == Root::ModuleTable {
             return Place { mem: in_module_table(path.offset), held: None, repr };
         }
-        let mut context = Value { loc: Loc::Local(CONTEXT), repr: Repr::Pointer };
+        let mut context = Value::new(Loc::Local(CONTEXT), Repr::Pointer);
         let base = self.reg_of(&mut context);
         match path.through {
             None => {
-                let held = if let Loc::Reg(reg) = context.loc { Some(reg) } else { None };
+                let held = if let Loc::Reg(reg) = context.loc() { Some(reg) } else { None };
                 Place { mem: at(base, path.offset as i32), held, repr }
             }
             Some(pointer) => {

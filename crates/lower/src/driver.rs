@@ -11,18 +11,35 @@
 
 use crate::emit::*;
 use crate::inline;
-use crate::visit::Visit;
+use crate::memory::guarded_reach;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use wardian_module::layout::Field;
 use wardian_module::{
     Body, Builtin, DecodeError, DefinedFuncIndex, FuncIndex, GlobalIndex, HeapTop, HeapType,
-    IndexType, MemoryPlan, Module, RefType, Settings, Trap, TypeIndex, ValType,
+    IndexType, Module, RefType, Settings, Trap, TypeIndex, ValType,
 };
 use wasmparser::{
     BinaryReader, BlockType, FuncValidator, FuncValidatorAllocations, FunctionBody, Operator,
     ValidatorResources,
 };
+
+/// Why a function is not valid. A single word, since every instruction may return one.
+pub(crate) struct Failure(Box<DecodeError>);
+
+impl From<DecodeError> for Failure {
+    #[cold]
+    fn from(error: DecodeError) -> Failure {
+        Failure(Box::new(error))
+    }
+}
+
+impl From<wasmparser::Error> for Failure {
+    #[cold]
+    fn from(error: wasmparser::Error) -> Failure {
+        DecodeError::from(error).into()
+    }
+}
 
 /// Allocations that are reused from one function to the next.
 #[derive(Default)]
@@ -30,6 +47,7 @@ pub struct Scratch {
     validator: FuncValidatorAllocations,
     pub(crate) frames: Vec<Frame>,
     targets: Vec<u32>,
+    locals: Vec<(u32, ValType)>,
     /// For validators of functions that are inlined.
     pub(crate) validators: Vec<FuncValidatorAllocations>,
     /// What is known of functions that might be inlined into the current one.
@@ -63,19 +81,21 @@ pub fn lower<E: Emit>(
     let mut lowering = Lowering {
         module,
         settings,
-        plans: module.memories.iter().map(|ty| MemoryPlan::new(settings, ty)).collect(),
+        guarded: module.memories.iter().map(|ty| guarded_reach(settings, ty)).collect(),
         validator,
         emit,
         scratch,
         reachable: true,
         bytes,
         start: body.range.start as u64,
+        position: 0,
+        behind_is_known: true,
         loops: 0,
         own: body.index,
         callees: SmallVec::new(),
         inline_budget: 0,
     };
-    let outcome = lowering.function(&reader).map_err(|error| error.in_func(func));
+    let outcome = lowering.function(&reader).map_err(|Failure(error)| error.in_func(func));
     scratch.validator = lowering.validator.into_allocations();
     outcome
 }
@@ -112,14 +132,18 @@ enum Kind {
 pub(crate) struct Lowering<'a, E: Emit> {
     pub(crate) module: &'a Module,
     pub(crate) settings: &'a Settings,
-    pub(crate) plans: SmallVec<[MemoryPlan; 1]>,
+    /// For each memory, see `guarded_reach`.
+    pub(crate) guarded: SmallVec<[u64; 1]>,
     pub(crate) emit: &'a mut E,
     pub(crate) validator: FuncValidator<ValidatorResources>,
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) reachable: bool,
-    /// The body, and where it starts in the module.
-    bytes: &'a [u8],
-    start: u64,
+    /// The body that is being lowered, and where it starts in the module.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) start: u64,
+    /// Position in the body: behind the current instruction, if `behind_is_known`.
+    pub(crate) position: usize,
+    pub(crate) behind_is_known: bool,
     /// Number of `loop` instructions met in the function's own body.
     pub(crate) loops: u32,
     /// The function itself.
@@ -131,8 +155,9 @@ pub(crate) struct Lowering<'a, E: Emit> {
 }
 
 impl<E: Emit> Lowering<'_, E> {
-    fn function(&mut self, body: &FunctionBody<'_>) -> Result<Outcome, DecodeError> {
-        let mut locals = Vec::new();
+    fn function(&mut self, body: &FunctionBody<'_>) -> Result<Outcome, Failure> {
+        let mut locals = std::mem::take(&mut self.scratch.locals);
+        locals.clear();
         let mut reader = body.get_locals_reader()?;
         for _ in 0..reader.get_count() {
             let offset = reader.original_position();
@@ -140,54 +165,99 @@ impl<E: Emit> Lowering<'_, E> {
             self.validator.define_locals(offset, count, ty)?;
             locals.push((count, self.module.val_type(ty, offset as usize)?));
         }
+        self.position = (reader.original_position() - self.start) as usize;
         self.emit.start(&locals);
+        self.scratch.locals = locals;
         self.inline_budget = self.emit.inline_budget();
         self.scratch.frames.push(Frame::body());
-        let mut reader = body_operators(reader, self.validator.features());
+        self.instructions(0)?;
+        // What is left if the tier gave up; or what should not be there.
+        let mut reader = self.reader();
         while !reader.eof() {
-            if self.emit.gave_up() {
-                let (op, offset) = reader.read_with_offset()?;
-                self.validator.op(offset, &op)?;
-            } else {
-                self.instruction(&mut reader)?;
-            }
+            let offset = reader.original_position();
+            reader.visit_operator(&mut self.validator.visitor(offset))??;
         }
-        reader.finish()?;
+        reader.finish_expression(&self.validator.visitor(reader.original_position()))?;
         Ok(if self.emit.gave_up() { Outcome::GaveUp } else { Outcome::Complete })
     }
 
-    pub(crate) fn instruction(
-        &mut self,
-        reader: &mut wasmparser::OperatorsReader<'_>,
-    ) -> Result<(), DecodeError> {
-        let offset = reader.original_position();
-        reader.visit_operator(&mut Visit { lowering: self, offset })?
+    /// Lowers instructions until there are no more than `base` frames, or the bytes end, or the tier gives
+    /// up.
+    pub(crate) fn instructions(&mut self, base: usize) -> Result<(), Failure> {
+        while self.scratch.frames.len() > base
+            && self.position < self.bytes.len()
+            && !self.emit.gave_up()
+        {
+            self.instruction()?;
+        }
+        Ok(())
     }
 
     /// Starts lowering a reachable instruction.
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self, offset: u64, immediates: Immediates) {
         // Module offsets fit 32 bits: `Module::wasm` is far below 4 GiB, as is every section.
         self.emit.location(offset as u32);
-        if immediates != Immediates::Other && self.callees.is_empty() {
-            let own = self.bytes.get((offset - self.start) as usize..).unwrap_or_default();
-            self.emit.upcoming(after(immediates, own));
+        if immediates != Immediates::Other {
+            if self.behind_is_known {
+                self.emit.upcoming(self.bytes.get(self.position..).unwrap_or_default());
+            } else {
+                self.upcoming_after(offset, immediates);
+            }
         }
     }
 
-    /// Lowers an instruction for [`Emit::numeric`].
+    #[cold]
+    #[inline(never)]
+    fn upcoming_after(&mut self, offset: u64, immediates: Immediates) {
+        let own = self.bytes.get((offset - self.start) as usize..).unwrap_or_default();
+        self.emit.upcoming(after(immediates, own));
+    }
+
+    /// Lowers an instruction for [`Emit::numeric`]. Inlined, so that the tier's choice by instruction is
+    /// made when this program is compiled.
+    #[inline(always)]
     pub(crate) fn numeric(
         &mut self,
         op: &Operator<'_>,
         offset: u64,
         immediates: Immediates,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), Failure> {
         if self.reachable {
             self.begin(offset, immediates);
             if !self.settings.signals_based_traps {
                 self.numeric_checks(op);
             }
             self.emit.numeric(op);
+        }
+        Ok(())
+    }
+
+    /// As `numeric`, for [`Emit::vector`].
+    pub(crate) fn vector(
+        &mut self,
+        op: &Operator<'_>,
+        offset: u64,
+        immediates: Immediates,
+    ) -> Result<(), Failure> {
+        if self.reachable {
+            self.begin(offset, immediates);
+            self.emit.vector(op);
+        }
+        Ok(())
+    }
+
+    /// Lowers a scalar load or store. Inlined for the same reason as `numeric`.
+    #[inline(always)]
+    pub(crate) fn scalar_access(
+        &mut self,
+        op: &Operator<'_>,
+        offset: u64,
+        immediates: Immediates,
+    ) -> Result<(), Failure> {
+        if self.reachable {
+            self.begin(offset, immediates);
+            self.plain_access(op);
         }
         Ok(())
     }
@@ -200,7 +270,7 @@ impl<E: Emit> Lowering<'_, E> {
         offset: u64,
         immediates: Immediates,
         operand: Option<wasmparser::ValType>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), Failure> {
         if !self.reachable {
             return Ok(());
         }
@@ -215,7 +285,7 @@ impl<E: Emit> Lowering<'_, E> {
         kind: BlockKind,
         ty: BlockType,
         location: u32,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), Failure> {
         let entered = self.reachable;
         let ordinal = self.loops;
         self.loops += u32::from(kind == BlockKind::Loop);
@@ -369,6 +439,59 @@ impl<E: Emit> Lowering<'_, E> {
 
     // ---- instructions ----
 
+    #[inline]
+    pub(crate) fn drop_top(&mut self, offset: u64) {
+        if self.reachable {
+            self.begin(offset, Immediates::Other);
+            self.emit.drop_top();
+        }
+    }
+
+    pub(crate) fn global_get(&mut self, global: u32, offset: u64) {
+        if self.reachable {
+            self.begin(offset, Immediates::Other);
+            let value = self.emit.load_field(Field::Global(GlobalIndex(global)));
+            self.emit.push(value);
+        }
+    }
+
+    pub(crate) fn global_set(&mut self, global: u32, offset: u64) {
+        if self.reachable {
+            self.begin(offset, Immediates::Other);
+            let value = self.emit.pop();
+            self.emit.store_field(Field::Global(GlobalIndex(global)), value);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn br(&mut self, depth: u32, offset: u64) {
+        if self.reachable {
+            self.begin(offset, Immediates::Other);
+            self.branch_to(depth);
+            self.emit.branch(depth);
+            self.stop();
+        }
+    }
+
+    #[inline]
+    pub(crate) fn br_if(&mut self, depth: u32, offset: u64) {
+        if self.reachable {
+            self.begin(offset, Immediates::Other);
+            self.branch_to(depth);
+            self.emit.branch_if(depth);
+        }
+    }
+
+    pub(crate) fn call_op(&mut self, func: u32, offset: u64) -> Result<(), Failure> {
+        if self.reachable {
+            self.begin(offset, Immediates::Other);
+            if !self.inline(FuncIndex(func))? {
+                self.call(FuncIndex(func), false);
+            }
+        }
+        Ok(())
+    }
+
     /// Lowers a reachable instruction that is no block. `operand` is the type of its last operand
     /// where `visit` asked for it.
     fn lower_op(
@@ -376,37 +499,18 @@ impl<E: Emit> Lowering<'_, E> {
         op: &Operator<'_>,
         offset: usize,
         operand: Option<wasmparser::ValType>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), Failure> {
         match *op {
             Operator::Nop => {}
             Operator::Unreachable => {
                 self.emit.trap(TrapInfo { trap: Trap::UnreachableCodeReached, place: 0 });
                 self.stop();
             }
-            Operator::Drop => self.emit.drop_top(),
             Operator::Select | Operator::TypedSelect { .. } => {
                 let ty = self.top_operand();
                 let ty = ty.expect("operands of reachable instructions have known types");
                 let ty = self.operand_type(ty, offset)?;
                 self.emit.select(ty);
-            }
-            Operator::GlobalGet { global_index } => {
-                let value = self.emit.load_field(Field::Global(GlobalIndex(global_index)));
-                self.emit.push(value);
-            }
-            Operator::GlobalSet { global_index } => {
-                let value = self.emit.pop();
-                self.emit.store_field(Field::Global(GlobalIndex(global_index)), value);
-            }
-
-            Operator::Br { relative_depth } => {
-                self.branch_to(relative_depth);
-                self.emit.branch(relative_depth);
-                self.stop();
-            }
-            Operator::BrIf { relative_depth } => {
-                self.branch_to(relative_depth);
-                self.emit.branch_if(relative_depth);
             }
             Operator::BrTable { ref targets } => {
                 let mut depths = std::mem::take(&mut self.scratch.targets);
@@ -479,12 +583,6 @@ impl<E: Emit> Lowering<'_, E> {
                 self.emit.push(value);
             }
 
-            Operator::Call { function_index } => {
-                let func = FuncIndex(function_index);
-                if !self.inline(func)? {
-                    self.call(func, false);
-                }
-            }
             Operator::ReturnCall { function_index } => self.call(FuncIndex(function_index), true),
             Operator::CallIndirect { type_index, table_index } => {
                 self.call_indirect(TypeIndex(type_index), table_index, false);
@@ -500,20 +598,11 @@ impl<E: Emit> Lowering<'_, E> {
                     return Ok(());
                 }
                 let message = format!("instruction {op:?} is not supported by this version");
-                return Err(DecodeError { message, offset, func: None, missing: None });
+                return Err(DecodeError { message, offset, func: None, missing: None }.into());
             }
         }
         Ok(())
     }
-}
-
-pub(crate) fn body_operators<'a>(
-    locals: wasmparser::LocalsReader<'a>,
-    features: &wasmparser::WasmFeatures,
-) -> wasmparser::OperatorsReader<'a> {
-    let mut reader = locals.get_binary_reader();
-    reader.set_features(*features);
-    wasmparser::OperatorsReader::new(reader)
 }
 
 /// What immediates an instruction has, as far as looking behind it is worth while.

@@ -61,6 +61,34 @@ impl<A> Addr<A> {
     }
 }
 
+/// A place that is so far behind an index: for every 32-bit index, zero-extended, the access there is in
+/// the memory or in its guard region. See the invariants of this file.
+///
+/// ```compile_fail
+/// // No tier can claim that an access of its own is guarded.
+/// let memory = wardian_module::MemoryIndex(0);
+/// let place = wardian_lower::Guarded { memory, offset: 0 };
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Guarded {
+    pub(crate) memory: MemoryIndex,
+    pub(crate) offset: u32,
+}
+
+impl Guarded {
+    /// Which memory.
+    #[inline]
+    pub fn memory(self) -> MemoryIndex {
+        self.memory
+    }
+
+    /// Bytes behind the index.
+    #[inline]
+    pub fn offset(self) -> u32 {
+        self.offset
+    }
+}
+
 /// A constant of any representation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Const {
@@ -282,11 +310,15 @@ pub trait Emit {
     fn local_tee(&mut self, local: u32);
     /// `select`, with the type of its operands.
     fn select(&mut self, ty: ValType);
-    /// Any instruction that takes operands, computes and pushes results without memory, tables,
-    /// globals, calls or control. Includes constants and vectors. Divisions and conversions that trap
+    /// Any scalar instruction that takes operands, computes and pushes results without memory, tables,
+    /// globals, calls or control. Includes constants. Divisions and conversions that trap
     /// do so by themselves only if the settings allow signals; otherwise the driver has emitted the
     /// checks and the instruction cannot trap.
     fn numeric(&mut self, op: &Operator<'_>);
+    /// As `numeric`, for instructions on vectors.
+    fn vector(&mut self, op: &Operator<'_>) {
+        self.numeric(op);
+    }
 
     // ---- structured control ----
 
@@ -372,6 +404,20 @@ pub trait Emit {
         value: Self::Value,
         may_fault: bool,
     );
+    /// Pops a 32-bit index and pushes what memory holds behind it: the operations above at once.
+    fn guarded_load(&mut self, access: Access, place: Guarded) {
+        let index = self.pop();
+        let addr = guarded_addr(self, index, place);
+        let value = self.memory_load(place.memory, access, addr, true);
+        self.push(value);
+    }
+    /// Pops a value and a 32-bit index and writes the value behind it.
+    fn guarded_store(&mut self, access: Access, place: Guarded) {
+        let value = self.pop();
+        let index = self.pop();
+        let addr = guarded_addr(self, index, place);
+        self.memory_store(place.memory, access, addr, value, true);
+    }
     /// Reads a table element.
     fn table_load(&mut self, table: TableIndex, addr: Addr<Self::Addr>) -> Self::Value;
     /// Writes a table element.
@@ -403,4 +449,9 @@ pub trait Emit {
     /// Calls a function of type `ty`: pops the arguments, pushes the results. A tail call ends the
     /// block.
     fn call(&mut self, callee: Callee<Self::Value>, ty: TypeIndex, tail: bool);
+}
+
+fn guarded_addr<E: Emit + ?Sized>(emit: &mut E, index: E::Value, place: Guarded) -> Addr<E::Addr> {
+    let index = Index(emit.zero_extend(index));
+    Addr(emit.memory_addr(place.memory, index, u64::from(place.offset)))
 }

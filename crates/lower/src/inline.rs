@@ -10,11 +10,12 @@
 //! - A body that ends in a tail call is not inlined: its frame is gone while the other runs.
 //! - What is added to a function is bounded by [`Emit::inline_budget`], in bytes of bodies.
 
-use crate::driver::{Frame, Lowering, body_operators};
+use crate::driver::{Failure, Frame, Lowering};
 use crate::emit::Emit;
-use wardian_module::{DecodeError, DefinedFuncIndex, FuncIndex, ValType};
+use wardian_module::{DefinedFuncIndex, FuncIndex, ValType};
 use wasmparser::{
-    BinaryReader, FuncToValidate, FuncValidator, FunctionBody, Operator, ValidatorResources,
+    BinaryReader, FuncToValidate, FuncValidator, FunctionBody, Operator, OperatorsReader,
+    ValidatorResources,
 };
 
 /// Largest body that is inlined, in bytes. Compiling `zlib.wasm` and `rs_json.wasm` of the benchmarks
@@ -39,7 +40,7 @@ pub(crate) struct Callee {
 
 impl<E: Emit> Lowering<'_, E> {
     /// Lowers the body of `func` in place of a call. `false` if it is to be called instead.
-    pub(crate) fn inline(&mut self, func: FuncIndex) -> Result<bool, DecodeError> {
+    pub(crate) fn inline(&mut self, func: FuncIndex) -> Result<bool, Failure> {
         let Some(defined) = self.module.defined_func(func) else { return Ok(false) };
         let length = self.module.bodies[defined.index()].len();
         let recursive =
@@ -100,7 +101,9 @@ impl<E: Emit> Lowering<'_, E> {
                 locals = locals.saturating_add(count);
             }
             let mut suitable = locals <= MAX_LOCALS;
-            let mut reader = body_operators(reader, validator.features());
+            let mut reader = reader.get_binary_reader();
+            reader.set_features(*validator.features());
+            let mut reader = OperatorsReader::new(reader);
             while !reader.eof() {
                 let (op, offset) = reader.read_with_offset()?;
                 validator.op(offset, &op)?;
@@ -114,11 +117,7 @@ impl<E: Emit> Lowering<'_, E> {
         suitable
     }
 
-    fn lower_callee(
-        &mut self,
-        func: FuncIndex,
-        defined: DefinedFuncIndex,
-    ) -> Result<(), DecodeError> {
+    fn lower_callee(&mut self, func: FuncIndex, defined: DefinedFuncIndex) -> Result<(), Failure> {
         let module = self.module;
         let range = module.bodies[defined.index()].clone();
         let bytes = &module.wasm[range.clone()];
@@ -132,16 +131,20 @@ impl<E: Emit> Lowering<'_, E> {
             validator.define_locals(offset, count, ty)?;
             locals.push((count, module.val_type(ty, offset as usize)?));
         }
-        let mut reader = body_operators(reader, validator.features());
+        let position = (reader.original_position() as usize) - range.start;
         let caller = std::mem::replace(&mut self.validator, validator);
         let loops = self.loops;
         let frame = self.scratch.frames.len();
         self.emit.enter_inline(defined, module.funcs[func.index()], &locals);
         self.scratch.frames.push(Frame::body());
         self.callees.push(Callee { func: defined, frame });
-        while !reader.eof() && !self.emit.gave_up() {
-            self.instruction(&mut reader)?;
-        }
+        let (caller_bytes, caller_start) = (self.bytes, self.start);
+        let (caller_position, behind_is_known) = (self.position, self.behind_is_known);
+        (self.bytes, self.start, self.position) = (bytes, range.start as u64, position);
+        self.behind_is_known = true;
+        self.instructions(frame)?;
+        (self.bytes, self.start) = (caller_bytes, caller_start);
+        (self.position, self.behind_is_known) = (caller_position, behind_is_known);
         self.callees.pop();
         if !self.emit.gave_up() {
             self.emit.exit_inline();

@@ -15,6 +15,7 @@ mod inline;
 mod memory;
 mod numeric_checks;
 mod record;
+mod short;
 mod table;
 mod visit;
 

@@ -8,7 +8,7 @@
 use crate::driver::Lowering;
 use crate::emit::*;
 use wardian_module::layout::{Field, Repr};
-use wardian_module::{Builtin, IndexType, MemoryIndex, Trap};
+use wardian_module::{Builtin, IndexType, MemoryIndex, MemoryPlan, MemoryType, Settings, Trap};
 use wasmparser::{MemArg, MemArgTarget, Operator};
 
 /// The width in bits of a lane, and the accesses that move one.
@@ -28,6 +28,7 @@ enum Plain {
     StoreLane(u8, u8),
 }
 
+#[inline(always)]
 fn plain_access(op: &Operator<'_>) -> Option<(MemArg, Plain)> {
     use Operator as O;
     use Plain::*;
@@ -92,6 +93,12 @@ fn memory_of(memarg: MemArg) -> MemoryIndex {
     }
 }
 
+/// How far behind every 32-bit index an access may end without a check: 0 where accesses are checked.
+pub(crate) fn guarded_reach(settings: &Settings, ty: &MemoryType) -> u64 {
+    let plan = MemoryPlan::new(settings, ty);
+    if plan.guarded && ty.index == IndexType::I32 { plan.guard } else { 0 }
+}
+
 /// An address and whether the access to it may fault.
 type Checked<A> = Option<(Addr<A>, bool)>;
 
@@ -149,20 +156,50 @@ impl<E: Emit> Lowering<'_, E> {
         self.module.memories[memory as usize].index
     }
 
+    /// Lowers a load or store that is known to be one when this program is compiled.
+    #[inline(always)]
+    pub(crate) fn plain_access(&mut self, op: &Operator<'_>) {
+        let (memarg, access) = plain_access(op).expect("a load or store");
+        self.access(memory_of(memarg), memarg.offset, access);
+    }
+
+    #[inline(always)]
+    fn load(&mut self, memory: MemoryIndex, offset: u64, access: Access) {
+        if let Some(place) = self.guarded(memory, offset, access.bytes()) {
+            return self.emit.guarded_load(access, place);
+        }
+        self.checked_load(memory, offset, access);
+    }
+
+    #[inline(never)]
+    fn checked_load(&mut self, memory: MemoryIndex, offset: u64, access: Access) {
+        if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
+            let value = self.emit.memory_load(memory, access, addr, may_fault);
+            self.emit.push(value);
+        }
+    }
+
+    #[inline(always)]
+    fn store(&mut self, memory: MemoryIndex, offset: u64, access: Access) {
+        if let Some(place) = self.guarded(memory, offset, access.bytes()) {
+            return self.emit.guarded_store(access, place);
+        }
+        self.checked_store(memory, offset, access);
+    }
+
+    #[inline(never)]
+    fn checked_store(&mut self, memory: MemoryIndex, offset: u64, access: Access) {
+        let value = self.emit.pop();
+        if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
+            self.emit.memory_store(memory, access, addr, value, may_fault);
+        }
+    }
+
+    #[inline(always)]
     fn access(&mut self, memory: MemoryIndex, offset: u64, access: Plain) {
         match access {
-            Plain::Load(access) => {
-                if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
-                    let value = self.emit.memory_load(memory, access, addr, may_fault);
-                    self.emit.push(value);
-                }
-            }
-            Plain::Store(access) => {
-                let value = self.emit.pop();
-                if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
-                    self.emit.memory_store(memory, access, addr, value, may_fault);
-                }
-            }
+            Plain::Load(access) => self.load(memory, offset, access),
+            Plain::Store(access) => self.store(memory, offset, access),
             Plain::LoadLane(bits, lane) => {
                 let vector = self.emit.pop();
                 let access = lane_access(bits);
@@ -183,20 +220,26 @@ impl<E: Emit> Lowering<'_, E> {
         }
     }
 
+    /// The place of an access of `bytes` bytes that needs no check, whatever its index is.
+    #[inline(always)]
+    fn guarded(&self, memory: MemoryIndex, offset: u64, bytes: u32) -> Option<Guarded> {
+        let reach = self.guarded.get(memory.index()).copied().unwrap_or(0);
+        let end = offset.checked_add(u64::from(bytes))?;
+        let offset = u32::try_from(offset).ok()?;
+        (end <= reach).then_some(Guarded { memory, offset })
+    }
+
     /// Pops an index and checks an access of `bytes` bytes at `index + offset`. `None` if it is always
     /// out of bounds: then the trap has been emitted and what follows cannot be reached.
     fn address(&mut self, memory: MemoryIndex, offset: u64, bytes: u32) -> Checked<E::Addr> {
         let ty = self.module.memories[memory.index()].index;
-        let plan = self.plans[memory.index()];
         let index = self.pop_index(ty);
+        if let Some(place) = self.guarded(memory, offset, bytes) {
+            let addr = self.emit.memory_addr(memory, index, u64::from(place.offset()));
+            return Some((Addr(addr), true));
+        }
         let info = TrapInfo { trap: Trap::MemoryOutOfBounds, place: memory.0 };
         let end = offset.checked_add(u64::from(bytes));
-        if let Some(end) = end
-            && plan.guarded
-            && end <= plan.guard
-        {
-            return Some((Addr(self.emit.memory_addr(memory, index, offset)), true));
-        }
 
         let detail_index = self.copy_index(&index);
         let detail_offset = self.const_i64(offset);

@@ -3,10 +3,9 @@
 //! Invariant: each visiting method first lets the validator visit, with the very same immediates, and
 //! lowers nothing that it refuses.
 
-use crate::driver::{Immediates, Lowering};
+use crate::driver::{Failure, Immediates, Lowering};
 use crate::emit::{BlockKind, Emit};
-use wardian_module::DecodeError;
-use wasmparser::{Operator, VisitOperator, VisitSimdOperator};
+use wasmparser::{FrameKind, FrameStack, Operator, VisitOperator, VisitSimdOperator};
 
 /// The instruction at `offset` of the module's bytes.
 pub(crate) struct Visit<'v, 'a, E: Emit> {
@@ -76,8 +75,31 @@ macro_rules! visits {
     (+ $v:ident mvp Unreachable $($rest:tt)*) => { visits!(@other $v Unreachable $($rest)*) };
     (+ $v:ident mvp Nop $($rest:tt)*) => { visits!(@other $v Nop $($rest)*) };
     (+ $v:ident mvp Return $($rest:tt)*) => { visits!(@other $v Return $($rest)*) };
-    (+ $v:ident mvp Drop $($rest:tt)*) => { visits!(@other $v Drop $($rest)*) };
+    (+ $v:ident mvp Drop $($rest:tt)*) => {{
+        $v.lowering.drop_top($v.offset);
+        Ok(())
+    }};
     (+ $v:ident mvp Select $($rest:tt)*) => { visits!(@other $v Select $($rest)*) };
+
+    (+ $v:ident mvp GlobalGet $visit:ident [$global:ident] $operand:ident) => {{
+        $v.lowering.global_get($global, $v.offset);
+        Ok(())
+    }};
+    (+ $v:ident mvp GlobalSet $visit:ident [$global:ident] $operand:ident) => {{
+        $v.lowering.global_set($global, $v.offset);
+        Ok(())
+    }};
+    (+ $v:ident mvp Br $visit:ident [$depth:ident] $operand:ident) => {{
+        $v.lowering.br($depth, $v.offset);
+        Ok(())
+    }};
+    (+ $v:ident mvp BrIf $visit:ident [$depth:ident] $operand:ident) => {{
+        $v.lowering.br_if($depth, $v.offset);
+        Ok(())
+    }};
+    (+ $v:ident mvp Call $visit:ident [$func:ident] $operand:ident) => {
+        $v.lowering.call_op($func, $v.offset)
+    };
 
     // Arithmetic.
     (+ $v:ident mvp $op:ident $visit:ident [] $operand:ident) => {
@@ -89,26 +111,48 @@ macro_rules! visits {
     (+ $v:ident mvp F64Const $($rest:tt)*) => { visits!(@numeric $v F64Const $($rest)*) };
     (+ $v:ident sign_extension $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
     (+ $v:ident saturating_float_to_int $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
-    (+ $v:ident relaxed_simd $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
+    (+ $v:ident relaxed_simd $op:ident $visit:ident $args:tt $operand:ident) => {
+        visits!(@forward vector $v $op $args)
+    };
     // Vectors: all but loads and stores.
     (+ $v:ident simd $op:ident $visit:ident $args:tt $operand:ident) => {
         visits!(@vector $args $v $op $visit $args $operand)
     };
     (@vector [memarg $($lane:ident)?] $($rest:tt)*) => { visits!(@other $($rest)*) };
-    (@vector $args:tt $($rest:tt)*) => { visits!(@numeric $($rest)*) };
-    (@numeric $v:ident $op:ident $visit:ident [$($arg:ident)*] $operand:ident) => {
-        $v.lowering.numeric(&Operator::$op { $($arg),* }, $v.offset, visits!(@immediates $op [$($arg)*]))
+    (@vector $args:tt $v:ident $op:ident $visit:ident $same:tt $operand:ident) => {
+        visits!(@forward vector $v $op $args)
+    };
+    (@numeric $v:ident $op:ident $visit:ident $args:tt $operand:ident) => {
+        visits!(@forward numeric $v $op $args)
+    };
+    (@forward $way:ident $v:ident $op:ident [$($arg:ident)*]) => {
+        $v.lowering.$way(&Operator::$op { $($arg),* }, $v.offset, visits!(@immediates $op [$($arg)*]))
     };
 
     (@immediates $op:ident []) => { Immediates::None };
     (@immediates $op:ident [memarg]) => { Immediates::Memarg };
     (@immediates $op:ident $args:tt) => { Immediates::Other };
 
+    // Scalar loads and stores.
+    (+ $v:ident mvp $op:ident $visit:ident $args:tt $operand:ident) => {
+        visits!(@access $args $v $op $visit $args $operand)
+    };
+    (@access [memarg] $v:ident $op:ident $visit:ident $args:tt $operand:ident) => {
+        visits!(@forward scalar_access $v $op $args)
+    };
+    (@access $args:tt $($rest:tt)*) => { visits!(@other $($rest)*) };
+
     // All else.
     (+ $v:ident $proposal:ident $op:ident $($rest:tt)*) => { visits!(@other $v $op $($rest)*) };
     (@other $v:ident $op:ident $visit:ident [$($arg:ident)*] $operand:ident) => {
         $v.lowering.other(&Operator::$op { $($arg),* }, $v.offset, visits!(@immediates $op [$($arg)*]), $operand)
     };
+}
+
+impl<E: Emit> FrameStack for Visit<'_, '_, E> {
+    fn current_frame(&self) -> Option<FrameKind> {
+        self.lowering.validator.get_control_frame(0).map(|frame| frame.kind)
+    }
 }
 
 macro_rules! visits_scalar {
@@ -120,7 +164,7 @@ macro_rules! visits_vector {
 }
 
 impl<'a, E: Emit> VisitOperator<'a> for Visit<'_, '_, E> {
-    type Output = Result<(), DecodeError>;
+    type Output = Result<(), Failure>;
 
     fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = Self::Output>> {
         Some(self)
