@@ -35,12 +35,12 @@
 ;; @0043                               v6 = load.i64 notrap aligned readonly can_move region0 v0+80
 ;; @0043                               v7 = load.i64 notrap aligned readonly can_move region2 v6
 ;; @0043                               v8 = iadd v7, v5
-;; @0043                               store user2 little region3 v4, v8
+;; @0043                               store user100 little region3 v4, v8
 ;; @0048                               v9 = load.f32 notrap aligned readonly can_move region4 v0+64
 ;; @004a                               v10 = uextend.i64 v1
 ;; @004a                               v11 = load.i64 notrap aligned readonly can_move region5 v0+16
 ;; @004a                               v12 = iadd v11, v10
-;; @004a                               store user2 little region6 v9, v12
+;; @004a                               store user101 little region6 v9, v12
 ;; @0050                               v13 = iconst.i64 0
 ;; @0050                               v14 = load.i64 notrap aligned region7 v0+40
 ;; @0050                               v15 = iconst.i64 8

@@ -12,6 +12,7 @@
 ;;   movq 0x10(%rdi), %r8
 ;;   movl %esi, %edi
 ;;   movl (%r8, %rdi), %eax
+;;   sequence_point
 ;;   addl 4(%r8, %rdi), %eax
 ;;   movq %rbp, %rsp
 ;;   popq %rbp

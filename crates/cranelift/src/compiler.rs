@@ -7,6 +7,7 @@
 
 use crate::abi::signature;
 use crate::emit::{Features, Tier, name_space};
+use crate::faults;
 use crate::finish;
 use crate::pressure;
 use crate::replace::Replacement;
@@ -352,6 +353,7 @@ impl Compiler {
         }
         let optimizer = if deep { &self.simplifier } else { &self.isa };
         let result = context.optimize(&**optimizer, &mut plane).and_then(|()| {
+            faults::keep_locations(&mut context.func);
             let excessive = pressure::is_excessive(&context.func);
             *choice = Some(Choice { deep, excessive });
             let emitter = if excessive { &self.linear_emitter } else { &self.emitter };

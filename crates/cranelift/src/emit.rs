@@ -10,6 +10,7 @@
 
 use crate::abi::{POINTER, V128, builtin_signature, clif_type, signature};
 use crate::control::Frame;
+use crate::faults::store_code;
 use crate::replace::Replacement;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
@@ -135,6 +136,8 @@ pub(crate) struct Tier<'a> {
     raises: [Option<SigRef>; 3],
     regions: HashMap<Region, Option<AliasRegion>>,
     module_table: Option<ir::GlobalValue>,
+    /// Stores to memories that may be out of bounds, so far.
+    stores: u32,
     /// See `limits::BRANCH_WORK`.
     pub(crate) branch_work: usize,
 }
@@ -185,6 +188,7 @@ impl<'a> Tier<'a> {
             raises: [None; 3],
             regions: HashMap::new(),
             module_table: None,
+            stores: 0,
             branch_work: 0,
         };
         tier.b.func.signature = signature(tier.func_type(), &tier.own);
@@ -495,9 +499,9 @@ impl<'a> Tier<'a> {
 
     // ---- memory ----
 
-    fn memory_flags(&mut self, memory: MemoryIndex, may_fault: bool) -> MemFlagsData {
+    /// Flags of an access to a memory; `trap` is the code of its fault, if it may be out of bounds.
+    fn memory_flags(&mut self, memory: MemoryIndex, trap: Option<TrapCode>) -> MemFlagsData {
         let region = self.region(memory_region(self.module, memory));
-        let trap = may_fault.then(|| trap_code(Trap::MemoryOutOfBounds));
         MemFlagsData::new()
             .with_endianness(Endianness::Little)
             .with_trap_code(trap)
@@ -812,7 +816,8 @@ impl Emit for Tier<'_> {
         may_fault: bool,
     ) -> Value {
         let Address { base, offset } = addr.into_inner();
-        let flags = self.memory_flags(memory, may_fault);
+        let trap = may_fault.then(|| trap_code(Trap::MemoryOutOfBounds));
+        let flags = self.memory_flags(memory, trap);
         let ins = self.b.ins();
         match access {
             Access::Full(repr) => ins.load(clif_type(repr), flags, base, offset),
@@ -859,7 +864,9 @@ impl Emit for Tier<'_> {
         may_fault: bool,
     ) {
         let Address { base, offset } = addr.into_inner();
-        let flags = self.memory_flags(memory, may_fault);
+        let trap = may_fault.then(|| store_code(self.stores));
+        self.stores = self.stores.wrapping_add(trap.is_some().into());
+        let flags = self.memory_flags(memory, trap);
         let ins = self.b.ins();
         match access {
             Access::Narrow { bits: 8, .. } => ins.istore8(flags, value, base, offset),

@@ -8,6 +8,7 @@
 //! at most the arguments: 16 KB for the largest signature, which the reserve covers too.
 
 use crate::emit::name_space;
+use crate::faults::trap_of_user;
 use cranelift_codegen::binemit::Reloc as ClifReloc;
 use cranelift_codegen::ir::{ExternalName, TrapCode};
 use cranelift_codegen::{CompiledCode, Context, FinalizedRelocTarget};
@@ -27,7 +28,7 @@ fn trap_of(code: TrapCode) -> Option<Trap> {
         TrapCode::INTEGER_DIVISION_BY_ZERO => Some(Trap::IntegerDivisionByZero),
         TrapCode::BAD_CONVERSION_TO_INTEGER => Some(Trap::BadConversionToInteger),
         TrapCode::HEAP_OUT_OF_BOUNDS => Some(Trap::MemoryOutOfBounds),
-        user => Trap::from_code(user.as_raw().get()),
+        user => trap_of_user(user.as_raw().get()),
     }
 }
 

@@ -11,6 +11,7 @@ mod abi;
 mod compiler;
 mod control;
 mod emit;
+mod faults;
 mod finish;
 mod numeric;
 mod pressure;

@@ -44,7 +44,6 @@ struct Totals {
     modules: AtomicU64,
     returned: AtomicU64,
     trapped: AtomicU64,
-    displaced: AtomicU64,
     inconclusive: AtomicU64,
 }
 
@@ -81,7 +80,6 @@ fn run(options: &Options) -> Result<(), String> {
                 Ok(verdict) => {
                     totals.returned.fetch_add(verdict.returned as u64, Relaxed);
                     totals.trapped.fetch_add(verdict.trapped as u64, Relaxed);
-                    totals.displaced.fetch_add(verdict.displaced as u64, Relaxed);
                     totals.inconclusive.fetch_add(verdict.inconclusive.into(), Relaxed);
                 }
                 Err(report) => {
@@ -105,13 +103,11 @@ fn run(options: &Options) -> Result<(), String> {
         Ok::<(), String>(())
     })?;
     println!(
-        "differ: {} modules in {:.1} s; {} calls returned, {} trapped, {} traps at the next \
-         instruction; {} modules reached a limit",
+        "differ: {} modules in {:.1} s; {} calls returned, {} trapped; {} modules reached a limit",
         totals.modules.into_inner(),
         start.elapsed().as_secs_f64(),
         totals.returned.into_inner(),
         totals.trapped.into_inner(),
-        totals.displaced.into_inner(),
         totals.inconclusive.into_inner(),
     );
     let mut failures = failures.into_inner().expect("nobody panics with it");

@@ -58,9 +58,6 @@ pub struct Verdict {
     pub returned: usize,
     /// Calls that trapped.
     pub trapped: usize,
-    /// Traps on which modes agree but for the place inside the innermost function: the optimizing tier
-    /// may move a load into the instruction that uses its value, and names that then.
-    pub displaced: usize,
     /// A limit of the engine was reached, which modes may do at different times; nothing was compared.
     pub inconclusive: bool,
 }
@@ -89,7 +86,6 @@ impl Differ {
     /// A report of the first difference.
     pub fn check(&self, case: &Case) -> Result<Verdict, String> {
         let mut first: Option<Log> = None;
-        let mut displaced = 0;
         for (mode, engine) in MODES.iter().zip(&self.engines) {
             let log = catch_unwind(AssertUnwindSafe(|| run(engine, case)))
                 .map_err(|_| format!("mode `{}`: panicked", mode.name))?;
@@ -101,11 +97,10 @@ impl Differ {
             }
             match &first {
                 None => first = Some(log),
-                Some(first) => displaced += first.compare(&log, mode.name)?,
+                Some(first) => first.compare(&log, mode.name)?,
             }
         }
-        let verdict = first.map(|log| log.verdict).unwrap_or_default();
-        Ok(Verdict { displaced, ..verdict })
+        Ok(first.map(|log| log.verdict).unwrap_or_default())
     }
 }
 
@@ -136,18 +131,16 @@ impl Mode {
 #[derive(Default)]
 struct Log {
     lines: Vec<String>,
-    /// Where out of bounds accesses were, in the function that made them.
-    accesses: Vec<String>,
     verdict: Verdict,
     /// What no run may do.
     problem: Option<String>,
 }
 
 impl Log {
-    /// How many places of accesses differ; an error if anything else does.
-    fn compare(&self, other: &Log, name: &str) -> Result<usize, String> {
+    /// An error if anything differs.
+    fn compare(&self, other: &Log, name: &str) -> Result<(), String> {
         if self.lines == other.lines {
-            return Ok(self.accesses.iter().zip(&other.accesses).filter(|(a, b)| a != b).count());
+            return Ok(());
         }
         let same = self.lines.iter().zip(&other.lines).take_while(|(a, b)| a == b).count();
         let line = |log: &Log| log.lines.get(same).cloned().unwrap_or_else(|| "(nothing)".into());
@@ -230,15 +223,7 @@ impl Log {
                 Some(trap) => {
                     self.verdict.trapped += 1;
                     let frames = error.downcast_ref::<WasmBacktrace>().map(show_frames);
-                    let mut frames = frames.unwrap_or_default();
-                    if *trap == Trap::MemoryOutOfBounds
-                        && let Some((function, place)) =
-                            frames.first().and_then(|frame| frame.split_once('@'))
-                    {
-                        self.accesses.push(place.to_owned());
-                        frames[0] = function.to_owned();
-                    }
-                    format!("{what}: {trap:?} at {}", frames.join(" "))
+                    format!("{what}: {trap:?} at {}", frames.unwrap_or_default())
                 }
                 None if error.kind() == ErrorKind::Limit => format!("{what}: {error}"),
                 None => {
@@ -290,12 +275,12 @@ fn hash(what: impl Hash) -> u64 {
 }
 
 /// Function and place of each frame.
-fn show_frames(backtrace: &WasmBacktrace) -> Vec<String> {
+fn show_frames(backtrace: &WasmBacktrace) -> String {
     let show = |frame: &FrameInfo| {
         let offset = frame.module_offset().unwrap_or(0);
         format!("{}@{offset:#x}", frame.func_index())
     };
-    backtrace.frames().iter().map(show).collect()
+    backtrace.frames().iter().map(show).collect::<Vec<_>>().join(" ")
 }
 
 fn show_all(values: &[Val]) -> String {

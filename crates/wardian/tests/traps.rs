@@ -6,6 +6,7 @@
 mod common;
 
 use common::{in_each_mode, instance, modes, panic_text, trap};
+use std::cell::Cell;
 use wardian::*;
 
 #[test]
@@ -298,6 +299,123 @@ impl std::fmt::Display for HostsOwn {
 }
 
 impl std::error::Error for HostsOwn {}
+
+/// The optimizing tier joins a load with the instruction that uses its value.
+#[test]
+fn a_memory_trap_tells_the_access_whatever_it_was_joined_with() {
+    // Of parameters that are out of bounds (x) and not (p); the offset immediate of the access that
+    // traps.
+    for (body, imm) in [
+        ("(i32.add (local.get $p) (i32.load offset=7 (local.get $x)))", 7),
+        ("(i32.sub (i32.load offset=7 (local.get $p)) (i32.load offset=6 (local.get $x)))", 6),
+        ("(i32.sub (i32.load offset=7 (local.get $x)) (i32.load offset=6 (local.get $p)))", 7),
+        ("(i32.sub (i32.load offset=7 (local.get $x)) (i32.load offset=6 (local.get $x)))", 7),
+        ("(i32.div_u (local.get $p) (i32.load offset=7 (local.get $x)))", 7),
+        ("(i32.div_s (i32.load offset=6 (local.get $p)) (i32.load offset=7 (local.get $x)))", 7),
+        ("(i32.load offset=6 (i32.load offset=7 (local.get $x)))", 7),
+        (
+            "(i32.store offset=7 (local.get $p) (i32.add (i32.load offset=6 (local.get $x)) (i32.const 5)))
+             (i32.const 1)",
+            6,
+        ),
+        (
+            "(i32.store offset=6 (local.get $x) (i32.add (i32.load offset=6 (local.get $x)) (i32.const 5)))
+             (i32.const 1)",
+            6,
+        ),
+        (
+            "(i64.store offset=7 (local.get $p) (i64.xor (i64.const 3) (i64.load offset=7 (local.get $p))))
+             (i64.store offset=6 (local.get $x) (i64.xor (i64.const 3) (i64.load offset=6 (local.get $p))))
+             (i32.const 1)",
+            6,
+        ),
+        // The first store changes nothing, but traps.
+        (
+            "(i32.store offset=6 (local.get $x) (i32.const 1))
+             (i32.store offset=6 (local.get $x) (i32.const 2))
+             (i32.const 3)",
+            6,
+        ),
+        (
+            "(if (result i32) (i32.eq (i32.const 5) (i32.load offset=7 (local.get $x)))
+               (then (i32.const 1)) (else (i32.const 2)))",
+            7,
+        ),
+        (
+            "(select (i32.load offset=6 (local.get $x)) (i32.load offset=7 (local.get $p))
+               (i32.lt_u (i32.load offset=5 (local.get $x)) (i32.const 9)))",
+            6,
+        ),
+        (
+            "(select (i32.load offset=6 (local.get $p)) (i32.load offset=7 (local.get $x))
+               (i32.lt_u (i32.load offset=5 (local.get $x)) (i32.const 9)))",
+            7,
+        ),
+        (
+            "(block (br_table 0 0 (i32.load offset=7 (local.get $x)))) (i32.const 1)",
+            7,
+        ),
+        ("(call $id (i32.load offset=7 (local.get $x)))", 7),
+        ("(call_indirect (result i32) (i32.load offset=7 (local.get $x)))", 7),
+        ("(table.get $t (i32.load offset=7 (local.get $x))) (ref.is_null)", 7),
+        (
+            "(i32.wrap_i64 (i64.mul (i64.extend_i32_u (local.get $p)) (i64.load offset=7 (local.get $x))))",
+            7,
+        ),
+        ("(i64.eqz (i64.load32_s offset=7 (local.get $x)))", 7),
+        ("(i32.shl (i32.load16_u offset=7 (local.get $x)) (i32.load8_s offset=6 (local.get $x)))", 7),
+        (
+            "(f64.lt (f64.mul (f64.load offset=7 (local.get $p)) (f64.load offset=6 (local.get $x)))
+               (f64.sqrt (f64.load offset=5 (local.get $x))))",
+            6,
+        ),
+        ("(i32.trunc_f64_s (f64.load offset=7 (local.get $x)))", 7),
+        (
+            "(i32x4.extract_lane 1 (i32x4.add (v128.load offset=7 (local.get $p))
+               (v128.load offset=6 (local.get $x))))",
+            6,
+        ),
+        ("(i32x4.extract_lane 1 (f32x4.splat (f32.load offset=7 (local.get $x))))", 7),
+        (
+            "(i32x4.extract_lane 1 (v128.bitselect (v128.load offset=7 (local.get $p))
+               (v128.load offset=6 (local.get $x)) (v128.load offset=5 (local.get $x))))",
+            6,
+        ),
+        (
+            "(i8x16.extract_lane_u 1 (i8x16.replace_lane 1 (v128.load offset=7 (local.get $p))
+               (i32.load8_u offset=6 (local.get $x))))",
+            6,
+        ),
+    ] {
+        let text = format!(
+            r#"(module (memory 1) (table $t 9 funcref) (func $id (param i32) (result i32) (local.get 0))
+              (func (export "f") (param $p i32) (param $x i32) (result i32) {body}))"#
+        );
+        let wasm = wat::parse_str(&text).expect("the test is text");
+        let place = Cell::new(None);
+        in_each_mode(|engine| {
+            let module = Module::new(engine, &wasm)?;
+            let mut store = Store::new(engine, ());
+            let instance = Instance::new(&mut store, &module, &[])?;
+            let func = instance.get_typed_func::<(i32, i32), i32>(&mut store, "f")?;
+            // A second time in faster code.
+            for _ in 0..2 {
+                let error = func.call(&mut store, (8, -9)).unwrap_err();
+                let backtrace = error.downcast_ref::<WasmBacktrace>().expect("a backtrace");
+                let at = backtrace.frames()[0].module_offset().expect("it is known");
+                // Opcode, alignment, offset; the opcode of vectors has two bytes.
+                let vector = wasm[at] == 0xfd;
+                assert!(vector || (0x28..=0x3e).contains(&wasm[at]), "{body}: {:#x}", wasm[at]);
+                assert_eq!(wasm[at + 2 + usize::from(vector)], imm, "{body}");
+                // Some accesses differ in nothing else.
+                assert_eq!(at, *place.get().get_or_insert(at), "{body}");
+                place.set(Some(at));
+                assert_eq!(trap::<()>(Err(error)), Trap::MemoryOutOfBounds, "{body}");
+            }
+            Ok(())
+        });
+    }
+}
 
 /// What host functions do in the next test, by their argument.
 fn misbehave(what: i32) -> Result<i32> {
