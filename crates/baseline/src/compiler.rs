@@ -14,6 +14,9 @@ pub struct Scratch {
     lowering: wardian_lower::Scratch,
     state: State,
     uses: Uses,
+    /// Whether functions get a location for every instruction, not only for those that may trap or call.
+    /// For whoever shows code.
+    pub every_location: bool,
 }
 
 impl Scratch {
@@ -23,6 +26,7 @@ impl Scratch {
             lowering: wardian_lower::Scratch::default(),
             state: State::new(),
             uses: Uses::default(),
+            every_location: false,
         }
     }
 }
@@ -102,7 +106,7 @@ impl Compiler {
         let params = module.func_type(func).func_type().params().len();
         let bytes = &module.wasm[body.range.clone()];
         let features = module.proposals.features();
-        let Scratch { lowering, state, uses } = scratch;
+        let Scratch { lowering, state, uses, every_location } = scratch;
         // What cannot be decoded is told by the lowering, with its place.
         let _ = uses.scan(bytes, params, &features);
         let mut tier = Tier::new(
@@ -116,6 +120,7 @@ impl Compiler {
             body.index,
             start,
         );
+        tier.every_location = *every_location;
         let outcome = lower(module, &self.settings, body, lowering, &mut tier)?;
         if outcome == Outcome::Complete {
             tier.finish();

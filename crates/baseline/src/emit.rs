@@ -121,6 +121,8 @@ pub(crate) struct Tier<'a> {
     next: Next,
     /// Where code stems from, for what may trap or call.
     location: u32,
+    /// Whether that is recorded for all code.
+    pub(crate) every_location: bool,
     pub(crate) locations: Vec<Location>,
     pub(crate) traps: Vec<TrapSite>,
     cold: Vec<Cold>,
@@ -171,6 +173,7 @@ impl<'a> Tier<'a> {
             ways: Vec::new(),
             next: Next::Other,
             location: start,
+            every_location: false,
             locations: Vec::new(),
             traps: Vec::new(),
             cold: Vec::new(),
@@ -294,6 +297,7 @@ impl<'a> Tier<'a> {
     }
 
     fn prologue(&mut self) {
+        self.move_to(self.location);
         ins!(self.s.asm, pushq_o, RBP);
         ins!(self.s.asm, movq_rm, RBP, RSP);
         self.check_stack();
@@ -438,13 +442,15 @@ impl<'a> Tier<'a> {
 
     /// Everything that lies behind the function's body, and the size of its frame.
     pub(crate) fn finish(&mut self) {
+        let start = self.module.bodies[self.func.index()].start as u32;
         // Nothing cached here is cached where cold code is reached from.
         self.s.forget(u32::MAX);
         while let Some(Cold { label, location, kind }) = self.cold.pop() {
-            self.location = location;
+            self.move_to(location);
             self.s.asm.bind(label);
             self.cold_code(kind);
         }
+        self.move_to(start);
         if let Some(label) = self.leave.take() {
             self.s.asm.bind(label);
             self.write_live_locals();
@@ -477,6 +483,14 @@ impl<'a> Tier<'a> {
     }
 
     // ---- places where code traps or calls ----
+
+    /// What follows stems from this offset of the module's bytes.
+    fn move_to(&mut self, location: u32) {
+        self.location = location;
+        if self.every_location {
+            self.mark();
+        }
+    }
 
     /// The code emitted next stems from the current instruction.
     pub(crate) fn mark(&mut self) {
@@ -826,7 +840,7 @@ impl<'a> Tier<'a> {
 
     pub(crate) fn begin_instruction(&mut self, wasm_offset: u32) {
         self.s.check();
-        self.location = wasm_offset;
+        self.move_to(wasm_offset);
         self.next = Next::Other;
     }
 

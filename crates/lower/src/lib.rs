@@ -21,4 +21,4 @@ mod visit;
 pub use driver::{Outcome, Scratch, lower};
 pub use emit::*;
 pub use error::{CompileError, contain};
-pub use record::Recorder;
+pub use record::{RecordedLine, Recorder};
