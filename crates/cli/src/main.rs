@@ -8,6 +8,7 @@
 mod args;
 mod cache;
 mod compile;
+mod explore;
 mod inspect;
 mod options;
 mod run;
@@ -17,6 +18,7 @@ mod wast;
 use args::{Cli, Command, EngineArgs};
 use clap::CommandFactory as _;
 use compile::compile;
+use explore::explore;
 use options::Choices;
 use run::run;
 use std::io::Write as _;
@@ -67,6 +69,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Run(args) => with_choices(&args.engine, |choices| run(&args, choices)),
         Command::Compile(args) => with_choices(&args.engine, |choices| compile(&args, choices)),
+        Command::Explore(args) => with_choices(&args.engine, |choices| explore(&args, choices)),
         Command::Cache(args) => with_choices(&args.engine, |choices| cache::cache(&args, &choices)),
         Command::Wast(args) => with_choices(&args.engine, |choices| wast(&args, choices)),
     }

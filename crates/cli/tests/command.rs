@@ -651,3 +651,23 @@ fn hammer_processes_write_the_same_entry_at_once() {
         assert_eq!(cached.count(), 1, "one entry, and nothing unfinished");
     }
 }
+
+#[test]
+fn a_page_about_functions_is_written() {
+    let folder = modules();
+    let check = |line, code, expected| check_in(folder.path(), line, code, expected);
+    check("explore lib.wat", 0, "");
+    let page = std::fs::read_to_string(folder.path().join("lib.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("i32.add"));
+    check("explore lib.wat --function two -o -", 0, "\"note\":\"1 of 3 functions\"");
+    check("explore lib.wat -C strategy=optimizing --function 0 -o -", 0, "\"name\":\"add\"");
+    check(
+        "explore lib.wat --function tow -o -",
+        1,
+        "no function `tow`; its functions are 0 to 2, with names such as `grow`, `two`",
+    );
+    check("explore invalid.wat", 1, "expected i32, found i64");
+    check("explore no-such-file.wat", 1, "failed to read `no-such-file.wat`");
+    check("explore lib.wat -o no/such/folder.html", 1, "failed to write `no/such/folder.html`");
+    assert_eq!(std::fs::read_to_string(folder.path().join("lib.html")).unwrap(), page);
+}

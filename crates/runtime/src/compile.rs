@@ -24,8 +24,8 @@ const KEPT_SCRATCHES: usize = 4;
 
 /// The compilers of an engine.
 pub struct Compiler {
-    optimizing: wardian_cranelift::Compiler,
-    baseline: wardian_baseline::Compiler,
+    pub(crate) optimizing: wardian_cranelift::Compiler,
+    pub(crate) baseline: wardian_baseline::Compiler,
     scratches: Mutex<Vec<(wardian_baseline::Scratch, Scratch)>>,
     parallel: bool,
     /// Threads of a pool do not survive `fork`.
@@ -44,6 +44,11 @@ impl Compiler {
     /// Everything that the code depends on beside the settings: target and processor features.
     pub fn isa_key(&self) -> String {
         self.optimizing.isa_key()
+    }
+
+    /// The settings that functions are compiled under.
+    pub(crate) fn settings(&self) -> &Settings {
+        self.optimizing.settings()
     }
 
     fn is_parallel(&self) -> bool {

@@ -112,6 +112,10 @@ impl Engine {
         &self.inner.settings
     }
 
+    pub(crate) fn compiler(&self) -> &rt::Compiler {
+        &self.inner.compiler
+    }
+
     pub(crate) fn backtrace_details(&self) -> bool {
         match self.config().backtrace_details {
             WasmBacktraceDetails::Enable => true,
@@ -201,7 +205,7 @@ impl Engine {
         Ok((module, image))
     }
 
-    fn decode(&self, wasm: Vec<u8>) -> Result<(Module, Vec<wardian_module::Body>)> {
+    pub(crate) fn decode(&self, wasm: Vec<u8>) -> Result<(Module, Vec<wardian_module::Body>)> {
         wardian_module::decode(wasm, self.settings().proposals).map_err(invalid)
     }
 
@@ -305,7 +309,7 @@ fn rejected(error: artifact::ArtifactError) -> Error {
     Error::new(error).with_tag(ErrorKind::InvalidModule)
 }
 
-fn compile_error(error: rt::CompileError) -> Error {
+pub(crate) fn compile_error(error: rt::CompileError) -> Error {
     match error {
         rt::CompileError::Invalid(error) => invalid(error),
         other => Error::tagged(ErrorKind::Limit, other.to_string()),

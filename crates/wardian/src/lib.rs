@@ -11,6 +11,7 @@ mod cache;
 mod config;
 mod engine;
 pub mod error;
+mod explore;
 mod externals;
 mod func;
 mod guest_memory;
@@ -28,6 +29,9 @@ pub use cache::{Cache, CacheConfig, CacheUsage};
 pub use config::*;
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{Error, ErrorKind, Result};
+pub use explore::{
+    CodeOrigin, CodeReference, ExploredFunction, Explorer, OperationLine, Stages, TierCode,
+};
 pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, Table};
 pub use func::{Caller, Func};
 pub use guest_memory::*;
