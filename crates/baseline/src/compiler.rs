@@ -4,7 +4,7 @@ use crate::check;
 use crate::emit::{Features, Tier};
 use crate::scan::Uses;
 use crate::state::State;
-use wardian_lower::{CompileError, Outcome, contain, lower};
+use wardian_lower::{CompileError, Outcome, Shape, contain, lower};
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::{Linkage, VmLayout};
 use wardian_module::{Body, Module, Settings};
@@ -17,6 +17,7 @@ pub struct Scratch {
     /// Whether functions get a location for every instruction, not only for those that may trap or call.
     /// For whoever shows code.
     pub every_location: bool,
+    shape: Shape,
 }
 
 impl Scratch {
@@ -27,7 +28,13 @@ impl Scratch {
             state: State::new(),
             uses: Uses::default(),
             every_location: false,
+            shape: Shape::default(),
         }
+    }
+
+    /// What the function compiled last, and its code, look like.
+    pub fn shape(&self) -> Shape {
+        self.shape
     }
 }
 
@@ -106,7 +113,7 @@ impl Compiler {
         let params = module.func_type(func).func_type().params().len();
         let bytes = &module.wasm[body.range.clone()];
         let features = module.proposals.features();
-        let Scratch { lowering, state, uses, every_location } = scratch;
+        let Scratch { lowering, state, uses, every_location, shape } = scratch;
         // What cannot be decoded is told by the lowering, with its place.
         let _ = uses.scan(bytes, params, &features);
         let mut tier = Tier::new(
@@ -132,7 +139,15 @@ impl Compiler {
             let what = "its frame or code passes a limit of the single-pass tier".to_string();
             return Err(CompileError::TooLarge { func, what });
         }
+        let frame_bytes = tier.frame_bytes;
         let (locations, traps) = tier.take_tables();
+        *shape = Shape {
+            deepest_stack: state.deepest as u32,
+            spills: state.spills,
+            reloads: state.reloads,
+            frame_bytes,
+            ..lowering.shape
+        };
         Ok(FunctionCode {
             bytes: state.asm.bytes().to_vec(),
             align: 16,

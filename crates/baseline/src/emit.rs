@@ -136,6 +136,8 @@ pub(crate) struct Tier<'a> {
     max_area: u32,
     /// Most bytes of stack arguments.
     max_args: u32,
+    /// Bytes that a call takes of the stack, once they are known.
+    pub(crate) frame_bytes: u32,
     /// Ordinal of the loop that is entered next.
     pub(crate) next_loop: u32,
     /// Where frames that are replaced write their locals.
@@ -182,6 +184,7 @@ impl<'a> Tier<'a> {
             frame_size_at: [0; 2],
             max_area: 0,
             max_args: 0,
+            frame_bytes: 0,
             next_loop: 0,
             leave: None,
             constants: Vec::new(),
@@ -466,6 +469,8 @@ impl<'a> Tier<'a> {
         let checked = frame + self.max_args + 16;
         self.s.asm.set_word(self.frame_size_at[0], (checked as i32).wrapping_neg() as u32);
         self.s.asm.set_word(self.frame_size_at[1], frame);
+        // Arguments lie below it while a call is prepared; return address and `rbp` above it.
+        self.frame_bytes = checked;
         self.s.asm.resolve();
     }
 
@@ -840,6 +845,7 @@ impl<'a> Tier<'a> {
 
     pub(crate) fn begin_instruction(&mut self, wasm_offset: u32) {
         self.s.check();
+        self.s.deepest = self.s.deepest.max(self.s.stack.len());
         self.move_to(wasm_offset);
         self.next = Next::Other;
     }

@@ -15,6 +15,7 @@ mod inline;
 mod memory;
 mod numeric_checks;
 mod record;
+mod shape;
 mod table;
 mod visit;
 
@@ -22,3 +23,4 @@ pub use driver::{Outcome, Scratch, lower};
 pub use emit::*;
 pub use error::{CompileError, contain};
 pub use record::{RecordedLine, Recorder};
+pub use shape::Shape;
