@@ -19,7 +19,10 @@ Examples:
   wardian compile app.wasm -o app.cwasm      compile now,
   wardian run --allow-precompiled app.cwasm  run later
   wardian explore app.wasm                   see what functions are compiled to
-  wardian -W help                            list what can be switched";
+  wardian -W help                            list what can be switched
+
+Environment:
+  WARDIAN_LOG    what to log on standard error, such as wardian=debug or wardian::cache=debug";
 
 /// Runs, compiles and inspects WebAssembly programs.
 #[derive(Parser, Debug)]

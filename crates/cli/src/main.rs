@@ -11,6 +11,7 @@ mod compile;
 mod explore;
 mod inspect;
 mod options;
+mod progress;
 mod run;
 mod settings;
 mod wast;
@@ -101,7 +102,7 @@ fn print(text: impl AsRef<[u8]>) -> Result<ExitCode> {
     }
 }
 
-/// Logs to standard error what `WARDIAN_LOG` selects, such as `debug` or `wardian_runtime=trace`.
+/// Logs to standard error what `WARDIAN_LOG` selects, such as `wardian=debug` or `wardian::tiers=debug`.
 /// Without it, nothing is set up: a start takes no longer.
 fn start_log() {
     if std::env::var_os("WARDIAN_LOG").is_some_and(|filter| !filter.is_empty()) {

@@ -70,7 +70,10 @@ pub(crate) fn listing(explorer: &Explorer, code: &TierCode) -> Vec<CodeLine> {
             let next = instructions.range(at..).next().map_or(code.bytes.len(), |(next, _)| *next);
             let next = entries.range(at..).next().map_or(next, |(entry, _)| next.min(*entry));
             // Constants are aligned, and tiers fill up with this byte.
-            let end = next.min((at + 1).next_multiple_of(DATA_BYTES));
+            let end = match at < last {
+                true => next.min(at + DATA_BYTES),
+                false => next.min((at + 1).next_multiple_of(DATA_BYTES)),
+            };
             let bytes = &code.bytes[at..end];
             let padding = bytes.iter().take_while(|byte| **byte == 0xcc).count();
             if padding == bytes.len() || padding > 0 && !at.is_multiple_of(DATA_BYTES) {

@@ -71,7 +71,7 @@ function show(f) {
     tier(f.tiers[0]), tier(f.tiers[1]),
   ];
   const counts = [plural(f.bytes, "byte"), plural(f.operations.length, "line"),
-    ...f.tiers.map((t) => t.error ? "" : plural(t.bytes, "byte"))];
+    ...f.tiers.map((t) => t.facts || "")];
   // Instructions that became code get a colour; neighbours get different ones.
   const coded = new Set();
   contents.slice(2).forEach((lines) => (lines || []).forEach((line) => coded.add(line.tie)));

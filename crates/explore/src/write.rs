@@ -42,7 +42,7 @@ pub(crate) fn function(
                 let text = shorten(&line.text, LINE_CHARS);
                 json!([line.offset, ties.known(line.wasm), text, line.note])
             });
-            json!({ "bytes": code.bytes.len(), "lines": lines.collect::<Vec<_>>() })
+            json!({ "facts": facts(code), "lines": lines.collect::<Vec<_>>() })
         }
     };
     let exports: Vec<String> =
@@ -56,6 +56,17 @@ pub(crate) fn function(
         "operations": operations,
         "tiers": [tier(&stages.baseline), tier(&stages.optimized)],
     }))
+}
+
+/// What stands above a listing.
+fn facts(code: &TierCode) -> String {
+    let mut text = format!("{} bytes · frame {}", code.bytes.len(), code.shape.frame_bytes);
+    for (count, what) in [(code.shape.spills, "spills"), (code.shape.inlined_calls, "inlined")] {
+        if count > 0 {
+            text += &format!(" · {count} {what}");
+        }
+    }
+    text
 }
 
 /// Numbers of the instructions of a function, by their offset.

@@ -2,7 +2,7 @@
 //! makes of them. Nothing of it is ever run.
 
 use crate::compile::{CompileError, Compiler};
-use wardian_lower::{Outcome, Recorder, lower};
+use wardian_lower::{Outcome, Recorder, Shape, lower};
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::{Linkage, VmLayout};
 use wardian_module::{Body, DefinedFuncIndex, Module};
@@ -24,9 +24,9 @@ pub struct Explored {
     /// Its operations.
     pub operations: Vec<RecordedLine>,
     /// Code of the single-pass tier, with a location for every instruction.
-    pub baseline: Result<FunctionCode, CompileError>,
+    pub baseline: Result<(FunctionCode, Shape), CompileError>,
     /// Code of the optimizing tier.
-    pub optimized: Result<FunctionCode, CompileError>,
+    pub optimized: Result<(FunctionCode, Shape), CompileError>,
 }
 
 impl Explorer {
@@ -77,9 +77,11 @@ impl Explorer {
         scratch.every_location = true;
         let baseline =
             compiler.baseline.compile(module, layout, self.body(func), linkage, &mut scratch);
+        let baseline = baseline.map(|code| (code, scratch.shape()));
         let mut scratch = wardian_cranelift::Scratch::new();
         let optimized =
             compiler.optimizing.compile(module, layout, self.body(func), linkage, &mut scratch);
+        let optimized = optimized.map(|code| (code, scratch.shape()));
         Ok(Explored { operations: recorder.into_lines(), baseline, optimized })
     }
 }

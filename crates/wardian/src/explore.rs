@@ -9,6 +9,7 @@ use wardian_module::image::{FunctionCode, RelocTarget, frames_at};
 use wardian_module::layout::{Linkage, ModuleTable};
 use wardian_module::{DefinedFuncIndex, FuncIndex, Module, TypeIndex};
 use wardian_runtime as rt;
+use wardian_runtime::CodeShape;
 
 /// A module to look at.
 ///
@@ -78,6 +79,8 @@ pub struct TierCode {
     pub traps: Vec<(usize, String)>,
     /// Distances that are filled in when the code is loaded: four bytes each.
     pub references: Vec<CodeReference>,
+    /// What it looks like.
+    pub shape: CodeShape,
 }
 
 /// Where code stems from.
@@ -148,8 +151,9 @@ impl Explorer {
             wasm: line.wasm.map(|offset| offset as usize),
             text: line.text,
         });
-        let code = |made: Result<FunctionCode, rt::CompileError>| {
-            made.map(|code| tier_code(module, defined, code)).map_err(|error| error.to_string())
+        let code = |made: Result<_, rt::CompileError>| match made {
+            Ok((code, shape)) => Ok(tier_code(module, defined, code, CodeShape::from(shape))),
+            Err(error) => Err(error.to_string()),
         };
         Ok(Stages {
             operations: operations.collect(),
@@ -217,7 +221,12 @@ fn functions(module: &Module) -> Vec<ExploredFunction> {
     functions
 }
 
-fn tier_code(module: &Module, func: DefinedFuncIndex, code: FunctionCode) -> TierCode {
+fn tier_code(
+    module: &Module,
+    func: DefinedFuncIndex,
+    code: FunctionCode,
+    shape: CodeShape,
+) -> TierCode {
     let start = module.bodies[func.index()].start;
     let origin = |offset: u32| {
         let mut frames: Vec<_> = frames_at(func, &code.locations, &code.inlined, offset).collect();
@@ -238,6 +247,7 @@ fn tier_code(module: &Module, func: DefinedFuncIndex, code: FunctionCode) -> Tie
         origins,
         traps: traps.collect(),
         references: references.collect(),
+        shape,
         bytes: code.bytes,
     }
 }
