@@ -230,9 +230,10 @@ Examples:
   wardian explore app.wasm                        makes app.html
   wardian explore app.wasm --function main -o -   one function, to standard output
 
-The page needs nothing else and can be kept or passed on. Lines that belong together have one colour; those
-under the pointer, or clicked, are marked in every column. Of a large module it shows the first functions,
-or those that are named.")]
+The page needs nothing else and can be kept or passed on. Lines that stem from one instruction
+have one colour; those under the pointer, or clicked, are marked in every column. Code without
+colour stems from no single instruction. Of a large module it shows the first functions, or those
+that are named.")]
 pub struct ExploreArgs {
     /// Options of the engine.
     #[command(flatten)]

@@ -30,6 +30,7 @@ pub fn page(engine: &Engine, bytes: &[u8], file: &str, wanted: &[String]) -> Res
     let chosen = choose::choose(&explorer, wanted)?;
     let mut text = String::new();
     let lines = wasmprinter::Config::new()
+        .indent_text(" ")
         .offsets_and_lines(explorer.wasm(), &mut text)
         .map_err(|error| wardian::Error::msg(format!("{error:#}")))
         .context("the module cannot be shown as text")?;

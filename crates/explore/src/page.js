@@ -70,7 +70,7 @@ function show(f) {
     f.operations.map(([tie, text]) => ({ tie, text })),
     tier(f.tiers[0]), tier(f.tiers[1]),
   ];
-  const counts = [plural(f.bytes, "byte"), plural(f.operations.length, "line"),
+  const counts = [f.bytes + " B", plural(f.operations.length, "line"),
     ...f.tiers.map((t) => t.facts || "")];
   // Instructions that became code get a colour; neighbours get different ones.
   const coded = new Set();
@@ -82,7 +82,7 @@ function show(f) {
   tied = [];
   pinned = hovered = -1;
   columns.forEach((column, i) => {
-    column.fact.textContent = counts[i];
+    column.fact.textContent = column.fact.title = counts[i];
     const body = make("div", {});
     const byTie = new Map();
     if (contents[i] === null) body.append(make("div", { className: "error", textContent: f.tiers[i - 2].error }));

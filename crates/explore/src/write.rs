@@ -29,11 +29,13 @@ pub(crate) fn function(
         })
         .collect();
     let shared = stages.operations.iter().map(|line| indent(&line.text)).min().unwrap_or(0);
-    let operations: Vec<Value> = stages
-        .operations
-        .iter()
-        .map(|line| json!([ties.known(line.wasm), shorten(&line.text[shared..], LINE_CHARS)]))
-        .collect();
+    let operations = stages.operations.iter().map(|line| {
+        // Columns are narrow, and blocks deep: one space each, as in the text.
+        let depth = (indent(&line.text) - shared) / 2;
+        let text = format!("{:depth$}{}", "", line.text.trim_start_matches(' '));
+        json!([ties.known(line.wasm), shorten(&text, LINE_CHARS)])
+    });
+    let operations: Vec<Value> = operations.collect();
     let tier = |code: &std::result::Result<TierCode, String>| match code {
         Err(error) => json!({ "error": shorten(error, LINE_CHARS) }),
         Ok(code) => {
@@ -60,7 +62,7 @@ pub(crate) fn function(
 
 /// What stands above a listing.
 fn facts(code: &TierCode) -> String {
-    let mut text = format!("{} bytes · frame {}", code.bytes.len(), code.shape.frame_bytes);
+    let mut text = format!("{} B · frame {}", code.bytes.len(), code.shape.frame_bytes);
     for (count, what) in [(code.shape.spills, "spills"), (code.shape.inlined_calls, "inlined")] {
         if count > 0 {
             text += &format!(" · {count} {what}");
