@@ -10,11 +10,11 @@
 ;; wasm[0]::function[1]:
 ;;   v0 = local.get 0
 ;;   v1 = call import 0 v0
-;;   v2 = call func 0 v1
+;;   v2 = call func 1 v1
 ;;   return (v2)
 ;; wasm[0]::function[2]:
 ;;   v0 = local.get 0
-;;   tail_call func 0 v0
+;;   tail_call func 1 v0
 ;;   return (unreachable)
 ;; wasm[0]::function[3]:
 ;;   v0 = local.get 0

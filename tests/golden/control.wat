@@ -11,12 +11,12 @@
 ;;   v0 = local.get 1
 ;;   v1 = local.get 0
 ;;   if v1 (i64) -> (i64)
-;;     v2 = I64Eqz v0
-;;     v3 = I64ExtendI32U v2
+;;     v2 = i64.eqz v0
+;;     v3 = i64.extend_i32_u v2
 ;;   else (v3)
 ;;     v4 = params
 ;;     v5 = i64.const 2
-;;     v6 = I64Mul v4, v5
+;;     v6 = i64.mul v4, v5
 ;;   end (v6)
 ;;   v7 = results
 ;;   return (v7)
@@ -24,7 +24,7 @@
 ;;   loop () -> ()
 ;;     v0 = local.get 0
 ;;     v1 = i32.const 1
-;;     v2 = I32Sub v0, v1
+;;     v2 = i32.sub v0, v1
 ;;     local.set 0 v2
 ;;     br_if 0 v2 ()
 ;;   end ()

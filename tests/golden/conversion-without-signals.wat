@@ -21,7 +21,7 @@
 ;;   v5 = compare GeU v0, v4
 ;;   v6 = Or v3, v5
 ;;   trap_if v6 IntegerOverflow 0 ()
-;;   v7 = I32TruncF32S v0
+;;   v7 = i32.trunc_f32_s v0
 ;;   return (v7)
 ;; wasm[0]::function[1]:
 ;;   v0 = local.get 0
@@ -33,7 +33,7 @@
 ;;   v5 = compare GeU v0, v4
 ;;   v6 = Or v3, v5
 ;;   trap_if v6 IntegerOverflow 0 ()
-;;   v7 = I32TruncF32U v0
+;;   v7 = i32.trunc_f32_u v0
 ;;   return (v7)
 ;; wasm[0]::function[2]:
 ;;   v0 = local.get 0
@@ -45,7 +45,7 @@
 ;;   v5 = compare GeU v0, v4
 ;;   v6 = Or v3, v5
 ;;   trap_if v6 IntegerOverflow 0 ()
-;;   v7 = I32TruncF64S v0
+;;   v7 = i32.trunc_f64_s v0
 ;;   return (v7)
 ;; wasm[0]::function[3]:
 ;;   v0 = local.get 0
@@ -57,7 +57,7 @@
 ;;   v5 = compare GeU v0, v4
 ;;   v6 = Or v3, v5
 ;;   trap_if v6 IntegerOverflow 0 ()
-;;   v7 = I32TruncF64U v0
+;;   v7 = i32.trunc_f64_u v0
 ;;   return (v7)
 ;; wasm[0]::function[4]:
 ;;   v0 = local.get 0
@@ -69,7 +69,7 @@
 ;;   v5 = compare GeU v0, v4
 ;;   v6 = Or v3, v5
 ;;   trap_if v6 IntegerOverflow 0 ()
-;;   v7 = I64TruncF32S v0
+;;   v7 = i64.trunc_f32_s v0
 ;;   return (v7)
 ;; wasm[0]::function[5]:
 ;;   v0 = local.get 0
@@ -81,7 +81,7 @@
 ;;   v5 = compare GeU v0, v4
 ;;   v6 = Or v3, v5
 ;;   trap_if v6 IntegerOverflow 0 ()
-;;   v7 = I64TruncF32U v0
+;;   v7 = i64.trunc_f32_u v0
 ;;   return (v7)
 ;; wasm[0]::function[6]:
 ;;   v0 = local.get 0
@@ -93,7 +93,7 @@
 ;;   v5 = compare GeU v0, v4
 ;;   v6 = Or v3, v5
 ;;   trap_if v6 IntegerOverflow 0 ()
-;;   v7 = I64TruncF64S v0
+;;   v7 = i64.trunc_f64_s v0
 ;;   return (v7)
 ;; wasm[0]::function[7]:
 ;;   v0 = local.get 0
@@ -105,5 +105,5 @@
 ;;   v5 = compare GeU v0, v4
 ;;   v6 = Or v3, v5
 ;;   trap_if v6 IntegerOverflow 0 ()
-;;   v7 = I64TruncF64U v0
+;;   v7 = i64.trunc_f64_u v0
 ;;   return (v7)

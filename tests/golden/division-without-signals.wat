@@ -17,7 +17,7 @@
 ;;   v7 = compare Eq v0, v6
 ;;   v8 = And v5, v7
 ;;   trap_if v8 IntegerOverflow 0 ()
-;;   v9 = I32DivS v0, v1
+;;   v9 = i32.div_s v0, v1
 ;;   return (v9)
 ;; wasm[0]::function[1]:
 ;;   v0 = local.get 0
@@ -25,7 +25,7 @@
 ;;   v2 = const i64 0x0
 ;;   v3 = compare Eq v1, v2
 ;;   trap_if v3 IntegerDivisionByZero 0 ()
-;;   v4 = I64RemS v0, v1
+;;   v4 = i64.rem_s v0, v1
 ;;   return (v4)
 ;; wasm[0]::function[2]:
 ;;   v0 = local.get 0
@@ -33,5 +33,5 @@
 ;;   v2 = const i64 0x0
 ;;   v3 = compare Eq v1, v2
 ;;   trap_if v3 IntegerDivisionByZero 0 ()
-;;   v4 = I64DivU v0, v1
+;;   v4 = i64.div_u v0, v1
 ;;   return (v4)

@@ -42,5 +42,5 @@
 ;;   v2 = load_field MemoryLength(MemoryIndex(0))
 ;;   v3 = const i64 0x10
 ;;   v4 = ShrU v2, v3
-;;   v5 = I64Add v1, v4
+;;   v5 = i64.add v1, v4
 ;;   return (v5)

@@ -4,7 +4,7 @@ use crate::check;
 use crate::emit::{Buffers, Features, Tier};
 use crate::scan::Uses;
 use crate::state::State;
-use wardian_lower::{CompileError, Outcome, contain, lower};
+use wardian_lower::{CompileError, Outcome, Shape, contain, lower};
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::{Linkage, VmLayout};
 use wardian_module::{Body, Module, Settings};
@@ -15,6 +15,10 @@ pub struct Scratch {
     state: State,
     buffers: Buffers,
     uses: Uses,
+    /// Whether functions get a location for every instruction, not only for those that may trap or call.
+    /// For whoever shows code.
+    pub every_location: bool,
+    shape: Shape,
 }
 
 impl Scratch {
@@ -25,7 +29,14 @@ impl Scratch {
             state: State::new(),
             buffers: Buffers::default(),
             uses: Uses::default(),
+            every_location: false,
+            shape: Shape::default(),
         }
+    }
+
+    /// What the function compiled last, and its code, look like.
+    pub fn shape(&self) -> Shape {
+        self.shape
     }
 }
 
@@ -104,7 +115,7 @@ impl Compiler {
         let params = module.func_type(func).func_type().params().len();
         let bytes = &module.wasm[body.range.clone()];
         let features = module.proposals.features();
-        let Scratch { lowering, state, buffers, uses } = scratch;
+        let Scratch { lowering, state, buffers, uses, every_location, shape } = scratch;
         // What cannot be decoded is told by the lowering, with its place.
         let _ = uses.scan(bytes, params, &features);
         let mut tier = Tier::new(
@@ -119,6 +130,7 @@ impl Compiler {
             body.index,
             start,
         );
+        tier.every_location = *every_location;
         let outcome = lower(module, &self.settings, body, lowering, &mut tier)?;
         if outcome == Outcome::Complete {
             tier.finish();
@@ -130,6 +142,14 @@ impl Compiler {
             let what = "its frame or code passes a limit of the single-pass tier".to_string();
             return Err(CompileError::TooLarge { func, what });
         }
+        let frame_bytes = tier.frame_bytes;
+        *shape = Shape {
+            deepest_stack: state.deepest as u32,
+            spills: state.spills,
+            reloads: state.reloads,
+            frame_bytes,
+            ..lowering.shape
+        };
         Ok(FunctionCode {
             bytes: state.asm.bytes().to_vec(),
             align: 16,

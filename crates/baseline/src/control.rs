@@ -384,6 +384,7 @@ impl Tier<'_> {
     pub(crate) fn store_to(&mut self, home: i32, loc: Loc, repr: Repr) {
         if self.physical(loc) != Loc::Frame(home) {
             let reg = self.reg_or_scratch(loc, repr);
+            self.s.spills += 1;
             self.s.store(at(RBP, home), reg, repr);
         }
     }

@@ -114,6 +114,8 @@ pub(crate) struct Tier<'a> {
     grown: bool,
     /// Where code stems from, for what may trap or call.
     location: u32,
+    /// Whether that is recorded for all code.
+    pub(crate) every_location: bool,
     /// Locals in registers of their own.
     pins: SmallVec<[(u32, Reg); 13]>,
     /// Those of them that a call does not keep.
@@ -126,6 +128,8 @@ pub(crate) struct Tier<'a> {
     max_area: u32,
     /// Most bytes of stack arguments.
     max_args: u32,
+    /// Bytes that a call takes of the stack, once they are known.
+    pub(crate) frame_bytes: u32,
     /// Ordinal of the loop that is entered next.
     pub(crate) next_loop: u32,
     /// Where frames that are replaced write their locals.
@@ -197,12 +201,14 @@ impl<'a> Tier<'a> {
             next_tests: false,
             grown: false,
             location: start,
+            every_location: false,
             pins: SmallVec::new(),
             unsaved: SmallVec::new(),
             saved: SmallVec::new(),
             frame_size_at: [0; 2],
             max_area: 0,
             max_args: 0,
+            frame_bytes: 0,
             next_loop: 0,
             leave: None,
         }
@@ -323,6 +329,7 @@ impl<'a> Tier<'a> {
     }
 
     fn prologue(&mut self) {
+        self.move_to(self.location);
         ins!(self.s.asm, pushq_o, RBP);
         ins!(self.s.asm, movq_rm, RBP, RSP);
         self.check_stack();
@@ -467,13 +474,15 @@ impl<'a> Tier<'a> {
 
     /// Everything that lies behind the function's body, and the size of its frame.
     pub(crate) fn finish(&mut self) {
+        let start = self.module.bodies[self.func.index()].start as u32;
         // Nothing cached here is cached where cold code is reached from.
         self.s.forget(u32::MAX);
         while let Some(Cold { label, location, kind }) = self.b.cold.pop() {
-            self.location = location;
+            self.move_to(location);
             self.s.asm.bind(label);
             self.cold_code(kind);
         }
+        self.move_to(start);
         if let Some(label) = self.leave.take() {
             self.s.asm.bind(label);
             self.write_live_locals();
@@ -489,6 +498,8 @@ impl<'a> Tier<'a> {
         let checked = frame + self.max_args + 16;
         self.s.asm.set_word(self.frame_size_at[0], (checked as i32).wrapping_neg() as u32);
         self.s.asm.set_word(self.frame_size_at[1], frame);
+        // Arguments lie below it while a call is prepared; return address and `rbp` above it.
+        self.frame_bytes = checked;
         self.s.asm.resolve();
     }
 
@@ -512,6 +523,14 @@ impl<'a> Tier<'a> {
     }
 
     // ---- places where code traps or calls ----
+
+    /// What follows stems from this offset of the module's bytes.
+    fn move_to(&mut self, location: u32) {
+        self.location = location;
+        if self.every_location {
+            self.mark();
+        }
+    }
 
     /// The code emitted next stems from the current instruction.
     pub(crate) fn mark(&mut self) {
@@ -871,7 +890,8 @@ impl<'a> Tier<'a> {
     #[inline]
     pub(crate) fn begin_instruction(&mut self, wasm_offset: u32) {
         self.s.check();
-        self.location = wasm_offset;
+        self.s.deepest = self.s.deepest.max(self.s.stack.len());
+        self.move_to(wasm_offset);
         self.next_set = NONE;
         self.next_tests = false;
     }

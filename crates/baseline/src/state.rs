@@ -265,8 +265,12 @@ pub(crate) struct State {
     pub(crate) base_path: Option<(Option<u32>, u32)>,
     /// Something could not be done: the code is of no use.
     pub(crate) failed: Option<&'static str>,
-    /// Operands that were moved to the frame for want of registers.
+    /// Most operands at once.
+    pub(crate) deepest: usize,
+    /// Operands and locals that were stored to the frame.
     pub(crate) spills: u32,
+    /// Operands and locals that were loaded from it into registers.
+    pub(crate) reloads: u32,
     pub(crate) claims: Claims,
 }
 
@@ -287,7 +291,9 @@ impl State {
             max_operands: 0,
             base_path: None,
             failed: None,
+            deepest: 0,
             spills: 0,
+            reloads: 0,
             claims: Claims::default(),
         }
     }
@@ -308,7 +314,9 @@ impl State {
         self.max_operands = 0;
         self.base_path = None;
         self.failed = None;
+        self.deepest = 0;
         self.spills = 0;
+        self.reloads = 0;
         self.claims.clear();
     }
 
@@ -413,7 +421,6 @@ impl State {
             if let Loc::Reg(reg) = self.stack[i].loc()
                 && candidates & 1 << reg != 0
             {
-                self.spills += 1;
                 self.settle_entry(i);
                 if !self.is_used(reg) {
                     return true;
@@ -522,10 +529,14 @@ impl State {
         match loc {
             Loc::Reg(src) => self.move_reg(dst, src, repr),
             Loc::Const(value) => self.load_const(dst, value, repr),
-            Loc::Frame(disp) => self.load(dst, at(RBP, disp), repr),
+            Loc::Frame(disp) => {
+                self.reloads += 1;
+                self.load(dst, at(RBP, disp), repr);
+            }
             Loc::Local(local) => match self.local_reg(local) {
                 NO_REG if local == BASE => self.load_base(dst),
                 NO_REG => {
+                    self.reloads += 1;
                     let disp = self.locals[local as usize].disp;
                     self.load(dst, at(RBP, disp), repr);
                 }
@@ -938,6 +949,7 @@ impl State {
                 self.release_loc(loc);
             }
         }
+        self.spills += 1;
         let home = self.home(slot);
         self.stack[index].set_loc(Loc::Frame(home));
     }
@@ -1012,6 +1024,7 @@ impl State {
             self.release(value);
             return Value::new(Loc::Local(local), repr);
         }
+        self.spills += 1;
         let home = at(RBP, disp);
         let mut value = value;
         match value.loc() {

@@ -18,7 +18,11 @@ Examples:
   wardian run --invoke add math.wat 1 2      call one function and print its results
   wardian compile app.wasm -o app.cwasm      compile now,
   wardian run --allow-precompiled app.cwasm  run later
-  wardian -W help                            list what can be switched";
+  wardian explore app.wasm                   see what functions are compiled to
+  wardian -W help                            list what can be switched
+
+Environment:
+  WARDIAN_LOG    what to log on standard error, such as wardian=debug or wardian::cache=debug";
 
 /// Runs, compiles and inspects WebAssembly programs.
 #[derive(Parser, Debug)]
@@ -48,6 +52,8 @@ pub enum Command {
     Wast(WastArgs),
     /// Show what is in a module.
     Inspect(InspectArgs),
+    /// Show functions as text, operations and machine code, on a page for a browser.
+    Explore(ExploreArgs),
     /// Show or clear the cache of compiled code.
     Cache(CacheArgs),
     /// Show every setting and its value.
@@ -215,6 +221,35 @@ pub struct InspectArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `wardian explore`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  wardian explore app.wasm                        makes app.html
+  wardian explore app.wasm --function main -o -   one function, to standard output
+
+The page needs nothing else and can be kept or passed on. Lines that stem from one instruction
+have one colour; those under the pointer, or clicked, are marked in every column. Code without
+colour stems from no single instruction. Of a large module it shows the first functions, or those
+that are named.")]
+pub struct ExploreArgs {
+    /// Options of the engine.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+
+    /// The module (binary or text).
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Where the page goes, `-` for standard output [default: FILE with the extension `html`].
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Show this function; can be given again.
+    #[arg(short, long = "function", value_name = "NAME|INDEX")]
+    pub functions: Vec<String>,
 }
 
 /// `wardian cache`

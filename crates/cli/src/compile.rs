@@ -3,6 +3,7 @@
 use crate::args::CompileArgs;
 use crate::inspect::binary_form;
 use crate::options::Choices;
+use crate::progress::Bar;
 use std::path::Path;
 use std::process::ExitCode;
 use wardian::error::Context as _;
@@ -21,9 +22,16 @@ pub fn compile(args: &CompileArgs, choices: Choices) -> Result<ExitCode> {
     if Engine::detect_precompiled(&bytes).is_some() {
         bail!("`{name}` is an artifact already");
     }
-    let artifact = binary_form(&args.file, &bytes)
-        .and_then(|bytes| engine.precompile_module(&bytes))
-        .with_context(|| format!("failed to compile `{name}`"))?;
+    let module =
+        binary_form(&args.file, &bytes).with_context(|| format!("failed to compile `{name}`"))?;
+    let bar = Bar::on_terminal();
+    let artifact = match &bar {
+        Some(bar) => engine.precompile_module_with_progress(&module, |progress| bar.show(progress)),
+        None => engine.precompile_module(&module),
+    };
+    // The line is clean again before anything else is written.
+    drop(bar);
+    let artifact = artifact.with_context(|| format!("failed to compile `{name}`"))?;
     let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("cwasm"));
     replace(&output, &artifact)
         .with_context(|| format!("failed to write `{}`", output.display()))?;

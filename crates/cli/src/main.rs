@@ -8,8 +8,10 @@
 mod args;
 mod cache;
 mod compile;
+mod explore;
 mod inspect;
 mod options;
+mod progress;
 mod run;
 mod settings;
 mod wast;
@@ -17,6 +19,7 @@ mod wast;
 use args::{Cli, Command, EngineArgs};
 use clap::CommandFactory as _;
 use compile::compile;
+use explore::explore;
 use options::Choices;
 use run::run;
 use std::io::Write as _;
@@ -67,6 +70,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Run(args) => with_choices(&args.engine, |choices| run(&args, choices)),
         Command::Compile(args) => with_choices(&args.engine, |choices| compile(&args, choices)),
+        Command::Explore(args) => with_choices(&args.engine, |choices| explore(&args, choices)),
         Command::Cache(args) => with_choices(&args.engine, |choices| cache::cache(&args, &choices)),
         Command::Wast(args) => with_choices(&args.engine, |choices| wast(&args, choices)),
     }
@@ -98,7 +102,7 @@ fn print(text: impl AsRef<[u8]>) -> Result<ExitCode> {
     }
 }
 
-/// Logs to standard error what `WARDIAN_LOG` selects, such as `debug` or `wardian_runtime=trace`.
+/// Logs to standard error what `WARDIAN_LOG` selects, such as `wardian=debug` or `wardian::tiers=debug`.
 /// Without it, nothing is set up: a start takes no longer.
 fn start_log() {
     if std::env::var_os("WARDIAN_LOG").is_some_and(|filter| !filter.is_empty()) {

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 use wardian::error::Context as _;
 use wardian::{
-    Engine, Extern, ExternType, Func, Instance, Linker, Module, Result, Stats, Store, StoreLimits,
-    StoreLimitsBuilder, Val, ValType, bail, ensure, format_err,
+    CodeShape, Engine, Extern, ExternType, Func, Instance, Linker, Module, Result, Stats, Store,
+    StoreLimits, StoreLimitsBuilder, Val, ValType, bail, ensure, format_err,
 };
 use wardian_wasi::{DirPerms, FilePerms, I32Exit, WasiCtxBuilder, WasiP1Ctx, p1};
 
@@ -94,6 +94,8 @@ fn stats(stats: &Stats) -> String {
         stats.optimized_code_bytes,
         stats.optimized_time,
     );
+    text += &shape("baseline", &stats.baseline_shape);
+    text += &shape("optimized", &stats.optimized_shape);
     text += &format!(
         "tier-ups: {} functions, {} loops in {:.3} ms, {} refused\n",
         stats.tier_ups,
@@ -110,6 +112,25 @@ fn stats(stats: &Stats) -> String {
         stats.cached_code_bytes
     );
     text
+}
+
+/// What functions and code of a tier look like, in two lines. The optimizing tier does not tell its spills.
+fn shape(name: &str, shape: &CodeShape) -> String {
+    let spills = match name {
+        "baseline" => format!(", {} spills, {} reloads", shape.spills, shape.reloads),
+        _ => format!(", {} calls inlined", shape.inlined_calls),
+    };
+    format!(
+        "{name} shape: {} blocks, {} loops, {} branches, {} calls, operands {} deep\n\
+         {name} frames: {} bytes, the largest {}{spills}\n",
+        shape.blocks,
+        shape.loops,
+        shape.branches,
+        shape.calls,
+        shape.deepest_stack,
+        shape.frame_bytes,
+        shape.largest_frame,
+    )
 }
 
 /// Instantiates the program and calls what is asked for.

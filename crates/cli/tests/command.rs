@@ -655,3 +655,90 @@ fn hammer_processes_write_the_same_entry_at_once() {
         assert_eq!(cached.count(), 1, "one entry, and nothing unfinished");
     }
 }
+
+#[test]
+fn a_page_about_functions_is_written() {
+    let folder = modules();
+    let check = |line, code, expected| check_in(folder.path(), line, code, expected);
+    check("explore lib.wat", 0, "");
+    let page = std::fs::read_to_string(folder.path().join("lib.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("i32.add"));
+    check("explore lib.wat --function two -o -", 0, "\"note\":\"1 of 3 functions\"");
+    check("explore lib.wat -C strategy=optimizing --function 0 -o -", 0, "\"name\":\"add\"");
+    check(
+        "explore lib.wat --function tow -o -",
+        1,
+        "no function `tow`; its functions are 0 to 2, with names such as `grow`, `two`",
+    );
+    check("explore invalid.wat", 1, "expected i32, found i64");
+    check("explore no-such-file.wat", 1, "failed to read `no-such-file.wat`");
+    check("explore lib.wat -o no/such/folder.html", 1, "failed to write `no/such/folder.html`");
+    assert_eq!(std::fs::read_to_string(folder.path().join("lib.html")).unwrap(), page);
+}
+
+/// A module that takes a moment to compile.
+fn large(folder: &Path) -> PathBuf {
+    let file = folder.join("large.wat");
+    let body = "i32.const 1 drop ".repeat(2_500);
+    let text = format!("(module {})", format!("(func {body})").repeat(80));
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[test]
+fn no_bar_is_drawn_where_nobody_watches() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = wardian();
+    command.env("TERM", "xterm").arg("compile").arg(large(folder.path()));
+    let (code, text) = outcome(command.env("HOME", folder.path()).output().unwrap());
+    assert_eq!((code, text.as_str()), (Some(0), ""));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_bar_is_drawn_on_a_terminal() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let folder = tempfile::tempdir().unwrap();
+    let file = large(folder.path());
+    let watch = |term: &str| -> String {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).and_then(|()| unlockpt(&ours)).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+        let theirs = std::fs::OpenOptions::new().read(true).write(true).open(name).unwrap();
+        let mut command = wardian();
+        command.env("TERM", term).env("HOME", folder.path()).arg("compile").arg(&file);
+        let mut child = command.stderr(theirs).spawn().unwrap();
+        // Nobody else holds the other end: reading ends with the child.
+        drop(command);
+        let (mut text, mut bytes) = (String::new(), [0; 4096]);
+        let mut ours = std::fs::File::from(ours);
+        while let Ok(count @ 1..) = ours.read(&mut bytes) {
+            text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        assert!(child.wait().unwrap().success(), "{text:?}");
+        text
+    };
+    let text = watch("xterm");
+    assert!(text.starts_with("\rcompiling [") && text.ends_with("\r\x1b[K"), "{text:?}");
+    assert!(text.contains(" of 80 functions"), "{text:?}");
+    assert_eq!(watch("dumb"), "");
+}
+
+#[test]
+fn events_are_logged_if_they_are_asked_for() {
+    let folder = modules();
+    let run = |filter: &str| {
+        let mut command = wardian();
+        command.args(["run", "--invoke", "add", "lib.wat", "1", "2"]).current_dir(folder.path());
+        let output = command.env("WARDIAN_LOG", filter).output().unwrap();
+        assert_eq!(output.stdout, b"3\n");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = run("wardian=debug");
+    for expected in ["wardian::module: loaded", "wardian::instance: instantiated", "compiled tier="]
+    {
+        assert!(text.contains(expected), "no {expected:?} in\n{text}");
+    }
+    assert!(!run("wardian::instance=debug").contains("wardian::compile"));
+    assert_eq!(run(""), "");
+}

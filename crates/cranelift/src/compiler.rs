@@ -20,7 +20,7 @@ use cranelift_codegen::settings::{Configurable, Flags, Value};
 use cranelift_codegen::{CodegenError, Context};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::fmt::Write;
-use wardian_lower::{CompileError, Outcome, lower};
+use wardian_lower::{CompileError, Outcome, Shape, lower};
 use wardian_module::abi::CallLayout;
 use wardian_module::image::{FunctionCode, Inlined};
 use wardian_module::layout::{Linkage, VmLayout};
@@ -46,6 +46,8 @@ struct Built {
     slots: u32,
     /// Places that its source locations speak of.
     inlined: Vec<Inlined>,
+    /// Most operands at once.
+    deepest: u32,
 }
 
 /// What one thread reuses from function to function.
@@ -55,6 +57,7 @@ pub struct Scratch {
     builder: FunctionBuilderContext,
     /// What the last function got, for tests.
     pub(crate) choice: Option<Choice>,
+    shape: Shape,
 }
 
 /// What `pressure` says of a function.
@@ -75,7 +78,14 @@ impl Scratch {
             context: Context::new(),
             builder: FunctionBuilderContext::new(),
             choice: None,
+            shape: Shape::default(),
         }
+    }
+
+    /// What the function compiled last, and its code, look like. What the register allocator moved to the
+    /// frame is not known.
+    pub fn shape(&self) -> Shape {
+        self.shape
     }
 }
 
@@ -228,9 +238,11 @@ impl Compiler {
     ) -> Result<(FunctionCode, u32), CompileError> {
         let func = module.func_index(body.index);
         let (index, start) = (body.index, body.range.start as u32);
-        let Built { slots, inlined } = self.build(module, layout, body, form, scratch)?;
+        let Built { slots, inlined, deepest } = self.build(module, layout, body, form, scratch)?;
         self.emit(func, scratch)?;
         let (finished, frame) = finish::finish(&scratch.context, index, start, &inlined)?;
+        let lowered = scratch.lowering.shape;
+        scratch.shape = Shape { deepest_stack: deepest, frame_bytes: frame, ..lowered };
         if self.settings.signals_based_traps || frame <= finish::CHECKED_FRAME {
             return Ok((finished, slots));
         }
@@ -318,8 +330,9 @@ impl Compiler {
                 };
                 if let Some(slots) = slots {
                     let inlined = std::mem::take(&mut tier.inlined);
+                    let deepest = tier.deepest as u32;
                     tier.b.finalize(self.isa.frontend_config());
-                    return Ok(Built { slots, inlined });
+                    return Ok(Built { slots, inlined, deepest });
                 }
                 scratch.builder = FunctionBuilderContext::new();
                 let ordinal = form.at_loop.expect("a function from its start reads no state");
@@ -437,7 +450,7 @@ fn contain<R>(
     let result = wardian_lower::contain(func, scratch, compile);
     if scratch.context.func.dfg.num_insts() > KEEP_INSTS {
         // What one huge function needed is not kept for all the small ones.
-        *scratch = Scratch { choice: scratch.choice, ..Scratch::new() };
+        *scratch = Scratch { choice: scratch.choice, shape: scratch.shape, ..Scratch::new() };
     }
     result
 }

@@ -106,6 +106,8 @@ pub(crate) struct Tier<'a> {
     /// This function's own call layout.
     pub(crate) own: CallLayout,
     pub(crate) stack: Vec<Value>,
+    /// Most operands before an instruction.
+    pub(crate) deepest: usize,
     /// Variables of the lowest operands while a frame is to be replaced: see `replace`.
     pub(crate) homes: Vec<Variable>,
     pub(crate) replacement: Option<Replacement>,
@@ -169,6 +171,7 @@ impl<'a> Tier<'a> {
             ty,
             own,
             stack: Vec::new(),
+            deepest: 0,
             homes: Vec::new(),
             replacement: None,
             frames: Vec::new(),
@@ -568,6 +571,7 @@ impl Emit for Tier<'_> {
     }
 
     fn location(&mut self, wasm_offset: u32) {
+        self.deepest = self.deepest.max(self.stack.len());
         self.location = match self.inlining.last() {
             None => wasm_offset,
             Some(&Inlining { func, call, .. }) => {

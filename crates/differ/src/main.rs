@@ -45,6 +45,10 @@ struct Totals {
     returned: AtomicU64,
     trapped: AtomicU64,
     inconclusive: AtomicU64,
+    /// The largest of both tiers: depth of the operand stack, frame; spills of the first.
+    deepest_stack: AtomicU64,
+    largest_frames: [AtomicU64; 2],
+    most_spills: AtomicU64,
 }
 
 fn main() -> ExitCode {
@@ -81,6 +85,11 @@ fn run(options: &Options) -> Result<(), String> {
                     totals.returned.fetch_add(verdict.returned as u64, Relaxed);
                     totals.trapped.fetch_add(verdict.trapped as u64, Relaxed);
                     totals.inconclusive.fetch_add(verdict.inconclusive.into(), Relaxed);
+                    for (shape, largest) in verdict.shapes.iter().zip(&totals.largest_frames) {
+                        largest.fetch_max(shape.largest_frame, Relaxed);
+                        totals.deepest_stack.fetch_max(shape.deepest_stack, Relaxed);
+                    }
+                    totals.most_spills.fetch_max(verdict.shapes[0].spills, Relaxed);
                 }
                 Err(report) => {
                     eprintln!("differ: seed {seed}: {report}");
@@ -109,6 +118,13 @@ fn run(options: &Options) -> Result<(), String> {
         totals.returned.into_inner(),
         totals.trapped.into_inner(),
         totals.inconclusive.into_inner(),
+    );
+    let [baseline, optimized] = totals.largest_frames.map(AtomicU64::into_inner);
+    println!(
+        "differ: operands up to {} deep, frames up to {baseline} and {optimized} bytes, up to {} spills \
+         in a module",
+        totals.deepest_stack.into_inner(),
+        totals.most_spills.into_inner(),
     );
     let mut failures = failures.into_inner().expect("nobody panics with it");
     failures.sort_unstable();

@@ -58,6 +58,8 @@ pub struct Verdict {
     pub returned: usize,
     /// Calls that trapped.
     pub trapped: usize,
+    /// What the code of both tiers looks like, in the modes that compile everything with one.
+    pub shapes: [CodeShape; 2],
     /// A limit of the engine was reached, which modes may do at different times; nothing was compared.
     pub inconclusive: bool,
 }
@@ -86,6 +88,7 @@ impl Differ {
     /// A report of the first difference.
     pub fn check(&self, case: &Case) -> Result<Verdict, String> {
         let mut first: Option<Log> = None;
+        let mut shapes = [CodeShape::default(); 2];
         for (mode, engine) in MODES.iter().zip(&self.engines) {
             let log = catch_unwind(AssertUnwindSafe(|| run(engine, case)))
                 .map_err(|_| format!("mode `{}`: panicked", mode.name))?;
@@ -95,12 +98,18 @@ impl Differ {
             if log.verdict.inconclusive {
                 return Ok(log.verdict);
             }
+            match mode.strategy {
+                Strategy::Baseline => shapes[0] = log.verdict.shapes[0],
+                Strategy::Optimizing => shapes[1] = log.verdict.shapes[1],
+                _ => {}
+            }
             match &first {
                 None => first = Some(log),
                 Some(first) => first.compare(&log, mode.name)?,
             }
         }
-        Ok(first.map(|log| log.verdict).unwrap_or_default())
+        let verdict = first.map(|log| log.verdict).unwrap_or_default();
+        Ok(Verdict { shapes, ..verdict })
     }
 }
 
@@ -163,17 +172,26 @@ struct Host {
 
 fn run(engine: &Engine, case: &Case) -> Log {
     let mut log = Log::default();
-    let module = match Module::new(engine, &case.wasm) {
-        Ok(module) => module,
-        Err(error) if error.kind() == ErrorKind::Limit => {
-            log.verdict.inconclusive = true;
-            return log;
-        }
-        Err(error) => {
-            log.problem = Some(format!("a valid module was refused: {error:?}"));
-            return log;
-        }
-    };
+    if let Some(module) = compile(engine, case, &mut log) {
+        call_all(engine, &module, case, &mut log);
+        let stats = module.stats();
+        log.verdict.shapes = [stats.baseline_shape, stats.optimized_shape];
+    }
+    log
+}
+
+/// The module, unless it is not to be had.
+fn compile(engine: &Engine, case: &Case, log: &mut Log) -> Option<Module> {
+    match Module::new(engine, &case.wasm) {
+        Ok(module) => return Some(module),
+        Err(error) if error.kind() == ErrorKind::Limit => log.verdict.inconclusive = true,
+        Err(error) => log.problem = Some(format!("a valid module was refused: {error:?}")),
+    }
+    None
+}
+
+/// Instantiates the module and calls what it exports.
+fn call_all(engine: &Engine, module: &Module, case: &Case, log: &mut Log) {
     let limits =
         StoreLimitsBuilder::new().memory_size(MEMORY).table_elements(TABLE_ELEMENTS).build();
     let host = Host { limits, random: case.values.clone(), lines: Vec::new() };
@@ -181,10 +199,10 @@ fn run(engine: &Engine, case: &Case) -> Log {
     store.limiter(|host| &mut host.limits);
     let imports: Result<Vec<Extern>> =
         module.imports().map(|import| provide(&mut store, &import.ty())).collect();
-    let instance = imports.and_then(|imports| Instance::new(&mut store, &module, &imports));
+    let instance = imports.and_then(|imports| Instance::new(&mut store, module, &imports));
     log.take_host(&mut store);
     log.end("instantiation", instance.as_ref().map(|_| String::new()));
-    let Ok(instance) = instance else { return log };
+    let Ok(instance) = instance else { return };
     let exports: Vec<(String, Extern)> = instance
         .exports(&mut store)
         .map(|export| (export.name().to_owned(), export.into_extern()))
@@ -201,12 +219,11 @@ fn run(engine: &Engine, case: &Case) -> Log {
             log.take_host(&mut store);
             log.end(name, result.as_ref().map(|()| show_all(&results)));
             if log.problem.is_some() || log.verdict.inconclusive {
-                return log;
+                return;
             }
             log.state(&mut store, &exports);
         }
     }
-    log
 }
 
 impl Log {

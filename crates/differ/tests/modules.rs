@@ -11,6 +11,7 @@ fn modules_do_the_same_on_every_tier() {
     let test = || {
         let differ = Differ::new().expect("every mode is supported here");
         let (mut returned, mut trapped, mut limited) = (0, 0, 0);
+        let mut shaped = [0; 2];
         for seed in 0..COUNT {
             let Some(case) = Case::from_seed(seed) else { continue };
             let verdict = differ.check(&case).unwrap_or_else(|report| {
@@ -19,8 +20,12 @@ fn modules_do_the_same_on_every_tier() {
             returned += verdict.returned;
             trapped += verdict.trapped;
             limited += usize::from(verdict.inconclusive);
+            for (shaped, shape) in shaped.iter_mut().zip(&verdict.shapes) {
+                *shaped += usize::from(shape.blocks > 0 && shape.frame_bytes > 0);
+            }
         }
         assert!(returned > 100 && trapped > 50, "{returned} returned, {trapped} trapped");
+        assert!(shaped.iter().all(|count| *count > 50), "{shaped:?} modules had shapes");
         assert!(limited < 5, "{limited} modules reached a limit");
     };
     let thread = std::thread::Builder::new().stack_size(96 << 20).spawn(test);

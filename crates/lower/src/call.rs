@@ -75,6 +75,7 @@ impl<E: Emit> Lowering<'_, E> {
     }
 
     fn finish_call(&mut self, callee: Callee<E::Value>, ty: TypeIndex, tail: bool) {
+        self.scratch.shape.calls += 1;
         self.emit.call(callee, ty, tail);
         if tail {
             self.stop();

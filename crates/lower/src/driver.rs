@@ -12,6 +12,7 @@
 use crate::emit::*;
 use crate::inline;
 use crate::memory::guarded_reach;
+use crate::shape::Shape;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use wardian_module::layout::Field;
@@ -52,6 +53,8 @@ pub struct Scratch {
     pub(crate) validators: Vec<FuncValidatorAllocations>,
     /// What is known of functions that might be inlined into the current one.
     pub(crate) suitable: HashMap<DefinedFuncIndex, bool>,
+    /// What the driver knows of the shape of the function lowered last; tiers know the rest.
+    pub shape: Shape,
 }
 
 /// How far lowering came. The function is valid either way.
@@ -78,6 +81,7 @@ pub fn lower<E: Emit>(
     let validator = body.validator.into_validator(std::mem::take(&mut scratch.validator));
     scratch.frames.clear();
     scratch.suitable.clear();
+    scratch.shape = Shape::default();
     let mut lowering = Lowering {
         module,
         settings,
@@ -298,6 +302,8 @@ impl<E: Emit> Lowering<'_, E> {
         if !entered {
             return Ok(());
         }
+        self.scratch.shape.blocks += 1;
+        self.scratch.shape.loops += u32::from(kind == BlockKind::Loop);
         self.emit.location(location);
         if kind == BlockKind::Loop && self.callees.is_empty() {
             self.emit.at_loop(ordinal);
@@ -347,6 +353,7 @@ impl<E: Emit> Lowering<'_, E> {
     }
 
     fn branch_to(&mut self, depth: u32) {
+        self.scratch.shape.branches += 1;
         let frames = &mut self.scratch.frames;
         let position = frames.len() - 1 - depth as usize;
         frames[position].branched = true;

@@ -62,6 +62,7 @@ impl<E: Emit> Lowering<'_, E> {
         };
         if suitable {
             self.inline_budget -= length as u32;
+            self.scratch.shape.inlined_calls += 1;
             self.lower_callee(func, defined)?;
         }
         Ok(suitable)

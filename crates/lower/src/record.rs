@@ -1,4 +1,5 @@
-//! A tier that makes no code: it writes down every operation as a line of text.
+//! A tier that makes no code: it writes down every operation as a line of text, with the instruction it
+//! stems from.
 //!
 //! It exists to show what an instruction expands to (golden tests, `explore`) and that [`Emit`] admits
 //! a tier that tracks its own operands. It asserts what a tier may rely on: every value is used exactly
@@ -6,7 +7,6 @@
 
 use crate::emit::*;
 use smallvec::SmallVec;
-use std::fmt::Write;
 use wardian_module::layout::{Field, FuncRefField};
 use wardian_module::{
     Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, Module, TableIndex, Trap,
@@ -18,10 +18,20 @@ use wasmparser::Operator;
 #[derive(Debug)]
 pub struct Recorded(u32);
 
+/// One operation, as text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecordedLine {
+    /// Offset of its instruction in the module's bytes; `None` before the first.
+    pub wasm: Option<u32>,
+    /// What it is, indented by its depth.
+    pub text: String,
+}
+
 /// Records the operations of one function.
 pub struct Recorder<'a> {
     module: &'a Module,
-    text: String,
+    lines: Vec<RecordedLine>,
+    location: Option<u32>,
     next: u32,
     /// Numbers of the operands; operands that an instruction pushed as a whole get numbers too.
     stack: Vec<u32>,
@@ -49,7 +59,8 @@ impl<'a> Recorder<'a> {
         };
         Recorder {
             module,
-            text: String::new(),
+            lines: Vec::new(),
+            location: None,
             next: 0,
             stack: Vec::new(),
             frames: vec![frame],
@@ -57,15 +68,21 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// What was recorded.
-    pub fn finish(self) -> String {
+    /// What was recorded, in order.
+    pub fn into_lines(self) -> Vec<RecordedLine> {
         assert!(self.frames.is_empty(), "every block was ended");
-        self.text
+        self.lines
+    }
+
+    /// What was recorded, as one text.
+    pub fn finish(self) -> String {
+        self.into_lines().into_iter().map(|line| line.text + "\n").collect()
     }
 
     fn line(&mut self, text: std::fmt::Arguments<'_>) {
         let indent = 2 * self.frames.len();
-        writeln!(self.text, "{:indent$}{text}", "").expect("strings can be written to");
+        let text = format!("{:indent$}{text}", "");
+        self.lines.push(RecordedLine { wasm: self.location, text });
     }
 
     fn result(&mut self, text: std::fmt::Arguments<'_>) -> Recorded {
@@ -154,6 +171,45 @@ fn arity(op: &Operator<'_>) -> (usize, usize) {
     (pops as usize, pushes as usize)
 }
 
+macro_rules! visit_names {
+    ($(@$proposal:ident $op:ident $({ $($arg:ident: $ty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
+        fn visit_name(op: &Operator<'_>) -> &'static str {
+            match op {
+                $(Operator::$op { .. } => stringify!($visit),)*
+                _ => "visit_unknown",
+            }
+        }
+    };
+}
+wasmparser::for_each_operator!(visit_names);
+
+/// An instruction as in the text format.
+fn name_of(op: &Operator<'_>) -> String {
+    let name = visit_name(op).trim_start_matches("visit_").replacen('_', ".", 1);
+    let lanes: &[u8] = match op {
+        Operator::I8x16Shuffle { lanes } => lanes,
+        Operator::I8x16ExtractLaneS { lane }
+        | Operator::I8x16ExtractLaneU { lane }
+        | Operator::I8x16ReplaceLane { lane }
+        | Operator::I16x8ExtractLaneS { lane }
+        | Operator::I16x8ExtractLaneU { lane }
+        | Operator::I16x8ReplaceLane { lane }
+        | Operator::I32x4ExtractLane { lane }
+        | Operator::I32x4ReplaceLane { lane }
+        | Operator::I64x2ExtractLane { lane }
+        | Operator::I64x2ReplaceLane { lane }
+        | Operator::F32x4ExtractLane { lane }
+        | Operator::F32x4ReplaceLane { lane }
+        | Operator::F64x2ExtractLane { lane }
+        | Operator::F64x2ReplaceLane { lane } => std::slice::from_ref(lane),
+        Operator::V128Const { value } => {
+            return format!("v128.const {:#x}", u128::from_le_bytes(*value.bytes()));
+        }
+        _ => &[],
+    };
+    lanes.iter().fold(name, |name, lane| format!("{name} {lane}"))
+}
+
 impl Emit for Recorder<'_> {
     type Value = Recorded;
     type Addr = Recorded;
@@ -165,7 +221,9 @@ impl Emit for Recorder<'_> {
         }
     }
 
-    fn location(&mut self, _wasm_offset: u32) {}
+    fn location(&mut self, wasm_offset: u32) {
+        self.location = Some(wasm_offset);
+    }
 
     fn pop(&mut self) -> Recorded {
         Recorded(self.stack.pop().expect("operands are there"))
@@ -208,7 +266,7 @@ impl Emit for Recorder<'_> {
             Operator::I64Const { value } => format!("i64.const {value}"),
             Operator::F32Const { value } => format!("f32.const {}", f32::from_bits(value.bits())),
             Operator::F64Const { value } => format!("f64.const {}", f64::from_bits(value.bits())),
-            op => format!("{op:?}"),
+            op => name_of(op),
         };
         self.forwarded(format_args!("{text}"), pops, pushes);
     }
@@ -442,7 +500,7 @@ impl Emit for Recorder<'_> {
 
     fn call(&mut self, callee: Callee<Recorded>, ty: TypeIndex, tail: bool) {
         let callee = match callee {
-            Callee::Direct(func) => format!("func {}", func.0),
+            Callee::Direct(func) => format!("func {}", self.module.func_index(func).0),
             Callee::Import(func) => format!("import {}", func.0),
             Callee::Pointer { code, context } => format!("code v{} context v{}", code.0, context.0),
         };

@@ -7,6 +7,7 @@
 //! no thread, and a lock that the thread held at `fork` stays locked for ever: nothing here is locked
 //! there.
 
+use crate::log;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -66,7 +67,7 @@ impl Background {
             match thread.stack_size(STACK).spawn(move || shared.work()) {
                 Ok(handle) => state.thread = Some(handle),
                 Err(error) => {
-                    tracing::warn!(%error, name = self.name, "no thread for background work");
+                    tracing::warn!(target: log::TIERS, %error, name = self.name, "no thread for background work");
                     return Err(task);
                 }
             }
@@ -121,7 +122,7 @@ impl Shared {
                     state.busy = true;
                     drop(state);
                     if catch_unwind(AssertUnwindSafe(task)).is_err() {
-                        tracing::error!("background work panicked");
+                        tracing::error!(target: log::TIERS, "background work panicked");
                     }
                     state = self.lock();
                     state.busy = false;

@@ -23,6 +23,7 @@ use crate::artifact::{
     ArtifactKey, CachedFunction, Compatibility, Content, Entry, FileError, KeyError, user_folder,
 };
 use crate::background::Background;
+use crate::log;
 use crate::stats::Counters;
 use folder::Folder;
 use std::collections::HashMap;
@@ -138,7 +139,7 @@ impl Cache {
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
         let folder = Folder::make(&self.path)?;
         if bytes.len() as u64 > self.limit {
-            tracing::debug!(bytes = bytes.len(), "larger than the cache");
+            tracing::debug!(target: log::CACHE, bytes = bytes.len(), "larger than the cache");
             return Ok(());
         }
         folder.write(name, bytes)?;
@@ -163,7 +164,7 @@ impl Cache {
                 folder.remove(&item.name)?;
                 bytes -= item.bytes;
                 count -= 1;
-                tracing::debug!(name = item.name, bytes = item.bytes, "removed from the cache");
+                tracing::debug!(target: log::CACHE, name = item.name, bytes = item.bytes, "removed from the cache");
             }
         }
         Ok(())
@@ -323,6 +324,14 @@ impl Place {
 
     /// Counts code that was loaded and can run.
     pub fn loaded(&self, counters: &Counters, functions: usize, code_bytes: usize, since: Instant) {
+        tracing::debug!(
+            target: log::CACHE,
+            name = self.name,
+            functions,
+            code_bytes,
+            micros = since.elapsed().as_micros() as u64,
+            "found in the cache"
+        );
         counters.loaded(functions, code_bytes, since);
         self.inner.cache.counters.loaded(functions, code_bytes, since);
     }
@@ -335,25 +344,25 @@ impl Place {
         let bytes = match read {
             Ok(Some(bytes)) => bytes,
             Ok(None) => {
-                tracing::debug!(name, "not in the cache");
+                tracing::debug!(target: log::CACHE, name, "not in the cache");
                 return None;
             }
             Err(error) => {
-                tracing::warn!(%error, "the code cache is not used");
+                tracing::warn!(target: log::CACHE, %error, "the code cache is not used");
                 return None;
             }
         };
         let key = match key.get() {
             Ok(key) => key,
             Err(error) => {
-                tracing::warn!(%error, "the code cache is not used");
+                tracing::warn!(target: log::CACHE, %error, "the code cache is not used");
                 return None;
             }
         };
         match Entry::decode(&bytes, key, compatibility, &self.digest) {
             Ok(entry) => Some(entry),
             Err(error) => {
-                tracing::warn!(name, %error, "a cache entry is refused");
+                tracing::warn!(target: log::CACHE, name, %error, "a cache entry is refused");
                 None
             }
         }
@@ -401,12 +410,14 @@ impl Place {
         let Inner { cache, compatibility, key, .. } = &*self.inner;
         let key = match key.get() {
             Ok(key) => key,
-            Err(error) => return tracing::warn!(%error, "code is not kept"),
+            Err(error) => return tracing::warn!(target: log::CACHE, %error, "code is not kept"),
         };
         let bytes = entry.encode(key, compatibility, &self.digest);
         match cache.write(&self.name, &bytes) {
-            Ok(()) => tracing::debug!(name = self.name, bytes = bytes.len(), "code is kept"),
-            Err(error) => tracing::warn!(%error, "code is not kept"),
+            Ok(()) => {
+                tracing::debug!(target: log::CACHE, name = self.name, bytes = bytes.len(), "code is kept")
+            }
+            Err(error) => tracing::warn!(target: log::CACHE, %error, "code is not kept"),
         }
     }
 

@@ -1,9 +1,11 @@
 //! From validated sections to a code image: every body validated and compiled, in parallel when it
 //! pays. And single functions, for modules that are compiled while they run.
 
-use crate::stats::{Counters, Made};
+use crate::log;
+use crate::stats::{Compiled, Counters, Made};
 use rayon::prelude::*;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 use wardian_cranelift::Scratch;
 use wardian_module::image::{CodeImage, FunctionCode, link};
@@ -11,7 +13,23 @@ use wardian_module::layout::{Linkage, ModuleTable, VmLayout};
 use wardian_module::{Body, DecodeError, Module, Proposals, Settings, decode};
 use wasmparser::{BinaryReader, FuncToValidate, FuncValidatorAllocations, FunctionBody};
 
+use wardian_lower::Shape;
+
 pub use wardian_cranelift::CompileError;
+
+/// How far the compilation of a module has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct CompileProgress {
+    /// Functions that are compiled.
+    pub functions: usize,
+    /// Bytes of their bodies.
+    pub bytes: usize,
+    /// Functions that the module defines.
+    pub total_functions: usize,
+    /// Bytes of their bodies.
+    pub total_bytes: usize,
+}
 
 /// Bytes of bodies below which threads cost more than they save, when compiling.
 const PARALLEL_BYTES: usize = 64 << 10;
@@ -24,8 +42,8 @@ const KEPT_SCRATCHES: usize = 4;
 
 /// The compilers of an engine.
 pub struct Compiler {
-    optimizing: wardian_cranelift::Compiler,
-    baseline: wardian_baseline::Compiler,
+    pub(crate) optimizing: wardian_cranelift::Compiler,
+    pub(crate) baseline: wardian_baseline::Compiler,
     scratches: Mutex<Vec<(wardian_baseline::Scratch, Scratch)>>,
     parallel: bool,
     /// Threads of a pool do not survive `fork`.
@@ -44,6 +62,11 @@ impl Compiler {
     /// Everything that the code depends on beside the settings: target and processor features.
     pub fn isa_key(&self) -> String {
         self.optimizing.isa_key()
+    }
+
+    /// The settings that functions are compiled under.
+    pub(crate) fn settings(&self) -> &Settings {
+        self.optimizing.settings()
     }
 
     fn is_parallel(&self) -> bool {
@@ -75,17 +98,17 @@ impl Compiler {
         module: &Module,
         layout: &VmLayout,
         body: impl Fn() -> Body,
-    ) -> Result<(FunctionCode, Made), CompileError> {
+    ) -> Result<(FunctionCode, Made, Shape), CompileError> {
         self.with_scratch(|baseline, optimizing| {
             let linkage = Linkage::Slots;
             match self.baseline.compile(module, layout, body(), linkage, baseline) {
-                Ok(code) => Ok((code, Made::Baseline)),
+                Ok(code) => Ok((code, Made::Baseline, baseline.shape())),
                 Err(error @ CompileError::Invalid(_)) => Err(error),
                 Err(error) => {
-                    tracing::debug!(%error, "refused by the single-pass tier");
+                    tracing::debug!(target: log::COMPILE, %error, "refused by the single-pass tier");
                     let code =
                         self.optimizing.compile(module, layout, body(), linkage, optimizing)?;
-                    Ok((code, Made::Optimized))
+                    Ok((code, Made::Optimized, optimizing.shape()))
                 }
             }
         })
@@ -97,9 +120,10 @@ impl Compiler {
         module: &Module,
         layout: &VmLayout,
         body: Body,
-    ) -> Result<FunctionCode, CompileError> {
+    ) -> Result<(FunctionCode, Shape), CompileError> {
         self.with_scratch(|_, scratch| {
-            self.optimizing.compile(module, layout, body, Linkage::Slots, scratch)
+            let code = self.optimizing.compile(module, layout, body, Linkage::Slots, scratch)?;
+            Ok((code, scratch.shape()))
         })
     }
 
@@ -133,21 +157,34 @@ fn features(optimizing: &wardian_cranelift::Compiler) -> wardian_baseline::Featu
     }
 }
 
-/// Compiles all functions of `module` with the optimizing tier.
+/// Compiles all functions of `module` with the optimizing tier. `progress` is told after each function,
+/// from the thread that compiled it.
 pub fn compile(
     compiler: &Compiler,
     module: &Module,
     bodies: Vec<Body>,
     counters: &Counters,
+    progress: Option<&(dyn Fn(CompileProgress) + Sync)>,
 ) -> Result<CodeImage, CompileError> {
     let layout = VmLayout::new(module);
+    let bytes: usize = bodies.iter().map(|body| body.range.len()).sum();
+    let (total_functions, total_bytes) = (bodies.len(), bytes);
+    let (done_functions, done_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let one = |scratch: &mut Scratch, body: Body| -> Result<FunctionCode, CompileError> {
         let (start, bytes) = (Instant::now(), body.range.len());
+        let func = module.func_index(body.index);
         let code = compiler.optimizing.compile(module, &layout, body, Linkage::Direct, scratch)?;
-        counters.compiled(Made::Optimized, bytes, code.bytes.len(), start);
+        let shape = scratch.shape();
+        let code_bytes = code.bytes.len();
+        let compiled = Compiled { made: Made::Optimized, func, bytes, code_bytes, shape };
+        counters.compiled(&compiled, start);
+        if let Some(progress) = progress {
+            let functions = done_functions.fetch_add(1, Relaxed) + 1;
+            let bytes = done_bytes.fetch_add(bytes, Relaxed) + bytes;
+            progress(CompileProgress { functions, bytes, total_functions, total_bytes });
+        }
         Ok(code)
     };
-    let bytes: usize = bodies.iter().map(|body| body.range.len()).sum();
     let funcs: Vec<FunctionCode> = if compiler.is_parallel() && bytes >= PARALLEL_BYTES {
         bodies.into_par_iter().map_init(Scratch::new, one).collect::<Result<_, _>>()?
     } else {

@@ -1,8 +1,11 @@
 //! What was compiled or loaded, and what it cost: counted where it happens, for a module and for its engine.
 
+use crate::log;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use wardian_lower::Shape;
+use wardian_module::FuncIndex;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident: $ty:ty;)*) => {
@@ -11,19 +14,88 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct Stats {
             $($(#[$doc])* pub $name: $ty,)*
+            /// What functions of the first, fast tier and their code look like.
+            pub baseline_shape: CodeShape,
+            /// The same of the optimizing tier, without replacements of loops.
+            pub optimized_shape: CodeShape,
         }
 
         #[derive(Debug, Default)]
         struct Sums {
             $($name: AtomicU64,)*
+            baseline_shape: ShapeSums,
+            optimized_shape: ShapeSums,
         }
 
         impl Sums {
             fn read(&self) -> Stats {
-                Stats { $($name: self.$name.load(Relaxed).read(),)* }
+                Stats {
+                    $($name: self.$name.load(Relaxed).read(),)*
+                    baseline_shape: self.baseline_shape.read(),
+                    optimized_shape: self.optimized_shape.read(),
+                }
             }
         }
     };
+}
+
+macro_rules! shape {
+    ($($(#[$doc:meta])* $add:ident $name:ident = $of:ident;)*) => {
+        /// What functions and their code look like: sums over functions, and for some the largest. What is
+        /// inlined counts where it is inlined.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+        #[non_exhaustive]
+        pub struct CodeShape {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        #[derive(Debug, Default)]
+        struct ShapeSums {
+            $($name: AtomicU64,)*
+        }
+
+        impl ShapeSums {
+            fn read(&self) -> CodeShape {
+                CodeShape { $($name: self.$name.load(Relaxed),)* }
+            }
+
+            fn add(&self, shape: &Shape) {
+                // Most are zero for most functions.
+                $(if shape.$of > 0 {
+                    self.$name.$add(u64::from(shape.$of), Relaxed);
+                })*
+            }
+        }
+
+        impl From<Shape> for CodeShape {
+            fn from(shape: Shape) -> CodeShape {
+                CodeShape { $($name: u64::from(shape.$of),)* }
+            }
+        }
+    };
+}
+
+shape! {
+    /// Blocks, those of `if` and `loop` included.
+    fetch_add blocks = blocks;
+    /// Loops.
+    fetch_add loops = loops;
+    /// Labels that branches go to, each as often as it is named.
+    fetch_add branches = branches;
+    /// Calls of functions, of any kind.
+    fetch_add calls = calls;
+    /// Calls whose place a body took.
+    fetch_add inlined_calls = inlined_calls;
+    /// Operands and locals that were stored to the frame; not known of the optimizing tier.
+    fetch_add spills = spills;
+    /// Operands and locals that were loaded from it into registers; not known of the optimizing tier.
+    fetch_add reloads = reloads;
+    /// Bytes of frames: what a call takes of the stack.
+    fetch_add frame_bytes = frame_bytes;
+    /// Bytes of the largest frame.
+    fetch_max largest_frame = frame_bytes;
+    /// Most operands on the stack of a function before an instruction.
+    fetch_max deepest_stack = deepest_stack;
 }
 
 /// A counter's value as the type it is shown as; durations are counted in nanoseconds.
@@ -98,6 +170,25 @@ pub(crate) enum Made {
     Optimized,
 }
 
+impl Made {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Made::Baseline => "baseline",
+            Made::Optimized => "optimized",
+        }
+    }
+}
+
+/// A function that was compiled.
+pub(crate) struct Compiled {
+    pub(crate) made: Made,
+    pub(crate) func: FuncIndex,
+    /// Of its body.
+    pub(crate) bytes: usize,
+    pub(crate) code_bytes: usize,
+    pub(crate) shape: Shape,
+}
+
 impl Counters {
     /// Counters of a module, whose engine has these.
     pub fn of_module(&self) -> Counters {
@@ -123,27 +214,41 @@ impl Counters {
     }
 
     /// One function was compiled.
-    pub(crate) fn compiled(&self, made: Made, bytes: usize, code_bytes: usize, since: Instant) {
-        let time = since.elapsed().as_nanos() as u64;
+    pub(crate) fn compiled(&self, compiled: &Compiled, since: Instant) {
+        let time = since.elapsed();
+        let Compiled { made, func, bytes, code_bytes, ref shape } = *compiled;
+        tracing::debug!(
+            target: log::COMPILE,
+            tier = made.name(),
+            func = func.0,
+            bytes,
+            code_bytes,
+            micros = time.as_micros() as u64,
+            "compiled"
+        );
+        let time = time.as_nanos() as u64;
         self.each(|sums| {
-            let (count, from, to, spent) = match made {
+            let (count, from, to, spent, shapes) = match made {
                 Made::Baseline => (
                     &sums.baseline_functions,
                     &sums.baseline_bytes,
                     &sums.baseline_code_bytes,
                     &sums.baseline_time,
+                    &sums.baseline_shape,
                 ),
                 Made::Optimized => (
                     &sums.optimized_functions,
                     &sums.optimized_bytes,
                     &sums.optimized_code_bytes,
                     &sums.optimized_time,
+                    &sums.optimized_shape,
                 ),
             };
             count.fetch_add(1, Relaxed);
             from.fetch_add(bytes as u64, Relaxed);
             to.fetch_add(code_bytes as u64, Relaxed);
             spent.fetch_add(time, Relaxed);
+            shapes.add(shape);
         });
     }
 

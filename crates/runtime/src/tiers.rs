@@ -11,11 +11,13 @@
 use crate::background::{Background, STACK, Task};
 use crate::cache::{Collector, KeptFunctions, Place};
 use crate::compile::{CompileError, Compiler};
-use crate::stats::{Counters, Made};
+use crate::log;
+use crate::stats::{Compiled, Counters, Made};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
+use wardian_lower::Shape;
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::VmLayout;
 use wardian_module::{Body, DefinedFuncIndex, Module, Trap};
@@ -194,9 +196,22 @@ impl Shared {
         }
     }
 
-    fn count(&self, made: Made, func: DefinedFuncIndex, code: &FunctionCode, since: Instant) {
+    /// The index that events and people know a function by.
+    fn index(&self, func: DefinedFuncIndex) -> u32 {
+        self.module.func_index(func).0
+    }
+
+    fn count(
+        &self,
+        made: Made,
+        func: DefinedFuncIndex,
+        code: &FunctionCode,
+        shape: Shape,
+        since: Instant,
+    ) {
         let bytes = self.module.bodies[func.index()].len();
-        self.counters.compiled(made, bytes, code.bytes.len(), since);
+        let (func, code_bytes) = (self.module.func_index(func), code.bytes.len());
+        self.counters.compiled(&Compiled { made, func, bytes, code_bytes, shape }, since);
     }
 
     /// Compiles a function for its first call.
@@ -212,14 +227,14 @@ impl Shared {
         }
         let start = Instant::now();
         let made = self.compiler.first(&self.module, &self.layout, || self.body(func));
-        let (code, made) = made.map_err(|error| match error {
+        let (code, made, shape) = made.map_err(|error| match error {
             CompileError::Invalid(error) => {
-                tracing::debug!(%error, "a function turned out invalid");
+                tracing::debug!(target: log::COMPILE, %error, "a function turned out invalid");
                 Trap::InvalidFunction.into()
             }
             other => failure(other),
         })?;
-        self.count(made, func, &code, start);
+        self.count(made, func, &code, shape, start);
         tiered.set_counter(func, count);
         let tier = match made {
             Made::Baseline => Tier::Baseline,
@@ -254,7 +269,8 @@ impl Shared {
                 }
                 Some(Ok(false)) => {}
                 refused => {
-                    tracing::warn!(func = function.func.0, ?refused, "cached code is refused");
+                    let func = function.func.0;
+                    tracing::warn!(target: log::CACHE, func, ?refused, "cached code is refused");
                 }
             }
         }
@@ -269,7 +285,7 @@ impl Shared {
         if let Err(error) = done.unwrap_or_else(|error| Err(error.to_string())) {
             // It goes on as it is.
             self.counters.refused();
-            tracing::debug!(func = func.0, head, error, "not optimized");
+            tracing::debug!(target: log::TIERS, func = self.index(func), head, error, "not optimized");
         }
     }
 
@@ -288,23 +304,34 @@ impl Shared {
                 .replacement(&self.module, &self.layout, self.body(func), head)
                 .map_err(|error| error.to_string())?;
             self.counters.replaced_loop(start);
+            tracing::debug!(
+                target: log::COMPILE,
+                tier = "replacement",
+                func = self.index(func),
+                head,
+                code_bytes = made.bytes.len(),
+                micros = start.elapsed().as_micros() as u64,
+                "compiled"
+            );
             let Some(code) = code.upgrade() else { return Ok(()) };
             tiered_of(&code)
                 .publish_replacement(func, head, &made, live_slots)
                 .map_err(|error| error.to_string())?;
+            tracing::debug!(target: log::TIERS, func = self.index(func), head, "loop replacement published");
         }
         let is_optimized = |code: Arc<Code>| tiered_of(&code).tier(func) >= Some(Tier::Optimized);
         if code.upgrade().is_some_and(|code| !is_optimized(code)) {
             let start = Instant::now();
-            let made = self
+            let (made, shape) = self
                 .compiler
                 .optimized(&self.module, &self.layout, self.body(func))
                 .map_err(|error| error.to_string())?;
-            self.count(Made::Optimized, func, &made, start);
+            self.count(Made::Optimized, func, &made, shape, start);
             let Some(code) = code.upgrade() else { return Ok(()) };
             let published = tiered_of(&code).publish(func, Tier::Optimized, &made);
             if published.map_err(|error| error.to_string())? {
                 self.counters.tiered_up();
+                tracing::debug!(target: log::TIERS, func = self.index(func), "tier-up published");
                 self.collect(func, Tier::Optimized, made);
             }
         }
@@ -368,6 +395,9 @@ impl Source for Functions {
             return i32::MAX;
         }
         let new = self.shared.requested().insert((func, head));
+        if new {
+            tracing::debug!(target: log::TIERS, func = self.shared.index(func), head, "tier-up requested");
+        }
         match &self.tier_up {
             TierUp::Never => i32::MAX,
             TierUp::Synchronous(count) => {
@@ -386,6 +416,10 @@ impl Source for Functions {
                 AGAIN
             }
         }
+    }
+
+    fn replaced(&self, func: DefinedFuncIndex, head: u32) {
+        tracing::debug!(target: log::TIERS, func = self.shared.index(func), head, "frame replaced");
     }
 }
 

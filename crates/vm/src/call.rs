@@ -370,7 +370,10 @@ fn tier_up(store: &mut Store, instance: InstanceId, operation: Operation) -> u64
     let Some(tiered) = code.as_tiered() else { return 0 };
     let func = DefinedFuncIndex(operation.first);
     match tiered.hot(&code, func, operation.second.checked_sub(1)) {
-        Some(found) if store.provide_live_state(found.live_slots) => found.entry,
+        Some(found) if store.provide_live_state(found.live_slots) => {
+            tiered.replaced(func, operation.second - 1);
+            found.entry
+        }
         _ => 0,
     }
 }

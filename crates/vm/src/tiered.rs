@@ -44,6 +44,11 @@ pub trait Source: Send + Sync {
     /// A function has counted down: on entry, or at the head of the loop with this ordinal. Answers what
     /// it shall count next, soon: the guest waits.
     fn hot(&self, code: &Arc<Code>, func: DefinedFuncIndex, head: Option<u32>) -> i32;
+
+    /// A frame that is at the head of this loop goes on in its replacement.
+    fn replaced(&self, func: DefinedFuncIndex, head: u32) {
+        let _ = (func, head);
+    }
 }
 
 /// How far code of a function was optimized. Higher tiers replace lower ones.
@@ -330,6 +335,11 @@ impl Tiered {
         let count = self.source.hot(code, func, head);
         self.set_counter(func, count);
         self.growing().replacements.get(&(func, head?)).copied()
+    }
+
+    /// A frame at a loop is left for its replacement.
+    pub(crate) fn replaced(&self, func: DefinedFuncIndex, head: u32) {
+        self.source.replaced(func, head);
     }
 }
 

@@ -292,7 +292,7 @@ fn symbols_at(context: &addr2line::Context<Bytes<'_>>, address: u64) -> Option<B
 }
 
 /// A name as its author wrote it, for the mangling schemes of Rust and C++; otherwise as it is.
-fn demangle(name: &str) -> String {
+pub(crate) fn demangle(name: &str) -> String {
     let mut text = Bounded(String::new());
     if let Ok(symbol) = rustc_demangle::try_demangle(name) {
         // Only the bound makes this fail, and what came before it is worth showing.

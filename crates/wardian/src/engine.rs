@@ -13,7 +13,7 @@ use std::time::Instant;
 use wardian_module::image::CodeImage;
 use wardian_module::{Module, Settings};
 use wardian_runtime as rt;
-use wardian_runtime::{Stats, artifact};
+use wardian_runtime::{CompileProgress, Stats, artifact, log};
 use wardian_vm::Code;
 
 /// Configuration, compiler and code, shared by modules and stores.
@@ -113,6 +113,10 @@ impl Engine {
         &self.inner.settings
     }
 
+    pub(crate) fn compiler(&self) -> &rt::Compiler {
+        &self.inner.compiler
+    }
+
     pub(crate) fn backtrace_details(&self) -> bool {
         match self.config().backtrace_details {
             WasmBacktraceDetails::Enable => true,
@@ -145,12 +149,23 @@ impl Engine {
     /// Code of a module by the engine's strategy, and its counters.
     pub(crate) fn load(&self, wasm: Vec<u8>) -> Result<(Code, rt::Counters)> {
         let counters = self.inner.counters.of_module();
+        let (start, bytes) = (Instant::now(), wasm.len());
+        let _span = tracing::debug_span!(target: log::MODULE, "load", bytes).entered();
         let code = if self.config().is_lazy() {
             self.load_tiered(wasm, &counters)
         } else {
             self.load_whole(wasm, &counters)
         };
-        Ok((code?, counters))
+        let code = code.inspect_err(|error| {
+            tracing::debug!(target: log::MODULE, %error, "not loaded");
+        })?;
+        tracing::debug!(
+            target: log::MODULE,
+            functions = code.module().bodies.len(),
+            micros = start.elapsed().as_micros() as u64,
+            "loaded"
+        );
+        Ok((code, counters))
     }
 
     fn load_tiered(&self, wasm: Vec<u8>, counters: &rt::Counters) -> Result<Code> {
@@ -183,11 +198,13 @@ impl Engine {
                     place.loaded(counters, functions, bytes, start);
                     return Ok(code);
                 }
-                Err(error) => tracing::warn!(%error, "cached code is refused"),
+                Err(error) => {
+                    tracing::warn!(target: log::CACHE, %error, "cached code is refused");
+                }
             }
         }
         let image =
-            rt::compile(&inner.compiler, &module, bodies, counters).map_err(compile_error)?;
+            rt::compile(&inner.compiler, &module, bodies, counters, None).map_err(compile_error)?;
         if let Some(place) = place {
             place.save_image(image.clone());
         }
@@ -195,14 +212,19 @@ impl Engine {
     }
 
     /// A module with its fully optimized code.
-    pub(crate) fn compile(&self, wasm: Vec<u8>) -> Result<(Module, CodeImage)> {
+    pub(crate) fn compile(
+        &self,
+        wasm: Vec<u8>,
+        progress: Option<&(dyn Fn(CompileProgress) + Sync)>,
+    ) -> Result<(Module, CodeImage)> {
         let (module, bodies) = self.decode(wasm)?;
-        let image = rt::compile(&self.inner.compiler, &module, bodies, &self.inner.counters)
+        let inner = &*self.inner;
+        let image = rt::compile(&inner.compiler, &module, bodies, &inner.counters, progress)
             .map_err(compile_error)?;
         Ok((module, image))
     }
 
-    fn decode(&self, wasm: Vec<u8>) -> Result<(Module, Vec<wardian_module::Body>)> {
+    pub(crate) fn decode(&self, wasm: Vec<u8>) -> Result<(Module, Vec<wardian_module::Body>)> {
         wardian_module::decode(wasm, self.settings().proposals).map_err(invalid)
     }
 
@@ -216,7 +238,30 @@ impl Engine {
     ///
     /// As [`Module::new`](crate::Module::new), and when the key for artifacts cannot be had.
     pub fn precompile_module(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        let (module, image) = self.compile(binary_form(bytes, None)?.into_owned())?;
+        self.precompile(bytes, None)
+    }
+
+    /// As [`precompile_module`](Engine::precompile_module). `progress` is told after each function, by
+    /// whichever thread compiled it, several at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`precompile_module`](Engine::precompile_module).
+    pub fn precompile_module_with_progress(
+        &self,
+        bytes: &[u8],
+        progress: impl Fn(CompileProgress) + Sync,
+    ) -> Result<Vec<u8>> {
+        self.precompile(bytes, Some(&progress))
+    }
+
+    fn precompile(
+        &self,
+        bytes: &[u8],
+        progress: Option<&(dyn Fn(CompileProgress) + Sync)>,
+    ) -> Result<Vec<u8>> {
+        let wasm = binary_form(bytes, None)?.into_owned();
+        let (module, image) = self.compile(wasm, progress)?;
         self.encode_artifact(&module.wasm, &image)
     }
 
@@ -235,9 +280,9 @@ impl Engine {
     pub(crate) fn decode_artifact(&self, bytes: &[u8]) -> Result<(Module, CodeImage)> {
         let key = self.artifact_key()?;
         match artifact::decode(artifact::Source::Signed(bytes, key), &self.compatibility()) {
-            Ok(found) => Ok((self.decode(found.wasm.to_vec())?.0, found.image)),
+            Ok(found) => self.loaded_artifact(found),
             Err(_) if self.config().recompile_rejected_artifacts => {
-                self.compile(artifact::embedded_wasm(bytes).map_err(rejected)?.to_vec())
+                self.compile(artifact::embedded_wasm(bytes).map_err(rejected)?.to_vec(), None)
             }
             Err(error) => Err(rejected(error)),
         }
@@ -249,6 +294,12 @@ impl Engine {
     ) -> Result<(Module, CodeImage)> {
         let found = artifact::decode(artifact::Source::Vouched(vouched), &self.compatibility())
             .map_err(rejected)?;
+        self.loaded_artifact(found)
+    }
+
+    fn loaded_artifact(&self, found: artifact::Artifact<'_>) -> Result<(Module, CodeImage)> {
+        let (bytes, code_bytes) = (found.wasm.len(), found.image.text.len());
+        tracing::debug!(target: log::MODULE, bytes, code_bytes, "artifact accepted");
         Ok((self.decode(found.wasm.to_vec())?.0, found.image))
     }
 
@@ -301,10 +352,11 @@ fn invalid(error: wardian_module::DecodeError) -> Error {
 }
 
 fn rejected(error: artifact::ArtifactError) -> Error {
+    tracing::debug!(target: log::MODULE, %error, "artifact refused");
     Error::new(error).with_tag(ErrorKind::InvalidModule)
 }
 
-fn compile_error(error: rt::CompileError) -> Error {
+pub(crate) fn compile_error(error: rt::CompileError) -> Error {
     match error {
         rt::CompileError::Invalid(error) => invalid(error),
         other => Error::tagged(ErrorKind::Limit, other.to_string()),

@@ -210,6 +210,15 @@ pub(crate) fn exit_error<T>(store: &StoreInner<T>, exit: Exit) -> Error {
     let error = match exit.failure {
         Failure::Panic(payload) => std::panic::resume_unwind(payload),
         Failure::Trap(report) => {
+            let frame = exit.frames.first();
+            tracing::debug!(
+                target: wardian_runtime::log::TRAP,
+                trap = %report.trap,
+                func = frame.map(|frame| frame.func.0),
+                offset = frame.and_then(|frame| frame.wasm_offset),
+                frames = exit.frames.len(),
+                "trapped"
+            );
             let error = Error::new(report.trap).with_tag(ErrorKind::Trap);
             match store.rt.describe(&report) {
                 Some(details) => error.context(details).with_tag(ErrorKind::Trap),

@@ -121,6 +121,13 @@ impl Instance {
             InstantiateError::Limit(text) => Error::tagged(ErrorKind::Limit, text),
             InstantiateError::Failure(failure) => failure_error(store, failure),
         })?;
+        tracing::debug!(
+            target: wardian_runtime::log::INSTANCE,
+            instance = id.index(),
+            imports = imports.len(),
+            start = start.is_some(),
+            "instantiated"
+        );
         if let Some(start) = start {
             match vm::call(store, start, &[], &mut []) {
                 Ok(()) => {}

@@ -116,7 +116,7 @@ impl Module {
         let wasm = &self.code.module().wasm;
         let image = match self.code.image() {
             Some(image) => image,
-            None => self.engine.compile(wasm.to_vec())?.1,
+            None => self.engine.compile(wasm.to_vec(), None)?.1,
         };
         self.engine.encode_artifact(wasm, &image)
     }
