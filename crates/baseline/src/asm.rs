@@ -298,6 +298,10 @@ impl Asm {
         self.room[at as usize..at as usize + 4].copy_from_slice(&word.to_le_bytes());
     }
 
+    pub(crate) fn set_byte(&mut self, at: u32, byte: u8) {
+        self.room[at as usize] = byte;
+    }
+
     // ---- labels ----
 
     pub(crate) fn label(&mut self) -> Label {

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use wardian_lower::BlockKind;
 use wardian_module::ValType;
 use wardian_module::abi::ResultLoc;
-use wardian_module::layout::Repr;
+use wardian_module::layout::{OUTER_LOOP, Repr};
 
 /// A structured block that was entered. Its types lie in `Buffers::reprs`, parameters first.
 #[derive(Clone, Copy)]
@@ -37,7 +37,11 @@ enum FrameKind {
     /// The function itself: its label is the epilogue.
     Body,
     Block,
-    Loop,
+    Loop {
+        ordinal: u32,
+        /// Where the code says what a turn counts, if it counts.
+        step_at: Option<u32>,
+    },
     If {
         /// Where a false condition goes.
         otherwise: Label,
@@ -137,8 +141,7 @@ impl Tier<'_> {
                 }
                 self.s.forget_all();
                 self.s.asm.bind(label);
-                self.count_loop();
-                FrameKind::Loop
+                FrameKind::Loop { ordinal: self.next_loop, step_at: self.count_loop() }
             }
             BlockKind::If => {
                 self.s.settle(height + params.len());
@@ -200,7 +203,7 @@ impl Tier<'_> {
         let frame = *self.last_frame();
         let falls_in = match frame.kind {
             FrameKind::Body => true,
-            FrameKind::Loop => false,
+            FrameKind::Loop { .. } => false,
             FrameKind::Block | FrameKind::If { .. } => frame.used,
         };
         if reachable && falls_in {
@@ -214,7 +217,12 @@ impl Tier<'_> {
                     self.finish_body(frame.label);
                 }
             }
-            FrameKind::Loop => {
+            FrameKind::Loop { ordinal, step_at } => {
+                if let Some(at) = step_at
+                    && self.next_loop > ordinal
+                {
+                    self.s.asm.set_byte(at, OUTER_LOOP as u8);
+                }
                 if !reachable {
                     self.s.truncate(frame.height);
                 }
@@ -241,7 +249,7 @@ impl Tier<'_> {
         let frame = &self.b.frames[position];
         match frame.kind {
             FrameKind::Body => Target::Return,
-            FrameKind::Loop => Target::Homes(frame.height),
+            FrameKind::Loop { .. } => Target::Homes(frame.height),
             FrameKind::Block | FrameKind::If { .. } if frame.results == 1 => Target::Register,
             FrameKind::Block | FrameKind::If { .. } => Target::Homes(frame.height),
         }
@@ -250,7 +258,7 @@ impl Tier<'_> {
     fn label_arity(&self, position: usize) -> usize {
         let frame = &self.b.frames[position];
         match frame.kind {
-            FrameKind::Loop => frame.params(),
+            FrameKind::Loop { .. } => frame.params(),
             _ => frame.results(),
         }
     }

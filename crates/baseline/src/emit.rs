@@ -658,24 +658,27 @@ impl<'a> Tier<'a> {
 
     // ---- counting and replacement ----
 
-    /// Counts down at the head of a loop.
-    pub(crate) fn count_loop(&mut self) {
+    /// Counts down at the head of a loop; where the code says by how much, if it does.
+    pub(crate) fn count_loop(&mut self) -> Option<u32> {
         let ordinal = self.next_loop + 1;
-        if self.linkage == Linkage::Slots {
+        (self.linkage == Linkage::Slots).then(|| {
             let operands = &self.s.stack;
             let live = (operands.len() <= MAX_LIVE_OPERANDS)
                 .then(|| operands.iter().map(|entry| (entry.loc(), entry.repr)).collect());
-            self.count(ordinal, live);
-        }
+            self.count(ordinal, live)
+        })
     }
 
-    fn count(&mut self, ordinal: u32, live: Option<SmallVec<[(Loc, Repr); 4]>>) {
+    /// Counts 1 down; where the code says so.
+    fn count(&mut self, ordinal: u32, live: Option<SmallVec<[(Loc, Repr); 4]>>) -> u32 {
         let counter = self.layout.path(self.module, Field::Counter(self.func));
         let back = self.s.asm.label();
         let label = self.cold(ColdKind::Count { ordinal, back, live });
         ins!(self.s.asm, subl_mi_sxb, in_module_table(counter.offset), 1i8);
+        let step_at = self.s.asm.here() - 1;
         self.s.asm.jcc(Cond::S, label);
         self.s.asm.bind(back);
+        step_at
     }
 
     fn count_ran_out(

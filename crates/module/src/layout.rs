@@ -70,6 +70,10 @@ pub struct StoreContext {
 /// Bytes of a value in `StoreContext::live_state`.
 pub const LIVE_SLOT: u32 = 16;
 
+/// What a turn of a loop with a loop inside takes from its function's counter; others and entries take 1.
+/// At most 127, the largest number of a short instruction.
+pub const OUTER_LOOP: i32 = 32;
+
 /// How code of a function reaches the other functions of its module.
 ///
 /// With [`Linkage::Slots`], the single-pass tier also counts: it subtracts 1 from the function's

@@ -7,22 +7,27 @@
 //! What decides that a function is hot is a counter in its code (`layout::Linkage`); the kernel asks
 //! [`Source::hot`], which hands the work to the engine's background thread or to the embedder's, or
 //! does it at once for tests.
+//!
+//! A frame that is replaced stays replaced. At the head of an inner loop the code would be that of a
+//! function whose loops are one, with values of the outer in the way of the inner (nbody: 1.28 times the
+//! time). So the outermost loop around is compiled first, and the next inner one only if no frame came
+//! by there for a while.
 
 use crate::background::{Background, STACK, Task};
 use crate::cache::{Collector, KeptFunctions, Place};
 use crate::compile::{CompileError, Compiler};
 use crate::log;
 use crate::stats::{Compiled, Counters, Made};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
-use wardian_lower::Shape;
+use std::time::{Duration, Instant};
+use wardian_lower::{Shape, loops_around};
 use wardian_module::image::FunctionCode;
-use wardian_module::layout::VmLayout;
+use wardian_module::layout::{OUTER_LOOP, VmLayout};
 use wardian_module::{Body, DefinedFuncIndex, Module, Trap};
 use wardian_vm::{Code, CodeError, Failure, Source, Tier, Tiered};
-use wasmparser::{FuncToValidate, ValidatorResources, WasmFeatures};
+use wasmparser::{BinaryReader, FuncToValidate, ValidatorResources, WasmFeatures};
 
 /// How functions of an engine's modules become fast.
 #[derive(Clone, Debug)]
@@ -44,7 +49,8 @@ pub enum TierUp {
     /// Nobody: all functions stay in the first tier.
     Never,
     /// The thread that runs the guest, when the function's counter has counted so many entries and turns
-    /// of loops, at least 1. For tests: every run does the same.
+    /// of loops, at least 1; a turn of a loop with a loop inside counts as 32. For tests: every run does
+    /// the same.
     Synchronous(u32),
 }
 
@@ -63,6 +69,10 @@ impl fmt::Debug for TierUp {
 const HOT: i32 = 3_000;
 /// What a function counts until it asks again whether its replacement is there.
 const AGAIN: i32 = 1_000;
+/// The same when the replacement is there, for a loop around: a turn of that loop asks at once.
+const NEAR: i32 = OUTER_LOOP - 1;
+/// How long a frame that asks may stay inside of a loop whose replacement is there.
+const PATIENCE: Duration = Duration::from_millis(5);
 /// Bytes of stack that compiling may use on the guest's thread; with less left it goes to another.
 const COMPILER_STACK: usize = if cfg!(debug_assertions) { 2 << 20 } else { 1 << 20 };
 /// Threads that may compile different functions of a module at once.
@@ -122,7 +132,7 @@ impl Tiers {
             validator,
             counters: counters.clone(),
             locks: Default::default(),
-            requested: Mutex::default(),
+            requests: Mutex::default(),
             collector,
         };
         let functions = Functions {
@@ -167,10 +177,51 @@ struct Shared {
     counters: Counters,
     /// Held while a function is compiled for its first call.
     locks: [Mutex<()>; LOCKS],
-    /// What is to be optimized, or was: functions, and heads of loops in them.
-    requested: Mutex<HashSet<(DefinedFuncIndex, Option<u32>)>>,
+    /// What was asked for.
+    requests: Mutex<Requests>,
     /// For the code cache.
     collector: Option<Collector>,
+}
+
+/// What frames asked for.
+#[derive(Default)]
+struct Requests {
+    /// What is to be optimized, or was: functions, and heads of loops in them.
+    tasks: HashSet<(DefinedFuncIndex, Option<u32>)>,
+    /// Those of them that could not be.
+    failed: HashSet<(DefinedFuncIndex, Option<u32>)>,
+    /// For each head of a loop at which a frame asked.
+    nests: HashMap<(DefinedFuncIndex, u32), Nest>,
+}
+
+/// A loop, with those around it.
+struct Nest {
+    /// What is left to try, the innermost first: the loop itself.
+    loops: Vec<u32>,
+    /// When a frame first asked though the replacement of the last of them was there.
+    since: Option<Instant>,
+}
+
+impl Nest {
+    /// The loop to replace a frame at, and what to count until it asks again.
+    fn next(&mut self, failed: impl Fn(u32) -> bool, is_there: impl Fn(u32) -> bool) -> (u32, i32) {
+        loop {
+            let (&last, inner) = self.loops.split_last().expect("the loop itself stays");
+            if inner.is_empty() {
+                return (last, AGAIN);
+            }
+            let waited = self.since.is_some_and(|since| since.elapsed() > PATIENCE);
+            if !waited && !failed(last) {
+                if !is_there(last) {
+                    return (last, AGAIN);
+                }
+                self.since.get_or_insert_with(Instant::now);
+                return (last, NEAR);
+            }
+            self.loops.pop();
+            self.since = None;
+        }
+    }
 }
 
 /// The functions of a module: answers the kernel.
@@ -181,8 +232,8 @@ struct Functions {
 }
 
 impl Shared {
-    fn requested(&self) -> MutexGuard<'_, HashSet<(DefinedFuncIndex, Option<u32>)>> {
-        self.requested.lock().unwrap_or_else(PoisonError::into_inner)
+    fn requests(&self) -> MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn body(&self, func: DefinedFuncIndex) -> Body {
@@ -194,6 +245,12 @@ impl Shared {
             range: self.module.bodies[func.index()].clone(),
             validator: FuncToValidate { resources, index: index.0, ty, features },
         }
+    }
+
+    fn body_reader(&self, func: DefinedFuncIndex) -> BinaryReader<'_> {
+        let range = self.module.bodies[func.index()].clone();
+        let features = self.validator.as_ref().map_or_else(WasmFeatures::default, |(_, f)| *f);
+        BinaryReader::new_features(&self.module.wasm[range.clone()], range.start as u64, features)
     }
 
     /// The index that events and people know a function by.
@@ -285,6 +342,7 @@ impl Shared {
         if let Err(error) = done.unwrap_or_else(|error| Err(error.to_string())) {
             // It goes on as it is.
             self.counters.refused();
+            self.requests().failed.insert((func, head));
             tracing::debug!(target: log::TIERS, func = self.index(func), head, error, "not optimized");
         }
     }
@@ -394,7 +452,15 @@ impl Source for Functions {
         if matches!(self.tier_up, TierUp::Never) {
             return i32::MAX;
         }
-        let new = self.shared.requested().insert((func, head));
+        let (head, again) = match (&self.tier_up, head) {
+            // Where it asks.
+            (TierUp::Synchronous(_), _) | (_, None) => (head, AGAIN),
+            (_, Some(head)) => {
+                let (head, again) = self.loop_to_replace(tiered_of(code), func, head);
+                (Some(head), again)
+            }
+        };
+        let new = self.shared.requests().tasks.insert((func, head));
         if new {
             tracing::debug!(target: log::TIERS, func = self.shared.index(func), head, "tier-up requested");
         }
@@ -406,14 +472,14 @@ impl Source for Functions {
                 }
                 synchronous(*count)
             }
-            TierUp::Background | TierUp::Executor(_) if !new => AGAIN,
+            TierUp::Background | TierUp::Executor(_) if !new => again,
             TierUp::Background => {
                 let accepted = self.background.push(self.task(code, func, head));
-                if accepted.is_ok() { AGAIN } else { i32::MAX }
+                if accepted.is_ok() { again } else { i32::MAX }
             }
             TierUp::Executor(execute) => {
                 execute(self.task(code, func, head));
-                AGAIN
+                again
             }
         }
     }
@@ -424,6 +490,25 @@ impl Source for Functions {
 }
 
 impl Functions {
+    /// The loop to replace a frame at that asks at the head of this one, and what to count until it asks
+    /// again.
+    fn loop_to_replace(&self, tiered: &Tiered, func: DefinedFuncIndex, head: u32) -> (u32, i32) {
+        let mut requests = self.shared.requests();
+        let Requests { failed, nests, .. } = &mut *requests;
+        let nest = nests.entry((func, head)).or_insert_with(|| {
+            let mut loops = loops_around(self.shared.body_reader(func), head);
+            loops.reverse();
+            if loops.is_empty() {
+                loops.push(head);
+            }
+            Nest { loops, since: None }
+        });
+        nest.next(
+            |head| failed.contains(&(func, Some(head))),
+            |head| tiered.has_replacement(func, head),
+        )
+    }
+
     fn task(&self, code: &Arc<Code>, func: DefinedFuncIndex, head: Option<u32>) -> Task {
         let (shared, code): (_, Weak<Code>) = (self.shared.clone(), Arc::downgrade(code));
         let tier = move |code: &Weak<Code>| code.upgrade().map(|code| tiered_of(&code).tier(func));
@@ -434,10 +519,28 @@ impl Functions {
             if head.is_some() && Some(now) != before {
                 // The function was optimized meanwhile. A frame that still runs the loop in old code
                 // will ask again; most have left it.
-                shared.requested().remove(&(func, head));
+                shared.requests().tasks.remove(&(func, head));
                 return;
             }
             shared.optimize(&code, func, head);
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outer_loops_are_tried_first_and_given_up_in_time() {
+        let mut nest = Nest { loops: vec![5, 4, 2], since: None };
+        let nothing = |_| false;
+        assert_eq!(nest.next(nothing, nothing), (2, AGAIN));
+        assert_eq!(nest.next(nothing, |head| head == 2), (2, NEAR));
+        assert_eq!(nest.next(nothing, |head| head == 2), (2, NEAR));
+        nest.since = Instant::now().checked_sub(PATIENCE * 2);
+        assert_eq!(nest.next(nothing, |head| head == 2), (4, AGAIN));
+        assert_eq!(nest.next(|head| head == 4, nothing), (5, AGAIN));
+        assert_eq!(nest.next(|_| true, |_| true), (5, AGAIN), "the loop itself stays");
     }
 }

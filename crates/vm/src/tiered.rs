@@ -230,6 +230,11 @@ impl Tiered {
         Ok(true)
     }
 
+    /// Whether there is a replacement for a loop of a function.
+    pub fn has_replacement(&self, func: DefinedFuncIndex, head: u32) -> bool {
+        self.growing().replacements.contains_key(&(func, head))
+    }
+
     /// Writes code of a function to a chunk and lets it be found; its address.
     fn place(
         &self,
