@@ -94,6 +94,8 @@ pub fn lower<E: Emit>(
         start: body.range.start as u64,
         position: 0,
         behind_is_known: true,
+        base: 0,
+        ended: false,
         loops: 0,
         own: body.index,
         callees: SmallVec::new(),
@@ -148,6 +150,9 @@ pub(crate) struct Lowering<'a, E: Emit> {
     /// Position in the body: behind the current instruction, if `behind_is_known`.
     pub(crate) position: usize,
     pub(crate) behind_is_known: bool,
+    /// Frames below that of the body, and whether that has ended.
+    pub(crate) base: usize,
+    pub(crate) ended: bool,
     /// Number of `loop` instructions met in the function's own body.
     pub(crate) loops: u32,
     /// The function itself.
@@ -183,18 +188,6 @@ impl<E: Emit> Lowering<'_, E> {
         }
         reader.finish_expression(&self.validator.visitor(reader.original_position()))?;
         Ok(if self.emit.gave_up() { Outcome::GaveUp } else { Outcome::Complete })
-    }
-
-    /// Lowers instructions until there are no more than `base` frames, or the bytes end, or the tier gives
-    /// up.
-    pub(crate) fn instructions(&mut self, base: usize) -> Result<(), Failure> {
-        while self.scratch.frames.len() > base
-            && self.position < self.bytes.len()
-            && !self.emit.gave_up()
-        {
-            self.instruction()?;
-        }
-        Ok(())
     }
 
     /// Starts lowering a reachable instruction.
@@ -350,6 +343,7 @@ impl<E: Emit> Lowering<'_, E> {
             self.emit.end(self.reachable, continues);
             self.reachable = continues;
         }
+        self.ended = self.scratch.frames.len() == self.base;
     }
 
     fn branch_to(&mut self, depth: u32) {

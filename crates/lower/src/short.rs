@@ -95,12 +95,30 @@ fn memarg(bits: u64, max_align: u8) -> Option<(MemArg, usize)> {
 }
 
 impl<'a, E: Emit> Lowering<'a, E> {
-    /// Decodes, validates and lowers the instruction at the current position, and moves behind it.
-    #[inline]
-    pub(crate) fn instruction(&mut self) -> Result<(), Failure> {
+    /// Decodes, validates and lowers instructions until there are no more than `base` frames, or the bytes
+    /// end, or the tier gives up.
+    pub(crate) fn instructions(&mut self, base: usize) -> Result<(), Failure> {
+        let outer = std::mem::replace(&mut self.base, base);
+        while !self.ended && !self.emit.gave_up() {
+            let at = self.position;
+            match self.bytes.get(at..at + WINDOW) {
+                Some(window) => {
+                    let bits = window.try_into().expect("as many bytes as said");
+                    self.instruction(u64::from_le_bytes(bits))?;
+                }
+                None if at < self.bytes.len() => self.long_form()?,
+                None => break,
+            }
+        }
+        self.ended = false;
+        self.base = outer;
+        Ok(())
+    }
+
+    /// The instruction at the current position, which begins with these bytes; moves behind it.
+    #[inline(always)]
+    fn instruction(&mut self, bits: u64) -> Result<(), Failure> {
         let at = self.position;
-        let Some(window) = self.bytes.get(at..at + WINDOW) else { return self.long_form() };
-        let bits = u64::from_le_bytes(window.try_into().expect("as many bytes as said"));
         let offset = self.start + at as u64;
 
         macro_rules! short_forms {
