@@ -490,11 +490,18 @@ impl<'a> Tier<'a> {
     // ---- places where code traps or calls ----
 
     /// What follows stems from this offset of the module's bytes.
+    #[inline]
     fn move_to(&mut self, location: u32) {
         self.location = location;
         if self.every_location {
-            self.mark();
+            self.mark_for_show();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn mark_for_show(&mut self) {
+        self.mark();
     }
 
     /// The code emitted next stems from the current instruction.
@@ -843,9 +850,9 @@ impl<'a> Tier<'a> {
         self.zero_locals(FIRST + self.own.params.len() as u32);
     }
 
+    #[inline]
     pub(crate) fn begin_instruction(&mut self, wasm_offset: u32) {
         self.s.check();
-        self.s.deepest = self.s.deepest.max(self.s.stack.len());
         self.move_to(wasm_offset);
         self.next = Next::Other;
     }

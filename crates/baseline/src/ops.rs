@@ -159,6 +159,7 @@ impl Emit for Tier<'_> {
         self.s.failed.is_some() || self.too_large()
     }
 
+    #[inline]
     fn location(&mut self, wasm_offset: u32) {
         self.begin_instruction(wasm_offset);
     }
