@@ -144,7 +144,7 @@ impl Compiler {
         }
         let frame_bytes = tier.frame_bytes;
         *shape = Shape {
-            deepest_stack: state.deepest as u32,
+            deepest_stack: state.max_operands / 8,
             spills: state.spills,
             reloads: state.reloads,
             frame_bytes,

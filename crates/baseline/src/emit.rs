@@ -525,11 +525,18 @@ impl<'a> Tier<'a> {
     // ---- places where code traps or calls ----
 
     /// What follows stems from this offset of the module's bytes.
+    #[inline]
     fn move_to(&mut self, location: u32) {
         self.location = location;
         if self.every_location {
-            self.mark();
+            self.mark_for_show();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn mark_for_show(&mut self) {
+        self.mark();
     }
 
     /// The code emitted next stems from the current instruction.
@@ -893,7 +900,6 @@ impl<'a> Tier<'a> {
     #[inline]
     pub(crate) fn begin_instruction(&mut self, wasm_offset: u32) {
         self.s.check();
-        self.s.deepest = self.s.deepest.max(self.s.stack.len());
         self.move_to(wasm_offset);
         self.next_set = NONE;
         self.next_tests = false;

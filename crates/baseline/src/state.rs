@@ -265,8 +265,6 @@ pub(crate) struct State {
     pub(crate) base_path: Option<(Option<u32>, u32)>,
     /// Something could not be done: the code is of no use.
     pub(crate) failed: Option<&'static str>,
-    /// Most operands at once.
-    pub(crate) deepest: usize,
     /// Operands and locals that were stored to the frame.
     pub(crate) spills: u32,
     /// Operands and locals that were loaded from it into registers.
@@ -291,7 +289,6 @@ impl State {
             max_operands: 0,
             base_path: None,
             failed: None,
-            deepest: 0,
             spills: 0,
             reloads: 0,
             claims: Claims::default(),
@@ -314,7 +311,6 @@ impl State {
         self.max_operands = 0;
         self.base_path = None;
         self.failed = None;
-        self.deepest = 0;
         self.spills = 0;
         self.reloads = 0;
         self.claims.clear();

@@ -8,6 +8,10 @@
 mod args;
 mod cache;
 mod compile;
+#[cfg(feature = "explore")]
+mod explore;
+#[cfg(not(feature = "explore"))]
+#[path = "explore_none.rs"]
 mod explore;
 mod inspect;
 mod options;

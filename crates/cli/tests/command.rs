@@ -656,6 +656,7 @@ fn hammer_processes_write_the_same_entry_at_once() {
     }
 }
 
+#[cfg(feature = "explore")]
 #[test]
 fn a_page_about_functions_is_written() {
     let folder = modules();

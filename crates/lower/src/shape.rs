@@ -13,7 +13,7 @@ pub struct Shape {
     pub calls: u32,
     /// Calls whose place a body took.
     pub inlined_calls: u32,
-    /// Most operands on the stack at once.
+    /// Most operands on the stack at once. The single-pass tier counts a vector twice.
     pub deepest_stack: u32,
     /// Operands and locals that were stored to the frame.
     pub spills: u32,

@@ -94,7 +94,7 @@ shape! {
     fetch_add frame_bytes = frame_bytes;
     /// Bytes of the largest frame.
     fetch_max largest_frame = frame_bytes;
-    /// Most operands on the stack of a function before an instruction.
+    /// Most operands on the stack of a function. The first tier counts a vector twice.
     fetch_max deepest_stack = deepest_stack;
 }
 
