@@ -13,7 +13,7 @@ pub(crate) fn builtin_address() -> usize {
 }
 
 pub(crate) fn lazy_address() -> usize {
-    0
+    crate::call::lazy_entry as *const () as usize
 }
 
 pub(crate) fn typed_exit_address() -> *const u8 {
