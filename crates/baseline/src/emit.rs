@@ -819,7 +819,7 @@ impl<'a> Tier<'a> {
     /// from that local after the result was written is the result.
     pub(crate) fn result_reg(&mut self, repr: Repr, inputs: &[&Value]) -> Reg {
         if let Some(reg) = self.target_reg(repr)
-            && !inputs.iter().any(|value| self.physical(value.loc()) == Loc::Reg(reg))
+            && !inputs.iter().any(|value| self.s.known_reg(value) == reg)
         {
             return self.begin_target();
         }

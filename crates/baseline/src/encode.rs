@@ -397,7 +397,7 @@ impl Asm {
     #[inline(always)]
     fn write(&mut self, form: Form, bits: u64, length: u32, disp: (i32, usize), imm: u32) {
         let (disp, disp_length) = disp;
-        let length = length as usize / 8 & 7;
+        let length = (length as usize / 8) & 7;
         let room = self.room_for_one();
         room[..8].copy_from_slice(&bits.to_le_bytes());
         room[length..length + 4].copy_from_slice(&disp.to_le_bytes());
@@ -414,7 +414,7 @@ impl Asm {
         let has_rex = u64::from(dst >> 3 & 1);
         let length = has_rex * 8;
         let op = 0xb8 | u64::from(dst & 7) | u64::from(imm) << 8;
-        let bits = 0x41 * has_rex | op << length;
+        let bits = (0x41 * has_rex) | (op << length);
         self.room_for_one()[..8].copy_from_slice(&bits.to_le_bytes());
         self.advance(5 + has_rex as usize);
     }

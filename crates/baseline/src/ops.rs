@@ -84,7 +84,7 @@ impl Tier<'_> {
     /// set next, unless one of `others` is read from there.
     pub(crate) fn modify(&mut self, x: Value, others: &[&Value]) -> Reg {
         if let Some(target) = self.target_reg(x.repr)
-            && !others.iter().any(|value| self.physical(value.loc()) == Loc::Reg(target))
+            && !others.iter().any(|value| self.s.known_reg(value) == target)
         {
             let reg = self.begin_target();
             self.s.copy_to(reg, x.loc(), x.repr);
@@ -542,12 +542,15 @@ impl Emit for Tier<'_> {
         }
         self.s.release(base);
         self.s.release(index);
-        let dst = match target {
-            Some(reg) => reg,
-            None => self.s.alloc(bank(repr)),
+        let (dst, loc) = match target {
+            Some(reg) => (reg, self.next_local()),
+            None => {
+                let reg = self.s.alloc(bank(repr));
+                (reg, Loc::Reg(reg))
+            }
         };
         self.load_access(place.memory(), access, dst, mem, true);
-        self.push_result(dst, repr);
+        self.s.push(Value::new(loc, repr));
     }
 
     #[inline(always)]

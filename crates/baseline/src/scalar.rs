@@ -234,15 +234,12 @@ impl Tier<'_> {
             (a, b) = (b, a);
         }
         // A sum into another register is one instruction.
+        let (a_reg, b_reg) = (self.s.known_reg(&a), self.s.known_reg(&b));
         let elsewhere = match self.target_reg(a.repr) {
-            Some(target) => {
-                self.physical(a.loc()) != Loc::Reg(target)
-                    && self.physical(b.loc()) != Loc::Reg(target)
-            }
+            Some(target) => a_reg != target && b_reg != target,
             None => !self.s.is_own(&a) && !self.s.is_own(&b),
         };
-        let known = |tier: &Self, value: &Value| matches!(tier.physical(value.loc()), Loc::Reg(_));
-        if elsewhere && known(self, &a) && (State::imm_of(&b).is_some() || known(self, &b)) {
+        if elsewhere && a_reg != NO_REG && (State::imm_of(&b).is_some() || b_reg != NO_REG) {
             let repr = a.repr;
             let base = self.s.reg_of(&mut a);
             let mem = match State::imm_of(&b) {
@@ -287,7 +284,7 @@ impl Tier<'_> {
             return true;
         }
         match self.target_reg(a.repr) {
-            Some(target) => self.physical(b.loc()) == Loc::Reg(target),
+            Some(target) => self.s.known_reg(b) == target,
             None => !self.s.is_own(a) && self.s.is_own(b),
         }
     }

@@ -328,23 +328,35 @@ impl State {
     }
 
     /// A register to write to, held by the caller; none of `avoid`.
+    #[inline(never)]
     pub(crate) fn alloc_but(&mut self, bank: Bank, avoid: u32) -> Reg {
         let all = self.temps & State::of_bank(bank) & !avoid;
-        loop {
-            let free = all & !self.used;
-            let best = free & !self.cached;
-            let pick = if best != 0 { best } else { free };
-            if pick != 0 {
-                let reg = pick.trailing_zeros() as Reg;
-                self.uncache(reg);
-                self.hold(reg);
-                return reg;
-            }
+        let free = all & !self.used;
+        let best = free & !self.cached;
+        let pick = if best != 0 { best } else { free };
+        if pick == 0 {
+            return self.alloc_by_spilling(all);
+        }
+        let reg = pick.trailing_zeros() as Reg;
+        self.uncache(reg);
+        self.hold(reg);
+        reg
+    }
+
+    /// `alloc_but` where none of `all` is free.
+    #[cold]
+    #[inline(never)]
+    fn alloc_by_spilling(&mut self, all: u32) -> Reg {
+        while all & !self.used == 0 {
             if !self.spill_one(all) {
                 self.fail("an operation needs more registers than there are");
                 return all.trailing_zeros() as Reg;
             }
         }
+        let reg = (all & !self.used).trailing_zeros() as Reg;
+        self.uncache(reg);
+        self.hold(reg);
+        reg
     }
 
     #[inline]
@@ -646,7 +658,11 @@ impl State {
                 return cached;
             }
             let reg = self.alloc_but(bank(repr), avoid);
-            self.copy_to(reg, loc, repr);
+            if local == BASE {
+                self.load_base(reg);
+            } else {
+                self.load(reg, at(RBP, self.locals[local as usize].disp), repr);
+            }
             self.cache(local, reg);
             return reg;
         }
@@ -674,6 +690,16 @@ impl State {
         self.copy_to(reg, value.loc(), value.repr);
         self.release(value);
         reg
+    }
+
+    /// The register that a value is in, pinned ones included, or `NO_REG`.
+    #[inline]
+    pub(crate) fn known_reg(&self, value: &Value) -> Reg {
+        match value.kind {
+            LocKind::Reg => value.bits as Reg,
+            LocKind::Local => self.local_reg(value.bits as u32),
+            _ => NO_REG,
+        }
     }
 
     /// Whether a value is in a register that nobody else reads.
