@@ -386,13 +386,11 @@ impl Emit for Tier<'_> {
     #[inline]
     fn zero_extend(&mut self, mut value: Value) -> Value {
         // Nothing to do but to read it from where it is 32 bits wide: see [clean i32].
-        match value.loc() {
-            Loc::Const(_) => {}
-            _ => {
-                self.s.reg_of(&mut value);
-            }
+        if !value.is_const() {
+            self.s.reg_of(&mut value);
         }
-        Value::new(value.loc(), Repr::I64)
+        value.repr = Repr::I64;
+        value
     }
 
     fn wrap(&mut self, mut value: Value) -> Value {
@@ -774,13 +772,6 @@ fn access_repr(access: Access) -> Repr {
     }
 }
 
-/// The offset of a guarded place, if it is more than an instruction can hold.
-fn far(place: Guarded) -> Option<Value> {
-    let offset = place.offset();
-    let far = i32::try_from(offset).is_err();
-    far.then_some(Value::new(Loc::Const(u64::from(offset)), Repr::I64))
-}
-
 impl Tier<'_> {
     #[inline(always)]
     fn memory_base(&mut self, memory: MemoryIndex) -> Value {
@@ -794,10 +785,18 @@ impl Tier<'_> {
     #[inline(always)]
     fn guarded_index(&mut self, index: Value, place: Guarded) -> Value {
         let index = self.zero_extend(index);
-        match far(place) {
-            Some(offset) => self.arith(Arith::Add, index, offset),
-            None => index,
+        if place.offset() > i32::MAX as u32 {
+            return self.far_index(index, place);
         }
+        index
+    }
+
+    /// With an offset that is more than an instruction can hold.
+    #[cold]
+    #[inline(never)]
+    fn far_index(&mut self, index: Value, place: Guarded) -> Value {
+        let offset = self.s.constant(u64::from(place.offset()), Repr::I64);
+        self.arith(Arith::Add, index, offset)
     }
 
     /// The memory operand of a guarded access, with what `guarded_index` gave.

@@ -174,6 +174,11 @@ impl Value {
     pub(crate) fn set_loc(&mut self, loc: Loc) {
         (self.kind, self.bits) = loc.split();
     }
+
+    #[inline(always)]
+    pub(crate) fn is_const(&self) -> bool {
+        self.kind == LocKind::Const
+    }
 }
 
 /// An operand on the stack. Two words.
@@ -591,7 +596,11 @@ impl State {
     /// Gives a value back.
     #[inline]
     pub(crate) fn release(&mut self, value: Value) {
-        self.release_loc(value.loc());
+        match value.kind {
+            LocKind::Reg => self.unhold(value.bits as Reg),
+            LocKind::Flags => self.release_flags(value.bits as u8),
+            LocKind::Const | LocKind::Local | LocKind::Frame => {}
+        }
     }
 
     #[inline]
@@ -620,7 +629,7 @@ impl State {
             Loc::Flags(id) => self.flags[id as usize].refs += 1,
             Loc::Const(_) | Loc::Local(_) | Loc::Frame(_) => {}
         }
-        Value::new(value.loc(), value.repr)
+        Value { ..*value }
     }
 
     /// Makes sure that a value is in a register; that register may only be read.
@@ -642,7 +651,7 @@ impl State {
             }
             _ => {}
         }
-        let reg = self.load_value(value.loc(), value.repr, avoid);
+        let reg = self.load_value(value.kind, value.bits, value.repr, avoid);
         value.set_loc(Loc::Reg(reg));
         reg
     }
@@ -650,8 +659,9 @@ impl State {
     /// A register with a value that is in none, or in one that caches a local; held for the value, which
     /// is given up where it was.
     #[inline(never)]
-    fn load_value(&mut self, loc: Loc, repr: Repr, avoid: u32) -> Reg {
-        if let Loc::Local(local) = loc {
+    fn load_value(&mut self, kind: LocKind, bits: u64, repr: Repr, avoid: u32) -> Reg {
+        if kind == LocKind::Local {
+            let local = bits as u32;
             let cached = self.locals[local as usize].cached;
             if cached != NO_REG {
                 self.hold(cached);
@@ -666,6 +676,7 @@ impl State {
             self.cache(local, reg);
             return reg;
         }
+        let loc = Loc::join(kind, bits);
         let reg = self.alloc_but(bank(repr), avoid);
         self.copy_to(reg, loc, repr);
         self.release_loc(loc);
@@ -679,8 +690,8 @@ impl State {
 
     /// As `own`, a register that is none of `avoid`.
     pub(crate) fn own_but(&mut self, value: Value, avoid: u32) -> Reg {
-        if let Loc::Reg(reg) = value.loc()
-            && self.is_own(&value)
+        if self.is_own(&value)
+            && let reg = value.bits as Reg
             && avoid & 1 << reg == 0
         {
             self.uncache(reg);
@@ -705,7 +716,7 @@ impl State {
     /// Whether a value is in a register that nobody else reads.
     #[inline]
     pub(crate) fn is_own(&self, value: &Value) -> bool {
-        matches!(value.loc(), Loc::Reg(reg) if self.regs[reg as usize].refs == 1)
+        value.kind == LocKind::Reg && self.regs[value.bits as usize & 31].refs == 1
     }
 
     /// Moves a value into a particular register, which gets held. Others that are there are moved.
@@ -758,9 +769,12 @@ impl State {
     /// The value as an immediate, if it is one that instructions can hold.
     #[inline]
     pub(crate) fn imm_of(value: &Value) -> Option<i32> {
-        match (value.loc(), value.repr) {
-            (Loc::Const(bits), Repr::I32) => Some(bits as u32 as i32),
-            (Loc::Const(bits), Repr::I64 | Repr::Pointer) => i32::try_from(bits as i64).ok(),
+        if value.kind != LocKind::Const {
+            return None;
+        }
+        match value.repr {
+            Repr::I32 => Some(value.bits as u32 as i32),
+            Repr::I64 | Repr::Pointer => i32::try_from(value.bits as i64).ok(),
             _ => None,
         }
     }
