@@ -645,7 +645,7 @@ impl<'a> Tier<'a> {
         if self.linkage == Linkage::Slots {
             let operands = &self.s.stack;
             let live = (operands.len() <= MAX_LIVE_OPERANDS)
-                .then(|| operands.iter().map(|entry| (entry.loc(), entry.repr)).collect());
+                .then(|| operands.iter().map(|entry| (entry.loc(), entry.repr())).collect());
             self.count(ordinal, live);
         }
     }

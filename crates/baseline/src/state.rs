@@ -116,6 +116,7 @@ pub(crate) enum Loc {
 
 /// The kinds of `Loc`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 enum LocKind {
     Reg,
     Const,
@@ -125,7 +126,7 @@ enum LocKind {
 }
 
 impl Loc {
-    /// Its two parts, for values that travel in registers.
+    /// Its two parts.
     #[inline(always)]
     fn split(self) -> (LocKind, u64) {
         match self {
@@ -150,43 +151,93 @@ impl Loc {
     }
 }
 
-/// An operand inside an expansion. Must be given back by `release` or used up. Two words.
+/// The kind of a place, and a representation. One number, so that a value is a pair of numbers, which
+/// travels in registers and has no padding to be copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Tag(u32);
+
+impl Tag {
+    #[inline(always)]
+    fn new(kind: LocKind, repr: Repr) -> Tag {
+        Tag(kind as u32 | (repr as u32) << 8)
+    }
+
+    #[inline(always)]
+    fn kind(self) -> LocKind {
+        match self.0 as u8 {
+            0 => LocKind::Reg,
+            1 => LocKind::Const,
+            2 => LocKind::Local,
+            3 => LocKind::Frame,
+            _ => LocKind::Flags,
+        }
+    }
+
+    #[inline(always)]
+    fn repr(self) -> Repr {
+        match self.0 >> 8 {
+            0 => Repr::I32,
+            1 => Repr::I64,
+            2 => Repr::F32,
+            3 => Repr::F64,
+            4 => Repr::V128,
+            _ => Repr::Pointer,
+        }
+    }
+}
+
+/// An operand inside an expansion. Must be given back by `release` or used up.
 #[derive(Debug)]
 pub(crate) struct Value {
     bits: u64,
-    kind: LocKind,
-    pub(crate) repr: Repr,
+    tag: Tag,
 }
 
 impl Value {
     #[inline(always)]
     pub(crate) fn new(loc: Loc, repr: Repr) -> Value {
         let (kind, bits) = loc.split();
-        Value { bits, kind, repr }
+        Value { bits, tag: Tag::new(kind, repr) }
+    }
+
+    #[inline(always)]
+    fn kind(&self) -> LocKind {
+        self.tag.kind()
     }
 
     #[inline(always)]
     pub(crate) fn loc(&self) -> Loc {
-        Loc::join(self.kind, self.bits)
+        Loc::join(self.kind(), self.bits)
+    }
+
+    #[inline(always)]
+    pub(crate) fn repr(&self) -> Repr {
+        self.tag.repr()
     }
 
     #[inline(always)]
     pub(crate) fn set_loc(&mut self, loc: Loc) {
-        (self.kind, self.bits) = loc.split();
+        let (kind, bits) = loc.split();
+        (self.tag, self.bits) = (Tag::new(kind, self.repr()), bits);
+    }
+
+    /// The same bits as another representation.
+    #[inline(always)]
+    pub(crate) fn set_repr(&mut self, repr: Repr) {
+        self.tag = Tag::new(self.kind(), repr);
     }
 
     #[inline(always)]
     pub(crate) fn is_const(&self) -> bool {
-        self.kind == LocKind::Const
+        self.kind() == LocKind::Const
     }
 }
 
-/// An operand on the stack. Two words.
+/// An operand on the stack.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     bits: u64,
-    kind: LocKind,
-    pub(crate) repr: Repr,
+    tag: Tag,
     /// Bytes of operand homes up to the end of its own.
     pub(crate) slot: u32,
 }
@@ -194,17 +245,23 @@ pub(crate) struct Entry {
 impl Entry {
     #[inline(always)]
     pub(crate) fn loc(&self) -> Loc {
-        Loc::join(self.kind, self.bits)
+        Loc::join(self.tag.kind(), self.bits)
+    }
+
+    #[inline(always)]
+    pub(crate) fn repr(&self) -> Repr {
+        self.tag.repr()
     }
 
     #[inline(always)]
     pub(crate) fn set_loc(&mut self, loc: Loc) {
-        (self.kind, self.bits) = loc.split();
+        let (kind, bits) = loc.split();
+        (self.tag, self.bits) = (Tag::new(kind, self.repr()), bits);
     }
 
     #[inline(always)]
     pub(crate) fn parts(&self) -> (Loc, Repr) {
-        (self.loc(), self.repr)
+        (self.loc(), self.repr())
     }
 }
 
@@ -455,7 +512,7 @@ impl State {
                             continue;
                         }
                         fresh = self.alloc_but(bank, avoid | 1 << reg);
-                        self.move_reg(fresh, reg, self.stack[i].repr);
+                        self.move_reg(fresh, reg, self.stack[i].repr());
                     } else {
                         self.hold(fresh);
                     }
@@ -596,7 +653,7 @@ impl State {
     /// Gives a value back.
     #[inline]
     pub(crate) fn release(&mut self, value: Value) {
-        match value.kind {
+        match value.kind() {
             LocKind::Reg => self.unhold(value.bits as Reg),
             LocKind::Flags => self.release_flags(value.bits as u8),
             LocKind::Const | LocKind::Local | LocKind::Frame => {}
@@ -641,7 +698,7 @@ impl State {
     /// As `reg_of`, in none of `avoid` if it is not in a register yet.
     #[inline(always)]
     pub(crate) fn reg_of_but(&mut self, value: &mut Value, avoid: u32) -> Reg {
-        match value.kind {
+        match value.kind() {
             LocKind::Reg => return value.bits as Reg,
             LocKind::Local => {
                 let pinned = self.locals[value.bits as usize].pinned;
@@ -651,7 +708,7 @@ impl State {
             }
             _ => {}
         }
-        let reg = self.load_value(value.kind, value.bits, value.repr, avoid);
+        let reg = self.load_value(value.kind(), value.bits, value.repr(), avoid);
         value.set_loc(Loc::Reg(reg));
         reg
     }
@@ -697,8 +754,8 @@ impl State {
             self.uncache(reg);
             return reg;
         }
-        let reg = self.alloc_but(bank(value.repr), avoid);
-        self.copy_to(reg, value.loc(), value.repr);
+        let reg = self.alloc_but(bank(value.repr()), avoid);
+        self.copy_to(reg, value.loc(), value.repr());
         self.release(value);
         reg
     }
@@ -706,7 +763,7 @@ impl State {
     /// The register that a value is in, pinned ones included, or `NO_REG`.
     #[inline]
     pub(crate) fn known_reg(&self, value: &Value) -> Reg {
-        match value.kind {
+        match value.kind() {
             LocKind::Reg => value.bits as Reg,
             LocKind::Local => self.local_reg(value.bits as u32),
             _ => NO_REG,
@@ -716,7 +773,7 @@ impl State {
     /// Whether a value is in a register that nobody else reads.
     #[inline]
     pub(crate) fn is_own(&self, value: &Value) -> bool {
-        value.kind == LocKind::Reg && self.regs[value.bits as usize & 31].refs == 1
+        value.kind() == LocKind::Reg && self.regs[value.bits as usize & 31].refs == 1
     }
 
     /// Moves a value into a particular register, which gets held. Others that are there are moved.
@@ -733,7 +790,7 @@ impl State {
             return;
         }
         self.take(reg, avoid);
-        self.copy_to(reg, value.loc(), value.repr);
+        self.copy_to(reg, value.loc(), value.repr());
         self.release(value);
     }
 
@@ -769,10 +826,10 @@ impl State {
     /// The value as an immediate, if it is one that instructions can hold.
     #[inline]
     pub(crate) fn imm_of(value: &Value) -> Option<i32> {
-        if value.kind != LocKind::Const {
+        if value.kind() != LocKind::Const {
             return None;
         }
-        match value.repr {
+        match value.repr() {
             Repr::I32 => Some(value.bits as u32 as i32),
             Repr::I64 | Repr::Pointer => i32::try_from(value.bits as i64).ok(),
             _ => None,
@@ -876,13 +933,13 @@ impl State {
 
     #[inline(always)]
     pub(crate) fn push(&mut self, value: Value) {
-        let Value { bits, kind, repr } = value;
+        let Value { bits, tag } = value;
         let below = self.stack.last().map_or(0, |entry| entry.slot);
-        let slot = below + home_bytes(repr);
+        let slot = below + home_bytes(tag.repr());
         if slot > self.max_operands {
             self.max_operands = slot;
         }
-        match kind {
+        match tag.kind() {
             LocKind::Local => self.locals[bits as usize].refs += 1,
             // A value that was popped and comes back keeps its home only if that is this one.
             LocKind::Frame if bits as i32 != self.home(slot) => {
@@ -890,7 +947,7 @@ impl State {
             }
             _ => {}
         }
-        let entry = Entry { bits, kind, repr, slot };
+        let entry = Entry { bits, tag, slot };
         if self.stack.len() == self.stack.capacity() || self.stack.len() - self.settled >= WINDOW {
             return self.push_far(entry);
         }
@@ -902,8 +959,8 @@ impl State {
     #[inline(never)]
     fn push_moved(&mut self, mut value: Value, slot: u32) {
         self.reg_of(&mut value);
-        let Value { bits, kind, repr } = value;
-        self.push_far(Entry { bits, kind, repr, slot });
+        let Value { bits, tag } = value;
+        self.push_far(Entry { bits, tag, slot });
     }
 
     /// Pushes an entry where there may be no room, or too many operands not settled.
@@ -923,16 +980,16 @@ impl State {
 
     #[inline]
     pub(crate) fn pop(&mut self) -> Value {
-        let Some(Entry { bits, kind, repr, .. }) = self.stack.pop() else {
+        let Some(Entry { bits, tag, .. }) = self.stack.pop() else {
             return self.no_operand();
         };
         if self.settled > self.stack.len() {
             self.settled = self.stack.len();
         }
-        if kind == LocKind::Local {
+        if tag.kind() == LocKind::Local {
             self.locals[bits as usize].refs -= 1;
         }
-        Value { bits, kind, repr }
+        Value { bits, tag }
     }
 
     #[cold]
@@ -1175,6 +1232,23 @@ impl State {
     pub(crate) fn release_place(&mut self, place: Place) {
         if let Some(reg) = place.held {
             self.unhold(reg);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_keep_what_they_are_made_of() {
+        for repr in [Repr::I32, Repr::I64, Repr::F32, Repr::F64, Repr::V128, Repr::Pointer] {
+            for loc in
+                [Loc::Reg(31), Loc::Const(u64::MAX), Loc::Local(9), Loc::Frame(-8), Loc::Flags(3)]
+            {
+                let value = Value::new(loc, repr);
+                assert_eq!((value.loc(), value.repr()), (loc, repr));
+            }
         }
     }
 }
