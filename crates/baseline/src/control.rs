@@ -291,7 +291,7 @@ impl Tier<'_> {
         match self.target(position) {
             _ if arity == 0 => true,
             Target::Return => false,
-            Target::Register => entries[0].loc() == Loc::Reg(result_reg(entries[0].repr)),
+            Target::Register => entries[0].loc() == Loc::Reg(result_reg(entries[0].repr())),
             Target::Homes(height) => {
                 height == self.s.stack.len() - arity
                     && (height..self.s.stack.len())

@@ -671,7 +671,7 @@ impl<'a> Tier<'a> {
         (self.linkage == Linkage::Slots).then(|| {
             let operands = &self.s.stack;
             let live = (operands.len() <= MAX_LIVE_OPERANDS)
-                .then(|| operands.iter().map(|entry| (entry.loc(), entry.repr)).collect());
+                .then(|| operands.iter().map(|entry| (entry.loc(), entry.repr())).collect());
             self.count(ordinal, live)
         })
     }
@@ -848,7 +848,7 @@ impl<'a> Tier<'a> {
     /// from that local after the result was written is the result.
     pub(crate) fn result_reg(&mut self, repr: Repr, inputs: &[&Value]) -> Reg {
         if let Some(reg) = self.target_reg(repr)
-            && !inputs.iter().any(|value| self.physical(value.loc()) == Loc::Reg(reg))
+            && !inputs.iter().any(|value| self.s.known_reg(value) == reg)
         {
             return self.begin_target();
         }

@@ -83,11 +83,11 @@ impl Tier<'_> {
     /// A register with the value of `x` that may be modified into a result: that of the local that is
     /// set next, unless one of `others` is read from there.
     pub(crate) fn modify(&mut self, x: Value, others: &[&Value]) -> Reg {
-        if let Some(target) = self.target_reg(x.repr)
-            && !others.iter().any(|value| self.physical(value.loc()) == Loc::Reg(target))
+        if let Some(target) = self.target_reg(x.repr())
+            && !others.iter().any(|value| self.s.known_reg(value) == target)
         {
             let reg = self.begin_target();
-            self.s.copy_to(reg, x.loc(), x.repr);
+            self.s.copy_to(reg, x.loc(), x.repr());
             self.s.release(x);
             return reg;
         }
@@ -104,7 +104,7 @@ impl Tier<'_> {
         if self.settings.signals_based_traps && details.is_empty() {
             return self.cold(ColdKind::Fault(info.trap));
         }
-        let places = details.iter().map(|v| (self.physical(v.loc()), v.repr)).collect();
+        let places = details.iter().map(|v| (self.physical(v.loc()), v.repr())).collect();
         for value in details {
             self.s.release(value);
         }
@@ -120,7 +120,7 @@ impl Tier<'_> {
 
     /// `cmp`
     pub(crate) fn compare_ints(&mut self, a: &mut Value, b: &mut Value) {
-        let wide = wide(a.repr);
+        let wide = wide(a.repr());
         if let Some(imm) = State::imm_of(b) {
             match (self.s.rm_of(a), i8::try_from(imm)) {
                 (Rm::Gpr(reg), _) if imm == 0 => {
@@ -139,7 +139,7 @@ impl Tier<'_> {
 
     /// `ucomiss`, `ucomisd`
     pub(crate) fn compare_floats(&mut self, a: &mut Value, b: &mut Value) {
-        let double = a.repr == Repr::F64;
+        let double = a.repr() == Repr::F64;
         let a = xmm(self.s.reg_of(a));
         let b = self.s.xm_of(b);
         ins_wide!(self.s.asm, double, ucomiss_a, ucomisd_a, a, b);
@@ -315,7 +315,7 @@ impl Emit for Tier<'_> {
 
     fn arith(&mut self, op: Arith, mut a: Value, mut b: Value) -> Value {
         self.s.clobber_flags();
-        let repr = a.repr;
+        let repr = a.repr();
         let wide = wide(repr);
         if matches!(op, Arith::Shl | Arith::ShrU) {
             let Loc::Const(count) = b.loc() else {
@@ -354,7 +354,7 @@ impl Emit for Tier<'_> {
             return self.s.flags_value(cond.not());
         }
         self.s.clobber_flags();
-        let cond = if bank(a.repr) == Bank::Vector {
+        let cond = if bank(a.repr()) == Bank::Vector {
             let cond = match op {
                 Compare::Eq => Cond::EqualOrdered,
                 Compare::Ne => Cond::NotEqualUnordered,
@@ -386,13 +386,11 @@ impl Emit for Tier<'_> {
     #[inline]
     fn zero_extend(&mut self, mut value: Value) -> Value {
         // Nothing to do but to read it from where it is 32 bits wide: see [clean i32].
-        match value.loc() {
-            Loc::Const(_) => {}
-            _ => {
-                self.s.reg_of(&mut value);
-            }
+        if !value.is_const() {
+            self.s.reg_of(&mut value);
         }
-        Value::new(value.loc(), Repr::I64)
+        value.set_repr(Repr::I64);
+        value
     }
 
     fn wrap(&mut self, mut value: Value) -> Value {
@@ -416,7 +414,7 @@ impl Emit for Tier<'_> {
     fn is_null(&mut self, _top: HeapTop, mut value: Value) -> Value {
         // Null is 0 in every hierarchy.
         self.s.clobber_flags();
-        let mut null = self.s.constant(0, value.repr);
+        let mut null = self.s.constant(0, value.repr());
         self.compare_ints(&mut value, &mut null);
         self.s.release(value);
         self.s.flags_value(Cond::E)
@@ -542,12 +540,15 @@ impl Emit for Tier<'_> {
         }
         self.s.release(base);
         self.s.release(index);
-        let dst = match target {
-            Some(reg) => reg,
-            None => self.s.alloc(bank(repr)),
+        let (dst, loc) = match target {
+            Some(reg) => (reg, self.next_local()),
+            None => {
+                let reg = self.s.alloc(bank(repr));
+                (reg, Loc::Reg(reg))
+            }
         };
         self.load_access(place.memory(), access, dst, mem, true);
-        self.push_result(dst, repr);
+        self.s.push(Value::new(loc, repr));
     }
 
     #[inline(always)]
@@ -645,7 +646,7 @@ impl Emit for Tier<'_> {
         let moves: Moves = args
             .iter()
             .zip([RDX, RCX, R8, R9])
-            .map(|(value, reg)| (value.loc(), value.repr, reg))
+            .map(|(value, reg)| (value.loc(), value.repr(), reg))
             .collect();
         self.call_shim(Operation::new(builtin, first, second).pack(), moves);
         for value in args {
@@ -771,13 +772,6 @@ fn access_repr(access: Access) -> Repr {
     }
 }
 
-/// The offset of a guarded place, if it is more than an instruction can hold.
-fn far(place: Guarded) -> Option<Value> {
-    let offset = place.offset();
-    let far = i32::try_from(offset).is_err();
-    far.then_some(Value::new(Loc::Const(u64::from(offset)), Repr::I64))
-}
-
 impl Tier<'_> {
     #[inline(always)]
     fn memory_base(&mut self, memory: MemoryIndex) -> Value {
@@ -791,10 +785,18 @@ impl Tier<'_> {
     #[inline(always)]
     fn guarded_index(&mut self, index: Value, place: Guarded) -> Value {
         let index = self.zero_extend(index);
-        match far(place) {
-            Some(offset) => self.arith(Arith::Add, index, offset),
-            None => index,
+        if place.offset() > i32::MAX as u32 {
+            return self.far_index(index, place);
         }
+        index
+    }
+
+    /// With an offset that is more than an instruction can hold.
+    #[cold]
+    #[inline(never)]
+    fn far_index(&mut self, index: Value, place: Guarded) -> Value {
+        let offset = self.s.constant(u64::from(place.offset()), Repr::I64);
+        self.arith(Arith::Add, index, offset)
     }
 
     /// The memory operand of a guarded access, with what `guarded_index` gave.

@@ -183,7 +183,7 @@ impl Tier<'_> {
             return self.push_condition(cond.not());
         }
         self.s.clobber_flags();
-        let mut zero = self.s.constant(0, value.repr);
+        let mut zero = self.s.constant(0, value.repr());
         self.compare_ints(&mut value, &mut zero);
         self.s.release(value);
         self.push_condition(Cond::E);
@@ -234,16 +234,13 @@ impl Tier<'_> {
             (a, b) = (b, a);
         }
         // A sum into another register is one instruction.
-        let elsewhere = match self.target_reg(a.repr) {
-            Some(target) => {
-                self.physical(a.loc()) != Loc::Reg(target)
-                    && self.physical(b.loc()) != Loc::Reg(target)
-            }
+        let (a_reg, b_reg) = (self.s.known_reg(&a), self.s.known_reg(&b));
+        let elsewhere = match self.target_reg(a.repr()) {
+            Some(target) => a_reg != target && b_reg != target,
             None => !self.s.is_own(&a) && !self.s.is_own(&b),
         };
-        let known = |tier: &Self, value: &Value| matches!(tier.physical(value.loc()), Loc::Reg(_));
-        if elsewhere && known(self, &a) && (State::imm_of(&b).is_some() || known(self, &b)) {
-            let repr = a.repr;
+        if elsewhere && a_reg != NO_REG && (State::imm_of(&b).is_some() || b_reg != NO_REG) {
+            let repr = a.repr();
             let base = self.s.reg_of(&mut a);
             let mem = match State::imm_of(&b) {
                 Some(imm) => at(base, imm),
@@ -265,7 +262,7 @@ impl Tier<'_> {
     }
 
     fn alu_values(&mut self, op: Alu, mut a: Value, mut b: Value) {
-        let repr = a.repr;
+        let repr = a.repr();
         if op != Alu::Sub && self.prefers_swap(&a, &b) {
             (a, b) = (b, a);
         }
@@ -286,8 +283,8 @@ impl Tier<'_> {
         if matches!(a.loc(), Loc::Const(_)) {
             return true;
         }
-        match self.target_reg(a.repr) {
-            Some(target) => self.physical(b.loc()) == Loc::Reg(target),
+        match self.target_reg(a.repr()) {
+            Some(target) => self.s.known_reg(b) == target,
             None => !self.s.is_own(a) && self.s.is_own(b),
         }
     }
@@ -295,7 +292,7 @@ impl Tier<'_> {
     fn multiply(&mut self) {
         self.s.clobber_flags();
         let (mut b, mut a) = (self.s.pop(), self.s.pop());
-        let (repr, wide) = (a.repr, wide(a.repr));
+        let (repr, wide) = (a.repr(), wide(a.repr()));
         if self.prefers_swap(&a, &b) {
             (a, b) = (b, a);
         }
@@ -327,7 +324,7 @@ impl Tier<'_> {
     fn shift(&mut self, shift: Shift) {
         self.s.clobber_flags();
         let (mut count, a) = (self.s.pop(), self.s.pop());
-        let (repr, wide) = (a.repr, wide(a.repr));
+        let (repr, wide) = (a.repr(), wide(a.repr()));
         if let Loc::Const(bits) = count.loc() {
             let count = (bits & if wide { 63 } else { 31 }) as u8;
             let dst = self.modify(a, &[]);
@@ -380,7 +377,7 @@ impl Tier<'_> {
     }
 
     fn modify_but(&mut self, x: Value, others: &[&Value], avoid: u32) -> Reg {
-        if self.target_reg(x.repr).is_some() {
+        if self.target_reg(x.repr()).is_some() {
             self.modify(x, others)
         } else {
             self.s.own_but(x, avoid)
@@ -390,7 +387,7 @@ impl Tier<'_> {
     fn divide(&mut self, signed: bool, remainder: bool) {
         self.s.clobber_flags();
         let (mut b, a) = (self.s.pop(), self.s.pop());
-        let (repr, wide) = (a.repr, wide(a.repr));
+        let (repr, wide) = (a.repr(), wide(a.repr()));
         if let (Loc::Const(bits), false) = (b.loc(), signed)
             && bits.is_power_of_two()
             && i32::try_from(bits).is_ok()
@@ -472,7 +469,7 @@ impl Tier<'_> {
     fn leading_zeros(&mut self) {
         self.s.clobber_flags();
         let value = self.s.pop();
-        let (repr, wide) = (value.repr, wide(value.repr));
+        let (repr, wide) = (value.repr(), wide(value.repr()));
         if self.features.lzcnt {
             return self.extend(value, repr, |tier, dst, src| {
                 // An old dependency of the processor on the target is broken.
@@ -496,7 +493,7 @@ impl Tier<'_> {
     fn trailing_zeros(&mut self) {
         self.s.clobber_flags();
         let value = self.s.pop();
-        let (repr, wide) = (value.repr, wide(value.repr));
+        let (repr, wide) = (value.repr(), wide(value.repr()));
         if self.features.bmi1 {
             return self.extend(value, repr, |tier, dst, src| {
                 ins_wide!(tier.s.asm, wide, tzcntl_a, tzcntq_a, dst, src);
@@ -515,7 +512,7 @@ impl Tier<'_> {
     fn count_ones(&mut self) {
         self.s.clobber_flags();
         let value = self.s.pop();
-        let (repr, wide) = (value.repr, wide(value.repr));
+        let (repr, wide) = (value.repr(), wide(value.repr()));
         if self.features.popcnt {
             return self.extend(value, repr, |tier, dst, src| {
                 ins_wide!(tier.s.asm, wide, popcntl_rm, popcntq_rm, dst, src);
@@ -558,7 +555,7 @@ impl Tier<'_> {
 
     fn float(&mut self, op: FloatOp) {
         let (mut b, mut a) = (self.s.pop(), self.s.pop());
-        let repr = a.repr;
+        let repr = a.repr();
         let double = repr == F64;
         let commutes = matches!(op, FloatOp::Add | FloatOp::Mul);
         if commutes && self.prefers_swap(&a, &b) {
@@ -629,7 +626,7 @@ impl Tier<'_> {
     /// `abs` by clearing the sign, `neg` by flipping it.
     fn float_sign(&mut self, op: Alu) {
         let value = self.s.pop();
-        let repr = value.repr;
+        let repr = value.repr();
         let sign = if repr == F64 { 1 << 63 } else { 1 << 31 };
         let mask = match (op, repr) {
             (Alu::And, F64) => !sign,
@@ -647,7 +644,7 @@ impl Tier<'_> {
 
     fn copysign(&mut self) {
         let (mut b, a) = (self.s.pop(), self.s.pop());
-        let repr = a.repr;
+        let repr = a.repr();
         let sign = if repr == F64 { 1 << 63 } else { 1 << 31 };
         let from = self.s.reg_of(&mut b);
         let dst = self.s.own_but(a, 1 << from);
@@ -663,7 +660,7 @@ impl Tier<'_> {
 
     fn square_root(&mut self) {
         let mut value = self.s.pop();
-        let repr = value.repr;
+        let repr = value.repr();
         let source = xmm(self.s.reg_of(&mut value));
         let dst = self.result_reg(repr, &[]);
         ins_wide!(self.s.asm, repr == F64, sqrtss_a, sqrtsd_a, xmm(dst), source);
@@ -674,7 +671,7 @@ impl Tier<'_> {
 
     fn round_top(&mut self, rounding: Rounding) {
         let mut value = self.s.pop();
-        let repr = value.repr;
+        let repr = value.repr();
         if self.features.sse41 {
             let source = xmm(self.s.reg_of(&mut value));
             let dst = self.result_reg(repr, &[]);
@@ -692,11 +689,11 @@ impl Tier<'_> {
 
     /// Rounds a scalar where the processor cannot.
     pub(crate) fn round_by_builtin(&mut self, rounding: Rounding, value: Value) -> Value {
-        let (builtin, int) = match value.repr {
+        let (builtin, int) = match value.repr() {
             F32 => (Builtin::RoundF32, I32),
             _ => (Builtin::RoundF64, I64),
         };
-        let repr = value.repr;
+        let repr = value.repr();
         let bits = self.bits_as(value, int);
         let args = SmallVec::from_iter([bits]);
         let result = self.builtin(builtin, rounding as u32, 0, args);
@@ -707,7 +704,7 @@ impl Tier<'_> {
     fn float_min_max(&mut self, min: bool) {
         self.s.clobber_flags();
         let (mut b, a) = (self.s.pop(), self.s.pop());
-        let repr = a.repr;
+        let repr = a.repr();
         let double = repr == F64;
         let other = self.s.reg_of(&mut b);
         let dst = self.s.own_but(a, 1 << other);
@@ -844,7 +841,7 @@ impl Tier<'_> {
     fn truncate_signed(&mut self, to_wide: bool) {
         self.s.clobber_flags();
         let mut value = self.s.pop();
-        let double = value.repr == F64;
+        let double = value.repr() == F64;
         let source = self.s.reg_of(&mut value);
         let dst = self.s.alloc(Bank::General);
         self.truncate_reg(double, to_wide, dst, source);
@@ -918,7 +915,7 @@ impl Tier<'_> {
     fn truncate_signed_saturating(&mut self, to_wide: bool) {
         self.s.clobber_flags();
         let mut value = self.s.pop();
-        let double = value.repr == F64;
+        let double = value.repr() == F64;
         let source = self.s.reg_of(&mut value);
         let dst = self.s.alloc(Bank::General);
         let (done, nan) = (self.s.asm.label(), self.s.asm.label());
@@ -941,7 +938,7 @@ impl Tier<'_> {
     fn truncate_unsigned_32(&mut self, saturating: bool) {
         self.s.clobber_flags();
         let mut value = self.s.pop();
-        let double = value.repr == F64;
+        let double = value.repr() == F64;
         let source = self.s.reg_of(&mut value);
         let dst = self.s.alloc(Bank::General);
         // In 64 bits all results fit, and only they leave the upper half zero.
@@ -975,7 +972,7 @@ impl Tier<'_> {
     fn truncate_unsigned_64(&mut self, saturating: bool) {
         self.s.clobber_flags();
         let value = self.s.pop();
-        let double = value.repr == F64;
+        let double = value.repr() == F64;
         let x = self.s.own(value);
         let dst = self.s.alloc(Bank::General);
         let (large, low, high, done) =

@@ -291,8 +291,7 @@ mod tests {
     fn scan_slowly(bytes: &[u8], params: usize) -> Uses {
         let mut uses = Uses { weight: 1, ..Uses::default() };
         uses.locals.resize(params, 0);
-        let features = WasmFeatures::all();
-        let body = FunctionBody::new(BinaryReader::new_features(bytes, 0, features));
+        let body = FunctionBody::new(BinaryReader::new(bytes, 0));
         let mut reader = body.get_locals_reader().expect("locals");
         for _ in 0..reader.get_count() {
             let (count, _) = reader.read().expect("locals");
@@ -305,22 +304,72 @@ mod tests {
         uses
     }
 
+    fn compare(bytes: &[u8], params: usize) {
+        let slow = scan_slowly(bytes, params);
+        let mut fast = Uses::default();
+        fast.scan(bytes, params, &WasmFeatures::all()).expect("a body");
+        assert!(fast.complete);
+        assert_eq!(fast.locals, slow.locals);
+        let others = |uses: &Uses| [uses.memory, uses.globals, uses.calls];
+        assert_eq!(others(&fast), others(&slow));
+    }
+
+    /// All that is stepped over, in every length, and what is not.
     #[test]
-    fn tmp_sqlite() {
-        let wasm = std::fs::read("/work/shared/bench/open/sqlite.wasm").unwrap();
-        let mut n = 0;
-        for payload in wasmparser::Parser::new(0).parse_all(&wasm) {
-            if let wasmparser::Payload::CodeSectionEntry(body) = payload.unwrap() {
-                let bytes = body.as_bytes();
-                let slow = scan_slowly(bytes, 20);
-                let mut fast = Uses::default();
-                fast.scan(bytes, 20, &WasmFeatures::all()).unwrap();
-                assert_eq!(
-                    (n, &fast.locals, fast.memory, fast.globals, fast.calls, fast.complete),
-                    (n, &slow.locals, slow.memory, slow.globals, slow.calls, true)
-                );
-                n += 1;
+    fn stepping_over_counts_as_decoding_does() {
+        let numbers: [&[u8]; 7] = [
+            &[0],
+            &[5],
+            &[0x85, 0],
+            &[0xff, 1],
+            &[0x85, 0x80, 0],
+            &[0x83, 0x80, 0x80, 0],
+            &[0x84, 0x80, 0x80, 0x80, 0],
+        ];
+        let mut body = vec![1, 200, 1, 0x7f];
+        let mut depth = 1;
+        for number in numbers {
+            for opcode in 0..=255 {
+                match opcode {
+                    0x00 | 0x01 | 0x0f | 0x1a | 0x1b | 0x45..=0xc4 => body.push(opcode),
+                    0x02..=0x04 => {
+                        body.extend([opcode, if number.len() == 2 { 0x7e } else { 0x40 }]);
+                        depth += 1;
+                    }
+                    0x0c | 0x0d | 0x10 | 0x20..=0x24 | 0x41 | 0x42 => {
+                        body.push(opcode);
+                        body.extend(number);
+                    }
+                    0x28..=0x3e => {
+                        body.extend([opcode, 2]);
+                        body.extend(number);
+                        // With an index.
+                        body.extend([opcode, 0x42, 0]);
+                        body.extend(number);
+                    }
+                    0x43 => body.extend([opcode, 0xff, 0x80, 0x80, 0x80]),
+                    0x44 => body.extend([opcode, 0xff, 0x80, 0x80, 0x80, 1, 2, 3, 0x80]),
+                    // br_table, ref.null, call_indirect, memory.fill, i8x16.splat
+                    0x0e => body.extend([opcode, 2, 0x80, 1, 0x81, 0, 0]),
+                    0xd0 => body.extend([opcode, 0x70]),
+                    0x11 => body.extend([opcode, 0x83, 0, 0]),
+                    0xfc => body.extend([opcode, 11, 0]),
+                    0xfd => body.extend([opcode, 15]),
+                    _ => {}
+                }
             }
+            body.push(0x0b);
+            depth -= 1;
         }
+        body.extend(std::iter::repeat_n(0x0b, depth));
+        compare(&body, 3);
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_uses_every_local() {
+        let mut uses = Uses::default();
+        let body = [1, 2, 0x7f, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x27, 0x0b];
+        assert!(uses.scan(&body, 1, &WasmFeatures::all()).is_err());
+        assert!((0..3).all(|local| uses.is_used(local)));
     }
 }

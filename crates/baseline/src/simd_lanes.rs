@@ -182,7 +182,7 @@ impl Tier<'_> {
         let sse41 = self.features.sse41;
         let src = self.s.reg_of(&mut scalar);
         let dst = self.s.own(vector);
-        if bank(scalar.repr) == Bank::Vector {
+        if bank(scalar.repr()) == Bank::Vector {
             match (bits, lane) {
                 (32, 0) => v!(self, movss_a_r, dst, src),
                 (32, _) if sse41 => v!(self, insertps_a, dst, src, lane << 4),
@@ -248,7 +248,7 @@ impl Tier<'_> {
         }
         let src = self.s.reg_of(&mut scalar);
         let dst = self.result_reg(V128, &[]);
-        match (bank(scalar.repr), lanes) {
+        match (bank(scalar.repr()), lanes) {
             (Bank::Vector, Lanes::I32) => v!(self, pshufd_a, dst, src, 0u8),
             (Bank::Vector, _) => v!(self, pshufd_a, dst, src, LOW_TWICE),
             (Bank::General, _) => self.splat_reg(lanes, dst, src),

@@ -116,6 +116,7 @@ pub(crate) enum Loc {
 
 /// The kinds of `Loc`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 enum LocKind {
     Reg,
     Const,
@@ -125,7 +126,7 @@ enum LocKind {
 }
 
 impl Loc {
-    /// Its two parts, for values that travel in registers.
+    /// Its two parts.
     #[inline(always)]
     fn split(self) -> (LocKind, u64) {
         match self {
@@ -150,38 +151,93 @@ impl Loc {
     }
 }
 
-/// An operand inside an expansion. Must be given back by `release` or used up. Two words.
+/// The kind of a place, and a representation. One number, so that a value is a pair of numbers, which
+/// travels in registers and has no padding to be copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Tag(u32);
+
+impl Tag {
+    #[inline(always)]
+    fn new(kind: LocKind, repr: Repr) -> Tag {
+        Tag(kind as u32 | (repr as u32) << 8)
+    }
+
+    #[inline(always)]
+    fn kind(self) -> LocKind {
+        match self.0 as u8 {
+            0 => LocKind::Reg,
+            1 => LocKind::Const,
+            2 => LocKind::Local,
+            3 => LocKind::Frame,
+            _ => LocKind::Flags,
+        }
+    }
+
+    #[inline(always)]
+    fn repr(self) -> Repr {
+        match self.0 >> 8 {
+            0 => Repr::I32,
+            1 => Repr::I64,
+            2 => Repr::F32,
+            3 => Repr::F64,
+            4 => Repr::V128,
+            _ => Repr::Pointer,
+        }
+    }
+}
+
+/// An operand inside an expansion. Must be given back by `release` or used up.
 #[derive(Debug)]
 pub(crate) struct Value {
     bits: u64,
-    kind: LocKind,
-    pub(crate) repr: Repr,
+    tag: Tag,
 }
 
 impl Value {
     #[inline(always)]
     pub(crate) fn new(loc: Loc, repr: Repr) -> Value {
         let (kind, bits) = loc.split();
-        Value { bits, kind, repr }
+        Value { bits, tag: Tag::new(kind, repr) }
+    }
+
+    #[inline(always)]
+    fn kind(&self) -> LocKind {
+        self.tag.kind()
     }
 
     #[inline(always)]
     pub(crate) fn loc(&self) -> Loc {
-        Loc::join(self.kind, self.bits)
+        Loc::join(self.kind(), self.bits)
+    }
+
+    #[inline(always)]
+    pub(crate) fn repr(&self) -> Repr {
+        self.tag.repr()
     }
 
     #[inline(always)]
     pub(crate) fn set_loc(&mut self, loc: Loc) {
-        (self.kind, self.bits) = loc.split();
+        let (kind, bits) = loc.split();
+        (self.tag, self.bits) = (Tag::new(kind, self.repr()), bits);
+    }
+
+    /// The same bits as another representation.
+    #[inline(always)]
+    pub(crate) fn set_repr(&mut self, repr: Repr) {
+        self.tag = Tag::new(self.kind(), repr);
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_const(&self) -> bool {
+        self.kind() == LocKind::Const
     }
 }
 
-/// An operand on the stack. Two words.
+/// An operand on the stack.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     bits: u64,
-    kind: LocKind,
-    pub(crate) repr: Repr,
+    tag: Tag,
     /// Bytes of operand homes up to the end of its own.
     pub(crate) slot: u32,
 }
@@ -189,17 +245,23 @@ pub(crate) struct Entry {
 impl Entry {
     #[inline(always)]
     pub(crate) fn loc(&self) -> Loc {
-        Loc::join(self.kind, self.bits)
+        Loc::join(self.tag.kind(), self.bits)
+    }
+
+    #[inline(always)]
+    pub(crate) fn repr(&self) -> Repr {
+        self.tag.repr()
     }
 
     #[inline(always)]
     pub(crate) fn set_loc(&mut self, loc: Loc) {
-        (self.kind, self.bits) = loc.split();
+        let (kind, bits) = loc.split();
+        (self.tag, self.bits) = (Tag::new(kind, self.repr()), bits);
     }
 
     #[inline(always)]
     pub(crate) fn parts(&self) -> (Loc, Repr) {
-        (self.loc(), self.repr)
+        (self.loc(), self.repr())
     }
 }
 
@@ -332,23 +394,35 @@ impl State {
     }
 
     /// A register to write to, held by the caller; none of `avoid`.
+    #[inline(never)]
     pub(crate) fn alloc_but(&mut self, bank: Bank, avoid: u32) -> Reg {
         let all = self.temps & State::of_bank(bank) & !avoid;
-        loop {
-            let free = all & !self.used;
-            let best = free & !self.cached;
-            let pick = if best != 0 { best } else { free };
-            if pick != 0 {
-                let reg = pick.trailing_zeros() as Reg;
-                self.uncache(reg);
-                self.hold(reg);
-                return reg;
-            }
+        let free = all & !self.used;
+        let best = free & !self.cached;
+        let pick = if best != 0 { best } else { free };
+        if pick == 0 {
+            return self.alloc_by_spilling(all);
+        }
+        let reg = pick.trailing_zeros() as Reg;
+        self.uncache(reg);
+        self.hold(reg);
+        reg
+    }
+
+    /// `alloc_but` where none of `all` is free.
+    #[cold]
+    #[inline(never)]
+    fn alloc_by_spilling(&mut self, all: u32) -> Reg {
+        while all & !self.used == 0 {
             if !self.spill_one(all) {
                 self.fail("an operation needs more registers than there are");
                 return all.trailing_zeros() as Reg;
             }
         }
+        let reg = (all & !self.used).trailing_zeros() as Reg;
+        self.uncache(reg);
+        self.hold(reg);
+        reg
     }
 
     #[inline]
@@ -441,7 +515,7 @@ impl State {
                             continue;
                         }
                         fresh = self.alloc_but(bank, avoid | 1 << reg);
-                        self.move_reg(fresh, reg, self.stack[i].repr);
+                        self.move_reg(fresh, reg, self.stack[i].repr());
                     } else {
                         self.hold(fresh);
                     }
@@ -586,7 +660,11 @@ impl State {
     /// Gives a value back.
     #[inline]
     pub(crate) fn release(&mut self, value: Value) {
-        self.release_loc(value.loc());
+        match value.kind() {
+            LocKind::Reg => self.unhold(value.bits as Reg),
+            LocKind::Flags => self.release_flags(value.bits as u8),
+            LocKind::Const | LocKind::Local | LocKind::Frame => {}
+        }
     }
 
     #[inline]
@@ -615,7 +693,7 @@ impl State {
             Loc::Flags(id) => self.flags[id as usize].refs += 1,
             Loc::Const(_) | Loc::Local(_) | Loc::Frame(_) => {}
         }
-        Value::new(value.loc(), value.repr)
+        Value { ..*value }
     }
 
     /// Makes sure that a value is in a register; that register may only be read.
@@ -627,7 +705,7 @@ impl State {
     /// As `reg_of`, in none of `avoid` if it is not in a register yet.
     #[inline(always)]
     pub(crate) fn reg_of_but(&mut self, value: &mut Value, avoid: u32) -> Reg {
-        match value.kind {
+        match value.kind() {
             LocKind::Reg => return value.bits as Reg,
             LocKind::Local => {
                 let pinned = self.locals[value.bits as usize].pinned;
@@ -637,7 +715,7 @@ impl State {
             }
             _ => {}
         }
-        let reg = self.load_value(value.loc(), value.repr, avoid);
+        let reg = self.load_value(value.kind(), value.bits, value.repr(), avoid);
         value.set_loc(Loc::Reg(reg));
         reg
     }
@@ -645,18 +723,24 @@ impl State {
     /// A register with a value that is in none, or in one that caches a local; held for the value, which
     /// is given up where it was.
     #[inline(never)]
-    fn load_value(&mut self, loc: Loc, repr: Repr, avoid: u32) -> Reg {
-        if let Loc::Local(local) = loc {
+    fn load_value(&mut self, kind: LocKind, bits: u64, repr: Repr, avoid: u32) -> Reg {
+        if kind == LocKind::Local {
+            let local = bits as u32;
             let cached = self.locals[local as usize].cached;
             if cached != NO_REG {
                 self.hold(cached);
                 return cached;
             }
             let reg = self.alloc_but(bank(repr), avoid);
-            self.copy_to(reg, loc, repr);
+            if local == BASE {
+                self.load_base(reg);
+            } else {
+                self.load(reg, at(RBP, self.locals[local as usize].disp), repr);
+            }
             self.cache(local, reg);
             return reg;
         }
+        let loc = Loc::join(kind, bits);
         let reg = self.alloc_but(bank(repr), avoid);
         self.copy_to(reg, loc, repr);
         self.release_loc(loc);
@@ -670,23 +754,33 @@ impl State {
 
     /// As `own`, a register that is none of `avoid`.
     pub(crate) fn own_but(&mut self, value: Value, avoid: u32) -> Reg {
-        if let Loc::Reg(reg) = value.loc()
-            && self.is_own(&value)
+        if self.is_own(&value)
+            && let reg = value.bits as Reg
             && avoid & 1 << reg == 0
         {
             self.uncache(reg);
             return reg;
         }
-        let reg = self.alloc_but(bank(value.repr), avoid);
-        self.copy_to(reg, value.loc(), value.repr);
+        let reg = self.alloc_but(bank(value.repr()), avoid);
+        self.copy_to(reg, value.loc(), value.repr());
         self.release(value);
         reg
+    }
+
+    /// The register that a value is in, pinned ones included, or `NO_REG`.
+    #[inline]
+    pub(crate) fn known_reg(&self, value: &Value) -> Reg {
+        match value.kind() {
+            LocKind::Reg => value.bits as Reg,
+            LocKind::Local => self.local_reg(value.bits as u32),
+            _ => NO_REG,
+        }
     }
 
     /// Whether a value is in a register that nobody else reads.
     #[inline]
     pub(crate) fn is_own(&self, value: &Value) -> bool {
-        matches!(value.loc(), Loc::Reg(reg) if self.regs[reg as usize].refs == 1)
+        value.kind() == LocKind::Reg && self.regs[value.bits as usize & 31].refs == 1
     }
 
     /// Moves a value into a particular register, which gets held. Others that are there are moved.
@@ -703,7 +797,7 @@ impl State {
             return;
         }
         self.take(reg, avoid);
-        self.copy_to(reg, value.loc(), value.repr);
+        self.copy_to(reg, value.loc(), value.repr());
         self.release(value);
     }
 
@@ -739,9 +833,12 @@ impl State {
     /// The value as an immediate, if it is one that instructions can hold.
     #[inline]
     pub(crate) fn imm_of(value: &Value) -> Option<i32> {
-        match (value.loc(), value.repr) {
-            (Loc::Const(bits), Repr::I32) => Some(bits as u32 as i32),
-            (Loc::Const(bits), Repr::I64 | Repr::Pointer) => i32::try_from(bits as i64).ok(),
+        if value.kind() != LocKind::Const {
+            return None;
+        }
+        match value.repr() {
+            Repr::I32 => Some(value.bits as u32 as i32),
+            Repr::I64 | Repr::Pointer => i32::try_from(value.bits as i64).ok(),
             _ => None,
         }
     }
@@ -843,13 +940,13 @@ impl State {
 
     #[inline(always)]
     pub(crate) fn push(&mut self, value: Value) {
-        let Value { bits, kind, repr } = value;
+        let Value { bits, tag } = value;
         let below = self.stack.last().map_or(0, |entry| entry.slot);
-        let slot = below + home_bytes(repr);
+        let slot = below + home_bytes(tag.repr());
         if slot > self.max_operands {
             self.max_operands = slot;
         }
-        match kind {
+        match tag.kind() {
             LocKind::Local => self.locals[bits as usize].refs += 1,
             // A value that was popped and comes back keeps its home only if that is this one.
             LocKind::Frame if bits as i32 != self.home(slot) => {
@@ -857,7 +954,7 @@ impl State {
             }
             _ => {}
         }
-        let entry = Entry { bits, kind, repr, slot };
+        let entry = Entry { bits, tag, slot };
         if self.stack.len() == self.stack.capacity() || self.stack.len() - self.settled >= WINDOW {
             return self.push_far(entry);
         }
@@ -869,8 +966,8 @@ impl State {
     #[inline(never)]
     fn push_moved(&mut self, mut value: Value, slot: u32) {
         self.reg_of(&mut value);
-        let Value { bits, kind, repr } = value;
-        self.push_far(Entry { bits, kind, repr, slot });
+        let Value { bits, tag } = value;
+        self.push_far(Entry { bits, tag, slot });
     }
 
     /// Pushes an entry where there may be no room, or too many operands not settled.
@@ -890,16 +987,16 @@ impl State {
 
     #[inline]
     pub(crate) fn pop(&mut self) -> Value {
-        let Some(Entry { bits, kind, repr, .. }) = self.stack.pop() else {
+        let Some(Entry { bits, tag, .. }) = self.stack.pop() else {
             return self.no_operand();
         };
         if self.settled > self.stack.len() {
             self.settled = self.stack.len();
         }
-        if kind == LocKind::Local {
+        if tag.kind() == LocKind::Local {
             self.locals[bits as usize].refs -= 1;
         }
-        Value { bits, kind, repr }
+        Value { bits, tag }
     }
 
     #[cold]
@@ -1144,6 +1241,23 @@ impl State {
     pub(crate) fn release_place(&mut self, place: Place) {
         if let Some(reg) = place.held {
             self.unhold(reg);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_keep_what_they_are_made_of() {
+        for repr in [Repr::I32, Repr::I64, Repr::F32, Repr::F64, Repr::V128, Repr::Pointer] {
+            for loc in
+                [Loc::Reg(31), Loc::Const(u64::MAX), Loc::Local(9), Loc::Frame(-8), Loc::Flags(3)]
+            {
+                let value = Value::new(loc, repr);
+                assert_eq!((value.loc(), value.repr()), (loc, repr));
+            }
         }
     }
 }

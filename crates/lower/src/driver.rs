@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - An instruction reaches the tier only after the validator accepted it; what was validated is what
-//!   is compiled (the very same [`Operator`]).
+//!   is compiled (the very same immediates: see `visit` and `short`).
 //! - Code that cannot be reached is validated but not forwarded. `reachable` is at least as strict as
 //!   the validator's own notion, so the type of every operand of a forwarded instruction is known.
 //! - Every block that was entered is ended, in order; a block met in unreachable code is neither.
