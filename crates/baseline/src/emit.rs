@@ -710,6 +710,7 @@ impl<'a> Tier<'a> {
             for (index, (loc, repr)) in live.into_iter().flatten().enumerate() {
                 let place = at(RCX, (first + index as u32 * LIVE_SLOT) as i32);
                 let scratch = if bank(repr) == Bank::General { RDX } else { XMM0 };
+                let loc = if let Loc::Local(local) = loc { self.kept(local) } else { loc };
                 self.s.copy_to(scratch, loc, repr);
                 self.s.store(place, scratch, repr);
             }
@@ -724,10 +725,10 @@ impl<'a> Tier<'a> {
         self.s.asm.jmp(back);
     }
 
-    /// The buffer for live state, in `reg`.
+    /// The buffer for live state, in `reg`, behind the call that told of the replacement.
     fn load_live_state(&mut self, reg: Reg) {
         let path = self.layout.path(self.module, Field::LiveState);
-        self.s.copy_to(reg, Loc::Local(CONTEXT), Repr::Pointer);
+        self.s.copy_to(reg, self.kept(CONTEXT), Repr::Pointer);
         let through = path.through.expect("it lies in the store's context");
         self.s.load(reg, at(reg, through as i32), Repr::Pointer);
         self.s.load(reg, at(reg, path.offset as i32), Repr::Pointer);

@@ -6,6 +6,7 @@
 //! - A function that is too large, or that Cranelift cannot compile, is an error, never a panic.
 
 use crate::abi::signature;
+use crate::check;
 use crate::emit::{Features, Tier, name_space};
 use crate::faults;
 use crate::finish;
@@ -203,10 +204,11 @@ impl Compiler {
         scratch: &mut Scratch,
     ) -> Result<FunctionCode, CompileError> {
         let func = module.func_index(body.index);
-        contain(func, scratch, |scratch| {
+        let result = contain(func, scratch, |scratch| {
             let form = Form { linkage, at_loop: None };
             self.compile_as(module, layout, body, form, scratch).map(|(code, _)| code)
-        })
+        });
+        insist(result)
     }
 
     /// Validates a function and compiles what takes over one of its frames at the head of a loop: see
@@ -221,10 +223,11 @@ impl Compiler {
         scratch: &mut Scratch,
     ) -> Result<(FunctionCode, u32), CompileError> {
         let func = module.func_index(body.index);
-        contain(func, scratch, |scratch| {
+        let result = contain(func, scratch, |scratch| {
             let form = Form { linkage: Linkage::Slots, at_loop: Some(ordinal) };
             self.compile_as(module, layout, body, form, scratch)
-        })
+        });
+        insist(result)
     }
 
     /// Compiles a function in one of its forms; the number of slots of live state that it reads.
@@ -243,13 +246,40 @@ impl Compiler {
         let (finished, frame) = finish::finish(&scratch.context, index, start, &inlined)?;
         let lowered = scratch.lowering.shape;
         scratch.shape = Shape { deepest_stack: deepest, frame_bytes: frame, ..lowered };
+        self.check(module, layout, func, form.linkage, slots, &finished)?;
         if self.settings.signals_based_traps || frame <= finish::CHECKED_FRAME {
             return Ok((finished, slots));
         }
         self.gate(module, layout, func, frame, start, scratch);
         self.emit(func, scratch)?;
         let (gate, _) = finish::finish(&scratch.context, index, start, &[])?;
+        self.check(module, layout, func, Linkage::Direct, 0, &gate)?;
         Ok((finish::join(gate, finished, index), slots))
+    }
+
+    /// Lets the checker see code of a function.
+    #[expect(clippy::too_many_arguments, reason = "all that the code depends on")]
+    fn check(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        func: FuncIndex,
+        linkage: Linkage,
+        live_slots: u32,
+        code: &FunctionCode,
+    ) -> Result<(), CompileError> {
+        if !check::ON {
+            return Ok(());
+        }
+        let own = CallLayout::new(module.func_type(func).func_type());
+        check::verify(module, layout, &self.settings, &own, linkage, live_slots, code)
+            .map(drop)
+            .map_err(|what| {
+                let func = func.0;
+                CompileError::Internal(format!(
+                    "func {func}: the checker of machine code rejects it at {what}"
+                ))
+            })
     }
 
     /// Cranelift's intermediate form of a function, or of its replacement at a loop, as text. What
@@ -437,6 +467,15 @@ fn unknown_cpu(cpu: &str) -> String {
     format!(
         "unknown cpu `{cpu}`: expected `native`, `x86-64`, `x86-64-v2`, `x86-64-v3`, `x86-64-v4` or a processor's name"
     )
+}
+
+/// Lets nobody go on after a mistake of ours, or of the code generator, where code is checked: elsewhere
+/// it counts as a limit, and other code takes the place of the function's.
+fn insist<R>(result: Result<R, CompileError>) -> Result<R, CompileError> {
+    match result {
+        Err(CompileError::Internal(message)) if check::ON => panic!("{message}"),
+        result => result,
+    }
 }
 
 /// Runs a compilation so that a panic of the code generator becomes an error. Cranelift asserts much

@@ -8,6 +8,11 @@
 #![forbid(unsafe_code)]
 
 mod abi;
+#[cfg(feature = "check")]
+mod check;
+#[cfg(not(feature = "check"))]
+#[path = "check_none.rs"]
+mod check;
 mod compiler;
 mod control;
 mod emit;

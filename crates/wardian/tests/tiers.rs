@@ -71,6 +71,54 @@ fn a_loop_that_is_entered_once_is_replaced_in_its_middle() {
     assert_eq!(module.stats(), stats, "the optimized function does not count");
 }
 
+/// As many values in registers as there are, so that the context, and an operand that is still a local,
+/// have one that a call does not keep.
+#[test]
+fn a_loop_with_every_register_in_use_is_replaced() {
+    let change = |n: u32| {
+        let other = (n + 1) % 5;
+        format!(
+            "(local.set {n} (i32.add (i32.mul (local.get {n}) (local.get {other})) (local.get {n})))"
+        )
+    };
+    let changes: String = (0..5).chain(0..5).chain(0..5).map(change).collect();
+    // The context is what is used most but for five locals. With an operand below the loop, for each of
+    // the locals, and with none.
+    for below in 0..6 {
+        let (operand, sum) = match below {
+            5 => (String::new(), ""),
+            n => (format!("(local.get {n})"), "i32.add"),
+        };
+        let wat = format!(
+            r#"(module (global $g (mut i32) (i32.const 7))
+              (func (export "f") (param i32 i32 i32 i32 i32) (result i32) (local $left i32)
+                (local.set $left (i32.const 50))
+                {operand}
+                (loop
+                  {changes}
+                  (global.set $g (i32.add (global.get $g) (local.get 0)))
+                  (global.set $g (i32.add (global.get $g) (global.get $g)))
+                  (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+                (i32.xor (global.get $g) (local.get 4))
+                {sum}))"#
+        );
+        let run = |engine: &Engine| {
+            let module = Module::new(engine, &wat).expect("the module is valid");
+            let mut store = Store::new(engine, ());
+            let instance = Instance::new(&mut store, &module, &[]).expect("it has no imports");
+            let func = instance
+                .get_typed_func::<(i32, i32, i32, i32, i32), i32>(&mut store, "f")
+                .expect("it is exported");
+            func.call(&mut store, (1, 2, 3, 4, 5)).expect("it does not trap")
+        };
+        let expected = run(&engine(Strategy::Optimizing, TierUp::Background));
+        for steps in [1, 3, 20] {
+            let engine = tiered(TierUp::Synchronous(steps));
+            assert_eq!(run(&engine), expected, "operand {below}, {steps} steps");
+        }
+    }
+}
+
 #[test]
 fn the_background_thread_replaces_a_running_loop() {
     let engine = tiered(TierUp::Background);
