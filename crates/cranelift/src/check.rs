@@ -1431,7 +1431,7 @@ mod tests {
             .compile(&module, &layout, body, Linkage::Direct, &mut Scratch::new())
             .expect("it compiles and is right");
         let verify = |code: &FunctionCode| {
-            super::verify(&module, &layout, settings, &own, Linkage::Direct, 0, code)
+            verify(&module, &layout, settings, &own, Linkage::Direct, 0, code)
         };
         assert!(verify(&code).is_ok());
         let (mut accepted, mut rejected) = (0, 0);
