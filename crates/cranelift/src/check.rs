@@ -15,6 +15,11 @@
 //! through a value that came from anywhere, if the instruction is one that calls references; and reads
 //! of the function's own jump tables, whose index it does not follow.
 //!
+//! What it does not prove although it is right, so that it rejects correct code: some accesses to 64-bit
+//! memories, where the optimizer folds a comparison with constants, and a few with explicit checks, where
+//! index and end of an access meet other values on the way. For this reason the suites and the differ
+//! do not run it yet.
+//!
 //! How: a forward dataflow. A value is known as a sum of an unknown and a constant, with an upper bound;
 //! 32-bit instructions bound what they write, 64-bit instructions do not. A comparison with a length
 //! gives, behind the branch that trusts it, the fact that an unknown plus so many bytes lies inside. An
@@ -320,7 +325,7 @@ impl Value {
             _ if shift == 0 => self,
             Value::Number { name, add, .. } if name != ZERO => Value::Scaled { name, add, shift },
             Value::Number { add, max, .. } => {
-                let max = max.checked_mul(1 << shift).unwrap_or(u64::MAX);
+                let max = max.saturating_mul(1 << shift);
                 Value::Number { name: ZERO, add: add << shift, max }
             }
             _ => Value::any(),
@@ -483,6 +488,14 @@ fn number(register: Register) -> Option<usize> {
 /// What a condition of a comparison's flags says.
 fn decided(a: Value, b: Value, condition: ConditionCode) -> Option<Value> {
     use ConditionCode as C;
+    // A constant is subtracted by adding its opposite, too.
+    let room = |value| match value {
+        Value::Number { name, add, .. } if name & !0xffff_ffff == LENGTH && add != 0 => {
+            Value::Room { object: name as Object, end: add.wrapping_neg() }
+        }
+        value => value,
+    };
+    let (a, b) = (room(a), room(b));
     let bool = |fact, holds| Some(Value::Bool { facts: [Some(fact), None], holds, clean: false });
     match (a, b, condition) {
         (Value::Bool { facts, holds, .. }, zero, C::ne | C::e) if zero.as_constant() == Some(0) => {
@@ -870,7 +883,7 @@ impl Checker<'_> {
                     None => Value::any(),
                 }
             }
-            Value::Element { object, name, add, shift } if by % (1 << shift) == 0 => {
+            Value::Element { object, name, add, shift } if by.is_multiple_of(1 << shift) => {
                 Value::Element { object, name, add: add.wrapping_add(by >> shift), shift }
             }
             Value::Element { .. } => Value::any(),
@@ -1238,7 +1251,7 @@ impl Checker<'_> {
                 accepted.elements += 1;
             }
             Value::Address { object, name: ZERO, add, .. }
-                if add % self.element_bytes(object) == 0 =>
+                if add.is_multiple_of(self.element_bytes(object)) =>
             {
                 let index = add / self.element_bytes(object);
                 self.element(state, (object, ZERO, index), size)?;
@@ -1430,10 +1443,10 @@ mod tests {
         let mut code = compiler
             .compile(&module, &layout, body, Linkage::Direct, &mut Scratch::new())
             .expect("it compiles and is right");
-        let verify = |code: &FunctionCode| {
+        let accept = |code: &FunctionCode| {
             verify(&module, &layout, settings, &own, Linkage::Direct, 0, code)
         };
-        assert!(verify(&code).is_ok());
+        assert!(accept(&code).is_ok());
         let (mut accepted, mut rejected) = (0, 0);
         let right = code.bytes.clone();
         for instruction in Decoder::with_ip(64, &right, 0, DecoderOptions::NONE) {
@@ -1441,7 +1454,7 @@ mod tests {
             let Some(bytes) = wrong(&instruction, &right[place.clone()]) else { continue };
             code.bytes.clone_from(&right);
             code.bytes[place].copy_from_slice(&bytes);
-            match verify(&code) {
+            match accept(&code) {
                 Ok(_) => accepted += 1,
                 Err(_) => rejected += 1,
             }

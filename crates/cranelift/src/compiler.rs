@@ -258,7 +258,6 @@ impl Compiler {
     }
 
     /// Lets the checker see code of a function.
-    #[expect(clippy::too_many_arguments, reason = "all that the code depends on")]
     fn check(
         &self,
         module: &Module,
