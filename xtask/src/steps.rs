@@ -33,6 +33,10 @@ const CI: &[Step] = &[
     ("tidy", |repo| tidy::run(repo, &[])),
     ("licenses", |repo| licenses::run(repo, &[])),
     ("tests", tests),
+    ("optimized-code-checker", |repo| {
+        // A feature that no other package turns on yet.
+        cargo(repo, &["test", "--package", "wardian-cranelift", "--features", "check", "--lib"])
+    }),
 ];
 
 /// Runs the steps in order; prints what each took.
