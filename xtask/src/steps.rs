@@ -34,8 +34,9 @@ const CI: &[Step] = &[
     ("licenses", |repo| licenses::run(repo, &[])),
     ("tests", tests),
     ("optimized-code-checker", |repo| {
-        // A feature that no other package turns on yet.
-        cargo(repo, &["test", "--package", "wardian-cranelift", "--features", "check", "--lib"])
+        // A feature that no other package turns on yet. Its own tests only: its work has no bound.
+        let feature = ["--package", "wardian-cranelift", "--features", "check", "--lib"];
+        cargo(repo, &[&["test"], &feature[..], &["check::"]].concat())
     }),
 ];
 
