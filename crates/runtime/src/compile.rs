@@ -8,12 +8,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 use wardian_cranelift::Scratch;
+use wardian_lower::Shape;
 use wardian_module::image::{CodeImage, FunctionCode, link};
 use wardian_module::layout::{Linkage, ModuleTable, VmLayout};
-use wardian_module::{Body, DecodeError, Module, Proposals, Settings, decode};
-use wasmparser::{BinaryReader, FuncToValidate, FuncValidatorAllocations, FunctionBody};
-
-use wardian_lower::Shape;
+use wardian_module::{Body, DecodeError, DefinedFuncIndex, Module, Proposals, Settings, decode};
+use wasmparser::{
+    BinaryReader, FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources,
+    WasmFeatures,
+};
 
 pub use wardian_cranelift::CompileError;
 
@@ -39,6 +41,29 @@ const PARALLEL_VALIDATION_BYTES: usize = 256 << 10;
 const VALIDATION_RUN: usize = 64;
 /// States of compilers that wait for their next function.
 const KEPT_SCRATCHES: usize = 4;
+
+/// Makes what is compiled of a module's functions, as often as it is wanted.
+pub(crate) struct Bodies(Option<(ValidatorResources, WasmFeatures)>);
+
+impl Bodies {
+    /// From all bodies that decoding gave.
+    pub(crate) fn new(bodies: Vec<Body>) -> Bodies {
+        let first = bodies.into_iter().next();
+        Bodies(first.map(|body| (body.validator.resources, body.validator.features)))
+    }
+
+    /// The body of a function of `module`, which is the one they came from.
+    pub(crate) fn of(&self, module: &Module, func: DefinedFuncIndex) -> Body {
+        let (resources, features) = self.0.clone().expect("the module has this function");
+        let index = module.func_index(func);
+        let ty = module.funcs[index.index()].0;
+        Body {
+            index: func,
+            range: module.bodies[func.index()].clone(),
+            validator: FuncToValidate { resources, index: index.0, ty, features },
+        }
+    }
+}
 
 /// The compilers of an engine.
 pub struct Compiler {

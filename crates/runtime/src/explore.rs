@@ -1,12 +1,11 @@
 //! What becomes of single functions, for whoever shows it: their operations, and the code that each tier
 //! makes of them. Nothing of it is ever run.
 
-use crate::compile::{CompileError, Compiler};
+use crate::compile::{Bodies, CompileError, Compiler};
 use wardian_lower::{Outcome, Recorder, Shape, lower};
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::{Linkage, VmLayout};
 use wardian_module::{Body, DefinedFuncIndex, Module};
-use wasmparser::{FuncToValidate, ValidatorResources, WasmFeatures};
 
 pub use wardian_lower::RecordedLine;
 
@@ -15,8 +14,7 @@ pub struct Explorer {
     module: Module,
     layout: VmLayout,
     linkage: Linkage,
-    /// What the validator of a body is made from; `None` without bodies.
-    validator: Option<(ValidatorResources, WasmFeatures)>,
+    bodies: Bodies,
 }
 
 /// A function at each stage.
@@ -33,27 +31,12 @@ impl Explorer {
     /// For a decoded module, whose code is made as for this linkage.
     pub fn new(module: Module, bodies: Vec<Body>, linkage: Linkage) -> Explorer {
         let layout = VmLayout::new(&module);
-        let validator = bodies
-            .into_iter()
-            .next()
-            .map(|body| (body.validator.resources, body.validator.features));
-        Explorer { module, layout, linkage, validator }
+        Explorer { module, layout, linkage, bodies: Bodies::new(bodies) }
     }
 
     /// The module.
     pub fn module(&self) -> &Module {
         &self.module
-    }
-
-    fn body(&self, func: DefinedFuncIndex) -> Body {
-        let (resources, features) = self.validator.clone().expect("the module has this function");
-        let index = self.module.func_index(func);
-        let ty = self.module.funcs[index.index()].0;
-        Body {
-            index: func,
-            range: self.module.bodies[func.index()].clone(),
-            validator: FuncToValidate { resources, index: index.0, ty, features },
-        }
     }
 
     /// Compiles a function with each tier.
@@ -69,18 +52,28 @@ impl Explorer {
         let mut recorder = Recorder::new(&self.module, func);
         let mut scratch = wardian_lower::Scratch::default();
         let settings = compiler.settings();
-        let body = self.body(func);
+        let body = self.bodies.of(&self.module, func);
         let outcome = lower(&self.module, settings, body, &mut scratch, &mut recorder)?;
         debug_assert_eq!(outcome, Outcome::Complete, "the recorder takes everything");
         let (module, layout, linkage) = (&self.module, &self.layout, self.linkage);
         let mut scratch = wardian_baseline::Scratch::new();
         scratch.every_location = true;
-        let baseline =
-            compiler.baseline.compile(module, layout, self.body(func), linkage, &mut scratch);
+        let baseline = compiler.baseline.compile(
+            module,
+            layout,
+            self.bodies.of(&self.module, func),
+            linkage,
+            &mut scratch,
+        );
         let baseline = baseline.map(|code| (code, scratch.shape()));
         let mut scratch = wardian_cranelift::Scratch::new();
-        let optimized =
-            compiler.optimizing.compile(module, layout, self.body(func), linkage, &mut scratch);
+        let optimized = compiler.optimizing.compile(
+            module,
+            layout,
+            self.bodies.of(&self.module, func),
+            linkage,
+            &mut scratch,
+        );
         let optimized = optimized.map(|code| (code, scratch.shape()));
         Ok(Explored { operations: recorder.into_lines(), baseline, optimized })
     }

@@ -15,7 +15,7 @@
 
 use crate::background::{Background, STACK, Task};
 use crate::cache::{Collector, KeptFunctions, Place};
-use crate::compile::{CompileError, Compiler};
+use crate::compile::{Bodies, CompileError, Compiler};
 use crate::log;
 use crate::stats::{Compiled, Counters, Made};
 use std::collections::{HashMap, HashSet};
@@ -27,7 +27,7 @@ use wardian_module::image::FunctionCode;
 use wardian_module::layout::{OUTER_LOOP, VmLayout};
 use wardian_module::{Body, DefinedFuncIndex, Module, Trap};
 use wardian_vm::{Code, CodeError, Failure, Source, Tier, Tiered};
-use wasmparser::{BinaryReader, FuncToValidate, ValidatorResources, WasmFeatures};
+use wasmparser::BinaryReader;
 
 /// How functions of an engine's modules become fast.
 #[derive(Clone, Debug)]
@@ -115,10 +115,6 @@ impl Tiers {
         cached: Option<Cached>,
     ) -> Result<Code, CodeError> {
         let layout = VmLayout::new(&module);
-        let validator = bodies
-            .into_iter()
-            .next()
-            .map(|body| (body.validator.resources, body.validator.features));
         let (mut kept, mut since) = (None, None);
         let collector = cached.map(|Cached { place, found, valid, start }| {
             (kept, since) = (found, Some(start));
@@ -129,7 +125,7 @@ impl Tiers {
             compiler: self.compiler.clone(),
             module: module.clone(),
             layout,
-            validator,
+            bodies: Bodies::new(bodies),
             counters: counters.clone(),
             locks: Default::default(),
             requests: Mutex::default(),
@@ -172,8 +168,7 @@ struct Shared {
     compiler: Arc<Compiler>,
     module: Arc<Module>,
     layout: VmLayout,
-    /// What the validator of a body is made from; `None` without bodies.
-    validator: Option<(ValidatorResources, WasmFeatures)>,
+    bodies: Bodies,
     counters: Counters,
     /// Held while a function is compiled for its first call.
     locks: [Mutex<()>; LOCKS],
@@ -237,19 +232,12 @@ impl Shared {
     }
 
     fn body(&self, func: DefinedFuncIndex) -> Body {
-        let (resources, features) = self.validator.clone().expect("the module has this function");
-        let index = self.module.func_index(func);
-        let ty = self.module.funcs[index.index()].0;
-        Body {
-            index: func,
-            range: self.module.bodies[func.index()].clone(),
-            validator: FuncToValidate { resources, index: index.0, ty, features },
-        }
+        self.bodies.of(&self.module, func)
     }
 
     fn body_reader(&self, func: DefinedFuncIndex) -> BinaryReader<'_> {
         let range = self.module.bodies[func.index()].clone();
-        let features = self.validator.as_ref().map_or_else(WasmFeatures::default, |(_, f)| *f);
+        let features = self.module.proposals.features();
         BinaryReader::new_features(&self.module.wasm[range.clone()], range.start as u64, features)
     }
 

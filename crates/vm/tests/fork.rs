@@ -5,6 +5,9 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
 
+mod common;
+
+use common::{in_child, wait_for};
 use std::io::{Read, Write, pipe};
 use wardian::{Cache, CacheConfig, Config, Engine, Instance, Module, Store, TypedFunc};
 
@@ -32,32 +35,6 @@ fn guest(engine: &Engine) -> Guest {
     let count = instance.get_typed_func(&mut store, "count").unwrap();
     let cold = instance.get_typed_func(&mut store, "cold").unwrap();
     Guest { store, count, cold }
-}
-
-/// Starts a child that ends with 0 if `act` returns, in at most 20 seconds.
-fn in_child(act: impl FnOnce()) -> libc::pid_t {
-    // SAFETY: [foreign function] the child runs code that waits for no lock of another thread, as the test
-    // shows, and leaves by `_exit` or a signal.
-    match unsafe { libc::fork() } {
-        0 => {
-            // SAFETY: [foreign function] the default disposition of `SIGALRM` ends the process.
-            unsafe { libc::alarm(20) };
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
-            // SAFETY: [foreign function] `_exit` may be called anywhere.
-            unsafe { libc::_exit(i32::from(result.is_err())) }
-        }
-        child => {
-            assert!(child > 0, "a process can be made");
-            child
-        }
-    }
-}
-
-fn wait_for(child: libc::pid_t) {
-    let mut status = 0;
-    // SAFETY: [foreign function] the child is ours, and `status` may be written.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status:#x}");
 }
 
 #[test]

@@ -3,6 +3,9 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
 
+mod common;
+
+use common::{in_child, wait_for};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use wardian_module::image::{FunctionCode, Location, Reloc, RelocTarget, TrapSite};
@@ -402,30 +405,6 @@ fn broken_code_is_refused() {
         code.locations = vec![at(2), at(1)];
     });
     assert_eq!(tiered.tier(DefinedFuncIndex(0)), None);
-}
-
-/// Runs `act` in a forked child, which ends with 0 if it returns.
-fn in_child(act: impl FnOnce()) -> libc::pid_t {
-    // SAFETY: [foreign function] the child runs code of this file and of the kernel only, which after
-    // `fork` waits for no lock of another thread, and leaves by `_exit`.
-    match unsafe { libc::fork() } {
-        0 => {
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
-            // SAFETY: [foreign function] `_exit` may be called anywhere.
-            unsafe { libc::_exit(i32::from(result.is_err())) }
-        }
-        child => {
-            assert!(child > 0, "a process can be made");
-            child
-        }
-    }
-}
-
-fn wait_for(child: libc::pid_t) {
-    let mut status = 0;
-    // SAFETY: [foreign function] the child is ours, and `status` may be written.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status:#x}");
 }
 
 #[test]
