@@ -93,13 +93,11 @@ impl Store {
     pub fn new<H: Host>(
         settings: Arc<Settings>,
         limits: wardian_vm::StoreLimits,
+        reservations: Arc<wardian_vm::Reservations>,
     ) -> std::io::Result<Store> {
-        Ok(Store {
-            kernel: wardian_vm::Store::new::<H>(limits)?,
-            settings,
-            dropped: Vec::new(),
-            host_values: Vec::new(),
-        })
+        let mut kernel = wardian_vm::Store::new::<H>(limits)?;
+        kernel.share_reservations(reservations);
+        Ok(Store { kernel, settings, dropped: Vec::new(), host_values: Vec::new() })
     }
 
     // ---- host values ----

@@ -41,6 +41,7 @@ struct EngineInner {
     cache: Option<rt::ModuleCache>,
     counters: rt::Counters,
     artifact_key: Arc<rt::LazyKey>,
+    reservations: Arc<wardian_vm::Reservations>,
 }
 
 /// What kind of artifact some bytes are.
@@ -90,6 +91,7 @@ impl Engine {
                 compiler,
                 counters: rt::Counters::default(),
                 artifact_key,
+                reservations: Arc::default(),
             }),
         })
     }
@@ -111,6 +113,10 @@ impl Engine {
 
     pub(crate) fn settings(&self) -> &Arc<Settings> {
         &self.inner.settings
+    }
+
+    pub(crate) fn reservations(&self) -> Arc<wardian_vm::Reservations> {
+        self.inner.reservations.clone()
     }
 
     pub(crate) fn compiler(&self) -> &rt::Compiler {

@@ -84,7 +84,7 @@ impl<T: 'static> Store<T> {
             backtrace_frames: config.backtrace_max_frames.map_or(0, |frames| frames.get()),
         };
         let settings = Arc::clone(engine.settings());
-        let rt = rt::Store::new::<StoreInner<T>>(settings, limits)
+        let rt = rt::Store::new::<StoreInner<T>>(settings, limits, engine.reservations())
             .expect("the system refused handlers for guest faults");
         Store { inner: Box::new(StoreInner { engine: engine.clone(), rt, data, limiter: None }) }
     }
