@@ -61,3 +61,11 @@ pub(crate) fn builtin_signature(params: &[Word], result: Option<Word>) -> Signat
     signature.returns.extend(result.map(|word| AbiParam::new(word_type(word))));
     signature
 }
+
+/// The signature of the quiet shim: context, operation. No register changes.
+pub(crate) fn quiet_signature() -> Signature {
+    let mut signature = Signature::new(CallConv::PreserveAll);
+    signature.params.push(AbiParam::special(POINTER, ArgumentPurpose::VMContext));
+    signature.params.push(AbiParam::new(types::I64));
+    signature
+}

@@ -31,6 +31,7 @@ mod externals;
 mod func;
 mod guest_memory;
 mod instance;
+mod interrupt;
 mod limits;
 mod linker;
 mod module;
@@ -51,6 +52,7 @@ pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, T
 pub use func::{Caller, Func};
 pub use guest_memory::*;
 pub use instance::{Export, Instance, InstancePre};
+pub use interrupt::UpdateDeadline;
 pub use limits::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 pub use linker::Linker;
 pub use module::Module;

@@ -36,6 +36,11 @@ pub(crate) fn builtin_address() -> usize {
     builtin as *const () as usize
 }
 
+/// Address that generated code calls for builtins without a result that shall cost no register.
+pub(crate) fn quiet_address() -> usize {
+    quiet as *const () as usize
+}
+
 /// Address that entries of functions without code jump to.
 pub(crate) fn lazy_address() -> usize {
     lazy as *const () as usize
@@ -192,6 +197,87 @@ unsafe extern "sysv64" fn builtin() {
         "mov rbx, [rbp - 8]",
         "leave",
         "ret",
+        store = const offset_of!(Owner, store),
+        exit_fp = const offset_of!(Context, exit_fp),
+        pending = const offset_of!(Context, pending),
+        builtin = sym crate::call::builtin_entry,
+        unwind = sym unwind,
+    )
+}
+
+/// Generated code calls a builtin that has no arguments and no result: `(context, operation)`. All
+/// registers that code uses are as they were, so that a call that rarely happens costs no register.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
+#[unsafe(naked)]
+unsafe extern "sysv64" fn quiet() {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "push rbx",
+        "sub rsp, {size}",
+        "mov [rsp], rdi",
+        "mov [rsp + 8], rsi",
+        "mov [rsp + 16], rdx",
+        "mov [rsp + 24], rcx",
+        "mov [rsp + 32], r8",
+        "mov [rsp + 40], r9",
+        "mov [rsp + 48], r10",
+        "mov [rsp + 56], r11",
+        "mov [rsp + 64], rax",
+        "movdqu [rsp + 72], xmm0",
+        "movdqu [rsp + 88], xmm1",
+        "movdqu [rsp + 104], xmm2",
+        "movdqu [rsp + 120], xmm3",
+        "movdqu [rsp + 136], xmm4",
+        "movdqu [rsp + 152], xmm5",
+        "movdqu [rsp + 168], xmm6",
+        "movdqu [rsp + 184], xmm7",
+        "movdqu [rsp + 200], xmm8",
+        "movdqu [rsp + 216], xmm9",
+        "movdqu [rsp + 232], xmm10",
+        "movdqu [rsp + 248], xmm11",
+        "movdqu [rsp + 264], xmm12",
+        "movdqu [rsp + 280], xmm13",
+        "movdqu [rsp + 296], xmm14",
+        "movdqu [rsp + 312], xmm15",
+        "mov rbx, [rdi + {store}]",
+        "mov [rbx + {exit_fp}], rbp",
+        "call {builtin}",
+        "cmp dword ptr [rbx + {pending}], 0",
+        "jne {unwind}",
+        "mov rdi, [rsp]",
+        "mov rsi, [rsp + 8]",
+        "mov rdx, [rsp + 16]",
+        "mov rcx, [rsp + 24]",
+        "mov r8, [rsp + 32]",
+        "mov r9, [rsp + 40]",
+        "mov r10, [rsp + 48]",
+        "mov r11, [rsp + 56]",
+        "mov rax, [rsp + 64]",
+        "movdqu xmm0, [rsp + 72]",
+        "movdqu xmm1, [rsp + 88]",
+        "movdqu xmm2, [rsp + 104]",
+        "movdqu xmm3, [rsp + 120]",
+        "movdqu xmm4, [rsp + 136]",
+        "movdqu xmm5, [rsp + 152]",
+        "movdqu xmm6, [rsp + 168]",
+        "movdqu xmm7, [rsp + 184]",
+        "movdqu xmm8, [rsp + 200]",
+        "movdqu xmm9, [rsp + 216]",
+        "movdqu xmm10, [rsp + 232]",
+        "movdqu xmm11, [rsp + 248]",
+        "movdqu xmm12, [rsp + 264]",
+        "movdqu xmm13, [rsp + 280]",
+        "movdqu xmm14, [rsp + 296]",
+        "movdqu xmm15, [rsp + 312]",
+        "mov rbx, [rbp - 8]",
+        "leave",
+        "ret",
+        // Nine integer and sixteen vector registers, and `rsp` is a multiple of 16 at the call.
+        size = const 9 * 8 + 16 * 16,
         store = const offset_of!(Owner, store),
         exit_fp = const offset_of!(Context, exit_fp),
         pending = const offset_of!(Context, pending),
