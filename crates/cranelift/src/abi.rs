@@ -62,10 +62,7 @@ pub(crate) fn builtin_signature(params: &[Word], result: Option<Word>) -> Signat
     signature
 }
 
-/// The signature of the quiet shim: context, operation. No register changes.
-pub(crate) fn quiet_signature() -> Signature {
-    let mut signature = Signature::new(CallConv::PreserveAll);
-    signature.params.push(AbiParam::special(POINTER, ArgumentPurpose::VMContext));
-    signature.params.push(AbiParam::new(types::I64));
-    signature
+/// The signature of the epoch shim. No register changes.
+pub(crate) fn epoch_signature() -> Signature {
+    Signature::new(CallConv::PreserveAll)
 }

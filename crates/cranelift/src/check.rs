@@ -5,7 +5,7 @@
 //!
 //! What it holds for true:
 //! - At entry `rdi` is the context, `rsi` the result area if the signature has one. A call leaves
-//!   `rbx`, `r12` to `r15`, `rbp` and the frame as they were (the quiet shim: all registers), pops its
+//!   `rbx`, `r12` to `r15`, `rbp` and the frame as they were (the epoch shim: all registers), pops its
 //!   stack arguments, and may move memories that may move, and tables. It writes only to result areas,
 //!   which hold no spilled value.
 //! - Fields lie where the layout says; a memory or table never shrinks.
@@ -104,8 +104,8 @@ enum Value {
     Live,
     /// Where the engine's epoch is.
     Epoch,
-    /// The builtin shim that changes no register.
-    QuietShim,
+    /// The epoch shim, which changes no register.
+    EpochShim,
     /// The caller's result area.
     Area(i64),
     /// An address in the frame; 0 is that of the return address.
@@ -639,7 +639,7 @@ pub(crate) fn verify(
     field(Field::Fuel, settings.consume_fuel, None);
     field(Field::EpochDeadline, false, None);
     field(Field::Epoch, false, Some(Value::Epoch));
-    field(Field::QuietShim, false, Some(Value::QuietShim));
+    field(Field::EpochShim, false, Some(Value::EpochShim));
     let plans = module.memories.iter().map(|ty| MemoryPlan::new(settings, ty)).collect();
     let table = ModuleTable::size(module.types.len(), module.bodies.len(), linkage);
     let checker = Checker {
@@ -1090,8 +1090,8 @@ impl Checker<'_> {
         let quiet = instruction.flow_control() == FlowControl::IndirectCall
             && match instruction.op0_kind() {
                 OpKind::Register => number(instruction.op0_register())
-                    .is_some_and(|reg| state.regs[reg] == Value::QuietShim),
-                _ => self.load(instruction, state, 8) == Value::QuietShim,
+                    .is_some_and(|reg| state.regs[reg] == Value::EpochShim),
+                _ => self.load(instruction, state, 8) == Value::EpochShim,
             };
         let written: Vec<Register> = self
             .info

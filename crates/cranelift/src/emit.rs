@@ -8,7 +8,7 @@
 //! - A cold block that raises a trap calls the shim from an instruction whose source location is that
 //!   of the WebAssembly instruction, so that its return address tells it.
 
-use crate::abi::{POINTER, V128, builtin_signature, clif_type, quiet_signature, signature};
+use crate::abi::{POINTER, V128, builtin_signature, clif_type, epoch_signature, signature};
 use crate::control::Frame;
 use crate::faults::store_code;
 use crate::replace::Replacement;
@@ -135,11 +135,9 @@ pub(crate) struct Tier<'a> {
     shapes: HashMap<TypeIndex, Rc<CallShape>>,
     funcs: HashMap<DefinedFuncIndex, ir::FuncRef>,
     builtins: HashMap<Builtin, SigRef>,
-    quiet: Option<SigRef>,
+    epoch_shim: Option<SigRef>,
     /// The fuel left, if code pays; memory holds the same.
     fuel: Option<Variable>,
-    /// The epoch deadline, if code asks for it.
-    deadline: Option<Variable>,
     raises: [Option<SigRef>; 3],
     regions: HashMap<Region, Option<AliasRegion>>,
     module_table: Option<ir::GlobalValue>,
@@ -193,9 +191,8 @@ impl<'a> Tier<'a> {
             shapes: HashMap::new(),
             funcs: HashMap::new(),
             builtins: HashMap::new(),
-            quiet: None,
+            epoch_shim: None,
             fuel: None,
-            deadline: None,
             raises: [None; 3],
             regions: HashMap::new(),
             module_table: None,
@@ -380,25 +377,30 @@ impl<'a> Tier<'a> {
 
     // ---- stopping and limiting ----
 
-    /// Reads what code keeps of the store's limits, in the entry block.
+    /// Reads the fuel, in the entry block.
     fn start_metering(&mut self) {
         if self.settings.consume_fuel {
             self.fuel = Some(self.take_variable(types::I64));
         }
-        if self.settings.epoch_interruption {
-            self.deadline = Some(self.take_variable(types::I64));
-        }
-        self.read_limits();
+        self.read_fuel();
     }
 
-    /// Reads them again after something that may have changed them.
-    fn read_limits(&mut self) {
-        for (variable, field) in [(self.fuel, Field::Fuel), (self.deadline, Field::EpochDeadline)] {
-            if let Some(variable) = variable {
-                let value = self.load_field(field);
-                self.b.def_var(variable, value);
-            }
+    /// Reads it again after something that may have changed it.
+    fn read_fuel(&mut self) {
+        if let Some(variable) = self.fuel {
+            let value = self.load_field(Field::Fuel);
+            self.b.def_var(variable, value);
         }
+    }
+
+    /// Reads a field of the store where it rarely happens: from the context, so that no address is kept
+    /// in a register for it.
+    fn load_seldom(&mut self, field: Field) -> Value {
+        let path = self.layout.path(self.module, field);
+        let through = path.through.expect("it lies in the store's context");
+        let flags = self.trusted(Region::Store);
+        let store = self.b.ins().load(POINTER, flags, self.context, through as i32);
+        self.b.ins().load(clif_type(path.repr), flags, store, path.offset as i32)
     }
 
     // ---- the operand stack ----
@@ -646,7 +648,7 @@ impl Emit for Tier<'_> {
         // all may change, so the next check does not take this one's word.
         let flags = MemFlagsData::trusted();
         let now = self.b.ins().load(types::I64, flags, epoch, 0);
-        let deadline = self.b.use_var(self.deadline.expect("settings ask for it"));
+        let deadline = self.load_field(Field::EpochDeadline);
         let reached = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, now, deadline);
         let cold = self.b.create_block();
         let next = self.b.create_block();
@@ -655,12 +657,13 @@ impl Emit for Tier<'_> {
         self.b.set_cold_block(cold);
         self.b.switch_to_block(cold);
         let signature =
-            *self.quiet.get_or_insert_with(|| self.b.import_signature(quiet_signature()));
-        let shim = self.load_field(Field::QuietShim);
-        let operation = Operation::new(Builtin::EpochReached, 0, 0).pack();
-        let operation = self.b.ins().iconst(types::I64, operation as i64);
-        self.b.ins().call_indirect(signature, shim, &[self.context, operation]);
-        self.read_limits();
+            *self.epoch_shim.get_or_insert_with(|| self.b.import_signature(epoch_signature()));
+        let shim = self.load_seldom(Field::EpochShim);
+        self.b.ins().call_indirect(signature, shim, &[]);
+        if let Some(variable) = self.fuel {
+            let value = self.load_seldom(Field::Fuel);
+            self.b.def_var(variable, value);
+        }
         self.b.ins().jump(next, &[]);
         self.b.seal_block(next);
         self.b.switch_to_block(next);
@@ -1009,7 +1012,7 @@ impl Emit for Tier<'_> {
         let operation = Operation::new(builtin, first, second).pack();
         let call = self.call_shim(signature, operation, &args);
         if builtin.costs_by_size() {
-            self.read_limits();
+            self.read_fuel();
         }
         self.b.inst_results(call).first().copied()
     }
@@ -1051,7 +1054,7 @@ impl Emit for Tier<'_> {
         if tail {
             return;
         }
-        self.read_limits();
+        self.read_fuel();
         let mut in_registers = 0;
         for (loc, ty) in
             layout.results.iter().zip(self.module.types[ty.index()].func_type().results())

@@ -98,8 +98,8 @@ define_builtins! {
     FmaF32(x: W32, y: W32, z: W32) -> W32;
     /// The same for `f64`.
     FmaF64(x: W64, y: W64, z: W64) -> W64;
-    /// The engine's epoch is at the store's deadline, or past it. Called from the optimizing tier by the
-    /// quiet shim.
+    /// The engine's epoch is at the store's deadline, or past it. The optimizing tier calls it by a shim
+    /// of its own (`layout::Field::EpochShim`).
     EpochReached();
 }
 

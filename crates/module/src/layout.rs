@@ -69,8 +69,9 @@ pub struct StoreContext {
     pub live_state: Cell<*mut u8>,
     /// The engine's epoch, which grows at any time, on any thread. Never changes.
     pub epoch: *const AtomicU64,
-    /// The builtin shim in a form that leaves all registers as they were. Never changes.
-    pub quiet_shim: *const u8,
+    /// The shim by which the optimizing tier calls `Builtin::EpochReached`: it takes nothing, and leaves
+    /// all registers as they were. Never changes.
+    pub epoch_shim: *const u8,
 }
 
 /// Bytes of a value in `StoreContext::live_state`.
@@ -216,8 +217,8 @@ pub enum Field {
     EpochDeadline,
     /// Address of the engine's epoch, 64 bits that grow at any time.
     Epoch,
-    /// Address of the builtin shim that keeps all registers; it has no result.
-    QuietShim,
+    /// Address of the shim that calls `Builtin::EpochReached` without arguments and keeps all registers.
+    EpochShim,
 }
 
 /// A field of a [`FuncRef`] reached through a reference.
@@ -534,7 +535,7 @@ impl VmLayout {
                 store(offset_of!(StoreContext, epoch_deadline), Repr::I64, false)
             }
             Field::Epoch => store(offset_of!(StoreContext, epoch), Repr::Pointer, true),
-            Field::QuietShim => store(offset_of!(StoreContext, quiet_shim), Repr::Pointer, true),
+            Field::EpochShim => store(offset_of!(StoreContext, epoch_shim), Repr::Pointer, true),
         }
     }
 

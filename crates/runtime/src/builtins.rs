@@ -27,7 +27,7 @@ pub fn builtin(
         }
         // The kernel answers; as here, "none yet" is always right.
         Builtin::TierUp => Ok(0),
-        // Whoever has something to say to it answers before.
+        // So does the kernel's host for this.
         Builtin::EpochReached => Err(Trap::Interrupt.into()),
         Builtin::MemoryGrow => {
             let id = memory(store, first);

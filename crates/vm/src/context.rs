@@ -23,6 +23,11 @@ pub trait Host: 'static {
 
     /// Carries out a builtin other than raising a trap for an instance.
     fn builtin(&mut self, call: BuiltinCall) -> Result<u64, Failure>;
+
+    /// The epoch deadline has come: guest code goes on or fails.
+    fn epoch_reached(&mut self) -> Result<(), Failure> {
+        Err(Trap::Interrupt.into())
+    }
 }
 
 /// A builtin with its arguments.
@@ -154,7 +159,7 @@ impl Context {
                 epoch_deadline: Cell::new(0),
                 live_state: Cell::new(std::ptr::null_mut()),
                 epoch,
-                quiet_shim: shims::quiet_address() as *const u8,
+                epoch_shim: shims::epoch_address() as *const u8,
             },
             entry_sp: Cell::new(0),
             exit_fp: Cell::new(0),
@@ -193,6 +198,11 @@ thread_local! {
 #[inline(never)]
 pub(crate) fn current() -> *const Context {
     CURRENT.get()
+}
+
+/// As `current`, for shims.
+pub(crate) extern "sysv64" fn current_for_shim() -> *const Context {
+    current()
 }
 
 /// Sets the current context and returns the one before. Never inlined, as `current`.

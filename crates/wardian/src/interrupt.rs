@@ -48,8 +48,8 @@ impl<T: 'static> StoreInner<T> {
         Ok(())
     }
 
-    /// The answer to `Builtin::EpochReached`.
-    pub(crate) fn epoch_reached(&mut self) -> Result<u64, Failure> {
+    /// What happens when the deadline has come.
+    pub(crate) fn at_epoch_deadline(&mut self) -> Result<(), Failure> {
         let mut callback = match std::mem::replace(&mut self.at_deadline, AtDeadline::Asking) {
             AtDeadline::Ask(callback) => callback,
             other => {
@@ -65,7 +65,7 @@ impl<T: 'static> StoreInner<T> {
         match answer {
             Ok(UpdateDeadline::Continue(ticks)) => {
                 self.rt.kernel.set_epoch_deadline(ticks);
-                Ok(0)
+                Ok(())
             }
             Ok(UpdateDeadline::Interrupt) => Err(Trap::Interrupt.into()),
             Err(error) => Err(Failure::Host(host_error(error))),

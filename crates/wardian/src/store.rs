@@ -8,7 +8,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::AtDeadline;
 use crate::limits::{LimiterAdapter, ResourceLimiter};
 use std::sync::Arc;
-use wardian_module::Builtin;
 use wardian_runtime as rt;
 use wardian_vm::{self as vm, BuiltinCall, Failure, StoreId};
 
@@ -30,10 +29,11 @@ impl<T: 'static> vm::Host for StoreInner<T> {
     }
 
     fn builtin(&mut self, call: BuiltinCall) -> Result<u64, Failure> {
-        if call.operation.builtin == Builtin::EpochReached {
-            return self.epoch_reached();
-        }
         self.limited(|rt, limiter| rt::builtin(rt, limiter, call))
+    }
+
+    fn epoch_reached(&mut self) -> Result<(), Failure> {
+        self.at_epoch_deadline()
     }
 }
 

@@ -36,9 +36,9 @@ pub(crate) fn builtin_address() -> usize {
     builtin as *const () as usize
 }
 
-/// Address that generated code calls for builtins without a result that shall cost no register.
-pub(crate) fn quiet_address() -> usize {
-    quiet as *const () as usize
+/// Address that generated code calls when the epoch deadline has come.
+pub(crate) fn epoch_address() -> usize {
+    epoch as *const () as usize
 }
 
 /// Address that entries of functions without code jump to.
@@ -205,14 +205,15 @@ unsafe extern "sysv64" fn builtin() {
     )
 }
 
-/// Generated code calls a builtin that has no arguments and no result: `(context, operation)`. All
-/// registers that code uses are as they were, so that a call that rarely happens costs no register.
+/// Generated code finds the epoch deadline reached. There are no arguments, and all registers that code
+/// uses stay as they were, so that a call that rarely happens takes no register from the code around it.
+/// The context is that of the thread's innermost activation.
 ///
 /// # Safety
 ///
 /// - Reached as the text above says, never called by Rust code: invariant [shim frame].
 #[unsafe(naked)]
-unsafe extern "sysv64" fn quiet() {
+unsafe extern "sysv64" fn epoch() {
     naked_asm!(
         "push rbp",
         "mov rbp, rsp",
@@ -243,9 +244,11 @@ unsafe extern "sysv64" fn quiet() {
         "movdqu [rsp + 280], xmm13",
         "movdqu [rsp + 296], xmm14",
         "movdqu [rsp + 312], xmm15",
-        "mov rbx, [rdi + {store}]",
+        "call {current}",
+        "mov rbx, rax",
         "mov [rbx + {exit_fp}], rbp",
-        "call {builtin}",
+        "mov rdi, rbx",
+        "call {epoch}",
         "cmp dword ptr [rbx + {pending}], 0",
         "jne {unwind}",
         "mov rdi, [rsp]",
@@ -278,10 +281,10 @@ unsafe extern "sysv64" fn quiet() {
         "ret",
         // Nine integer and sixteen vector registers, and `rsp` is a multiple of 16 at the call.
         size = const 9 * 8 + 16 * 16,
-        store = const offset_of!(Owner, store),
         exit_fp = const offset_of!(Context, exit_fp),
         pending = const offset_of!(Context, pending),
-        builtin = sym crate::call::builtin_entry,
+        current = sym crate::context::current_for_shim,
+        epoch = sym crate::call::epoch_entry,
         unwind = sym unwind,
     )
 }
