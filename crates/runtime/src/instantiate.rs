@@ -4,7 +4,7 @@
 //! A trap part-way leaves the instance in the store: tables of others may refer to its functions.
 
 use crate::builtins::{func_value, memory_init, table_init};
-use crate::store::{Dropped, Limiter, Store, refused};
+use crate::store::{Dropped, Limiter, Store, element_bytes, minimum_bytes, refused};
 use std::sync::Arc;
 use wardian_module::{
     ConstExpr, ConstOp, DataIndex, ElemIndex, GlobalIndex, HeapTop, SegmentMode, TableIndex,
@@ -59,17 +59,18 @@ impl Store {
         for table in tables {
             self.check_table(limiter, &table.ty)?;
         }
+        let memory_bytes = memories.iter().map(minimum_bytes);
+        let table_bytes = tables.iter().map(|table| element_bytes(&table.ty, table.ty.limits.min));
+        self.check_budget(limiter, memory_bytes.chain(table_bytes).fold(0, u64::saturating_add))?;
         let settings = self.settings.clone();
-        let instance = self.kernel.instantiate(code.clone(), imports, &settings).map_err(
-            |error| match error {
-                wardian_vm::InstantiateError::Import(position) => {
-                    InstantiateError::Import(position)
-                }
-                wardian_vm::InstantiateError::Memory(error) => {
-                    InstantiateError::Limit(refused("an instance", &settings, &error))
-                }
-            },
-        )?;
+        let made = self.kernel.instantiate(code.clone(), imports, &settings);
+        self.settle();
+        let instance = made.map_err(|error| match error {
+            wardian_vm::InstantiateError::Import(position) => InstantiateError::Import(position),
+            wardian_vm::InstantiateError::Memory(error) => {
+                InstantiateError::Limit(refused("an instance", &settings, &error))
+            }
+        })?;
         self.dropped.resize_with(instance.index() + 1, Dropped::default);
         for (index, global) in module.globals.iter().enumerate() {
             if let Some(init) = &global.init {

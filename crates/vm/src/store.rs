@@ -320,6 +320,16 @@ impl Store {
         })
     }
 
+    /// Bytes of all memories, and of the elements of all tables.
+    pub fn bytes(&self) -> u64 {
+        let memories = self.memories.iter().map(|memory| memory.length as u64);
+        let tables = self
+            .tables
+            .iter()
+            .map(|table| table.length * u64::from(table_element_size(table.ty.element.heap.top())));
+        memories.chain(tables).sum()
+    }
+
     /// Fuel left.
     pub fn fuel(&self) -> u64 {
         self.context().shared.fuel.get()

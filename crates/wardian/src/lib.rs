@@ -61,5 +61,5 @@ pub use typed::{IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
 pub use types::*;
 pub use val::{ExternRef, Ref, Rooted, V128, Val};
 pub use wardian_module::{Proposal, Trap};
-pub use wardian_runtime::{CodeShape, CompileProgress, Stats};
+pub use wardian_runtime::{Budget, BudgetShare, CodeShape, CompileProgress, Stats};
 pub use wardian_vm::VouchedArtifact;
