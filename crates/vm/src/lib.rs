@@ -89,3 +89,8 @@ pub use values::{ExternIndexValue, Results, Values, Vector, WasmValue, kind_of};
 pub fn supported() -> Result<(), &'static str> {
     sys::SUPPORTED
 }
+
+/// A number for the present process that no child of it has.
+pub fn process() -> u32 {
+    sys::process()
+}
