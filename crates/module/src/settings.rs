@@ -165,6 +165,10 @@ pub struct Settings {
     pub relaxed_simd_deterministic: bool,
     /// Whether NaN results are made canonical.
     pub nan_canonicalization: bool,
+    /// Whether code asks, where `lower::metering` says, if the store's epoch deadline has come.
+    pub epoch_interruption: bool,
+    /// Whether code pays for its instructions from the store's fuel, as `lower::metering` says.
+    pub consume_fuel: bool,
     /// Effort of the optimizing tier.
     pub opt_level: OptLevel,
     /// Whether the optimizing tier verifies its intermediate code.
@@ -182,6 +186,8 @@ impl Default for Settings {
             spectre_mitigation: true,
             relaxed_simd_deterministic: false,
             nan_canonicalization: false,
+            epoch_interruption: false,
+            consume_fuel: false,
             opt_level: OptLevel::Speed,
             verifier: cfg!(debug_assertions),
         }

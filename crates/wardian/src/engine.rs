@@ -8,6 +8,7 @@ use crate::module::{binary_form, read_module};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 use wardian_module::image::CodeImage;
@@ -42,6 +43,7 @@ struct EngineInner {
     counters: rt::Counters,
     artifact_key: Arc<rt::LazyKey>,
     reservations: Arc<wardian_vm::Reservations>,
+    epoch: Arc<AtomicU64>,
 }
 
 /// What kind of artifact some bytes are.
@@ -92,8 +94,21 @@ impl Engine {
                 counters: rt::Counters::default(),
                 artifact_key,
                 reservations: Arc::default(),
+                epoch: Arc::default(),
             }),
         })
+    }
+
+    /// Lets the engine's epoch grow by 1. Stores whose deadline
+    /// ([`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline)) it reaches are interrupted, if
+    /// [`Config::epoch_interruption`] is on. May be called on any thread, and in a signal handler.
+    pub fn increment_epoch(&self) {
+        // Nothing else is told by it.
+        self.inner.epoch.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn epoch(&self) -> &Arc<AtomicU64> {
+        &self.inner.epoch
     }
 
     /// Whether both are the same engine, one a clone of the other.
