@@ -12,7 +12,7 @@
 //! traps. It is paid for as a whole before its first instruction; if there is less fuel, the trap comes
 //! there, and the fuel stays as it is. Where an instruction of a segment traps, those behind it were not
 //! run, and are given back ([`unspent`]). What an instruction costs by size ([`size_cost`]) it pays by
-//! itself before it does anything else.
+//! itself, before it does anything; if it is out of bounds or refused, it does nothing and costs nothing.
 //!
 //! Invariant: segments depend on the bytes of a body alone. Tiers, inlining, replacement of frames and
 //! ways to check memory do not change what is paid.
