@@ -4,6 +4,7 @@
 //! A trap part-way leaves the instance in the store: tables of others may refer to its functions.
 
 use crate::builtins::{func_value, memory_init, table_init};
+use crate::initial;
 use crate::store::{Dropped, Limiter, Store, element_bytes, minimum_bytes, refused};
 use std::sync::Arc;
 use wardian_module::{
@@ -63,7 +64,8 @@ impl Store {
         let table_bytes = tables.iter().map(|table| element_bytes(&table.ty, table.ty.limits.min));
         self.check_budget(limiter, memory_bytes.chain(table_bytes).fold(0, u64::saturating_add))?;
         let settings = self.settings.clone();
-        let made = self.kernel.instantiate(code.clone(), imports, &settings);
+        let images = initial::of(code);
+        let made = self.kernel.instantiate_with(code.clone(), imports, &settings, images);
         self.settle();
         let instance = made.map_err(|error| match error {
             wardian_vm::InstantiateError::Import(position) => InstantiateError::Import(position),
@@ -104,10 +106,13 @@ impl Store {
         for (index, segment) in module.data.iter().enumerate() {
             let index = DataIndex::from(index);
             if let SegmentMode::Active(memory, offset) = &segment.mode {
-                let offset = index_of(eval(self, instance, offset));
-                let id = self.memory_of(instance, *memory);
-                let count = segment.bytes.len() as u64;
-                memory_init(self, instance, id, index, offset, 0, count)?;
+                let own = memory.index().checked_sub(module.imported_memories);
+                if own.and_then(|own| images.get(own)).is_none_or(Option::is_none) {
+                    let offset = index_of(eval(self, instance, offset));
+                    let id = self.memory_of(instance, *memory);
+                    let count = segment.bytes.len() as u64;
+                    memory_init(self, instance, id, index, offset, 0, count)?;
+                }
                 self.drop_data(instance, index);
             }
         }

@@ -13,6 +13,7 @@ mod cache;
 mod compile;
 mod explore;
 mod file;
+mod initial;
 mod instantiate;
 pub mod log;
 mod stats;

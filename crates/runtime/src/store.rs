@@ -105,17 +105,20 @@ impl Store {
         settings: Arc<Settings>,
         limits: wardian_vm::StoreLimits,
     ) -> std::io::Result<Store> {
-        Store::with_epoch::<H>(settings, limits, Arc::default())
+        Store::of_engine::<H>(settings, limits, Arc::default(), Arc::default())
     }
 
-    /// An empty store that runs with hosts of type `H` under this epoch.
-    pub fn with_epoch<H: Host>(
+    /// An empty store that runs with hosts of type `H`, under this epoch, and shares these reservations.
+    pub fn of_engine<H: Host>(
         settings: Arc<Settings>,
         limits: wardian_vm::StoreLimits,
         epoch: Arc<AtomicU64>,
+        reservations: Arc<wardian_vm::Reservations>,
     ) -> std::io::Result<Store> {
+        let mut kernel = wardian_vm::Store::with_epoch::<H>(limits, epoch)?;
+        kernel.share_reservations(reservations);
         Ok(Store {
-            kernel: wardian_vm::Store::with_epoch::<H>(limits, epoch)?,
+            kernel,
             settings,
             dropped: Vec::new(),
             host_values: Vec::new(),

@@ -14,7 +14,7 @@ use crate::block::Block;
 use crate::code::Code;
 use crate::context::{Context, Exit, Frame};
 use crate::host::{HostFunc, HostRecord};
-use crate::mapping::Mapping;
+use crate::mapping::{InitialMemory, Mapping, Reservations};
 use crate::{sys, unwind};
 use std::any::TypeId as RustTypeId;
 use std::mem::{offset_of, size_of};
@@ -252,6 +252,8 @@ pub struct Store {
     pending: Option<Exit>,
     /// What `live_state` of the context points at.
     live_state: Option<Block>,
+    /// Where large mappings of memories come from and go to.
+    reservations: Arc<Reservations>,
     /// What `epoch` of the context points at.
     epoch: Arc<AtomicU64>,
 }
@@ -316,8 +318,14 @@ impl Store {
             hosts: Vec::new(),
             pending: None,
             live_state: None,
+            reservations: Arc::default(),
             epoch,
         })
+    }
+
+    /// Shares the reservations of memories with other stores, from here on.
+    pub fn share_reservations(&mut self, reservations: Arc<Reservations>) {
+        self.reservations = reservations;
     }
 
     /// Bytes of all memories, and of the elements of all tables.
@@ -595,7 +603,7 @@ impl Store {
     pub fn memory(&mut self, ty: MemoryType, settings: &Settings) -> std::io::Result<MemoryId> {
         self.whole(|store| {
             let block = store.new_block(size_of::<Storage>())?;
-            store.memory_at(ty, settings, Place { block, offset: 0 })
+            store.memory_at(ty, settings, Place { block, offset: 0 }, None)
         })
     }
 
@@ -604,10 +612,12 @@ impl Store {
         ty: MemoryType,
         settings: &Settings,
         place: Place,
+        image: Option<&Arc<InitialMemory>>,
     ) -> std::io::Result<MemoryId> {
         let plan = MemoryPlan::new(settings, &ty);
         let length = bytes_of(ty.limits.min, &ty).ok_or_else(out_of_memory)?;
-        let mapping = map_memory(&plan, &ty, length)?;
+        let size = mapped_bytes(&plan, &ty, length)?;
+        let mapping = Mapping::with_content(size, length, image, &self.reservations)?;
         let id = MemoryId(u32::try_from(self.memories.len()).map_err(|_| out_of_memory())?);
         self.write_storage(place, mapping.start(), length as u64);
         let memory = MemoryInst { ty, plan, mapping, length, place };
@@ -678,7 +688,8 @@ impl Store {
             let goal = (length / 2 + length).next_multiple_of(1 << 16);
             let goal = goal.min(usize::try_from(memory.ty.maximum_bytes()).unwrap_or(usize::MAX));
             let plan = MemoryPlan { reservation: goal as u64, ..memory.plan };
-            let mut mapping = map_memory(&plan, &memory.ty, length)?;
+            let size = mapped_bytes(&plan, &memory.ty, length)?;
+            let mut mapping = Mapping::with_content(size, length, None, &self.reservations)?;
             mapping.bytes_mut(memory.length).copy_from_slice(memory.mapping.bytes(memory.length));
             memory.mapping = mapping;
         } else {
@@ -886,7 +897,18 @@ impl Store {
         imports: &[Extern],
         settings: &Settings,
     ) -> Result<InstanceId, InstantiateError> {
-        self.whole(|store| store.instantiate_parts(code, imports, settings))
+        self.instantiate_with(code, imports, settings, &[])
+    }
+
+    /// As [`instantiate`](Store::instantiate); the memories that the module defines begin with these.
+    pub fn instantiate_with(
+        &mut self,
+        code: Arc<Code>,
+        imports: &[Extern],
+        settings: &Settings,
+        images: &[Option<Arc<InitialMemory>>],
+    ) -> Result<InstanceId, InstantiateError> {
+        self.whole(|store| store.instantiate_parts(code, imports, settings, images))
     }
 
     fn instantiate_parts(
@@ -894,6 +916,7 @@ impl Store {
         code: Arc<Code>,
         imports: &[Extern],
         settings: &Settings,
+        images: &[Option<Arc<InitialMemory>>],
     ) -> Result<InstanceId, InstantiateError> {
         let module = code.module().clone();
         let layout = code.layout().clone();
@@ -945,7 +968,8 @@ impl Store {
         }
         for (n, ty) in module.memories[module.imported_memories..].iter().enumerate() {
             let offset = layout.memory(n) as usize;
-            memories.push(self.memory_at(*ty, settings, Place { block, offset })?);
+            let image = images.get(n).and_then(Option::as_ref);
+            memories.push(self.memory_at(*ty, settings, Place { block, offset }, image)?);
         }
         for (n, table) in module.tables[module.imported_tables..].iter().enumerate() {
             let offset = layout.table(n) as usize;
@@ -1085,17 +1109,14 @@ fn bytes_of(pages: u64, ty: &MemoryType) -> Option<usize> {
     usize::try_from(u128::from(pages) << ty.page_size_log2).ok()
 }
 
-fn map_memory(plan: &MemoryPlan, ty: &MemoryType, length: usize) -> std::io::Result<Mapping> {
+/// Bytes of address space of a memory, its guard included.
+fn mapped_bytes(plan: &MemoryPlan, ty: &MemoryType, length: usize) -> std::io::Result<usize> {
     // A memory that cannot outgrow its limit needs no more than that, unless the whole index range
-    // must fault.
+    // must fault or hold nothing of others.
     let limit = usize::try_from(ty.maximum_bytes()).unwrap_or(usize::MAX);
     let reservation = usize::try_from(plan.reservation).map_err(|_| out_of_memory())?;
-    let reservation = if plan.guarded { reservation } else { reservation.min(limit) };
-    let size =
-        reservation.max(length).checked_add(plan.guard as usize).ok_or_else(out_of_memory)?;
-    let mut mapping = Mapping::reserve(size)?;
-    mapping.make_accessible(length)?;
-    Ok(mapping)
+    let reservation = if plan.confined { reservation } else { reservation.min(limit) };
+    reservation.max(length).checked_add(plan.guard as usize).ok_or_else(out_of_memory)
 }
 
 impl Drop for Store {

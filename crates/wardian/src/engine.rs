@@ -42,6 +42,7 @@ struct EngineInner {
     cache: Option<rt::ModuleCache>,
     counters: rt::Counters,
     artifact_key: Arc<rt::LazyKey>,
+    reservations: Arc<wardian_vm::Reservations>,
     epoch: Arc<AtomicU64>,
 }
 
@@ -92,6 +93,7 @@ impl Engine {
                 compiler,
                 counters: rt::Counters::default(),
                 artifact_key,
+                reservations: Arc::default(),
                 epoch: Arc::default(),
             }),
         })
@@ -126,6 +128,10 @@ impl Engine {
 
     pub(crate) fn settings(&self) -> &Arc<Settings> {
         &self.inner.settings
+    }
+
+    pub(crate) fn reservations(&self) -> Arc<wardian_vm::Reservations> {
+        self.inner.reservations.clone()
     }
 
     pub(crate) fn compiler(&self) -> &rt::Compiler {

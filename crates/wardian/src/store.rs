@@ -90,7 +90,8 @@ impl<T: 'static> Store<T> {
             backtrace_frames: config.backtrace_max_frames.map_or(0, |frames| frames.get()),
         };
         let settings = Arc::clone(engine.settings());
-        let rt = rt::Store::with_epoch::<StoreInner<T>>(settings, limits, engine.epoch().clone())
+        let (epoch, reservations) = (engine.epoch().clone(), engine.reservations());
+        let rt = rt::Store::of_engine::<StoreInner<T>>(settings, limits, epoch, reservations)
             .expect("the system refused handlers for guest faults");
         let engine = engine.clone();
         Store {
