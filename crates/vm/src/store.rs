@@ -613,6 +613,11 @@ impl Store {
         self.memories[id.index()].mapping.start() as usize
     }
 
+    /// Address of a memory's first byte, as generated code has it. It holds until the memory moves.
+    pub fn memory_pointer(&self, id: MemoryId) -> *mut u8 {
+        self.memories[id.index()].mapping.start()
+    }
+
     /// The memory whose reservation or guard holds `address`.
     pub fn memory_at_address(&self, address: usize) -> Option<MemoryId> {
         let holds = |memory: &MemoryInst| {
@@ -1001,6 +1006,11 @@ impl Store {
             }
             _ => false,
         }
+    }
+
+    /// Guest frames that are live, innermost first, at most `limit`: those below the host code that asks.
+    pub fn guest_frames(&self, limit: usize) -> Vec<Frame> {
+        unwind::frames(self.context(), None, limit)
     }
 
     /// The code of an instance.

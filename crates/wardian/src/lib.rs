@@ -34,6 +34,7 @@ mod instance;
 mod limits;
 mod linker;
 mod module;
+mod raw;
 mod store;
 mod typed;
 mod types;
@@ -53,9 +54,12 @@ pub use guest_memory::*;
 pub use instance::{Export, Instance, InstancePre};
 pub use limits::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 pub use linker::Linker;
-pub use module::Module;
-pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
-pub use typed::{IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
+pub use module::{Module, ModuleExport, ModuleFunction, ResourcesRequired};
+pub use raw::ValRaw;
+pub use store::{AsContext, AsContextMut, CallHook, Store, StoreContext, StoreContextMut};
+pub use typed::{
+    IntoFunc, NoExtern, NoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
+};
 pub use types::*;
 pub use val::{ExternRef, Ref, Rooted, V128, Val};
 pub use wardian_module::{Proposal, Trap};

@@ -5,8 +5,11 @@
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::func::host_error;
 use crate::limits::{LimiterAdapter, ResourceLimiter};
+use crate::module::Module;
 use std::sync::Arc;
+use wardian_module::Builtin;
 use wardian_runtime as rt;
 use wardian_vm::{self as vm, BuiltinCall, Failure, StoreId};
 
@@ -16,10 +19,47 @@ pub(crate) struct StoreInner<T: 'static> {
     pub(crate) rt: rt::Store,
     pub(crate) data: T,
     limiter: Option<LimiterOf<T>>,
+    hook: Option<Hook<T>>,
+    /// The module of every instance in `rt`, each once.
+    modules: Vec<Module>,
 }
 
 /// Finds the limiter in the embedder's data.
-type LimiterOf<T> = Box<dyn (Fn(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
+type LimiterOf<T> = Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
+
+/// What [`Store::call_hook`] was given.
+type Hook<T> = Box<dyn FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync>;
+
+/// A passage between host and guest, for [`Store::call_hook`].
+///
+/// ```
+/// use wardian::CallHook;
+///
+/// assert!(CallHook::CallingHost.entering_host() && CallHook::CallingWasm.exiting_host());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CallHook {
+    /// The host calls a function of the store.
+    CallingWasm,
+    /// Such a call comes back, with results or with an error.
+    ReturningFromWasm,
+    /// The guest calls the host: a host function, or an instruction that asks the store's limiter.
+    CallingHost,
+    /// The host goes back to the guest, with results or with an error.
+    ReturningFromHost,
+}
+
+impl CallHook {
+    /// Whether the host runs after it.
+    pub fn entering_host(&self) -> bool {
+        matches!(self, CallHook::ReturningFromWasm | CallHook::CallingHost)
+    }
+
+    /// Whether the host ran before it.
+    pub fn exiting_host(&self) -> bool {
+        matches!(self, CallHook::ReturningFromHost | CallHook::CallingWasm)
+    }
+}
 
 impl<T: 'static> vm::Host for StoreInner<T> {
     fn kernel(&mut self) -> &mut vm::Store {
@@ -27,7 +67,18 @@ impl<T: 'static> vm::Host for StoreInner<T> {
     }
 
     fn builtin(&mut self, call: BuiltinCall) -> Result<u64, Failure> {
-        self.limited(|rt, limiter| rt::builtin(rt, limiter, call))
+        let asks_limiter = matches!(
+            call.operation.builtin,
+            Builtin::MemoryGrow | Builtin::TableGrowFunc | Builtin::TableGrowRef
+        );
+        if !asks_limiter {
+            return self.limited(|rt, limiter| rt::builtin(rt, limiter, call));
+        }
+        let failure = |error| Failure::Host(host_error(error));
+        self.pass(CallHook::CallingHost).map_err(failure)?;
+        let result = self.limited(|rt, limiter| rt::builtin(rt, limiter, call));
+        self.pass(CallHook::ReturningFromHost).map_err(failure)?;
+        result
     }
 }
 
@@ -41,10 +92,37 @@ impl<T> StoreInner<T> {
         &mut self,
         act: impl FnOnce(&mut rt::Store, &mut dyn rt::Limiter) -> R,
     ) -> R {
-        match &self.limiter {
+        match &mut self.limiter {
             Some(of) => act(&mut self.rt, &mut LimiterAdapter(of(&mut self.data))),
             None => act(&mut self.rt, &mut rt::Unlimited),
         }
+    }
+
+    /// Tells the hook, if there is one, of a passage.
+    #[inline]
+    pub(crate) fn pass(&mut self, passage: CallHook) -> Result<()> {
+        if self.hook.is_none() { Ok(()) } else { self.run_hook(passage) }
+    }
+
+    #[cold]
+    fn run_hook(&mut self, passage: CallHook) -> Result<()> {
+        // While it runs there is none: what the hook itself calls is not told.
+        let Some(mut hook) = self.hook.take() else { return Ok(()) };
+        let result = hook(StoreContextMut(self), passage);
+        self.hook = Some(hook);
+        result
+    }
+
+    /// Remembers the module of an instance that is about to be made.
+    pub(crate) fn keep_module(&mut self, module: &Module) {
+        if !self.modules.iter().rev().any(|kept| Module::same(kept, module)) {
+            self.modules.push(module.clone());
+        }
+    }
+
+    /// The module with this code, if an instance has it.
+    pub(crate) fn module_of(&self, code: &Arc<wardian_module::Module>) -> Option<&Module> {
+        self.modules.iter().rev().find(|kept| Arc::ptr_eq(kept.code().module(), code))
     }
 }
 
@@ -66,9 +144,26 @@ pub struct Store<T: 'static> {
 }
 
 /// Shared access to a store.
+///
+/// ```
+/// use wardian::{AsContext, Store, StoreContext};
+///
+/// let store = Store::new(&Default::default(), "data");
+/// let context: StoreContext<'_, &str> = store.as_context();
+/// assert_eq!(*context.data(), "data");
+/// ```
 pub struct StoreContext<'a, T: 'static>(pub(crate) &'a StoreInner<T>);
 
 /// Exclusive access to a store.
+///
+/// ```
+/// use wardian::{AsContextMut, Store, StoreContextMut};
+///
+/// let mut store = Store::<u8>::default();
+/// let mut context: StoreContextMut<'_, u8> = store.as_context_mut();
+/// *context.data_mut() = 3;
+/// assert_eq!(*store.data(), 3);
+/// ```
 pub struct StoreContextMut<'a, T: 'static>(pub(crate) &'a mut StoreInner<T>);
 
 impl<T: 'static> Store<T> {
@@ -78,15 +173,28 @@ impl<T: 'static> Store<T> {
     ///
     /// When the process cannot install the handlers by which guest faults become traps.
     pub fn new(engine: &Engine, data: T) -> Store<T> {
+        Store::try_new(engine, data).expect("the system refused handlers for guest faults")
+    }
+
+    /// As [`new`](Store::new), with an error where that panics.
+    ///
+    /// # Errors
+    ///
+    /// Of kind [`ErrorKind::Limit`].
+    pub fn try_new(engine: &Engine, data: T) -> Result<Store<T>> {
         let config = engine.config();
         let limits = vm::StoreLimits {
             max_wasm_stack: config.max_wasm_stack,
             backtrace_frames: config.backtrace_max_frames.map_or(0, |frames| frames.get()),
         };
         let settings = Arc::clone(engine.settings());
-        let rt = rt::Store::new::<StoreInner<T>>(settings, limits)
-            .expect("the system refused handlers for guest faults");
-        Store { inner: Box::new(StoreInner { engine: engine.clone(), rt, data, limiter: None }) }
+        let rt = rt::Store::new::<StoreInner<T>>(settings, limits).map_err(|error| {
+            let text = format!("the system refused handlers for guest faults: {error}");
+            Error::tagged(ErrorKind::Limit, text)
+        })?;
+        let (engine, modules) = (engine.clone(), Vec::new());
+        let inner = StoreInner { engine, rt, data, limiter: None, hook: None, modules };
+        Ok(Store { inner: Box::new(inner) })
     }
 
     /// The engine it was made for.
@@ -112,9 +220,35 @@ impl<T: 'static> Store<T> {
     /// Asks `limiter` from now on whether memories and tables may grow; see [`ResourceLimiter`].
     pub fn limiter(
         &mut self,
-        limiter: impl (Fn(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
+        limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
     ) {
         self.inner.limiter = Some(Box::new(limiter));
+    }
+
+    /// Calls `hook` from now on whenever control passes between host and guest: around each call of a
+    /// function, start functions included, around each host function that a guest calls, and around
+    /// `memory.grow` and `table.grow`, which ask the [`limiter`](Store::limiter). Each passage that was
+    /// announced has its counterpart, also when it ends with an error.
+    ///
+    /// An error of the hook ends what was passing: the call is not made, or its result is replaced; in
+    /// the guest it is like an error of a host function. Calls that the hook itself makes are not told
+    /// to it. A hook that panics is removed.
+    ///
+    /// ```
+    /// use wardian::{CallHook, Func, Store};
+    ///
+    /// let mut store = Store::<Vec<CallHook>>::default();
+    /// store.call_hook(|mut context, passage| Ok(context.data_mut().push(passage)));
+    /// Func::wrap(&mut store, || {}).call(&mut store, &[], &mut [])?;
+    /// use CallHook::*;
+    /// assert_eq!(*store.data(), [CallingWasm, CallingHost, ReturningFromHost, ReturningFromWasm]);
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    pub fn call_hook(
+        &mut self,
+        hook: impl FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync + 'static,
+    ) {
+        self.inner.hook = Some(Box::new(hook));
     }
 }
 

@@ -1,14 +1,24 @@
 //! Rust types as WebAssembly types: arguments and results of typed calls and of host closures.
 
 use crate::error::Result;
-use crate::func::{Caller, Func, exit_error, host_error};
-use crate::store::{AsContextMut, StoreInner, check_store};
+use crate::func::{Caller, Func, exit_error, host_call};
+use crate::store::{AsContextMut, CallHook, StoreInner, check_store};
 use crate::types::{HeapType, RefType, ValType};
-use crate::val::{ExternRef, Rooted, V128};
-use wardian_vm::{self as vm, CallError, ExternIndexValue, FuncId, HostParams, StoreId, Vector};
+use crate::val::{ExternRef, Ref, Rooted, V128, Val};
+use wardian_vm::{
+    self as vm, CallError, ExternIndexValue, ExternNonNull, FuncId, HostParams, NullExtern,
+    NullFunc, StoreId, Vector,
+};
 
 /// A Rust type that stands for one WebAssembly value: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`,
-/// [`V128`], [`Func`], `Option<Func>`, `Option<Rooted<ExternRef>>`.
+/// [`V128`], [`Func`], `Option<Func>`, `Rooted<ExternRef>`, `Option<Rooted<ExternRef>>`,
+/// `Option<NoFunc>`, `Option<NoExtern>`.
+///
+/// ```
+/// use wardian::{V128, WasmTy};
+///
+/// assert!(u32::valtype().is_i32() && V128::valtype().is_v128());
+/// ```
 pub trait WasmTy: Sized + Send + 'static {
     #[doc(hidden)]
     type Kernel: vm::WasmValue;
@@ -88,17 +98,127 @@ impl WasmTy for Func {
     }
 }
 
+impl WasmTy for Rooted<ExternRef> {
+    type Kernel = ExternNonNull;
+    fn valtype() -> ValType {
+        ValType::Ref(RefType::new(false, HeapType::Extern))
+    }
+    fn from_kernel(value: ExternNonNull, store: StoreId) -> Self {
+        Rooted::from_reference(store, value.0).expect("a non-nullable reference is not null")
+    }
+    fn into_kernel(self, store: StoreId) -> Result<ExternNonNull> {
+        Ok(ExternNonNull(self.reference_in(store)?))
+    }
+}
+
+/// What `nullfuncref` refers to: nothing. Only `None` is an `Option<NoFunc>`.
+///
+/// ```
+/// use wardian::{Func, NoFunc, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let takes_null = Func::wrap(&mut store, |null: Option<NoFunc>| i32::from(null.is_none()));
+/// let call = takes_null.typed::<Option<NoFunc>, i32>(&store)?;
+/// assert_eq!(call.call(&mut store, NoFunc::null())?, 1);
+/// # Ok::<(), wardian::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NoFunc {}
+
+impl NoFunc {
+    /// Null, as an argument or result of a typed function.
+    pub const fn null() -> Option<NoFunc> {
+        None
+    }
+
+    /// Null, as a reference.
+    pub const fn null_ref() -> Ref {
+        Ref::Func(None)
+    }
+
+    /// Null, as a value.
+    pub const fn null_val() -> Val {
+        Val::FuncRef(None)
+    }
+}
+
+impl WasmTy for Option<NoFunc> {
+    type Kernel = NullFunc;
+    fn valtype() -> ValType {
+        ValType::NULLFUNCREF
+    }
+    fn from_kernel(_: NullFunc, _: StoreId) -> Self {
+        None
+    }
+    fn into_kernel(self, _: StoreId) -> Result<NullFunc> {
+        Ok(NullFunc)
+    }
+}
+
+/// What `nullexternref` refers to: nothing. Only `None` is an `Option<NoExtern>`.
+///
+/// ```
+/// use wardian::NoExtern;
+///
+/// assert!(NoExtern::null().is_none() && NoExtern::null_ref().is_null());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NoExtern {}
+
+impl NoExtern {
+    /// Null, as an argument or result of a typed function.
+    pub const fn null() -> Option<NoExtern> {
+        None
+    }
+
+    /// Null, as a reference.
+    pub const fn null_ref() -> Ref {
+        Ref::Extern(None)
+    }
+
+    /// Null, as a value.
+    pub const fn null_val() -> Val {
+        Val::ExternRef(None)
+    }
+}
+
+impl WasmTy for Option<NoExtern> {
+    type Kernel = NullExtern;
+    fn valtype() -> ValType {
+        ValType::NULLEXTERNREF
+    }
+    fn from_kernel(_: NullExtern, _: StoreId) -> Self {
+        None
+    }
+    fn into_kernel(self, _: StoreId) -> Result<NullExtern> {
+        Ok(NullExtern)
+    }
+}
+
 impl WasmTy for Option<Rooted<ExternRef>> {
     type Kernel = ExternIndexValue;
     fn valtype() -> ValType {
         ValType::EXTERNREF
     }
     fn from_kernel(value: ExternIndexValue, store: StoreId) -> Self {
-        Rooted::from_raw(store, value.0)
+        Rooted::from_reference(store, value.0)
     }
     fn into_kernel(self, store: StoreId) -> Result<ExternIndexValue> {
-        Ok(ExternIndexValue(self.map_or(Ok(0), |value| value.to_raw(store))?))
+        Ok(ExternIndexValue(self.map_or(Ok(0), |value| value.reference_in(store))?))
     }
+}
+
+/// A tuple of up to 16 [`WasmTy`], as a list of their types.
+///
+/// ```
+/// use wardian::{ValType, WasmTyList};
+///
+/// let types: Vec<ValType> = <(i32, f64)>::valtypes().collect();
+/// assert_eq!(types, [ValType::I32, ValType::F64]);
+/// ```
+pub trait WasmTyList {
+    /// Their WebAssembly types, in order.
+    fn valtypes() -> impl Iterator<Item = ValType>;
 }
 
 /// Parameters of a function: `()`, one [`WasmTy`] or a tuple of up to 16.
@@ -206,6 +326,12 @@ macro_rules! tuples {
             }
         }
 
+        impl<$($name: WasmTy),*> WasmTyList for ($($name,)*) {
+            fn valtypes() -> impl Iterator<Item = ValType> {
+                [$($name::valtype()),*].into_iter()
+            }
+        }
+
         impl<$($name: WasmTy),*> WasmRet for ($($name,)*) {
             type Kernel = ($($name::Kernel,)*);
             #[inline]
@@ -241,9 +367,9 @@ macro_rules! tuples {
                 HostFunc(wrap::<T, _, ($($name::Kernel,)*), R>(
                     move |call: vm::Call<'_, StoreInner<T>>, ($($name,)*): ($($name::Kernel,)*)| {
                         let store = call.host.id();
-                        self(Caller::new(call), $(WasmTy::from_kernel($name, store)),*)
-                            .into_ret(store)
-                            .map_err(host_error)
+                        host_call(call, |caller| {
+                            self(caller, $(WasmTy::from_kernel($name, store)),*).into_ret(store)
+                        })
                     },
                 ))
             }
@@ -329,7 +455,11 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         let store = store.as_context_mut().0;
         let id = store.id();
         check_store(self.func.store, id)?;
-        match vm::call_typed(store, &self.typed, params.into_kernel(id)?) {
+        let params = params.into_kernel(id)?;
+        store.pass(CallHook::CallingWasm)?;
+        let result = vm::call_typed(store, &self.typed, params);
+        store.pass(CallHook::ReturningFromWasm)?;
+        match result {
             Ok(results) => Ok(R::from_kernel(results, id)),
             Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
             Err(CallError::Mismatch) => unreachable!("types and store were checked"),

@@ -37,6 +37,13 @@ impl Compatibility {
         Compatibility::of_version(env!("CARGO_PKG_VERSION"), settings, isa)
     }
 
+    /// The same key with a version that the embedder chose; one without line breaks.
+    #[must_use]
+    pub fn with_module_version(mut self, version: &str) -> Compatibility {
+        self.line("module-version", version);
+        self
+    }
+
     /// The key as bytes, the same on every machine.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
