@@ -874,8 +874,8 @@ impl MemoryType {
     /// # Errors
     ///
     /// As [`Memory::new`].
-    pub fn default_value(&self, store: impl AsContextMut) -> Result<Memory> {
-        Memory::new(store, self.clone())
+    pub fn default_value(&self, store: impl AsContextMut) -> Result<Extern> {
+        Ok(Memory::new(store, self.clone())?.into())
     }
 
     /// Whether a memory of this type (at its smallest) can be imported as `other`.
@@ -1130,7 +1130,7 @@ impl ExternType {
             ExternType::Func(ty) => ty.default_value(store)?.into(),
             ExternType::Global(ty) => ty.default_value(store)?.into(),
             ExternType::Table(ty) => ty.default_value(store)?.into(),
-            ExternType::Memory(ty) => ty.default_value(store)?.into(),
+            ExternType::Memory(ty) => ty.default_value(store)?,
             ExternType::Tag(_) => {
                 let text = "tags are not supported by this version";
                 return Err(Error::tagged(ErrorKind::Misuse, text));
