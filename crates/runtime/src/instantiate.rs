@@ -126,8 +126,12 @@ fn index_of(value: Value) -> u64 {
 
 /// The value of a constant expression.
 pub(crate) fn eval(store: &Store, instance: InstanceId, expr: &ConstExpr) -> Value {
+    let ops = match expr {
+        ConstExpr::I32(value) => return Value::I32(*value),
+        ConstExpr::Ops(ops) => &**ops,
+    };
     let mut stack: Vec<Value> = Vec::with_capacity(1);
-    for op in &expr.0 {
+    for op in ops {
         let value = match *op {
             ConstOp::I32(v) => Value::I32(v),
             ConstOp::I64(v) => Value::I64(v),

@@ -138,12 +138,12 @@ impl Arena {
         // SAFETY: [arena] all-zero is a null `AtomicPtr`.
         let pages = unsafe { pages.assume_init() };
         let free = Mutex::new(vec![(0, count)]);
-        Ok(Arena { process: std::process::id(), start, dual, pages, free })
+        Ok(Arena { process: sys::process(), start, dual, pages, free })
     }
 
     /// Whether this process made it.
     fn is_own(&self) -> bool {
-        self.process == std::process::id()
+        self.process == sys::process()
     }
 
     /// Whether its memory can be written anywhere, without a change of protection.

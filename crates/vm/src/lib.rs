@@ -91,3 +91,8 @@ pub use values::{
 pub fn supported() -> Result<(), &'static str> {
     sys::SUPPORTED
 }
+
+/// A number for the present process that no child of it has.
+pub fn process() -> u32 {
+    sys::process()
+}

@@ -171,15 +171,16 @@ impl Engine {
     fn load_tiered(&self, wasm: Vec<u8>, counters: &rt::Counters) -> Result<Code> {
         let inner = &*self.inner;
         let start = Instant::now();
-        let place = inner.cache.as_ref().map(|cache| cache.functions(&wasm));
+        let place =
+            inner.cache.as_ref().map(|cache| cache.functions(&wasm, inner.compiler.is_parallel()));
         let found = place.as_ref().and_then(|place| place.load_functions(counters));
-        let (module, bodies) = self.decode(wasm)?;
         // NOTE [validated entries]
-        let mut valid = found.as_ref().is_some_and(|found| found.validated);
-        if !valid && !inner.config.lazy_validation {
-            rt::validate_bodies(&inner.compiler, &module, &bodies, counters).map_err(invalid)?;
-            valid = true;
-        }
+        let known = found.as_ref().is_some_and(|found| found.validated);
+        let valid = known || !inner.config.lazy_validation;
+        let (module, bodies) = match valid && !known {
+            true => self.decode_valid(wasm, counters)?,
+            false => self.decode(wasm)?,
+        };
         let cached = place.map(|place| rt::Cached { place, found, valid, start });
         inner.tiers.load(Arc::new(module), bodies, counters.clone(), cached).map_err(limit)
     }
@@ -187,7 +188,8 @@ impl Engine {
     fn load_whole(&self, wasm: Vec<u8>, counters: &rt::Counters) -> Result<Code> {
         let inner = &*self.inner;
         let start = Instant::now();
-        let place = inner.cache.as_ref().map(|cache| cache.image(&wasm));
+        let place =
+            inner.cache.as_ref().map(|cache| cache.image(&wasm, inner.compiler.is_parallel()));
         let found = place.as_ref().and_then(|place| place.load_image(counters));
         let (module, bodies) = self.decode(wasm)?;
         let module = Arc::new(module);
@@ -229,7 +231,17 @@ impl Engine {
     }
 
     pub(crate) fn validate(&self, binary: &[u8]) -> Result<()> {
-        rt::validate(binary, self.settings().proposals).map_err(invalid)
+        self.decode_valid(binary.to_vec(), &rt::Counters::default()).map(drop)
+    }
+
+    /// As [`decode`](Engine::decode), with all bodies validated.
+    fn decode_valid(
+        &self,
+        wasm: Vec<u8>,
+        counters: &rt::Counters,
+    ) -> Result<(Module, Vec<wardian_module::Body>)> {
+        let proposals = self.settings().proposals;
+        rt::decode_valid(&self.inner.compiler, wasm, proposals, counters).map_err(invalid)
     }
 
     /// Compiles a module from its binary or text form into an artifact, without loading it.

@@ -148,8 +148,8 @@ impl Module {
     /// When it cannot be read; as [`Module::new`].
     pub fn from_file(engine: &Engine, file: impl AsRef<Path>) -> Result<Module> {
         let path = file.as_ref();
-        let bytes =
-            std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        let bytes = wardian_runtime::read_file(engine.compiler(), path)
+            .with_context(|| format!("failed to read `{}`", path.display()))?;
         // What is binary is not copied.
         let module = match bytes.starts_with(b"\0asm") {
             true => Module::from_wasm(engine, bytes),

@@ -7,12 +7,56 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
 
 pub(crate) const SUPPORTED: Result<(), &str> = Ok(());
 
 pub(crate) fn page_size() -> usize {
     // x86-64 has one page size for ordinary mappings.
     4096
+}
+
+/// A number that no process has in common with the one that forked it. The process id, asked for once:
+/// the page that keeps it reads as zero in a child, however that was made (`MADV_WIPEONFORK`).
+pub(crate) fn process() -> u32 {
+    // Not a `OnceLock`: a child would wait for ever for a thread that was at it.
+    static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
+    let mut page = PAGE.load(Acquire);
+    if page.is_null() {
+        let Ok(new) = wiped_page() else { return std::process::id() };
+        page = match PAGE.compare_exchange(null_mut(), new.as_ptr(), AcqRel, Acquire) {
+            Ok(_) => new.as_ptr(),
+            Err(other) => {
+                // SAFETY: [mapping] it was mapped above, and nobody else saw it.
+                unsafe { unmap(new.cast(), page_size()) };
+                other
+            }
+        };
+    }
+    // SAFETY: [mapping] readable, writable, zeroed, aligned and never unmapped.
+    let kept = unsafe { &*page };
+    match kept.load(Relaxed) {
+        0 => {
+            let id = std::process::id();
+            kept.store(id, Relaxed);
+            id
+        }
+        id => id,
+    }
+}
+
+/// A page that reads as zero now, and in a child of this process again.
+fn wiped_page() -> io::Result<NonNull<AtomicU32>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let page = map(null_mut(), page_size(), libc::PROT_READ | libc::PROT_WRITE, flags, -1)?;
+    // SAFETY: [mapping] the page was mapped above.
+    if unsafe { libc::madvise(page.as_ptr().cast(), page_size(), libc::MADV_WIPEONFORK) } != 0 {
+        let error = io::Error::last_os_error();
+        // SAFETY: [mapping] as above, and nothing refers to it.
+        unsafe { unmap(page, page_size()) };
+        return Err(error);
+    }
+    Ok(page.cast())
 }
 
 fn map(

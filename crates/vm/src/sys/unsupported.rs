@@ -16,6 +16,10 @@ pub(crate) fn page_size() -> usize {
     4096
 }
 
+pub(crate) fn process() -> u32 {
+    std::process::id()
+}
+
 fn layout(size: usize) -> io::Result<Layout> {
     Layout::from_size_align(size, page_size()).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
