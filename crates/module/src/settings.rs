@@ -159,12 +159,17 @@ pub struct Settings {
     pub memory_guard_size: u64,
     /// Whether a memory may move when it outgrows its reservation.
     pub memory_may_move: bool,
+    /// Address space that a memory gets beyond its length when it has moved, in bytes; `None`: half of its
+    /// length. Code does not depend on it.
+    pub memory_reservation_for_growth: Option<u64>,
     /// Whether explicitly checked accesses are masked against speculation.
     pub spectre_mitigation: bool,
     /// Whether relaxed vector operations give the same results on every processor.
     pub relaxed_simd_deterministic: bool,
     /// Whether NaN results are made canonical.
     pub nan_canonicalization: bool,
+    /// Whether the optimizing tier replaces calls by the bodies of small functions.
+    pub inlining: bool,
     /// Effort of the optimizing tier.
     pub opt_level: OptLevel,
     /// Whether the optimizing tier verifies its intermediate code.
@@ -179,9 +184,11 @@ impl Default for Settings {
             memory_reservation: 4 << 30,
             memory_guard_size: 32 << 20,
             memory_may_move: true,
+            memory_reservation_for_growth: None,
             spectre_mitigation: true,
             relaxed_simd_deterministic: false,
             nan_canonicalization: false,
+            inlining: true,
             opt_level: OptLevel::Speed,
             verifier: cfg!(debug_assertions),
         }
@@ -197,6 +204,8 @@ pub struct MemoryPlan {
     pub guard: u64,
     /// Whether base may change on growth.
     pub may_move: bool,
+    /// Bytes to reserve beyond the length when it moves; `None`: half of the length.
+    pub growth: Option<u64>,
     /// Whether an access at `index + offset` with a 32-bit index needs no check as long as
     /// `offset + size` is at most `guard`: the reservation covers every 32-bit index.
     pub guarded: bool,
@@ -222,6 +231,7 @@ impl MemoryPlan {
             reservation,
             guard,
             may_move: settings.memory_may_move && !guarded && !fits,
+            growth: settings.memory_reservation_for_growth,
             guarded,
         }
     }

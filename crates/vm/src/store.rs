@@ -641,7 +641,9 @@ impl Store {
             memory.mapping.make_accessible(length)?;
         } else if memory.plan.may_move {
             // Room to grow again, so that growing page by page is not quadratic.
-            let goal = (length / 2 + length).next_multiple_of(1 << 16);
+            let growth = memory.plan.growth.map_or(length / 2, |n| n.min(1 << 46) as usize);
+            let goal = length.saturating_add(growth).checked_next_multiple_of(1 << 16);
+            let goal = goal.ok_or_else(out_of_memory)?;
             let goal = goal.min(usize::try_from(memory.ty.maximum_bytes()).unwrap_or(usize::MAX));
             let plan = MemoryPlan { reservation: goal as u64, ..memory.plan };
             let mut mapping = map_memory(&plan, &memory.ty, length)?;

@@ -110,6 +110,7 @@ impl Explorer {
     ///
     /// When it is not valid; bodies of functions are only looked at by [`explore`](Explorer::explore).
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Explorer> {
+        engine.check_compiler()?;
         let wasm = wat::parse_bytes(bytes.as_ref())
             .map_err(|error| Error::tagged(ErrorKind::InvalidModule, error.to_string()))?;
         let (module, bodies) = engine.decode(wasm.into_owned())?;

@@ -118,10 +118,7 @@ impl Instance {
         module: &Module,
         imports: &[vm::Extern],
     ) -> Result<Instance> {
-        if !crate::Engine::same(&store.engine, module.engine()) {
-            let text = "module and store belong to different engines";
-            return Err(Error::tagged(ErrorKind::Misuse, text));
-        }
+        check_engine(store, module)?;
         // Also when it cannot be made: its functions may be in tables by then.
         store.keep_module(module);
         let made = store.limited(|rt, limiter| rt.instantiate(limiter, module.code(), imports));
@@ -240,6 +237,15 @@ impl Instance {
     }
 }
 
+/// An error unless module and store are of one engine.
+fn check_engine<T>(store: &StoreInner<T>, module: &Module) -> Result<()> {
+    if crate::Engine::same(&store.engine, module.engine()) {
+        return Ok(());
+    }
+    let text = "module and store belong to different engines";
+    Err(Error::tagged(ErrorKind::Misuse, text))
+}
+
 /// The module of an instance.
 fn module_of<T>(store: &StoreInner<T>, instance: InstanceId) -> &Module {
     let module = store.module_of(store.rt.kernel.instance_code(instance).module());
@@ -314,6 +320,7 @@ impl<T: 'static> InstancePre<T> {
     /// As [`Instance::new`].
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
         let store = store.as_context_mut().0;
+        check_engine(store, &self.module)?;
         let imports = self
             .definitions
             .iter()

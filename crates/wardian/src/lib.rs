@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod backtrace;
+mod builder;
 mod cache;
 mod config;
 mod engine;
@@ -41,6 +42,7 @@ mod types;
 mod val;
 
 pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
+pub use builder::{CodeBuilder, CodeHint};
 pub use cache::{Cache, CacheConfig, CacheUsage};
 pub use config::*;
 pub use engine::{Engine, EngineWeak, Precompiled};
@@ -52,7 +54,10 @@ pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, T
 pub use func::{Caller, Func};
 pub use guest_memory::*;
 pub use instance::{Export, Instance, InstancePre};
-pub use limits::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
+pub use limits::{
+    DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
+    StoreLimits, StoreLimitsBuilder,
+};
 pub use linker::{Linker, UnknownImportError};
 pub use module::{Module, ModuleExport, ModuleFunction, ResourcesRequired};
 pub use raw::ValRaw;

@@ -56,9 +56,11 @@ impl Compatibility {
             memory_reservation,
             memory_guard_size,
             memory_may_move,
+            memory_reservation_for_growth: _,
             spectre_mitigation,
             relaxed_simd_deterministic,
             nan_canonicalization,
+            inlining,
             opt_level,
             verifier,
         } = settings;
@@ -85,6 +87,7 @@ impl Compatibility {
         key.line("spectre-mitigation", on(*spectre_mitigation));
         key.line("relaxed-simd-deterministic", on(*relaxed_simd_deterministic));
         key.line("nan-canonicalization", on(*nan_canonicalization));
+        key.line("inlining", on(*inlining));
         key.line("opt-level", opt_level);
         key.line("verifier", on(*verifier));
         for &proposal in Proposal::ALL {
