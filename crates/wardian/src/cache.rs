@@ -26,6 +26,18 @@ impl CacheConfig {
         self
     }
 
+    /// What [`with_directory`](CacheConfig::with_directory) was given.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// What [`with_files_total_size_soft_limit`] was given.
+    ///
+    /// [`with_files_total_size_soft_limit`]: CacheConfig::with_files_total_size_soft_limit
+    pub fn files_total_size_soft_limit(&self) -> Option<u64> {
+        self.size_limit
+    }
+
     /// Bytes that it may hold; past that, what was not used for longest is removed.
     pub fn with_files_total_size_soft_limit(&mut self, bytes: u64) -> &mut CacheConfig {
         self.size_limit = Some(bytes);

@@ -265,8 +265,8 @@ impl Func {
             };
             let text = format!(
                 "type mismatch: expected parameters [{}] and results [{}], found {}",
-                list(Params::valtypes()),
-                list(Results::valtypes()),
+                list(Params::list()),
+                list(Results::list()),
                 self.ty(store),
             );
             Error::tagged(ErrorKind::Misuse, text)

@@ -286,6 +286,7 @@ impl<T: 'static> Linker<T> {
         instance: Instance,
     ) -> Result<&mut Linker<T>> {
         let store = store.as_context_mut();
+        self.check_engine(store.0)?;
         let exports: Vec<_> = instance
             .exports(&store)
             .map(|export| (export.name().to_string(), export.into_extern()))

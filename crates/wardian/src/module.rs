@@ -359,8 +359,9 @@ impl Module {
     /// instruction that the code from there on stems from, if it stems from one. `None` where the text
     /// is not whole.
     pub fn address_map(&self) -> Option<impl Iterator<Item = (usize, Option<u32>)> + '_> {
-        let (image, _) = self.inner.code.whole()?;
-        let map = image.locations.iter();
+        let (image, text) = self.inner.code.whole()?;
+        // The last place may be the end of the last function.
+        let map = image.locations.iter().filter(|place| (place.offset as usize) < text.len());
         Some(map.map(|place| (place.offset as usize, image.location_at(place.offset))))
     }
 

@@ -226,7 +226,7 @@ pub trait WasmParams: Send + 'static {
     #[doc(hidden)]
     type Kernel: vm::Values;
     #[doc(hidden)]
-    fn valtypes() -> Vec<ValType>;
+    fn list() -> Vec<ValType>;
     #[doc(hidden)]
     fn into_kernel(self, store: StoreId) -> Result<Self::Kernel>;
 }
@@ -247,7 +247,7 @@ pub trait WasmRet: 'static {
 
 impl<A: WasmTy> WasmParams for A {
     type Kernel = (A::Kernel,);
-    fn valtypes() -> Vec<ValType> {
+    fn list() -> Vec<ValType> {
         vec![A::valtype()]
     }
     #[inline]
@@ -302,7 +302,7 @@ macro_rules! tuples {
         )]
         impl<$($name: WasmTy),*> WasmParams for ($($name,)*) {
             type Kernel = ($($name::Kernel,)*);
-            fn valtypes() -> Vec<ValType> {
+            fn list() -> Vec<ValType> {
                 vec![$($name::valtype()),*]
             }
             #[inline]
