@@ -7,7 +7,7 @@ use crate::config::{
     WasmBacktraceDetails,
 };
 use crate::error::{Context as _, Error, ErrorKind, Result};
-use crate::module::binary_form;
+use crate::module::{binary_form, read_module};
 use std::fmt;
 use std::fs::File;
 use std::hash::Hash;
@@ -277,7 +277,7 @@ impl Engine {
     ///
     /// As [`Module::new`](crate::Module::new), and when the key for artifacts cannot be had.
     pub fn precompile_module(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        self.precompile(bytes, None)
+        self.precompile(binary_form(bytes, None)?.into_owned(), None)
     }
 
     /// As [`precompile_module`](Engine::precompile_module). `progress` is told after each function, by
@@ -291,17 +291,33 @@ impl Engine {
         bytes: &[u8],
         progress: impl Fn(CompileProgress) + Sync,
     ) -> Result<Vec<u8>> {
-        self.precompile(bytes, Some(&progress))
+        self.precompile(binary_form(bytes, None)?.into_owned(), Some(&progress))
+    }
+
+    /// As [`precompile_module_with_progress`](Engine::precompile_module_with_progress), from a file, which
+    /// takes less memory than the bytes of a large module do.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read; as [`precompile_module`](Engine::precompile_module).
+    pub fn precompile_file(
+        &self,
+        file: impl AsRef<Path>,
+        progress: impl Fn(CompileProgress) + Sync,
+    ) -> Result<Vec<u8>> {
+        let path = file.as_ref();
+        let wasm = read_module(self, path)?;
+        self.precompile(wasm, Some(&progress))
+            .with_context(|| format!("failed to compile `{}`", path.display()))
     }
 
     fn precompile(
         &self,
-        bytes: &[u8],
+        wasm: Vec<u8>,
         progress: Option<&(dyn Fn(CompileProgress) + Sync)>,
     ) -> Result<Vec<u8>> {
-        let wasm = binary_form(bytes, None)?.into_owned();
         let (module, image) = self.compile(wasm, progress)?;
-        self.encode_artifact(&module.wasm, &image)
+        self.encode_artifact(&module.wasm, image)
     }
 
     fn artifact_key(&self) -> Result<&artifact::ArtifactKey> {
@@ -340,7 +356,7 @@ impl Engine {
         wardian_vm::stack_left();
     }
 
-    pub(crate) fn encode_artifact(&self, wasm: &[u8], image: &CodeImage) -> Result<Vec<u8>> {
+    pub(crate) fn encode_artifact(&self, wasm: &[u8], image: CodeImage) -> Result<Vec<u8>> {
         Ok(artifact::encode(self.artifact_key()?, &self.compatibility(), wasm, image))
     }
 
