@@ -11,6 +11,11 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use wardian_module::{OptLevel as Effort, Proposal, Proposals, Settings};
+/// ```
+/// use wardian::{Config, Engine, TierUp};
+///
+/// assert!(Engine::new(Config::new().tier_up(TierUp::Never)).is_ok());
+/// ```
 pub use wardian_runtime::TierUp;
 
 /// Smallest and largest `max_wasm_stack`, in bytes. Below, no function with spilled values could run;

@@ -336,6 +336,17 @@ fn range(
 }
 
 /// A linear memory as [`GuestMemory`].
+///
+/// ```
+/// use wardian::{GuestMemory, Memory, MemoryType, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let memory = Memory::new(&mut store, MemoryType::new(1, None))?;
+/// let (mut guest, _) = memory.guest_and_store_mut(&mut store);
+/// guest.write_u32(8, 7)?;
+/// assert_eq!(guest.read_u8(8)?, 7);
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct GuestMemoryMut<'a>(&'a mut [u8]);
 

@@ -294,6 +294,15 @@ impl<T> StoreContextMut<'_, T> {
 }
 
 /// What gives shared access to a store: stores, contexts, callers and references to them.
+///
+/// ```
+/// use wardian::{AsContext, Store};
+///
+/// fn name(context: impl AsContext<Data = &'static str>) -> &'static str {
+///     *context.as_context().data()
+/// }
+/// assert_eq!(name(&Store::new(&Default::default(), "it")), "it");
+/// ```
 pub trait AsContext {
     /// The embedder's data in the store.
     type Data: 'static;
@@ -303,6 +312,18 @@ pub trait AsContext {
 }
 
 /// What gives exclusive access to a store.
+///
+/// ```
+/// use wardian::{AsContextMut, Store};
+///
+/// fn count(mut context: impl AsContextMut<Data = u32>) -> u32 {
+///     let mut context = context.as_context_mut();
+///     *context.data_mut() += 1;
+///     *context.data()
+/// }
+/// let mut store = Store::<u32>::default();
+/// assert_eq!((count(&mut store), count(store)), (1, 2));
+/// ```
 pub trait AsContextMut: AsContext {
     /// Exclusive access.
     fn as_context_mut(&mut self) -> StoreContextMut<'_, Self::Data>;

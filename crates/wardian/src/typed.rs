@@ -222,6 +222,19 @@ pub trait WasmTyList {
 }
 
 /// Parameters of a function: `()`, one [`WasmTy`] or a tuple of up to 16.
+///
+/// ```
+/// use wardian::{AsContextMut, Func, Store, WasmParams};
+///
+/// fn call<P: WasmParams>(func: Func, mut store: impl AsContextMut, params: P) -> wardian::Result<i32> {
+///     func.typed::<P, i32>(&store)?.call(&mut store, params)
+/// }
+/// let mut store = Store::<()>::default();
+/// let negate = Func::wrap(&mut store, |n: i32| -n);
+/// assert_eq!(call(negate, &mut store, 5)?, -5);
+/// assert!(call(negate, &mut store, (5, 6)).is_err());
+/// # Ok::<(), wardian::Error>(())
+/// ```
 pub trait WasmParams: Send + 'static {
     #[doc(hidden)]
     type Kernel: vm::Values;
@@ -232,12 +245,34 @@ pub trait WasmParams: Send + 'static {
 }
 
 /// Results of a function: `()`, one [`WasmTy`] or a tuple of up to 16.
+///
+/// ```
+/// use wardian::{AsContextMut, Func, Store, WasmResults};
+///
+/// fn call<R: WasmResults>(func: Func, mut store: impl AsContextMut) -> wardian::Result<R> {
+///     func.typed::<(), R>(&store)?.call(&mut store, ())
+/// }
+/// let mut store = Store::<()>::default();
+/// let pair = Func::wrap(&mut store, || (1u32, 2.5f32));
+/// assert_eq!(call::<(u32, f32)>(pair, &mut store)?, (1, 2.5));
+/// # Ok::<(), wardian::Error>(())
+/// ```
 pub trait WasmResults: WasmParams {
     #[doc(hidden)]
     fn from_kernel(values: Self::Kernel, store: StoreId) -> Self;
 }
 
 /// What a host closure may return: results, or a [`Result`] of them.
+///
+/// ```
+/// use wardian::{Func, Store, bail};
+///
+/// let mut store = Store::<()>::default();
+/// let nothing = Func::wrap(&mut store, || {});
+/// let two = Func::wrap(&mut store, || (1, 2i64));
+/// let fails = Func::wrap(&mut store, |n: i32| -> wardian::Result<i32> { bail!("not {n}") });
+/// assert_eq!(two.ty(&store).results().len(), 2);
+/// ```
 pub trait WasmRet: 'static {
     #[doc(hidden)]
     type Kernel: vm::Results;
@@ -280,6 +315,16 @@ impl<R: WasmRet> WasmRet for Result<R> {
 }
 
 /// A Rust closure that can be a host function.
+///
+/// ```
+/// use wardian::{IntoFunc, Linker};
+///
+/// fn define<P, R>(linker: &mut Linker<u8>, func: impl IntoFunc<u8, P, R>) -> wardian::Result<()> {
+///     linker.func_wrap("host", "f", func).map(drop)
+/// }
+/// define(&mut Linker::new(&Default::default()), |a: i32, b: u64| u64::from(a > 0) + b)?;
+/// # Ok::<(), wardian::Error>(())
+/// ```
 ///
 /// Implemented for closures of up to 16 [`WasmTy`] arguments that return a [`WasmRet`], with a
 /// [`Caller`] as first argument or without.
@@ -409,6 +454,16 @@ tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15);
 tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15 A16);
 
 /// A function whose type was checked once, for fast calls.
+///
+/// ```
+/// use wardian::{Func, Store, TypedFunc};
+///
+/// let mut store = Store::<()>::default();
+/// let max = Func::wrap(&mut store, |a: f64, b: f64| a.max(b));
+/// let max: TypedFunc<(f64, f64), f64> = max.typed(&store)?;
+/// assert_eq!(max.call(&mut store, (1.0, 2.0))?, 2.0);
+/// # Ok::<(), wardian::Error>(())
+/// ```
 pub struct TypedFunc<Params: WasmParams, Results: WasmResults> {
     func: Func,
     typed: vm::TypedFunc<Params::Kernel, Results::Kernel>,

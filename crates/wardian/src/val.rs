@@ -349,6 +349,14 @@ impl From<Option<Rooted<ExternRef>>> for Ref {
 }
 
 /// A WebAssembly value of dynamically known type. Floats are held as their bits.
+///
+/// ```
+/// use wardian::{Val, ValType};
+///
+/// let val = Val::from(0.5f32);
+/// assert_eq!((val.f32(), val.i32()), (Some(0.5), None));
+/// assert_eq!(Val::default_for_ty(&ValType::I64).map(|val| val.unwrap_i64()), Some(0));
+/// ```
 #[derive(Clone, Debug)]
 pub enum Val {
     /// A 32-bit integer.

@@ -99,7 +99,8 @@ fn every_knob_works_or_is_refused() -> Result<()> {
     Engine::new(&config)?;
 
     // Proposals that are not built are refused by name, not ignored.
-    let refused: [(&str, fn(&mut Config, bool) -> &mut Config); 7] = [
+    type Switch = fn(&mut Config, bool) -> &mut Config;
+    let refused: [(&str, Switch); 7] = [
         ("wasm_gc", Config::wasm_gc),
         ("wasm_exceptions", Config::wasm_exceptions),
         ("wasm_legacy_exceptions", Config::wasm_legacy_exceptions),

@@ -122,7 +122,7 @@ fn slots_that_name_nothing_are_refused() -> Result<()> {
         Ok(())
     });
     misuse(liar.call(&mut store, &[], &mut [Val::I32(0)]), "result of a host function");
-    let all = |raw: u64| std::panic::catch_unwind(|| Func::from_raw(&Store::<()>::default(), raw));
+    let all = |raw: u64| std::panic::catch_unwind(|| Func::from_raw(Store::<()>::default(), raw));
     assert!(all(99).is_err() && all(0).is_ok());
     Ok(())
 }
