@@ -263,6 +263,17 @@ impl Emit for Tier<'_> {
         self.vector_op(op);
     }
 
+    fn check_epoch(&mut self) {
+        // Blocks are entered after the function has started.
+        let entry = self.b.frames.len() == 1;
+        self.check_deadline(entry);
+    }
+
+    fn charge(&mut self, fuel: u32) {
+        // A segment has fewer instructions than its body has bytes.
+        self.take_fuel(fuel as i32);
+    }
+
     fn at_loop(&mut self, ordinal: u32) {
         self.next_loop = ordinal;
     }

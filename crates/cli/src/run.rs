@@ -2,6 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::options::Choices;
+use crate::timeout::Timeout;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -34,6 +35,14 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
 
     let mut store = Store::new(&engine, Host { wasi: wasi(args)?, limits: limits(&choices) });
     store.limiter(|host| &mut host.limits);
+    if let Some(fuel) = choices.fuel {
+        store.set_fuel(fuel)?;
+    }
+    // Without a timeout nobody lets the epoch grow.
+    store.set_epoch_deadline(1);
+    let what = || format!("failed to run `{}`", file.display());
+    let timeout = choices.timeout.map(|time| Timeout::start(&engine, time, what()));
+    let timeout = timeout.transpose().context("failed to start the thread for `-W timeout`")?;
     let mut linker: Linker<Host> = Linker::new(&engine);
     p1::add_to_linker_sync(&mut linker, |host| &mut host.wasi)?;
     for preload in &args.preloads {
@@ -49,8 +58,8 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
         linker.define_unknown_imports_as_default_values(&mut store, &module)?;
     }
 
-    let ran = start(args, &module, &linker, &mut store)
-        .with_context(|| format!("failed to run `{}`", file.display()));
+    let ran = start(args, &module, &linker, &mut store).with_context(what);
+    drop(timeout);
     if args.stats {
         // If standard error is closed, nobody wants to know.
         let _ = std::io::stderr().write_all(stats(&engine.stats()).as_bytes());

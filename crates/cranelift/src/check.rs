@@ -5,8 +5,9 @@
 //!
 //! What it holds for true:
 //! - At entry `rdi` is the context, `rsi` the result area if the signature has one. A call leaves
-//!   `rbx`, `r12` to `r15`, `rbp` and the frame as they were, pops its stack arguments, and may move
-//!   memories that may move, and tables. It writes only to result areas, which hold no spilled value.
+//!   `rbx`, `r12` to `r15`, `rbp` and the frame as they were (the epoch shim: all registers), pops its
+//!   stack arguments, and may move memories that may move, and tables. It writes only to result areas,
+//!   which hold no spilled value.
 //! - Fields lie where the layout says; a memory or table never shrinks.
 //! - A jump through a register is a tail call, or one through the table of distances behind it, which
 //!   ends where code begins.
@@ -101,6 +102,10 @@ enum Value {
     Table(i64),
     /// State of a frame that is being replaced.
     Live,
+    /// Where the engine's epoch is.
+    Epoch,
+    /// The epoch shim, which changes no register.
+    EpochShim,
     /// The caller's result area.
     Area(i64),
     /// An address in the frame; 0 is that of the return address.
@@ -631,6 +636,10 @@ pub(crate) fn verify(
     }
     field(Field::StackLimit, false, None);
     field(Field::LiveState, false, Some(Value::Live));
+    field(Field::Fuel, settings.consume_fuel, None);
+    field(Field::EpochDeadline, false, None);
+    field(Field::Epoch, false, Some(Value::Epoch));
+    field(Field::EpochShim, false, Some(Value::EpochShim));
     let plans = module.memories.iter().map(|ty| MemoryPlan::new(settings, ty)).collect();
     let table = ModuleTable::size(module.types.len(), module.bodies.len(), linkage);
     let checker = Checker {
@@ -1078,6 +1087,12 @@ impl Checker<'_> {
         }
         let call =
             matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
+        let quiet = instruction.flow_control() == FlowControl::IndirectCall
+            && match instruction.op0_kind() {
+                OpKind::Register => number(instruction.op0_register())
+                    .is_some_and(|reg| state.regs[reg] == Value::EpochShim),
+                _ => self.load(instruction, state, 8) == Value::EpochShim,
+            };
         let written: Vec<Register> = self
             .info
             .info(instruction)
@@ -1135,13 +1150,13 @@ impl Checker<'_> {
             }
         }
         if call {
-            self.call(instruction, state);
+            self.call(instruction, state, quiet);
         }
     }
 
     /// What a call changes.
-    fn call(&self, instruction: &Instruction, state: &mut State) {
-        for reg in (0..16).filter(|reg| !KEPT.contains(reg)) {
+    fn call(&self, instruction: &Instruction, state: &mut State, quiet: bool) {
+        for reg in (0..16).filter(|reg| !quiet && !KEPT.contains(reg)) {
             state.define(reg, instruction, u64::MAX);
         }
         state.flags = None;
@@ -1229,6 +1244,7 @@ impl Checker<'_> {
             Value::Context(place) => self.field(None, place, size, writes)?,
             Value::Table(place) if !writes && inside(place, self.table_bytes) => {}
             Value::Live if !writes && inside(0, self.live_bytes) => {}
+            Value::Epoch if !writes && size == 8 => {}
             Value::Area(place) if inside(place, self.own.area_bytes.into()) => {}
             Value::Code if !writes && self.in_code(instruction, size) => {}
             Value::Code if !writes && !instruction.is_ip_rel_memory_operand() => {

@@ -285,6 +285,15 @@ pub trait Emit {
         let _ = bytes;
     }
 
+    // ---- stopping and limiting ----
+
+    /// Calls `Builtin::EpochReached` if the engine's epoch is at the store's deadline, or past it. On
+    /// entry, or at the head of a loop that was just entered.
+    fn check_epoch(&mut self);
+    /// Takes so much from the store's fuel; if there is less, takes nothing and traps. Between two
+    /// instructions.
+    fn charge(&mut self, fuel: u32);
+
     // ---- the operand stack ----
 
     /// Takes the top operand.

@@ -170,6 +170,10 @@ pub struct Settings {
     pub nan_canonicalization: bool,
     /// Whether the optimizing tier replaces calls by the bodies of small functions.
     pub inlining: bool,
+    /// Whether code asks, where `lower::metering` says, if the store's epoch deadline has come.
+    pub epoch_interruption: bool,
+    /// Whether code pays for its instructions from the store's fuel, as `lower::metering` says.
+    pub consume_fuel: bool,
     /// Effort of the optimizing tier.
     pub opt_level: OptLevel,
     /// Whether the optimizing tier verifies its intermediate code.
@@ -189,6 +193,8 @@ impl Default for Settings {
             relaxed_simd_deterministic: false,
             nan_canonicalization: false,
             inlining: true,
+            epoch_interruption: false,
+            consume_fuel: false,
             opt_level: OptLevel::Speed,
             verifier: cfg!(debug_assertions),
         }

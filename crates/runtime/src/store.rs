@@ -6,12 +6,13 @@
 use crate::instantiate::InstantiateError;
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use wardian_module::{
     DataIndex, ElemIndex, ExternIndex, GlobalIndex, MemoryIndex, MemoryType, Settings, TableIndex,
-    TableType,
+    TableType, Trap,
 };
 use wardian_vm::{
-    Extern, Failure, GlobalId, Host, InstanceId, MemoryId, TableId, TrapReport, Value,
+    Exit, Extern, Failure, Frame, GlobalId, Host, InstanceId, MemoryId, TableId, TrapReport, Value,
 };
 
 /// Who decides whether memories and tables may grow, in the words of the embedding API's
@@ -89,17 +90,59 @@ pub struct Store {
 }
 
 impl Store {
-    /// An empty store that runs with hosts of type `H`.
+    /// An empty store that runs with hosts of type `H`, and whose epoch stands still.
     pub fn new<H: Host>(
         settings: Arc<Settings>,
         limits: wardian_vm::StoreLimits,
     ) -> std::io::Result<Store> {
+        Store::with_epoch::<H>(settings, limits, Arc::default())
+    }
+
+    /// An empty store that runs with hosts of type `H` under this epoch.
+    pub fn with_epoch<H: Host>(
+        settings: Arc<Settings>,
+        limits: wardian_vm::StoreLimits,
+        epoch: Arc<AtomicU64>,
+    ) -> std::io::Result<Store> {
         Ok(Store {
-            kernel: wardian_vm::Store::new::<H>(limits)?,
+            kernel: wardian_vm::Store::with_epoch::<H>(limits, epoch)?,
             settings,
             dropped: Vec::new(),
             host_values: Vec::new(),
         })
+    }
+
+    // ---- fuel ----
+
+    /// Whether guests pay from the store's fuel.
+    pub fn consumes_fuel(&self) -> bool {
+        self.settings.consume_fuel
+    }
+
+    /// Takes fuel for something that is about to be done; if there is less, takes nothing and fails.
+    pub(crate) fn pay(&self, fuel: u64) -> Result<(), Trap> {
+        if fuel > 0 && self.settings.consume_fuel {
+            let left = self.kernel.fuel().checked_sub(fuel).ok_or(Trap::OutOfFuel)?;
+            self.kernel.set_fuel(left);
+        }
+        Ok(())
+    }
+
+    /// Gives back what was paid for instructions that a trap kept from being run: see
+    /// `lower::metering`. For each exit once.
+    pub fn refund(&self, exit: &Exit) {
+        let Failure::Trap(report) = &exit.failure else { return };
+        if !self.settings.consume_fuel || report.trap == Trap::OutOfFuel {
+            return;
+        }
+        let Some(Frame { module, func, wasm_offset: Some(offset) }) = &exit.innermost else {
+            return;
+        };
+        let Some(func) = module.defined_func(*func) else { return };
+        let body = module.bodies[func.index()].clone();
+        let Some(position) = (*offset as usize).checked_sub(body.start) else { return };
+        let unspent = wardian_lower::unspent(&module.wasm[body], position);
+        self.kernel.set_fuel(self.kernel.fuel().saturating_add(unspent));
     }
 
     // ---- host values ----
@@ -288,7 +331,6 @@ impl Store {
 
     /// What a message says of a trap beyond its text.
     pub fn describe(&self, report: &TrapReport) -> Option<String> {
-        use wardian_module::Trap;
         let [x, y] = report.details;
         match (report.trap, report.instance, report.address) {
             (Trap::MemoryOutOfBounds, _, Some(address)) => {

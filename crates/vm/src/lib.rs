@@ -28,8 +28,9 @@
 //!   where nothing runs yet, under its module's lock (NOTE [tier publication]).
 //! - **[code lookup]** A program counter of a live guest frame lies in published code, which a store
 //!   keeps alive; so the pointer found in the lookup table for it is valid.
-//! - **[context pointer]** The context of a running store is valid while an activation of it exists;
-//!   thread-local `CURRENT` is null or the context of the innermost activation of its thread.
+//! - **[context pointer]** The context of a running store, and the epoch that it points at, are valid
+//!   while an activation of it exists; thread-local `CURRENT` is null or the context of the innermost
+//!   activation of its thread.
 //! - **[host pointer]** While guest code runs, the context holds the pointer derived from the `&mut` that
 //!   the innermost entry was given, nothing else uses that borrow, and its type is the store's.
 //! - **[shim frame]** Entry shims save all callee-saved registers in a frame whose address the context

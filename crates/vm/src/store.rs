@@ -252,6 +252,8 @@ pub struct Store {
     pending: Option<Exit>,
     /// What `live_state` of the context points at.
     live_state: Option<Block>,
+    /// What `epoch` of the context points at.
+    epoch: Arc<AtomicU64>,
 }
 
 // SAFETY: [store lifetime] everything it points at belongs to it alone; host functions are `Send` and
@@ -285,12 +287,21 @@ fn out_of_memory() -> std::io::Error {
 }
 
 impl Store {
-    /// An empty store that runs with hosts of type `H`.
+    /// An empty store that runs with hosts of type `H`, and whose epoch stands still.
     pub fn new<H: crate::Host>(limits: StoreLimits) -> std::io::Result<Store> {
+        Store::with_epoch::<H>(limits, Arc::default())
+    }
+
+    /// An empty store that runs with hosts of type `H`, whose code compares this epoch with the store's
+    /// deadline.
+    pub fn with_epoch<H: crate::Host>(
+        limits: StoreLimits,
+        epoch: Arc<AtomicU64>,
+    ) -> std::io::Result<Store> {
         if sys::SUPPORTED.is_ok() {
             unwind::install()?;
         }
-        let context = NonNull::new(Box::into_raw(Box::new(Context::new())));
+        let context = NonNull::new(Box::into_raw(Box::new(Context::new(Arc::as_ptr(&epoch)))));
         Ok(Store {
             id: StoreId::next(),
             context: context.expect("a box is not null"),
@@ -305,7 +316,24 @@ impl Store {
             hosts: Vec::new(),
             pending: None,
             live_state: None,
+            epoch,
         })
+    }
+
+    /// Fuel left.
+    pub fn fuel(&self) -> u64 {
+        self.context().shared.fuel.get()
+    }
+
+    /// Sets the fuel that is left.
+    pub fn set_fuel(&self, fuel: u64) {
+        self.context().shared.fuel.set(fuel);
+    }
+
+    /// Lets code call `Builtin::EpochReached` once the epoch has grown by so much from now on.
+    pub fn set_epoch_deadline(&self, ticks: u64) {
+        let now = self.epoch.load(Relaxed);
+        self.context().shared.epoch_deadline.set(now.saturating_add(ticks));
     }
 
     /// Its number.
@@ -345,6 +373,7 @@ impl Store {
     /// Puts a frame before those of the failure that is pending.
     pub(crate) fn add_innermost(&mut self, frame: Frame) {
         if let Some(exit) = &mut self.pending {
+            exit.innermost = Some(frame.clone());
             exit.frames.insert(0, frame);
             exit.frames.truncate(self.backtrace_limit);
         }
@@ -1080,6 +1109,8 @@ impl Drop for Store {
             std::mem::forget(std::mem::take(&mut self.memories));
             std::mem::forget(std::mem::take(&mut self.tables));
             std::mem::forget(std::mem::take(&mut self.hosts));
+            std::mem::forget(std::mem::take(&mut self.live_state));
+            std::mem::forget(std::mem::take(&mut self.epoch));
             return;
         }
         // SAFETY: [context pointer] made by `Box::into_raw` in `new`, freed once; no activation is live.

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::hash::Hash;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 use wardian_module::image::CodeImage;
@@ -46,6 +47,7 @@ struct EngineInner {
     cache: Option<rt::ModuleCache>,
     counters: rt::Counters,
     artifact_key: Arc<rt::LazyKey>,
+    epoch: Arc<AtomicU64>,
 }
 
 /// What kind of artifact some bytes are.
@@ -105,8 +107,21 @@ impl Engine {
                 compiler,
                 counters: rt::Counters::default(),
                 artifact_key,
+                epoch: Arc::default(),
             }),
         })
+    }
+
+    /// Lets the engine's epoch grow by 1. Stores whose deadline
+    /// ([`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline)) it reaches are interrupted, if
+    /// [`Config::epoch_interruption`] is on. May be called on any thread, and in a signal handler.
+    pub fn increment_epoch(&self) {
+        // Nothing else is told by it.
+        self.inner.epoch.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn epoch(&self) -> &Arc<AtomicU64> {
+        &self.inner.epoch
     }
 
     /// Whether both are the same engine, one a clone of the other.
@@ -485,6 +500,16 @@ impl Engine {
     /// See [`Config::max_wasm_stack`].
     pub fn get_max_wasm_stack(&self) -> usize {
         self.config().max_wasm_stack
+    }
+
+    /// See [`Config::epoch_interruption`].
+    pub fn get_epoch_interruption(&self) -> bool {
+        self.settings().epoch_interruption
+    }
+
+    /// See [`Config::consume_fuel`].
+    pub fn get_consume_fuel(&self) -> bool {
+        self.settings().consume_fuel
     }
 
     /// See [`Config::wasm_backtrace_max_frames`]; 0 for none.

@@ -32,6 +32,7 @@ mod externals;
 mod func;
 mod guest_memory;
 mod instance;
+mod interrupt;
 mod limits;
 mod linker;
 mod module;
@@ -54,6 +55,7 @@ pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, T
 pub use func::{Caller, Func};
 pub use guest_memory::*;
 pub use instance::{Export, Instance, InstancePre};
+pub use interrupt::UpdateDeadline;
 pub use limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
     StoreLimits, StoreLimitsBuilder,

@@ -6,6 +6,7 @@
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::func::host_error;
+use crate::interrupt::AtDeadline;
 use crate::limits::{LimiterAdapter, ResourceLimiter};
 use crate::module::Module;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(crate) struct StoreInner<T: 'static> {
     hook: Option<Hook<T>>,
     /// The module of every instance in `rt`, each once.
     modules: Vec<Module>,
+    pub(crate) at_deadline: AtDeadline<T>,
 }
 
 /// Finds the limiter in the embedder's data.
@@ -43,7 +45,7 @@ pub enum CallHook {
     CallingWasm,
     /// Such a call comes back, with results or with an error.
     ReturningFromWasm,
-    /// The guest calls the host: a host function, or an instruction that asks the store's limiter.
+    /// The guest calls the host: a host function, the store's limiter, or the callback of a deadline.
     CallingHost,
     /// The host goes back to the guest, with results or with an error.
     ReturningFromHost,
@@ -71,14 +73,15 @@ impl<T: 'static> vm::Host for StoreInner<T> {
             call.operation.builtin,
             Builtin::MemoryGrow | Builtin::TableGrowFunc | Builtin::TableGrowRef
         );
-        if !asks_limiter {
-            return self.limited(|rt, limiter| rt::builtin(rt, limiter, call));
+        let run = |store: &mut Self| store.limited(|rt, limiter| rt::builtin(rt, limiter, call));
+        if asks_limiter { self.passing(run) } else { run(self) }
+    }
+
+    fn epoch_reached(&mut self) -> Result<(), Failure> {
+        match self.at_deadline {
+            AtDeadline::Ask(_) => self.passing(Self::at_epoch_deadline),
+            _ => self.at_epoch_deadline(),
         }
-        let failure = |error| Failure::Host(host_error(error));
-        self.pass(CallHook::CallingHost).map_err(failure)?;
-        let result = self.limited(|rt, limiter| rt::builtin(rt, limiter, call));
-        self.pass(CallHook::ReturningFromHost).map_err(failure)?;
-        result
     }
 }
 
@@ -102,6 +105,18 @@ impl<T> StoreInner<T> {
     #[inline]
     pub(crate) fn pass(&mut self, passage: CallHook) -> Result<()> {
         if self.hook.is_none() { Ok(()) } else { self.run_hook(passage) }
+    }
+
+    /// Does something of the host's that a guest asked for, with the hook told of it.
+    fn passing<R>(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        let failure = |error| Failure::Host(host_error(error));
+        self.pass(CallHook::CallingHost).map_err(failure)?;
+        let result = act(self);
+        self.pass(CallHook::ReturningFromHost).map_err(failure)?;
+        result
     }
 
     #[cold]
@@ -140,7 +155,7 @@ impl<T> StoreInner<T> {
 /// assert_eq!(store.into_data(), 6);
 /// ```
 pub struct Store<T: 'static> {
-    inner: Box<StoreInner<T>>,
+    pub(crate) inner: Box<StoreInner<T>>,
 }
 
 /// Shared access to a store.
@@ -188,12 +203,21 @@ impl<T: 'static> Store<T> {
             backtrace_frames: config.backtrace_max_frames.map_or(0, |frames| frames.get()),
         };
         let settings = Arc::clone(engine.settings());
-        let rt = rt::Store::new::<StoreInner<T>>(settings, limits).map_err(|error| {
+        let epoch = engine.epoch().clone();
+        let rt = rt::Store::with_epoch::<StoreInner<T>>(settings, limits, epoch);
+        let rt = rt.map_err(|error| {
             let text = format!("the system refused handlers for guest faults: {error}");
             Error::tagged(ErrorKind::Limit, text)
         })?;
-        let (engine, modules) = (engine.clone(), Vec::new());
-        let inner = StoreInner { engine, rt, data, limiter: None, hook: None, modules };
+        let inner = StoreInner {
+            engine: engine.clone(),
+            rt,
+            data,
+            limiter: None,
+            at_deadline: AtDeadline::Trap,
+            hook: None,
+            modules: Vec::new(),
+        };
         Ok(Store { inner: Box::new(inner) })
     }
 
@@ -226,9 +250,10 @@ impl<T: 'static> Store<T> {
     }
 
     /// Calls `hook` from now on whenever control passes between host and guest: around each call of a
-    /// function, start functions included, around each host function that a guest calls, and around
-    /// `memory.grow` and `table.grow`, which ask the [`limiter`](Store::limiter). Each passage that was
-    /// announced has its counterpart, also when it ends with an error.
+    /// function, start functions included, around each host function that a guest calls, around
+    /// `memory.grow` and `table.grow`, which ask the [`limiter`](Store::limiter), and around the callback
+    /// of an epoch deadline. Each passage that was announced has its counterpart, also when it ends with
+    /// an error.
     ///
     /// An error of the hook ends what was passing: the call is not made, or its result is replaced; in
     /// the guest it is like an error of a host function. Calls that the hook itself makes are not told

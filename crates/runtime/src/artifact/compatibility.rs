@@ -61,6 +61,8 @@ impl Compatibility {
             relaxed_simd_deterministic,
             nan_canonicalization,
             inlining,
+            epoch_interruption,
+            consume_fuel,
             opt_level,
             verifier,
         } = settings;
@@ -88,6 +90,8 @@ impl Compatibility {
         key.line("relaxed-simd-deterministic", on(*relaxed_simd_deterministic));
         key.line("nan-canonicalization", on(*nan_canonicalization));
         key.line("inlining", on(*inlining));
+        key.line("epoch-interruption", on(*epoch_interruption));
+        key.line("consume-fuel", on(*consume_fuel));
         key.line("opt-level", opt_level);
         key.line("verifier", on(*verifier));
         for &proposal in Proposal::ALL {

@@ -73,6 +73,62 @@ fn callers() -> Result<()> {
     Ok(())
 }
 
+// uses: Config, Engine, Store, StoreContext, StoreContextMut, Caller, UpdateDeadline
+#[test]
+fn fuel_and_epochs() -> Result<()> {
+    let engine = Engine::new(Config::new().consume_fuel(true).epoch_interruption(true))?;
+    assert!(engine.get_consume_fuel() && engine.get_epoch_interruption());
+    assert!(!Engine::default().get_consume_fuel() && !Engine::default().get_epoch_interruption());
+    let mut store = Store::new(&engine, 0u32);
+    let mut linker = Linker::new(&engine);
+    linker.func_wrap("h", "tick", |mut caller: Caller<'_, u32>| -> Result<()> {
+        caller.engine().increment_epoch();
+        let fuel = caller.get_fuel()?;
+        caller.set_fuel(fuel - 100)
+    })?;
+    let text = "(module (import \"h\" \"tick\" (func $tick))
+        (func (export \"run\") (loop (call $tick) (br 0))))";
+    let instance = linker.instantiate(&mut store, &Module::new(&engine, text)?)?;
+    let run = instance.get_typed_func::<(), ()>(&mut store, "run")?;
+    store.set_fuel(10_000)?;
+    store.set_epoch_deadline(3);
+    store.epoch_deadline_trap();
+    let error = run.call(&mut store, ()).unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+    assert!(store.get_fuel()? < 9_800);
+    let shared = StoreContext::from(&store);
+    assert_eq!(shared.get_fuel()?, store.get_fuel()?);
+    let mut context = StoreContextMut::from(&mut store);
+    context.set_fuel(10_000)?;
+    context.set_epoch_deadline(1);
+    context.epoch_deadline_trap();
+    assert_eq!(context.get_fuel()?, 10_000);
+
+    // The callback is host code, so the hook is told of it.
+    store.epoch_deadline_callback(|mut context| {
+        *context.data_mut() += 1;
+        Ok(match *context.data() {
+            3.. => UpdateDeadline::Interrupt,
+            _ => UpdateDeadline::Continue(1),
+        })
+    });
+    let passages = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = passages.clone();
+    store.call_hook(move |_, passage| {
+        seen.lock().expect("no panic").push(passage);
+        Ok(())
+    });
+    let error = run.call(&mut store, ()).unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+    assert_eq!(*store.data(), 3);
+    let passages = passages.lock().expect("no panic");
+    let count = |passage| passages.iter().filter(|p| **p == passage).count();
+    // Three calls of the host function, each followed by the callback.
+    assert_eq!((count(CallHook::CallingHost), count(CallHook::ReturningFromHost)), (6, 6));
+    assert_eq!((count(CallHook::CallingWasm), count(CallHook::ReturningFromWasm)), (1, 1));
+    Ok(())
+}
+
 type Passages = Vec<CallHook>;
 
 const HOOKED: &str = r#"(module
