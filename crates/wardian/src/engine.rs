@@ -586,7 +586,7 @@ pub(crate) fn compile_error(error: rt::CompileError) -> Error {
 /// drop(engine);
 /// assert!(weak.upgrade().is_none());
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct EngineWeak {
     inner: Weak<EngineInner>,
 }

@@ -483,15 +483,15 @@ impl<T> AsContextMut for Caller<'_, T> {
     }
 }
 
-impl<'a, T> From<&'a mut Caller<'_, T>> for StoreContextMut<'a, T> {
-    fn from(caller: &'a mut Caller<'_, T>) -> Self {
-        StoreContextMut(caller.store.0)
+impl<'a, T> From<Caller<'a, T>> for StoreContext<'a, T> {
+    fn from(caller: Caller<'a, T>) -> Self {
+        caller.store.into()
     }
 }
 
-impl<'a, T> From<&'a Caller<'_, T>> for StoreContext<'a, T> {
-    fn from(caller: &'a Caller<'_, T>) -> Self {
-        StoreContext(caller.store.0)
+impl<'a, T> From<Caller<'a, T>> for StoreContextMut<'a, T> {
+    fn from(caller: Caller<'a, T>) -> Self {
+        caller.store
     }
 }
 

@@ -25,7 +25,7 @@ use wardian_vm::{self as vm, CallError, InstanceId, StoreId};
 /// assert_eq!(double.call(&mut store, 21)?, 42);
 /// # Ok::<(), wardian::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Instance {
     store: StoreId,
     id: InstanceId,

@@ -147,6 +147,17 @@ impl<T> Clone for Linker<T> {
     }
 }
 
+/// Without definitions, for an engine with default choices.
+///
+/// # Panics
+///
+/// As [`Engine::default`].
+impl<T: 'static> Default for Linker<T> {
+    fn default() -> Linker<T> {
+        Linker::new(&Engine::default())
+    }
+}
+
 impl<T> std::fmt::Debug for Linker<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Linker").finish_non_exhaustive()

@@ -73,7 +73,7 @@ struct ModuleInner {
 /// assert_eq!(memory.expect("a memory").size(&store), 2);
 /// # Ok::<(), wardian::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct ModuleExport {
     pub(crate) module: u64,
     pub(crate) index: ExternIndex,

@@ -407,38 +407,26 @@ impl<C: AsContextMut> AsContextMut for &mut C {
     }
 }
 
-impl<'a, T> From<&'a Store<T>> for StoreContext<'a, T> {
-    fn from(store: &'a Store<T>) -> Self {
-        StoreContext(&store.inner)
+impl<'a, C: AsContext> From<&'a C> for StoreContext<'a, C::Data> {
+    fn from(context: &'a C) -> Self {
+        context.as_context()
     }
 }
 
-impl<'a, T> From<&'a mut Store<T>> for StoreContext<'a, T> {
-    fn from(store: &'a mut Store<T>) -> Self {
-        StoreContext(&store.inner)
+impl<'a, C: AsContext> From<&'a mut C> for StoreContext<'a, C::Data> {
+    fn from(context: &'a mut C) -> Self {
+        C::as_context(context)
     }
 }
 
-impl<'a, T> From<&'a mut Store<T>> for StoreContextMut<'a, T> {
-    fn from(store: &'a mut Store<T>) -> Self {
-        StoreContextMut(&mut store.inner)
+impl<'a, C: AsContextMut> From<&'a mut C> for StoreContextMut<'a, C::Data> {
+    fn from(context: &'a mut C) -> Self {
+        context.as_context_mut()
     }
 }
 
 impl<'a, T> From<StoreContextMut<'a, T>> for StoreContext<'a, T> {
     fn from(context: StoreContextMut<'a, T>) -> Self {
-        StoreContext(context.0)
-    }
-}
-
-impl<'a, T> From<&'a mut StoreContextMut<'_, T>> for StoreContextMut<'a, T> {
-    fn from(context: &'a mut StoreContextMut<'_, T>) -> Self {
-        StoreContextMut(context.0)
-    }
-}
-
-impl<'a, T> From<&'a StoreContextMut<'_, T>> for StoreContext<'a, T> {
-    fn from(context: &'a StoreContextMut<'_, T>) -> Self {
         StoreContext(context.0)
     }
 }

@@ -19,7 +19,7 @@ use wardian_vm::{StoreId, Value};
 /// let vector = V128::from(u128::from_le_bytes([7; 16]));
 /// assert_eq!(vector.as_u128() as u8, 7);
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct V128(u128);
 
 impl V128 {
@@ -357,7 +357,7 @@ impl From<Option<Rooted<ExternRef>>> for Ref {
 /// assert_eq!((val.f32(), val.i32()), (Some(0.5), None));
 /// assert_eq!(Val::default_for_ty(&ValType::I64).map(|val| val.unwrap_i64()), Some(0));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Val {
     /// A 32-bit integer.
     I32(i32),
@@ -503,15 +503,15 @@ impl Val {
         }
     }
 
-    pub(crate) fn to_value(&self, store: StoreId) -> Result<Value> {
+    pub(crate) fn to_value(self, store: StoreId) -> Result<Value> {
         Ok(match self {
-            Val::I32(v) => Value::I32(*v),
-            Val::I64(v) => Value::I64(*v),
-            Val::F32(bits) => Value::F32(*bits),
-            Val::F64(bits) => Value::F64(*bits),
+            Val::I32(v) => Value::I32(v),
+            Val::I64(v) => Value::I64(v),
+            Val::F32(bits) => Value::F32(bits),
+            Val::F64(bits) => Value::F64(bits),
             Val::V128(vector) => Value::V128(vector.0),
-            Val::FuncRef(func) => Ref::Func(*func).to_value(store)?,
-            Val::ExternRef(value) => Ref::Extern(*value).to_value(store)?,
+            Val::FuncRef(func) => Ref::Func(func).to_value(store)?,
+            Val::ExternRef(value) => Ref::Extern(value).to_value(store)?,
         })
     }
 

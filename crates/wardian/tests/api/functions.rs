@@ -221,10 +221,10 @@ fn errors_of_calls_say_what_was_expected() -> Result<()> {
     };
     let (i, d) = (Val::I32(1), Val::F64(0));
     check(&mut store, &[], 1, "expected 2 arguments, got 0");
-    check(&mut store, &[i.clone(), d.clone(), d.clone()], 1, "expected 2 arguments, got 3");
-    check(&mut store, &[i.clone(), d.clone()], 0, "expected 1 results, got 0");
+    check(&mut store, &[i, d, d], 1, "expected 2 arguments, got 3");
+    check(&mut store, &[i, d], 0, "expected 1 results, got 0");
     let mismatch = "argument 1 type mismatch: expected f64, found i32";
-    check(&mut store, &[i.clone(), i], 1, mismatch);
+    check(&mut store, &[i, i], 1, mismatch);
     let error = f.typed::<(i32, f64), i32>(&store).unwrap_err().to_string();
     assert_eq!(
         error,

@@ -46,7 +46,7 @@ fn callers() -> Result<()> {
         move |mut caller: Caller<'_, Option<ModuleExport>>| -> Result<()> {
             ensure!(Engine::same(caller.engine(), &mine));
             let memory = caller.get_export("m").and_then(Extern::into_memory).expect("a memory");
-            let export = caller.data().clone().expect("set below");
+            let export = caller.data().expect("set below");
             let same = caller.get_module_export(&export).and_then(Extern::into_memory);
             ensure!(same.expect("a memory").data_ptr(&caller) == memory.data_ptr(&caller));
             ensure!(caller.get_export("none").is_none());
@@ -65,7 +65,7 @@ fn callers() -> Result<()> {
     assert_eq!(memory.data(&store)[0], 7);
     // Called by the host, there is no instance to ask.
     let lonely = Func::wrap(&mut store, |mut caller: Caller<'_, Option<ModuleExport>>| {
-        let export = caller.data().clone().expect("set above");
+        let export = caller.data().expect("set above");
         let none = caller.get_export("m").is_none() && caller.get_module_export(&export).is_none();
         i32::from(none)
     });
@@ -348,12 +348,12 @@ fn handles_in_the_wrong_store() -> Result<()> {
         let null = Ref::Func(None);
         let (none, nothing) = (NoFunc::null_val(), NoExtern::null_val());
         let errors = [
-            func.call(&mut *other, &[none.clone(), nothing.clone()], &mut []),
+            func.call(&mut *other, &[none, nothing], &mut []),
             func.call_raw(&mut *other, &mut [ValRaw::null(), ValRaw::null()]),
             func.typed::<(), ()>(&*other).map(drop),
             typed.call(&mut *other, (None, None)),
-            takes.call(&mut *other, &[func.into(), nothing.clone()], &mut []),
-            takes.call(&mut *other, &[none.clone(), value.into()], &mut []),
+            takes.call(&mut *other, &[func.into(), nothing], &mut []),
+            takes.call(&mut *other, &[none, value.into()], &mut []),
             takes.typed(&*other)?.call(&mut *other, (Some(func), None::<Rooted<ExternRef>>)),
             takes.typed(&*other)?.call(&mut *other, (None::<Func>, Some(value))),
             memory.grow(&mut *other, 1).map(drop),
@@ -364,7 +364,7 @@ fn handles_in_the_wrong_store() -> Result<()> {
             Table::new(&mut *other, fits, func.into()).map(drop),
             Table::copy(&mut *other, &table, 0, &its_table, 0, 1),
             Table::copy(&mut *other, &its_table, 0, &table, 0, 1),
-            global.set(&mut *other, none.clone()),
+            global.set(&mut *other, none),
             its_global.set(&mut *other, func.into()),
             Global::new(&mut *other, ty, func.into()).map(drop),
             value.data(&*other).map(drop),

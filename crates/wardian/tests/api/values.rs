@@ -25,7 +25,7 @@ fn values() -> Result<()> {
         assert_eq!(again.to_raw(&store)?, raw);
         let null = Val::default_for_ty(&ty).expect("all have one");
         assert_eq!(null.to_raw(&store)?, ValRaw::null());
-        assert_eq!(val.clone().ref_().is_some(), ty.is_ref());
+        assert_eq!(val.ref_().is_some(), ty.is_ref());
         let found = [
             val.i32().is_some(),
             val.i64().is_some(),
