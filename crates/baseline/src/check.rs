@@ -23,7 +23,7 @@ use iced_x86::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use wardian_module::layout::{Field, VmLayout};
-use wardian_module::{MemoryIndex, MemoryPlan, Module, Settings};
+use wardian_module::{MemoryIndex, MemoryPlan, MemoryType, Module, Settings};
 
 /// Whether claims are worth recording.
 pub(crate) const ON: bool = true;
@@ -309,6 +309,8 @@ struct Checker<'a> {
     code: &'a [u8],
     claims: &'a Claims,
     plans: Vec<MemoryPlan>,
+    /// Least sizes of memories, in bytes.
+    minimums: Vec<u128>,
     fields: Vec<(Place, Value)>,
     info: InstructionInfoFactory,
 }
@@ -335,7 +337,8 @@ pub(crate) fn verify(
     }
     let plans = module.memories.iter().map(|ty| MemoryPlan::new(settings, ty)).collect();
     let info = InstructionInfoFactory::new();
-    Checker { code, claims, plans, fields, info }.run()
+    let minimums = module.memories.iter().map(MemoryType::minimum_bytes).collect();
+    Checker { code, claims, plans, minimums, fields, info }.run()
 }
 
 impl Checker<'_> {
@@ -846,6 +849,10 @@ impl Checker<'_> {
         let plan = &self.plans[memory as usize];
         let end = max.checked_add(disp).and_then(|end| end.checked_add(size));
         if plan.guarded && end.is_some_and(|end| end <= U32 + plan.guard) {
+            return Ok(());
+        }
+        // A memory never has less than its least size.
+        if end.is_some_and(|end| u128::from(end) <= self.minimums[memory as usize]) {
             return Ok(());
         }
         let checked = |fact: &Fact| match fact {

@@ -490,6 +490,13 @@ impl Emit for Tier<'_> {
         self.value_in(dst, repr)
     }
 
+    fn constant_index(&self, index: &Index<Value>) -> Option<u64> {
+        match index.as_value().loc() {
+            Loc::Const(bits) => Some(bits),
+            _ => None,
+        }
+    }
+
     fn memory_addr(&mut self, memory: MemoryIndex, index: Index<Value>, offset: u64) -> Address {
         let base = self.load_field(Field::MemoryBase(memory));
         let mut index = index.into_value();

@@ -1371,6 +1371,11 @@ impl Checker<'_> {
         if faults && plan.guarded && end.is_some_and(|end| end <= U32 + plan.guard) {
             return Ok(true);
         }
+        // A memory never has less than its least size.
+        let minimum = self.module.memories[memory as usize].minimum_bytes();
+        if end.is_some_and(|end| u128::from(end) <= minimum) {
+            return Ok(false);
+        }
         // All sums are modulo 2^64 but this one, from what was compared to the access's end.
         let rest = |from: u64| add.wrapping_sub(from).checked_add(size);
         let long_enough = |needed: u64| {

@@ -11,6 +11,7 @@
 use crate::abi::{POINTER, V128, builtin_signature, clif_type, epoch_signature, signature};
 use crate::control::Frame;
 use crate::faults::store_code;
+use crate::proven::Proven;
 use crate::replace::Replacement;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
@@ -112,6 +113,8 @@ pub(crate) struct Tier<'a> {
     pub(crate) homes: Vec<Variable>,
     pub(crate) replacement: Option<Replacement>,
     pub(crate) frames: Vec<Frame>,
+    /// What checks have shown.
+    pub(crate) proven: Proven,
     /// Those of the function, then of each function being inlined.
     pub(crate) locals: Vec<Variable>,
     /// Types of all variables.
@@ -178,6 +181,7 @@ impl<'a> Tier<'a> {
             homes: Vec::new(),
             replacement: None,
             frames: Vec::new(),
+            proven: Proven::default(),
             locals: Vec::new(),
             variables: Vec::new(),
             spare: Vec::new(),
@@ -850,6 +854,18 @@ impl Emit for Tier<'_> {
         let (offset, repr) = field.place();
         let flags = self.trusted(Region::Constant).with_trap_code(null_trap.map(trap_code));
         self.b.ins().load(clif_type(repr), flags, reference, offset as i32)
+    }
+
+    fn constant_index(&self, index: &Index<Value>) -> Option<u64> {
+        self.constant_of(*index.as_value())
+    }
+
+    fn is_in_bounds(&self, memory: MemoryIndex, index: &Index<Value>, end: u64) -> bool {
+        self.is_proven(memory, *index.as_value(), end)
+    }
+
+    fn in_bounds(&mut self, memory: MemoryIndex, index: &Index<Value>, end: u64) {
+        self.note_proven(memory, *index.as_value(), end);
     }
 
     fn memory_addr(&mut self, memory: MemoryIndex, index: Index<Value>, offset: u64) -> Address {

@@ -29,6 +29,9 @@ pub struct Mode {
     plain_cpu: bool,
 }
 
+/// Explicit checks in memories that are reserved, where speculation is confined and nothing masked.
+const CONFINED: &str = "tiered at once, explicit checks";
+
 const fn mode(
     name: &'static str,
     strategy: Strategy,
@@ -47,7 +50,7 @@ pub const MODES: &[Mode] = &[
     mode("baseline, explicit checks", Strategy::Baseline, None, false, false),
     mode("baseline, plain cpu", Strategy::Baseline, None, true, true),
     mode("tiered at once", Strategy::Tiered, Some(1), true, false),
-    mode("tiered at once, explicit checks", Strategy::Tiered, Some(1), false, false),
+    mode(CONFINED, Strategy::Tiered, Some(1), false, false),
     mode("tiered after 3, plain cpu", Strategy::Tiered, Some(3), true, true),
 ];
 
@@ -133,7 +136,10 @@ impl Mode {
             config.tier_up(TierUp::Synchronous(steps));
         }
         if !self.signals {
-            config.signals_based_traps(false).memory_reservation(0).memory_guard_size(0);
+            config.signals_based_traps(false);
+            if self.name != CONFINED {
+                config.memory_reservation(0).memory_guard_size(0);
+            }
         }
         if self.plain_cpu {
             config.target_cpu(TargetCpu::Baseline);

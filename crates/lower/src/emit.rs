@@ -384,6 +384,21 @@ pub trait Emit {
         null_trap: Option<Trap>,
     ) -> Self::Value;
 
+    /// The value of an index, where it is a constant.
+    fn constant_index(&self, index: &Index<Self::Value>) -> Option<u64> {
+        let _ = index;
+        None
+    }
+    /// Whether a check that came before on every way here has shown that `index + end` is at most the
+    /// length of the memory.
+    fn is_in_bounds(&self, memory: MemoryIndex, index: &Index<Self::Value>, end: u64) -> bool {
+        let _ = (memory, index, end);
+        false
+    }
+    /// From here on `index + end` is at most the length of the memory: what came before traps otherwise.
+    fn in_bounds(&mut self, memory: MemoryIndex, index: &Index<Self::Value>, end: u64) {
+        let _ = (memory, index, end);
+    }
     /// The address of byte `index + offset` of a memory.
     fn memory_addr(
         &mut self,

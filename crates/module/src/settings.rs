@@ -215,6 +215,9 @@ pub struct MemoryPlan {
     /// Whether an access at `index + offset` with a 32-bit index needs no check as long as
     /// `offset + size` is at most `guard`: the reservation covers every 32-bit index.
     pub guarded: bool,
+    /// Whether such an access stays in the reservation and its guard even where a check of it is not
+    /// obeyed, as when the processor speculates.
+    pub confined: bool,
 }
 
 impl MemoryPlan {
@@ -225,9 +228,9 @@ impl MemoryPlan {
             |bytes: u64| bytes.checked_next_multiple_of(page).unwrap_or(u64::MAX - (page - 1));
         let reservation = round(settings.memory_reservation);
         let guard = round(settings.memory_guard_size);
+        let confined = ty.index == IndexType::I32 && reservation >= 1 << 32;
         let guarded = settings.signals_based_traps
-            && ty.index == IndexType::I32
-            && reservation >= 1 << 32
+            && confined
             && guard > 0
             // Protection works by host pages: a smaller page could end in the middle of one.
             && ty.page_size_log2 >= 16;
@@ -239,6 +242,7 @@ impl MemoryPlan {
             may_move: settings.memory_may_move && !guarded && !fits,
             growth: settings.memory_reservation_for_growth,
             guarded,
+            confined,
         }
     }
 }
