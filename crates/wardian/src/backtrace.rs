@@ -198,7 +198,7 @@ impl FrameInfo {
         self.raw().func.0
     }
 
-    /// The module.
+    /// The module. Whoever keeps a backtrace, or an error with one, keeps it and its code.
     pub fn module(&self) -> &crate::Module {
         self.raw().handle.as_ref().expect("a store keeps the modules of its instances")
     }

@@ -372,6 +372,15 @@ impl Module {
         Some(map.map(|place| (place.offset as usize, image.location_at(place.offset))))
     }
 
+    /// Hands what was compiled of it so far to the cache ([`Config::cache`](crate::Config::cache)), as
+    /// happens when the last handle of it is dropped. Errors with a backtrace are such handles; who ends a
+    /// process with one calls this before.
+    pub fn keep_in_cache(&self) {
+        if let Some(tiered) = self.inner.code.as_tiered() {
+            tiered.keep();
+        }
+    }
+
     /// What compilers did for it so far; nothing for one that was loaded from an artifact.
     pub fn stats(&self) -> Stats {
         self.inner.counters.stats()
