@@ -4,6 +4,7 @@
 //! A trap part-way leaves the instance in the store: tables of others may refer to its functions.
 
 use crate::builtins::{func_value, memory_init, table_init};
+use crate::initial;
 use crate::store::{Dropped, Limiter, Store, refused};
 use std::sync::Arc;
 use wardian_module::{
@@ -60,16 +61,14 @@ impl Store {
             self.check_table(limiter, &table.ty)?;
         }
         let settings = self.settings.clone();
-        let instance = self.kernel.instantiate(code.clone(), imports, &settings).map_err(
-            |error| match error {
-                wardian_vm::InstantiateError::Import(position) => {
-                    InstantiateError::Import(position)
-                }
-                wardian_vm::InstantiateError::Memory(error) => {
-                    InstantiateError::Limit(refused("an instance", &settings, &error))
-                }
-            },
-        )?;
+        let images = initial::of(code);
+        let made = self.kernel.instantiate_with(code.clone(), imports, &settings, images);
+        let instance = made.map_err(|error| match error {
+            wardian_vm::InstantiateError::Import(position) => InstantiateError::Import(position),
+            wardian_vm::InstantiateError::Memory(error) => {
+                InstantiateError::Limit(refused("an instance", &settings, &error))
+            }
+        })?;
         self.dropped.resize_with(instance.index() + 1, Dropped::default);
         for (index, global) in module.globals.iter().enumerate() {
             if let Some(init) = &global.init {
@@ -103,10 +102,13 @@ impl Store {
         for (index, segment) in module.data.iter().enumerate() {
             let index = DataIndex::from(index);
             if let SegmentMode::Active(memory, offset) = &segment.mode {
-                let offset = index_of(eval(self, instance, offset));
-                let id = self.memory_of(instance, *memory);
-                let count = segment.bytes.len() as u64;
-                memory_init(self, instance, id, index, offset, 0, count)?;
+                let own = memory.index().checked_sub(module.imported_memories);
+                if own.and_then(|own| images.get(own)).is_none_or(Option::is_none) {
+                    let offset = index_of(eval(self, instance, offset));
+                    let id = self.memory_of(instance, *memory);
+                    let count = segment.bytes.len() as u64;
+                    memory_init(self, instance, id, index, offset, 0, count)?;
+                }
                 self.drop_data(instance, index);
             }
         }

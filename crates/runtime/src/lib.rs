@@ -12,6 +12,7 @@ mod cache;
 mod compile;
 mod explore;
 mod file;
+mod initial;
 mod instantiate;
 pub mod log;
 mod stats;

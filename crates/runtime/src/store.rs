@@ -94,22 +94,21 @@ impl Store {
     pub fn new<H: Host>(
         settings: Arc<Settings>,
         limits: wardian_vm::StoreLimits,
+        reservations: Arc<wardian_vm::Reservations>,
     ) -> std::io::Result<Store> {
-        Store::with_epoch::<H>(settings, limits, Arc::default())
+        Store::with_epoch::<H>(settings, limits, reservations, Arc::default())
     }
 
     /// An empty store that runs with hosts of type `H` under this epoch.
     pub fn with_epoch<H: Host>(
         settings: Arc<Settings>,
         limits: wardian_vm::StoreLimits,
+        reservations: Arc<wardian_vm::Reservations>,
         epoch: Arc<AtomicU64>,
     ) -> std::io::Result<Store> {
-        Ok(Store {
-            kernel: wardian_vm::Store::with_epoch::<H>(limits, epoch)?,
-            settings,
-            dropped: Vec::new(),
-            host_values: Vec::new(),
-        })
+        let mut kernel = wardian_vm::Store::with_epoch::<H>(limits, epoch)?;
+        kernel.share_reservations(reservations);
+        Ok(Store { kernel, settings, dropped: Vec::new(), host_values: Vec::new() })
     }
 
     // ---- fuel ----

@@ -44,7 +44,7 @@ impl TestHost {
             memory_guard_size: 0,
             ..Settings::default()
         };
-        TestHost(Store::new::<TestHost>(Arc::new(settings), limits).unwrap())
+        TestHost(Store::new::<TestHost>(Arc::new(settings), limits, Arc::default()).unwrap())
     }
 
     fn make(&mut self, text: &str, imports: &[Extern]) -> Result<InstanceId, InstantiateError> {

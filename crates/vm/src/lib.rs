@@ -18,8 +18,8 @@
 //!   is dropped while guest frames of it are live frees nothing.
 //! - **[block]** A [`Block`](block::Block) owns `size` zeroed-then-written bytes; it is reached through
 //!   raw pointers only (never `&`/`&mut` into it), since generated code reads and writes it too.
-//! - **[mapping]** A `Mapping` owns its address range exclusively; protections change only
-//!   through it.
+//! - **[mapping]** A `Mapping` owns its address range exclusively; protections and content below change
+//!   only through it, while nothing else refers into it.
 //! - **[guest memory aliasing]** A slice into a linear memory borrows its store; guest code runs only
 //!   with the store borrowed mutably; so no guest code runs while a slice exists.
 //! - **[arena]** A range of a code arena belongs to one published [`Code`]; no address is
@@ -79,6 +79,7 @@ pub use call::*;
 pub use code::{Code, CodeError, VouchedArtifact};
 pub use context::{BuiltinCall, Exit, Failure, Frame, Host, TrapReport, stack_left};
 pub use host::*;
+pub use mapping::{InitialMemory, Reservations};
 #[cfg(feature = "refusals")]
 pub use refusals::refuse;
 pub use store::*;

@@ -14,7 +14,7 @@ use crate::block::Block;
 use crate::code::Code;
 use crate::context::{Context, Exit, Frame};
 use crate::host::{HostFunc, HostRecord};
-use crate::mapping::Mapping;
+use crate::mapping::{InitialMemory, Mapping, Reservations};
 use crate::{sys, unwind};
 use std::any::TypeId as RustTypeId;
 use std::mem::{offset_of, size_of};
@@ -254,6 +254,8 @@ pub struct Store {
     live_state: Option<Block>,
     /// What `epoch` of the context points at.
     epoch: Arc<AtomicU64>,
+    /// Where large mappings of memories come from and go to.
+    reservations: Arc<Reservations>,
 }
 
 // SAFETY: [store lifetime] everything it points at belongs to it alone; host functions are `Send` and
@@ -317,6 +319,7 @@ impl Store {
             pending: None,
             live_state: None,
             epoch,
+            reservations: Arc::default(),
         })
     }
 
@@ -334,6 +337,11 @@ impl Store {
     pub fn set_epoch_deadline(&self, ticks: u64) {
         let now = self.epoch.load(Relaxed);
         self.context().shared.epoch_deadline.set(now.saturating_add(ticks));
+    }
+
+    /// Shares the reservations of memories with other stores, from here on.
+    pub fn share_reservations(&mut self, reservations: Arc<Reservations>) {
+        self.reservations = reservations;
     }
 
     /// Its number.
@@ -585,7 +593,7 @@ impl Store {
     pub fn memory(&mut self, ty: MemoryType, settings: &Settings) -> std::io::Result<MemoryId> {
         self.whole(|store| {
             let block = store.new_block(size_of::<Storage>())?;
-            store.memory_at(ty, settings, Place { block, offset: 0 })
+            store.memory_at(ty, settings, Place { block, offset: 0 }, None)
         })
     }
 
@@ -594,10 +602,12 @@ impl Store {
         ty: MemoryType,
         settings: &Settings,
         place: Place,
+        image: Option<&Arc<InitialMemory>>,
     ) -> std::io::Result<MemoryId> {
         let plan = MemoryPlan::new(settings, &ty);
         let length = bytes_of(ty.limits.min, &ty).ok_or_else(out_of_memory)?;
-        let mapping = map_memory(&plan, &ty, length)?;
+        let size = mapped_bytes(&plan, &ty, length)?;
+        let mapping = Mapping::with_content(size, length, image, &self.reservations)?;
         let id = MemoryId(u32::try_from(self.memories.len()).map_err(|_| out_of_memory())?);
         self.write_storage(place, mapping.start(), length as u64);
         let memory = MemoryInst { ty, plan, mapping, length, place };
@@ -675,7 +685,8 @@ impl Store {
             let goal = goal.ok_or_else(out_of_memory)?;
             let goal = goal.min(usize::try_from(memory.ty.maximum_bytes()).unwrap_or(usize::MAX));
             let plan = MemoryPlan { reservation: goal as u64, ..memory.plan };
-            let mut mapping = map_memory(&plan, &memory.ty, length)?;
+            let size = mapped_bytes(&plan, &memory.ty, length)?;
+            let mut mapping = Mapping::with_content(size, length, None, &self.reservations)?;
             mapping.bytes_mut(memory.length).copy_from_slice(memory.mapping.bytes(memory.length));
             memory.mapping = mapping;
         } else {
@@ -883,7 +894,18 @@ impl Store {
         imports: &[Extern],
         settings: &Settings,
     ) -> Result<InstanceId, InstantiateError> {
-        self.whole(|store| store.instantiate_parts(code, imports, settings))
+        self.instantiate_with(code, imports, settings, &[])
+    }
+
+    /// As [`instantiate`](Store::instantiate); the memories that the module defines begin with these.
+    pub fn instantiate_with(
+        &mut self,
+        code: Arc<Code>,
+        imports: &[Extern],
+        settings: &Settings,
+        images: &[Option<Arc<InitialMemory>>],
+    ) -> Result<InstanceId, InstantiateError> {
+        self.whole(|store| store.instantiate_parts(code, imports, settings, images))
     }
 
     fn instantiate_parts(
@@ -891,6 +913,7 @@ impl Store {
         code: Arc<Code>,
         imports: &[Extern],
         settings: &Settings,
+        images: &[Option<Arc<InitialMemory>>],
     ) -> Result<InstanceId, InstantiateError> {
         let module = code.module().clone();
         let layout = code.layout().clone();
@@ -942,7 +965,8 @@ impl Store {
         }
         for (n, ty) in module.memories[module.imported_memories..].iter().enumerate() {
             let offset = layout.memory(n) as usize;
-            memories.push(self.memory_at(*ty, settings, Place { block, offset })?);
+            let image = images.get(n).and_then(Option::as_ref);
+            memories.push(self.memory_at(*ty, settings, Place { block, offset }, image)?);
         }
         for (n, table) in module.tables[module.imported_tables..].iter().enumerate() {
             let offset = layout.table(n) as usize;
@@ -1087,17 +1111,14 @@ fn bytes_of(pages: u64, ty: &MemoryType) -> Option<usize> {
     usize::try_from(u128::from(pages) << ty.page_size_log2).ok()
 }
 
-fn map_memory(plan: &MemoryPlan, ty: &MemoryType, length: usize) -> std::io::Result<Mapping> {
+/// Bytes of address space of a memory, its guard included.
+fn mapped_bytes(plan: &MemoryPlan, ty: &MemoryType, length: usize) -> std::io::Result<usize> {
     // A memory that cannot outgrow its limit needs no more than that, unless the whole index range
-    // must fault.
+    // must fault or hold nothing of others.
     let limit = usize::try_from(ty.maximum_bytes()).unwrap_or(usize::MAX);
     let reservation = usize::try_from(plan.reservation).map_err(|_| out_of_memory())?;
-    let reservation = if plan.guarded { reservation } else { reservation.min(limit) };
-    let size =
-        reservation.max(length).checked_add(plan.guard as usize).ok_or_else(out_of_memory)?;
-    let mut mapping = Mapping::reserve(size)?;
-    mapping.make_accessible(length)?;
-    Ok(mapping)
+    let reservation = if plan.confined { reservation } else { reservation.min(limit) };
+    reservation.max(length).checked_add(plan.guard as usize).ok_or_else(out_of_memory)
 }
 
 impl Drop for Store {

@@ -48,6 +48,7 @@ struct EngineInner {
     counters: rt::Counters,
     artifact_key: Arc<rt::LazyKey>,
     epoch: Arc<AtomicU64>,
+    reservations: Arc<wardian_vm::Reservations>,
 }
 
 /// What kind of artifact some bytes are.
@@ -108,6 +109,7 @@ impl Engine {
                 counters: rt::Counters::default(),
                 artifact_key,
                 epoch: Arc::default(),
+                reservations: Arc::default(),
             }),
         })
     }
@@ -141,6 +143,10 @@ impl Engine {
 
     pub(crate) fn settings(&self) -> &Arc<Settings> {
         &self.inner.settings
+    }
+
+    pub(crate) fn reservations(&self) -> Arc<wardian_vm::Reservations> {
+        self.inner.reservations.clone()
     }
 
     pub(crate) fn compiler(&self) -> &rt::Compiler {

@@ -3,8 +3,10 @@
 //! The same surface as `unsupported.rs`; code above has no `cfg`.
 
 use crate::refusals;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::{NonNull, null_mut};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
@@ -125,6 +127,72 @@ pub(crate) unsafe fn unmap(start: NonNull<u8>, size: usize) {
     if refusals::allow().is_ok() {
         // SAFETY: [mapping] the caller owns the mapping and gives it up.
         unsafe { libc::munmap(start.as_ptr().cast(), size) };
+    }
+}
+
+/// Makes address space inaccessible again; what it holds stays.
+///
+/// # Safety
+///
+/// - The range is page-aligned and lies in a mapping that the caller owns.
+pub(crate) unsafe fn make_inaccessible(start: *mut u8, size: usize) -> io::Result<()> {
+    // SAFETY: [mapping] the caller's duty is the same.
+    unsafe { protect(start, size, libc::PROT_NONE) }
+}
+
+/// Gives pages back to the system, so that a range reads as when it was mapped: zero, or the content of
+/// the file below.
+///
+/// # Safety
+///
+/// - The range is page-aligned and lies in a mapping that the caller owns.
+pub(crate) unsafe fn discard(start: *mut u8, size: usize) -> io::Result<()> {
+    refusals::allow()?;
+    // SAFETY: [mapping] the caller owns the range.
+    match unsafe { libc::madvise(start.cast(), size, libc::MADV_DONTNEED) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// An anonymous file of some bytes, which nobody can change any more.
+pub(crate) fn sealed_file(content: &[u8]) -> io::Result<File> {
+    refusals::allow()?;
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: [foreign function] the name is a C string; the call makes a new file descriptor.
+    let file = unsafe { libc::memfd_create(c"wardian-data".as_ptr(), flags) };
+    if file < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: [foreign function] the descriptor was made above and belongs to nobody else.
+    let mut file = unsafe { File::from_raw_fd(file) };
+    file.write_all(content)?;
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
+    // SAFETY: [foreign function] `file` is open.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } {
+        0 => Ok(file),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Puts a file's content, or zeroed memory, in the place of what a range held, readable, writable and
+/// private.
+///
+/// # Safety
+///
+/// - The range is page-aligned and lies in a mapping that the caller owns; no reference into it exists.
+pub(crate) unsafe fn replace(start: *mut u8, size: usize, file: Option<&File>) -> io::Result<()> {
+    refusals::allow()?;
+    let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE;
+    let (flags, file) = match file {
+        Some(file) => (flags, file.as_raw_fd()),
+        None => (flags | libc::MAP_ANONYMOUS, -1),
+    };
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: [mapping] the caller owns the range.
+    match unsafe { libc::mmap(start.cast(), size, protection, flags, file, 0) } {
+        libc::MAP_FAILED => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 
