@@ -162,6 +162,9 @@ pub struct Settings {
     /// Address space that a memory gets beyond its length when it has moved, in bytes; `None`: half of its
     /// length. Code does not depend on it.
     pub memory_reservation_for_growth: Option<u64>,
+    /// Whether instances of a module share what their memories begin with until they write to it. Code
+    /// does not depend on it.
+    pub memory_init_cow: bool,
     /// Whether explicitly checked accesses are masked against speculation.
     pub spectre_mitigation: bool,
     /// Whether relaxed vector operations give the same results on every processor.
@@ -189,6 +192,7 @@ impl Default for Settings {
             memory_guard_size: 32 << 20,
             memory_may_move: true,
             memory_reservation_for_growth: None,
+            memory_init_cow: true,
             spectre_mitigation: true,
             relaxed_simd_deterministic: false,
             nan_canonicalization: false,

@@ -61,7 +61,7 @@ impl Store {
             self.check_table(limiter, &table.ty)?;
         }
         let settings = self.settings.clone();
-        let images = initial::of(code);
+        let images = if settings.memory_init_cow { initial::of(code) } else { &[] };
         let made = self.kernel.instantiate_with(code.clone(), imports, &settings, images);
         let instance = made.map_err(|error| match error {
             wardian_vm::InstantiateError::Import(position) => InstantiateError::Import(position),

@@ -452,6 +452,13 @@ impl Config {
         self
     }
 
+    /// Whether instances of a module share what their memories begin with, page by page, until they write
+    /// to it. Nobody can tell but by time and memory. On by default.
+    pub fn memory_init_cow(&mut self, enable: bool) -> &mut Config {
+        self.settings.memory_init_cow = enable;
+        self
+    }
+
     /// Whether checked accesses to memories and tables are masked, so that a processor that guesses
     /// wrong reads nothing outside of them. On by default.
     pub fn spectre_mitigation(&mut self, enable: bool) -> &mut Config {
@@ -711,6 +718,7 @@ impl Config {
             memory_guard_size,
             memory_may_move,
             memory_reservation_for_growth,
+            memory_init_cow,
             spectre_mitigation,
             relaxed_simd_deterministic,
             nan_canonicalization,
@@ -727,6 +735,7 @@ impl Config {
             ("memory_guard_size", memory_guard_size),
             ("memory_may_move", memory_may_move),
             ("memory_reservation_for_growth", memory_reservation_for_growth),
+            ("memory_init_cow", memory_init_cow),
             ("allocation_strategy", allocation),
             ("max_wasm_stack", max_wasm_stack),
             ("spectre_mitigation", spectre_mitigation),

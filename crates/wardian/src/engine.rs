@@ -498,6 +498,11 @@ impl Engine {
         self.settings().memory_reservation_for_growth
     }
 
+    /// See [`Config::memory_init_cow`].
+    pub fn get_memory_init_cow(&self) -> bool {
+        self.settings().memory_init_cow
+    }
+
     /// See [`Config::memory_guard_size`].
     pub fn get_memory_guard_size(&self) -> u64 {
         self.settings().memory_guard_size

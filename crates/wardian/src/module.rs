@@ -372,6 +372,20 @@ impl Module {
         Some(map.map(|place| (place.offset as usize, image.location_at(place.offset))))
     }
 
+    /// Makes now what its instances share of their memories' first content
+    /// ([`Config::memory_init_cow`](crate::Config::memory_init_cow)). Otherwise the second instance does,
+    /// and the first shares nothing. Where there is nothing to share, or no memory for it, instances copy.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
+    pub fn initialize_copy_on_write_image(&self) -> Result<()> {
+        if self.inner.engine.settings().memory_init_cow {
+            wardian_runtime::prepare_initial_memories(&self.inner.code);
+        }
+        Ok(())
+    }
+
     /// Hands what was compiled of it so far to the cache ([`Config::cache`](crate::Config::cache)), as
     /// happens when the last handle of it is dropped. Errors with a backtrace are such handles; who ends a
     /// process with one calls this before.

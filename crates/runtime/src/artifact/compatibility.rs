@@ -57,6 +57,7 @@ impl Compatibility {
             memory_guard_size,
             memory_may_move,
             memory_reservation_for_growth: _,
+            memory_init_cow: _,
             spectre_mitigation,
             relaxed_simd_deterministic,
             nan_canonicalization,

@@ -41,6 +41,7 @@ fn choices_are_told() -> Result<()> {
     config.relaxed_simd_deterministic(true).signals_based_traps(false);
     config.memory_may_move(false).memory_reservation(1 << 20).memory_guard_size(0);
     config.memory_reservation_for_growth(1 << 18).max_wasm_stack(1 << 19);
+    config.memory_init_cow(false);
     config.wasm_backtrace_max_frames(None);
     let engine = Engine::new(&config)?;
     assert_eq!(engine.get_strategy(), Some(Strategy::Cranelift));
@@ -54,6 +55,7 @@ fn choices_are_told() -> Result<()> {
     assert_eq!(engine.get_memory_reservation(), 1 << 20);
     assert_eq!(engine.get_memory_reservation_for_growth(), Some(1 << 18));
     assert_eq!(engine.get_memory_guard_size(), 0);
+    assert!(!engine.get_memory_init_cow() && Engine::default().get_memory_init_cow());
     assert_eq!(engine.get_max_wasm_stack(), 1 << 19);
     assert_eq!(engine.get_wasm_backtrace_max_frames(), 0);
     assert_eq!(engine.get_target(), None);
@@ -89,6 +91,7 @@ fn every_knob_works_or_is_refused() -> Result<()> {
         .memory_guard_size(1 << 16)
         .memory_may_move(true)
         .memory_reservation_for_growth(1 << 20)
+        .memory_init_cow(true)
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
         .wasm_backtrace(true)
         .wasm_backtrace_max_frames(NonZeroUsize::new(4))

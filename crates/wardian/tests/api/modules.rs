@@ -113,6 +113,33 @@ fn what_a_module_needs_and_has() -> Result<()> {
     Ok(())
 }
 
+// uses: Module
+#[test]
+fn what_memories_begin_with() -> Result<()> {
+    let text = format!(
+        "(module (memory (export \"m\") 3) (data (i32.const 5) \"{}\"))",
+        "0123456789".repeat(7_000)
+    );
+    for (cow, early) in [(false, false), (false, true), (true, false), (true, true)] {
+        let engine = Engine::new(Config::new().memory_init_cow(cow))?;
+        let module = Module::new(&engine, &text)?;
+        if early {
+            module.initialize_copy_on_write_image()?;
+        }
+        let mut store = Store::new(&engine, ());
+        for _ in 0..3 {
+            let instance = Instance::new(&mut store, &module, &[])?;
+            let memory = instance.get_memory(&mut store, "m").expect("a memory");
+            let bytes = memory.data_mut(&mut store);
+            assert!((&bytes[..5], &bytes[70_005..70_010]) == (&[0; 5][..], &[0; 5][..]));
+            assert!(bytes[5..70_005].chunks(10).all(|ten| ten == b"0123456789"));
+            // What one writes, no other sees.
+            bytes.fill(1);
+        }
+    }
+    Ok(())
+}
+
 // uses: ImportType, ExportType
 #[test]
 fn imports_and_exports() -> Result<()> {
