@@ -25,6 +25,8 @@ pub struct Choices {
     pub trap_on_grow_failure: bool,
     /// How long the program may run.
     pub timeout: Option<Duration>,
+    /// Bytes that memories, tables and buffers may take together.
+    pub budget: Option<u64>,
     /// What the program may spend, by instructions.
     pub fuel: Option<u64>,
     /// Whether compiled code is kept for the next run; programs decide if nothing was said.
@@ -117,6 +119,10 @@ keys! {
     };
     Wasm "max-table-elements" = "COUNT", "what each table may grow to", |c, v| {
         c.max_table_elements = Some(size(v)?);
+        Ok(())
+    };
+    Wasm "budget" = "BYTES", "what memories, tables and the buffers of system calls may take together", |c, v| {
+        c.budget = Some(size(v)? as u64);
         Ok(())
     };
     Wasm "trap-on-grow-failure" = "y|n", "a growth that a limit refuses traps instead of giving -1", |c, v| {

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 use wardian::error::Context as _;
 use wardian::{
-    CodeShape, Engine, Extern, ExternType, Func, Instance, Linker, Module, Result, Stats, Store,
-    StoreLimits, StoreLimitsBuilder, Val, ValType, bail, ensure, format_err,
+    Budget, CodeShape, Engine, Extern, ExternType, Func, Instance, Linker, Module, Result, Stats,
+    Store, StoreLimits, StoreLimitsBuilder, Val, ValType, bail, ensure, format_err,
 };
 use wardian_wasi::{DirPerms, FilePerms, I32Exit, WasiCtxBuilder, WasiP1Ctx, p1};
 
@@ -33,7 +33,10 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
     let file = Path::new(file);
     let module = load(&engine, file, args.allow_precompiled)?;
 
-    let mut store = Store::new(&engine, Host { wasi: wasi(args)?, limits: limits(&choices) });
+    let budget = choices.budget.map(Budget::new);
+    let budget = budget.as_ref();
+    let host = Host { wasi: wasi(args, budget)?, limits: limits(&choices, budget) };
+    let mut store = Store::new(&engine, host);
     store.limiter(|host| &mut host.limits);
     if let Some(fuel) = choices.fuel {
         store.set_fuel(fuel)?;
@@ -261,8 +264,11 @@ pub(crate) fn load(engine: &Engine, file: &Path, allow_precompiled: bool) -> Res
 }
 
 /// What the program is given of this process: its streams, and what the command line names.
-fn wasi(args: &RunArgs) -> Result<WasiP1Ctx> {
+fn wasi(args: &RunArgs, budget: Option<&Budget>) -> Result<WasiP1Ctx> {
     let mut builder = WasiCtxBuilder::new();
+    if let Some(budget) = budget {
+        builder.budget(budget);
+    }
     builder.inherit_stdio();
     for (position, argument) in args.program.iter().enumerate() {
         let argument = match &args.argv0 {
@@ -296,13 +302,16 @@ fn wasi(args: &RunArgs) -> Result<WasiP1Ctx> {
     Ok(builder.build_p1())
 }
 
-fn limits(choices: &Choices) -> StoreLimits {
+fn limits(choices: &Choices, budget: Option<&Budget>) -> StoreLimits {
     let mut builder = StoreLimitsBuilder::new().trap_on_grow_failure(choices.trap_on_grow_failure);
     if let Some(bytes) = choices.max_memory_size {
         builder = builder.memory_size(bytes);
     }
     if let Some(elements) = choices.max_table_elements {
         builder = builder.table_elements(elements);
+    }
+    if let Some(budget) = budget {
+        builder = builder.budget(budget);
     }
     builder.build()
 }

@@ -206,6 +206,12 @@ fn programs_end_when_their_time_or_fuel_is_over() {
         check(&format!("-C strategy={strategy} -W fuel=1 --invoke one limited.wat"), 0, "1\n");
     }
     check("-W timeout=50ms --invoke spin limited.wat", 134, "!spin");
+    check("-W budget=64k --invoke one sleep.wat", 1, "no function is exported as `one`");
+    check(
+        "-W budget=63k sleep.wat",
+        1,
+        "65536 bytes of memories and tables exceed the store's budget",
+    );
     check("-W fuel=0 --invoke one limited.wat", 134, "all fuel consumed");
     check("-W timeout=1h --invoke one limited.wat", 0, "1\n");
     // Nobody lets the epoch grow.

@@ -5,7 +5,7 @@
 
 use crate::builtins::{func_value, memory_init, table_init};
 use crate::initial;
-use crate::store::{Dropped, Limiter, Store, refused};
+use crate::store::{Dropped, Limiter, Store, element_bytes, minimum_bytes, refused};
 use std::sync::Arc;
 use wardian_module::{
     ConstExpr, ConstOp, DataIndex, ElemIndex, GlobalIndex, HeapTop, SegmentMode, TableIndex,
@@ -60,9 +60,13 @@ impl Store {
         for table in tables {
             self.check_table(limiter, &table.ty)?;
         }
+        let memory_bytes = memories.iter().map(minimum_bytes);
+        let table_bytes = tables.iter().map(|table| element_bytes(&table.ty, table.ty.limits.min));
+        self.check_budget(limiter, memory_bytes.chain(table_bytes).fold(0, u64::saturating_add))?;
         let settings = self.settings.clone();
         let images = if settings.memory_init_cow { initial::of(code) } else { &[] };
         let made = self.kernel.instantiate_with(code.clone(), imports, &settings, images);
+        self.settle();
         let instance = made.map_err(|error| match error {
             wardian_vm::InstantiateError::Import(position) => InstantiateError::Import(position),
             wardian_vm::InstantiateError::Memory(error) => {

@@ -7,6 +7,7 @@
 
 pub mod artifact;
 mod background;
+mod budget;
 mod builtins;
 mod cache;
 mod compile;
@@ -20,6 +21,7 @@ mod store;
 mod tiers;
 
 pub use background::Task;
+pub use budget::{Budget, BudgetShare};
 pub use builtins::builtin;
 pub use cache::{Cache, CacheUsage, DEFAULT_LIMIT, KeptFunctions, LazyKey, ModuleCache, Place};
 pub use compile::{CompileError, CompileProgress, Compiler, compile, decode_valid};

@@ -252,10 +252,10 @@ pub struct Store {
     pending: Option<Exit>,
     /// What `live_state` of the context points at.
     live_state: Option<Block>,
-    /// What `epoch` of the context points at.
-    epoch: Arc<AtomicU64>,
     /// Where large mappings of memories come from and go to.
     reservations: Arc<Reservations>,
+    /// What `epoch` of the context points at.
+    epoch: Arc<AtomicU64>,
 }
 
 // SAFETY: [store lifetime] everything it points at belongs to it alone; host functions are `Send` and
@@ -318,9 +318,24 @@ impl Store {
             hosts: Vec::new(),
             pending: None,
             live_state: None,
-            epoch,
             reservations: Arc::default(),
+            epoch,
         })
+    }
+
+    /// Shares the reservations of memories with other stores, from here on.
+    pub fn share_reservations(&mut self, reservations: Arc<Reservations>) {
+        self.reservations = reservations;
+    }
+
+    /// Bytes of all memories, and of the elements of all tables.
+    pub fn bytes(&self) -> u64 {
+        let memories = self.memories.iter().map(|memory| memory.length as u64);
+        let tables = self
+            .tables
+            .iter()
+            .map(|table| table.length * u64::from(table_element_size(table.ty.element.heap.top())));
+        memories.chain(tables).sum()
     }
 
     /// Fuel left.
@@ -337,11 +352,6 @@ impl Store {
     pub fn set_epoch_deadline(&self, ticks: u64) {
         let now = self.epoch.load(Relaxed);
         self.context().shared.epoch_deadline.set(now.saturating_add(ticks));
-    }
-
-    /// Shares the reservations of memories with other stores, from here on.
-    pub fn share_reservations(&mut self, reservations: Arc<Reservations>) {
-        self.reservations = reservations;
     }
 
     /// Its number.

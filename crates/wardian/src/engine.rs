@@ -47,8 +47,8 @@ struct EngineInner {
     cache: Option<rt::ModuleCache>,
     counters: rt::Counters,
     artifact_key: Arc<rt::LazyKey>,
-    epoch: Arc<AtomicU64>,
     reservations: Arc<wardian_vm::Reservations>,
+    epoch: Arc<AtomicU64>,
 }
 
 /// What kind of artifact some bytes are.
@@ -108,8 +108,8 @@ impl Engine {
                 compiler,
                 counters: rt::Counters::default(),
                 artifact_key,
-                epoch: Arc::default(),
                 reservations: Arc::default(),
+                epoch: Arc::default(),
             }),
         })
     }

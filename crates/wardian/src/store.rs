@@ -203,8 +203,8 @@ impl<T: 'static> Store<T> {
             backtrace_frames: config.backtrace_max_frames.map_or(0, |frames| frames.get()),
         };
         let settings = Arc::clone(engine.settings());
-        let (reservations, epoch) = (engine.reservations(), engine.epoch().clone());
-        let rt = rt::Store::with_epoch::<StoreInner<T>>(settings, limits, reservations, epoch);
+        let (epoch, reservations) = (engine.epoch().clone(), engine.reservations());
+        let rt = rt::Store::of_engine::<StoreInner<T>>(settings, limits, epoch, reservations);
         let rt = rt.map_err(|error| {
             let text = format!("the system refused handlers for guest faults: {error}");
             Error::tagged(ErrorKind::Limit, text)
