@@ -551,8 +551,11 @@ impl Config {
 
     /// Where instances get their memories and tables from. [`InstanceAllocationStrategy::OnDemand`] by
     /// default, and the only one there is.
-    pub fn allocation_strategy(&mut self, strategy: InstanceAllocationStrategy) -> &mut Config {
-        self.allocation = strategy;
+    pub fn allocation_strategy(
+        &mut self,
+        strategy: impl Into<InstanceAllocationStrategy>,
+    ) -> &mut Config {
+        self.allocation = strategy.into();
         self
     }
 

@@ -2,9 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::func::Func;
-use crate::store::{
-    AsContext, AsContextMut, StoreContext, StoreContextMut, WRONG_STORE, check_store,
-};
+use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, check_store};
 use crate::types::{HeapType, RefType, ValType};
 use std::any::Any;
 use std::hash::{Hash, Hasher};
@@ -169,12 +167,12 @@ impl Rooted<ExternRef> {
 
     /// Hashes the object it refers to, by identity.
     ///
-    /// # Panics
+    /// # Errors
     ///
     /// When it belongs to another store.
-    pub fn ref_hash<H: Hasher>(&self, store: impl AsContext, state: &mut H) {
-        let reference = self.reference_in(store.as_context().0.id());
-        reference.unwrap_or_else(|_| panic!("{WRONG_STORE}")).hash(state);
+    pub fn ref_hash<H: Hasher>(&self, store: impl AsContext, state: &mut H) -> Result<()> {
+        self.reference_in(store.as_context().0.id())?.hash(state);
+        Ok(())
     }
 
     /// Whether both refer to the same object.

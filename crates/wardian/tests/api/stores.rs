@@ -371,6 +371,7 @@ fn handles_in_the_wrong_store() -> Result<()> {
             value.data_mut(&mut *other).map(drop),
             value.to_raw(&*other).map(drop),
             Rooted::ref_eq(&*other, &value, &value).map(drop),
+            value.ref_hash(&*other, &mut std::hash::DefaultHasher::new()),
             Val::from(func).ty(&*other).map(drop),
             Val::from(value).to_raw(&*other).map(drop),
             Ref::from(func).matches_ty(&*other, &RefType::FUNCREF).map(drop),
@@ -403,7 +404,6 @@ fn handles_in_the_wrong_store() -> Result<()> {
             &|| _ = instance.exports(&**other.borrow()).len(),
             &|| _ = instance.module(&**other.borrow()).name(),
             &|| _ = Extern::from(func).ty(&**other.borrow()),
-            &|| value.ref_hash(&**other.borrow(), &mut std::hash::DefaultHasher::new()),
         ];
         for (position, panic) in panics.iter().enumerate() {
             let payload = catch_unwind(AssertUnwindSafe(panic)).expect_err("a panic");

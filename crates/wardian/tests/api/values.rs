@@ -91,7 +91,7 @@ fn host_values() -> Result<()> {
     let hash = |rooted: &Rooted<ExternRef>| {
         let (mut by_reference, mut by_object) = (DefaultHasher::new(), DefaultHasher::new());
         rooted.rooted_hash(&mut by_reference);
-        rooted.ref_hash(&store, &mut by_object);
+        rooted.ref_hash(&store, &mut by_object).expect("of this store");
         (by_reference.finish(), by_object.finish())
     };
     assert!(hash(&a) == hash(&a.clone()) && hash(&a) != hash(&b));
