@@ -27,7 +27,7 @@
 use crate::context::Frame;
 use crate::mapping::InitialMemory;
 use crate::tiered::{ChunkTables, Source, Tiered};
-use crate::{shims, sys};
+use crate::{call, shims, sys};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -445,6 +445,8 @@ pub(crate) fn with_table(
     };
     put(ModuleTable::BUILTIN_SHIM, &(shims::builtin_address() as u64).to_le_bytes());
     put(ModuleTable::LAZY_SHIM, &(shims::lazy_address() as u64).to_le_bytes());
+    put(ModuleTable::COPY_ROUTINE, &(call::copy_bytes as *const () as u64).to_le_bytes());
+    put(ModuleTable::FILL_ROUTINE, &(call::fill_bytes as *const () as u64).to_le_bytes());
     for (index, ty) in module.types.iter().enumerate() {
         put(ModuleTable::type_id(TypeIndex::from(index)), &ty.id().as_u32().to_le_bytes());
     }
