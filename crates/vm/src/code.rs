@@ -515,6 +515,13 @@ impl Code {
 
     /// The image it was published from, text included; `None` for functions that come one by one.
     pub fn image(&self) -> Option<CodeImage> {
+        let (image, text) = self.whole()?;
+        Some(CodeImage { text: text.to_vec(), ..image.clone() })
+    }
+
+    /// The tables of the image it was published from, without its text, and the text where it lies;
+    /// `None` for functions that come one by one.
+    pub fn whole(&self) -> Option<(&CodeImage, &[u8])> {
         let Form::Whole(pages, table_bytes) = &self.form else { return None };
         let CodeTables::Whole { image, .. } = pages.tables() else {
             unreachable!("entered by `publish`")
@@ -523,7 +530,7 @@ impl Code {
         // does not change until `self` is dropped.
         let text =
             unsafe { std::slice::from_raw_parts(pages.address(*table_bytes), self.text_size()) };
-        Some(CodeImage { text: text.to_vec(), ..image.clone() })
+        Some((image, text))
     }
 
     /// Size of the text in bytes, as far as it was made.
