@@ -24,6 +24,9 @@ pub(crate) struct Access {
     calls: Id,
 }
 
+/// Addresses that differ by the way, for one access. More are not looked at.
+const MANY: usize = 64;
+
 /// The access of an instruction, if it makes one.
 pub(crate) fn access(
     walker: &mut Walker<'_>,
@@ -68,18 +71,20 @@ pub(crate) struct Checker<'a> {
 impl Checker<'_> {
     /// Checks an access.
     pub(crate) fn check(&mut self, access: &Access) -> Result<(), Failed> {
-        self.at(access, access.address, Some(access.calls), Place::within(access.block), 0)
+        let place = Place::within(access.block);
+        self.at(access, access.address, Some(access.calls), place, &mut Vec::new())
     }
 
     /// Checks an access as one to this address, made from this place. `calls` is the last call there, if
-    /// none comes between there and the access.
+    /// none comes between there and the access. `seen` are the addresses that differ by the way and were
+    /// met before, with that; a way that comes back to one has nothing more to show.
     fn at(
         &mut self,
         access: &Access,
         address: Id,
         calls: Option<Id>,
         place: Place,
-        depth: u32,
+        seen: &mut Vec<(Id, bool)>,
     ) -> Result<(), Failed> {
         let Access { size, writes, .. } = *access;
         let (core, add) = self.prover.values.split(address);
@@ -116,7 +121,7 @@ impl Checker<'_> {
                 }
             }
             (Node::Constant(_), None) if core == ZERO && add < 0x1000 => Ok(()),
-            (Node::Phi { block, var, less }, None) if depth < 8 => {
+            (Node::Phi { block, var, less }, None) if seen.len() < MANY => {
                 // On each way, an address of an object that did not move since.
                 let ways = self.prover.ways(block, var, less);
                 let last = self.prover.ways(block, Var::Reg(CALLS), 0);
@@ -127,23 +132,30 @@ impl Checker<'_> {
                 if self.is_reference(access) {
                     return self.reference();
                 }
+                let key = (address, calls == Some(here));
+                if seen.contains(&key) {
+                    return Ok(());
+                }
+                seen.push(key);
                 for ((held, place), (then, _)) in ways.into_iter().zip(last) {
                     let held = held.ok_or("an address that is lost on a way")?;
                     let held = self.prover.values.sum(held, add);
                     let then = then.filter(|_| calls == Some(here));
-                    self.at(access, held, then, place, depth + 1)?;
+                    self.at(access, held, then, place, seen)?;
                 }
                 Ok(())
             }
-            (Node::Pick { no, yes, .. }, None) if depth < 8 && !self.is_reference(access) => {
+            (Node::Pick { no, yes, .. }, None)
+                if !self.prover.values.is_deep(core) && !self.is_reference(access) =>
+            {
                 for one in [no, yes] {
                     let one = self.prover.values.sum(one, add);
-                    self.at(access, one, calls, place, depth + 1)?;
+                    self.at(access, one, calls, place, seen)?;
                 }
                 Ok(())
             }
             _ if self.is_reference(access) => self.reference(),
-            (root, _) => Err(format!("{root:x?} + {add:#x} as an address").into()),
+            _ => Err(format!("{} as an address", self.prover.told(address, place)).into()),
         }
     }
 

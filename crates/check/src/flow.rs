@@ -30,7 +30,7 @@ const LOADED: usize = 18;
 const OPERAND: usize = 20;
 
 /// Times that a block is looked at; then whatever still changes gets a name of its own.
-const PATIENCE: u32 = 6;
+const PATIENCE: u32 = 12;
 
 /// What is known at a place of the code.
 #[derive(Clone, PartialEq)]
@@ -107,6 +107,7 @@ pub(crate) struct Walker<'a> {
     info: InstructionInfoFactory,
     /// Where the stack pointer is between calls, if the tier's calls put it there.
     floor: Option<i64>,
+    written: Written,
 }
 
 pub(crate) fn number(register: Register) -> Option<usize> {
@@ -114,24 +115,38 @@ pub(crate) fn number(register: Register) -> Option<usize> {
     (Register::RAX..=Register::R15).contains(&full).then(|| full as usize - Register::RAX as usize)
 }
 
-/// A block's start, from what arrives.
-fn meet(values: &mut Values, block: u32, arriving: &[&State], settled: Option<&State>) -> State {
+/// A block's start, from what arrives. `known` is what it started with so far, and whether that should
+/// change no more than it must; `above` is the end of the block that every way leads through last, and
+/// what is written between there and here.
+fn meet(
+    values: &mut Values,
+    block: u32,
+    arriving: &[&State],
+    known: Option<(&State, bool)>,
+    above: Option<(&State, &[Var])>,
+) -> State {
     let mut phis: FxHashMap<Vec<Id>, (Var, u64)> = FxHashMap::default();
-    let mut row = Vec::with_capacity(arriving.len());
-    // `old` is what the block started with so far, once it should not change any more.
-    let mut join = |values: &mut Values, var: Var, row: &[Id], old: Option<Id>| {
-        if let Some(old) = old {
-            let own = match values.node(values.split(old).0) {
-                Node::Phi { block: b, var: v, .. } => (b, v) == (block, var),
-                _ => false,
-            };
-            return match own || row.iter().all(|id| *id == old) {
-                true => old,
-                false => values.make(Node::Phi { block, var, less: 0 }),
-            };
+    let mut row: Vec<Id> = Vec::with_capacity(arriving.len());
+    let mut join = |values: &mut Values, var: Var, row: &[Id], old: Option<(Id, bool)>| {
+        let of_block = |values: &Values, id| match values.node(values.split(id).0) {
+            Node::Phi { block: b, var, .. } if b == block => Some(var),
+            _ => None,
+        };
+        let mut back = None;
+        if let Some((old, settled)) = old {
+            let own = of_block(values, old);
+            if settled {
+                return match own == Some(var) || row.iter().all(|id| *id == old) {
+                    true => old,
+                    false => values.make(Node::Phi { block, var, less: 0 }),
+                };
+            }
+            back = own.map(|_| old);
         }
-        if row.iter().all(|id| *id == row[0]) {
-            return row[0];
+        // What a loop brings back unchanged says nothing new.
+        let first = row.iter().find(|id| Some(**id) != back).unwrap_or(&row[0]);
+        if row.iter().all(|id| id == first || Some(*id) == back) {
+            return *first;
         }
         // What all have as the same sum is the same sum of a new unknown; and what is the same pair, or
         // more, of others is the same new unknown.
@@ -144,24 +159,102 @@ fn meet(values: &mut Values, block: u32, arriving: &[&State], settled: Option<&S
         let phi = values.make(Node::Phi { block, var, less: first });
         values.sum(phi, less)
     };
-    let mut state = arriving[0].clone();
-    for var in 0..state.vars.len() {
-        row.clear();
-        row.extend(arriving.iter().map(|state| state.vars[var]));
-        state.vars[var] = join(values, Var::Reg(var as u8), &row, settled.map(|old| old.vars[var]));
-    }
-    state.homes.retain_mut(|(at, size, value)| {
-        let var = Var::Home(*at, *size);
+    // Where it is known what is written on the ways from the block that all of them come from, all else
+    // is as it was there.
+    let mut state = match above {
+        Some((above, _)) => above.clone(),
+        None => arriving[0].clone(),
+    };
+    let mut one = |values: &mut Values, var: Var| {
         row.clear();
         row.extend(arriving.iter().map_while(|state| state.get(var)));
-        let old = settled.map(|old| old.get(var));
-        if row.len() != arriving.len() || old == Some(None) {
-            return false;
+        let old = known.and_then(|(known, settled)| Some((known.get(var)?, settled)));
+        let is_new = old.is_none() && known.is_some_and(|(_, settled)| settled);
+        (row.len() == arriving.len() && !is_new).then(|| join(values, var, &row, old))
+    };
+    match above {
+        Some((_, joined)) => {
+            state.homes.retain(|home| joined.binary_search(&Var::Home(home.0, home.1)).is_err());
+            let kept = state.homes.len();
+            for var in joined {
+                match (*var, one(values, *var)) {
+                    (Var::Reg(reg), Some(value)) => state.vars[reg as usize] = value,
+                    (Var::Home(at, size), Some(value)) => state.homes.push((at, size, value)),
+                    _ => {}
+                }
+            }
+            if state.homes.len() > kept {
+                state.homes.sort_unstable_by_key(|home| home.0);
+            }
         }
-        *value = join(values, var, &row, old.flatten());
-        true
-    });
+        None => {
+            for var in 0..state.vars.len() {
+                let value = one(values, Var::Reg(var as u8));
+                state.vars[var] = value.expect("every state has all registers");
+            }
+            state.homes.retain_mut(|(at, size, value)| match one(values, Var::Home(*at, *size)) {
+                Some(joined) => {
+                    *value = joined;
+                    true
+                }
+                None => false,
+            });
+        }
+    }
     state
+}
+
+/// What the instructions of a block write.
+#[derive(Default)]
+struct Written {
+    /// Registers, as bits.
+    regs: u32,
+    /// Parts of the frame.
+    frame: Vec<(i64, i64)>,
+    /// What is known afterwards of parts of it.
+    homes: Vec<(i32, u8)>,
+}
+
+/// For each block, in order, what differs by the way that leads there: what is written on a way from the
+/// nearest block that all ways lead through.
+fn joined(graph: &Graph, written: &[Written], stop: &mut Stop) -> Result<Vec<Vec<Var>>, Failed> {
+    let frontiers = graph.frontiers(stop)?;
+    let mut keys: Vec<(i32, u8)> = written.iter().flat_map(|w| w.homes.iter().copied()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let mut writers: FxHashMap<Var, Vec<u32>> = FxHashMap::default();
+    for (block, written) in (0..).zip(written) {
+        for reg in (0..18).filter(|reg| written.regs & 1 << reg != 0) {
+            writers.entry(Var::Reg(reg)).or_default().push(block);
+        }
+        for (start, end) in &written.frame {
+            // A home has at most 8 bytes.
+            let first = keys.partition_point(|key| i64::from(key.0) + 8 <= *start);
+            for (at, size) in keys[first..].iter().take_while(|key| i64::from(key.0) < *end) {
+                stop.work(1)?;
+                if i64::from(*at) + i64::from(*size) > *start {
+                    writers.entry(Var::Home(*at, *size)).or_default().push(block);
+                }
+            }
+        }
+    }
+    let mut all = vec![Vec::new(); graph.blocks.len()];
+    // The entry has state of its own.
+    let mut marked = vec![Var::Home(i32::MAX, 0); graph.blocks.len()];
+    for (var, mut work) in writers {
+        while let Some(block) = work.pop() {
+            for frontier in &frontiers[block as usize] {
+                stop.work(1)?;
+                if std::mem::replace(&mut marked[*frontier as usize], var) != var {
+                    all[*frontier as usize].push(var);
+                    stop.keep(1, 0)?;
+                    work.push(*frontier);
+                }
+            }
+        }
+    }
+    all.iter_mut().for_each(|vars| vars.sort_unstable());
+    Ok(all)
 }
 
 impl<'a> Walker<'a> {
@@ -172,11 +265,44 @@ impl<'a> Walker<'a> {
             values: Values::new(),
             info: InstructionInfoFactory::new(),
             floor: input.claims.is_some().then(|| floor(&input.code.bytes)).flatten(),
+            written: Written::default(),
         }
     }
 
-    /// Follows all blocks until nothing changes.
+    /// Follows all blocks until nothing changes. Twice: the first time says what is written where.
     pub(crate) fn run(&mut self, graph: &Graph, stop: &mut Stop) -> Result<Flow, Failed> {
+        let Flow { starts, .. } = self.follow(graph, None, stop)?;
+        let mut written = Vec::new();
+        for (block, mut state) in graph.blocks.iter().zip(starts) {
+            self.written = Written::default();
+            for instruction in &graph.instructions[block.start..block.end] {
+                self.step(instruction, &mut state);
+            }
+            self.written.frame.sort_unstable();
+            written.push(std::mem::take(&mut self.written));
+        }
+        let joined = joined(graph, &written, stop)?;
+        let flow = self.follow(graph, Some(&joined), stop)?;
+        for ((block, state), expected) in graph.blocks.iter().zip(&flow.starts).zip(&written) {
+            let mut state = state.clone();
+            self.written = Written::default();
+            for instruction in &graph.instructions[block.start..block.end] {
+                self.step(instruction, &mut state);
+            }
+            let foreseen = |part: &(i64, i64)| expected.frame.binary_search(part).is_ok();
+            if !self.written.frame.iter().all(foreseen) {
+                return Err("a write to the frame that was not foreseen".into());
+            }
+        }
+        Ok(flow)
+    }
+
+    fn follow(
+        &mut self,
+        graph: &Graph,
+        joined: Option<&[Vec<Var>]>,
+        stop: &mut Stop,
+    ) -> Result<Flow, Failed> {
         let entry = State::entry(&mut self.values, self.input.own.area_bytes > 0);
         let count = graph.blocks.len();
         let mut starts: Vec<Option<State>> = vec![None; count];
@@ -187,19 +313,26 @@ impl<'a> Walker<'a> {
             let Block { start, end, next, before } = &graph.blocks[block as usize];
             let mut arriving: Vec<&State> =
                 before.iter().filter_map(|(from, _)| ends[*from as usize].as_ref()).collect();
+            let mut above = None;
             if block == 0 {
                 arriving.push(&entry);
+            } else if let Some(joined) = joined {
+                let state = ends[graph.dominator(block) as usize].as_ref();
+                above = state.map(|state| (state, joined[block as usize].as_slice()));
             }
             visits[block as usize] += 1;
             let known = starts[block as usize].as_ref();
-            let settled = known.filter(|_| visits[block as usize] > PATIENCE);
+            let settled = visits[block as usize] > PATIENCE;
             let homes: usize = arriving.iter().map(|state| state.homes.len() + 18).sum();
             stop.work(homes as u64 / 8 + (end - start) as u64)?;
-            let state = meet(&mut self.values, block, &arriving, settled);
+            let known_settled = known.map(|known| (known, settled));
+            let state = meet(&mut self.values, block, &arriving, known_settled, above);
             if known == Some(&state) {
                 continue;
             }
-            stop.keep(2 * state.homes.len() as u64 + 18, self.values.len() as u64)?;
+            if known.is_none() {
+                stop.keep(2 * state.homes.len() as u64 + 36, self.values.len() as u64)?;
+            }
             let mut walked = state.clone();
             for instruction in &graph.instructions[*start..*end] {
                 self.step(instruction, &mut walked);
@@ -208,6 +341,9 @@ impl<'a> Walker<'a> {
             if ends[block as usize].as_ref() != Some(&walked) {
                 ends[block as usize] = Some(walked);
                 work.extend(next);
+                if joined.is_some() {
+                    work.extend(graph.dominated(block));
+                }
             }
         }
         let all = |states: Vec<Option<State>>| {
@@ -465,12 +601,18 @@ impl<'a> Walker<'a> {
             _ => self.flags(instruction, state, result),
         };
         self.store(instruction, state, result);
+        if instruction.rflags_modified() != 0 {
+            self.written.regs |= 1 << FLAGS;
+        }
         state.vars[FLAGS as usize] = flags;
         let sp = state.vars[RSP];
         match instruction.mnemonic() {
             Mnemonic::Push => state.vars[RSP] = self.values.sum(sp, 8u64.wrapping_neg()),
             Mnemonic::Pop => state.vars[RSP] = self.values.sum(sp, 8),
             _ => {}
+        }
+        if matches!(instruction.mnemonic(), Mnemonic::Push | Mnemonic::Pop) {
+            self.written.regs |= 1 << RSP;
         }
         let mut written = [(0usize, 0usize); 8];
         let mut count = 0;
@@ -505,6 +647,7 @@ impl<'a> Walker<'a> {
                 _ if first => instruction.op_register(0).size(),
                 _ => size,
             };
+            self.written.regs |= 1 << reg;
             let small = self.values.bound(state.vars[reg]) <= U32;
             let high = (Register::AH..=Register::BH).contains(&instruction.op0_register());
             state.vars[reg] = match (result.filter(|_| first), size) {
@@ -524,7 +667,9 @@ impl<'a> Walker<'a> {
 
     /// What a call changes.
     fn call(&mut self, instruction: &Instruction, state: &mut State) {
+        self.written.regs |= 1 << RSP | 1 << FLAGS | 1 << CALLS;
         for reg in (0..16).filter(|reg| !KEPT.contains(reg)) {
+            self.written.regs |= 1 << reg;
             state.vars[reg] = self.made(instruction, reg, 64);
         }
         for var in [FLAGS, CALLS] {
@@ -549,7 +694,7 @@ impl<'a> Walker<'a> {
         if instruction.mnemonic() == Mnemonic::Push {
             let (core, at) = self.values.split(state.vars[RSP]);
             if self.values.node(core) == Node::Frame {
-                state.overwrite(at as i64 - 8, at as i64);
+                self.overwrite(state, at as i64 - 8, at as i64);
             }
             return;
         }
@@ -563,21 +708,28 @@ impl<'a> Walker<'a> {
         let ip = instruction.ip() as u32;
         let zeros = self.input.claims.iter().flat_map(|claims| &claims.zeros);
         if let Some(claim) = zeros.into_iter().find(|claim| claim.at == ip) {
-            state.overwrite(claim.start, claim.end);
+            self.overwrite(state, claim.start, claim.end);
             return;
         }
         let address = self.address(instruction, state);
         let (core, at) = self.values.split(address);
         if self.values.node(core) == Node::Frame {
-            state.overwrite(at as i64, at as i64 + size as i64);
-            if let Some(value) = result
-                && instruction.mnemonic() == Mnemonic::Mov
+            self.overwrite(state, at as i64, at as i64 + size as i64);
+            if instruction.mnemonic() == Mnemonic::Mov
                 && (size == 8 || size == 4)
                 && let Ok(at) = i32::try_from(at as i64)
             {
-                state.put(at, size as u8, value);
+                self.written.homes.push((at, size as u8));
+                if let Some(value) = result {
+                    state.put(at, size as u8, value);
+                }
             }
         }
+    }
+
+    fn overwrite(&mut self, state: &mut State, start: i64, end: i64) {
+        self.written.frame.push((start, end));
+        state.overwrite(start, end);
     }
 }
 

@@ -21,6 +21,9 @@ pub(crate) struct Block {
 pub(crate) struct Graph {
     pub(crate) instructions: Vec<Instruction>,
     pub(crate) blocks: Vec<Block>,
+    /// For each block: the nearest other that is on every way to it; and the other way round.
+    dominators: Vec<u32>,
+    dominated: Vec<Vec<u32>>,
     /// First and last time that each block was seen in a walk over the tree of dominators.
     seen: Vec<(u32, u32)>,
     /// Jump tables by place.
@@ -261,15 +264,52 @@ impl Graph {
             }
         }
         let dominators = dominators(&sorted, stop)?;
-        let seen = seen(&dominators);
+        let dominated = dominated(&dominators);
+        let seen = seen(&dominated);
         let tables = explorer.tables;
-        Ok(Graph { instructions: all, blocks: sorted, seen, tables })
+        Ok(Graph { instructions: all, blocks: sorted, dominators, dominated, seen, tables })
     }
 
     /// Whether every way to `inner` leads through `outer`.
     pub(crate) fn dominates(&self, outer: u32, inner: u32) -> bool {
         let ((first, last), (inner, _)) = (self.seen[outer as usize], self.seen[inner as usize]);
         first <= inner && inner <= last
+    }
+
+    /// The nearest other block that is on every way to this one.
+    pub(crate) fn dominator(&self, block: u32) -> u32 {
+        self.dominators[block as usize]
+    }
+
+    /// The blocks whose nearest this is.
+    pub(crate) fn dominated(&self, block: u32) -> &[u32] {
+        &self.dominated[block as usize]
+    }
+
+    /// For each block, those where ways through it meet others.
+    pub(crate) fn frontiers(&self, stop: &mut Stop) -> Result<Vec<Vec<u32>>, Stopped> {
+        let mut frontiers = vec![Vec::new(); self.blocks.len()];
+        for (block, data) in (0..).zip(&self.blocks) {
+            // The entry is reached from outside, too.
+            if data.before.len() + usize::from(block == 0) < 2 {
+                continue;
+            }
+            for (from, _) in &data.before {
+                let mut at = *from;
+                while block == 0 || at != self.dominators[block as usize] {
+                    stop.work(1)?;
+                    let list: &mut Vec<u32> = &mut frontiers[at as usize];
+                    if list.last() != Some(&block) {
+                        list.push(block);
+                    }
+                    if at == 0 {
+                        break;
+                    }
+                    at = self.dominators[at as usize];
+                }
+            }
+        }
+        Ok(frontiers)
     }
 }
 
@@ -333,12 +373,16 @@ fn common(found: &[u32], mut a: u32, mut b: u32, stop: &mut Stop) -> Result<u32,
     Ok(a)
 }
 
-fn seen(dominators: &[u32]) -> Vec<(u32, u32)> {
+fn dominated(dominators: &[u32]) -> Vec<Vec<u32>> {
     let mut children = vec![Vec::new(); dominators.len()];
     for (block, dominator) in dominators.iter().enumerate().skip(1) {
         children[*dominator as usize].push(block as u32);
     }
-    let mut seen = vec![(0, 0); dominators.len()];
+    children
+}
+
+fn seen(children: &[Vec<u32>]) -> Vec<(u32, u32)> {
+    let mut seen = vec![(0, 0); children.len()];
     let mut time = 0;
     let mut stack = vec![(0u32, 0usize)];
     while let Some((block, nth)) = stack.last_mut() {

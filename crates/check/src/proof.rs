@@ -33,11 +33,13 @@ struct Fact {
     left: (Id, u64),
     right: (Id, u64),
     strict: bool,
+    /// Whose length the right side is, perhaps one of an earlier time, but for what is added.
+    length_of: Option<Object>,
     place: Place,
 }
 
 /// What is to be proven.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Goal {
     /// So many bytes or elements from this index on lie inside.
     Inside(Object, Id, u64, u64),
@@ -57,7 +59,14 @@ pub(crate) struct Prover<'a> {
     right: FxHashMap<Id, Vec<u32>>,
     /// What is being proven.
     open: Vec<Goal>,
+    /// What was decided of values that depend on the way.
+    decided: FxHashMap<Goal, bool>,
+    /// What was proven, in order; from an open goal's own start on, perhaps with its help.
+    trail: Vec<Goal>,
 }
+
+/// Joined places that are looked through for a length.
+const WAYS: usize = 1024;
 
 /// Goals inside of goals. What is deeper is not proven.
 const DEPTH: usize = 48;
@@ -81,6 +90,8 @@ impl<'a> Prover<'a> {
             left: FxHashMap::default(),
             right: FxHashMap::default(),
             open: Vec::new(),
+            decided: FxHashMap::default(),
+            trail: Vec::new(),
         };
         for (block, data) in (0..).zip(&graph.blocks) {
             let condition = graph.instructions[data.end - 1].condition_code();
@@ -108,11 +119,43 @@ impl<'a> Prover<'a> {
         let left = self.strip(left, place)?;
         let right = self.strip(right, place)?;
         let (left, right) = (self.values.split(left), self.values.split(right));
+        let length_of = self.length_of(right.0);
+        if let Some(object) = length_of
+            && let lengths = self.values.lengths.entry(object).or_default()
+            && !lengths.contains(&right.0)
+        {
+            lengths.push(right.0);
+        }
         let fact = self.facts.len() as u32;
         self.left.entry(left.0).or_default().push(fact);
         self.right.entry(right.0).or_default().push(fact);
-        self.facts.push(Fact { left, right, strict, place });
+        self.facts.push(Fact { left, right, strict, length_of, place });
         Ok(())
+    }
+
+    /// The object whose length this is, on every way.
+    fn length_of(&mut self, value: Id) -> Option<Object> {
+        let mut found = None;
+        let mut seen = Vec::new();
+        let mut work = vec![value];
+        while let Some(value) = work.pop() {
+            match self.values.node(value) {
+                Node::Length(object, _) if found.is_none_or(|found| found == object) => {
+                    found = Some(object);
+                }
+                Node::Phi { block, var, less: 0 } if seen.len() < WAYS => {
+                    if seen.contains(&value) {
+                        continue;
+                    }
+                    seen.push(value);
+                    for (held, _) in self.ways(block, var, 0) {
+                        work.push(held?);
+                    }
+                }
+                _ => return None,
+            }
+        }
+        found
     }
 
     /// A condition of these flags holds.
@@ -205,13 +248,48 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// Whether a goal is open already; else it is from now on.
-    fn opens(&mut self, goal: Goal) -> bool {
-        let fresh = !self.open.contains(&goal);
-        if fresh {
-            self.open.push(goal);
+    /// Proves a goal about what differs by the way, on each way. While that goes on it counts as proven:
+    /// a loop that comes back to it has held it one turn before. Should it fail, so does what was proven
+    /// with its help.
+    fn on_each_way(
+        &mut self,
+        goal: Goal,
+        (block, var, less): (u32, Var, u64),
+        mut proof: impl FnMut(&mut Self, Id, Place) -> Result<bool, Stopped>,
+    ) -> Result<bool, Stopped> {
+        if let Some(decided) = self.decided.get(&goal) {
+            return Ok(*decided);
         }
-        fresh
+        if self.open.contains(&goal) {
+            return Ok(true);
+        }
+        if self.open.len() >= DEPTH {
+            return Ok(false);
+        }
+        self.open.push(goal);
+        let start = self.trail.len();
+        let mut all = true;
+        for (held, place) in self.ways(block, var, less) {
+            all = match held {
+                Some(held) => proof(self, held, place)?,
+                None => false,
+            };
+            if !all {
+                break;
+            }
+        }
+        self.open.pop();
+        if all {
+            self.trail.push(goal);
+        } else {
+            for goal in self.trail.drain(start..) {
+                self.decided.remove(&goal);
+            }
+        }
+        if all || self.open.len() + 1 < DEPTH / 2 {
+            self.decided.insert(goal, all);
+        }
+        Ok(all)
     }
 
     /// What a place held on each way into its block.
@@ -236,7 +314,7 @@ impl<'a> Prover<'a> {
             return Ok(true);
         }
         self.stop.prove(1)?;
-        if self.open.len() >= DEPTH {
+        if self.values.is_deep(value) {
             return Ok(false);
         }
         let (core, add) = self.values.split(value);
@@ -267,22 +345,10 @@ impl<'a> Prover<'a> {
                 .picked_below(flags, condition, no, yes, most)
                 || self.below(no, most, place)? && self.below(yes, most, place)?),
             Node::Phi { block, var, less } => {
-                let length = self.open.len();
-                if !self.opens(Goal::Below(value, most)) {
-                    return Ok(true);
-                }
-                let mut all = true;
-                for (held, place) in self.ways(block, var, less) {
-                    all = match held {
-                        Some(held) => self.below(held, most, place)?,
-                        None => false,
-                    };
-                    if !all {
-                        break;
-                    }
-                }
-                self.open.truncate(length);
-                Ok(all)
+                let goal = Goal::Below(value, most);
+                self.on_each_way(goal, (block, var, less), |prover, held, place| {
+                    prover.below(held, most, place)
+                })
             }
             _ => Ok(false),
         }
@@ -358,9 +424,6 @@ impl<'a> Prover<'a> {
         place: Place,
     ) -> Result<bool, Stopped> {
         self.stop.prove(1)?;
-        if self.open.len() >= DEPTH {
-            return Ok(false);
-        }
         let index = self.strip(index, place)?;
         let (core, add) = self.values.split(index);
         let bound = self.values.bound(index).checked_add(size);
@@ -377,25 +440,11 @@ impl<'a> Prover<'a> {
         }
         match self.values.node(core) {
             Node::Phi { block, var, less } => {
-                let length = self.open.len();
-                if !self.opens(Goal::Inside(object, core, add, size)) {
-                    return Ok(true);
-                }
-                let mut all = true;
-                for (held, place) in self.ways(block, var, less) {
-                    all = match held {
-                        Some(held) => {
-                            let held = self.values.sum(held, add);
-                            self.inside(object, held, size, place)?
-                        }
-                        None => false,
-                    };
-                    if !all {
-                        break;
-                    }
-                }
-                self.open.truncate(length);
-                Ok(all)
+                let goal = Goal::Inside(object, core, add, size);
+                self.on_each_way(goal, (block, var, less), |prover, held, place| {
+                    let held = prover.values.sum(held, add);
+                    prover.inside(object, held, size, place)
+                })
             }
             Node::Pick { no, yes, .. } => {
                 let (no, yes) = (self.values.sum(no, add), self.values.sum(yes, add));
@@ -417,12 +466,11 @@ impl<'a> Prover<'a> {
         place: Place,
     ) -> Result<bool, Stopped> {
         for fact in self.facts_of(compared, place, false) {
-            let Fact { left, right, strict, .. } = self.facts[fact as usize];
-            let length = right.0;
-            match self.values.node(length) {
-                Node::Length(of, _) if of == object => {}
-                _ => continue,
+            let Fact { left, right, strict, length_of, .. } = self.facts[fact as usize];
+            if length_of != Some(object) {
+                continue;
             }
+            let length = right.0;
             // The right side is the length less `end`, which is no number below zero.
             let end = right.1.wrapping_neg();
             if end != 0 && !self.long_enough(object, end, Some(length), place)? {
@@ -455,9 +503,15 @@ impl<'a> Prover<'a> {
     }
 
     /// A value and what is known of it, for people.
-    pub(crate) fn told(&self, value: Id, place: Place) -> String {
+    pub(crate) fn told(&mut self, value: Id, place: Place) -> String {
         let (core, add) = self.values.split(value);
         let mut text = format!("{} + {add:#x}", self.show(core, 4));
+        if let Node::Phi { block, var, less } = self.values.node(core) {
+            let ways = self.ways(block, var, less);
+            let show = |held: Option<Id>| held.map_or("?".into(), |held| self.show(held, 3));
+            let ways: Vec<String> = ways.iter().map(|(held, _)| show(*held)).collect();
+            text += &format!(" [{}]", ways.join(", "));
+        }
         for fact in self.facts_of(core, place, false) {
             let Fact { left, right, strict, .. } = self.facts[fact as usize];
             let sign = if strict { "<" } else { "<=" };

@@ -94,10 +94,14 @@ pub(crate) struct Values {
     nodes: Vec<Node>,
     /// An upper bound of each that follows from the expression alone.
     bounds: Vec<u64>,
+    /// How deep each expression is. What looks into expressions stops at [`DEEP`].
+    depths: Vec<u32>,
     ids: FxHashMap<Node, Id>,
     /// The lengths that were read.
     pub(crate) lengths: FxHashMap<Object, Vec<Id>>,
 }
+
+const DEEP: u32 = 64;
 
 /// The constant 0.
 pub(crate) const ZERO: Id = 0;
@@ -107,6 +111,7 @@ impl Values {
         let mut values = Values {
             nodes: Vec::new(),
             bounds: Vec::new(),
+            depths: Vec::new(),
             ids: FxHashMap::default(),
             lengths: FxHashMap::default(),
         };
@@ -135,6 +140,7 @@ impl Values {
         let id = self.nodes.len() as Id;
         self.nodes.push(node);
         self.bounds.push(bound);
+        self.depths.push(self.depth_of(node));
         self.ids.insert(node, id);
         if let Node::Length(object, _) = node {
             self.lengths.entry(object).or_default().push(id);
@@ -159,6 +165,23 @@ impl Values {
             Node::Set(..) => 1,
             _ => u64::MAX,
         }
+    }
+
+    fn depth_of(&self, node: Node) -> u32 {
+        let of = |id: Id| self.depths[id as usize] + 1;
+        match node {
+            Node::Sum(x, _) | Node::Low(x, _) | Node::Shr(x, _) | Node::Shl(x, _) => of(x),
+            Node::Byte { value: x, .. } | Node::Zero(x) | Node::Set(x, _) => of(x),
+            Node::Add(x, y) | Node::And(x, y) | Node::Or(x, y) | Node::Compare(x, y) => {
+                of(x).max(of(y))
+            }
+            Node::Pick { flags, no, yes, .. } => of(flags).max(of(no)).max(of(yes)),
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn is_deep(&self, id: Id) -> bool {
+        self.depths[id as usize] > DEEP
     }
 
     pub(crate) fn constant(&mut self, value: u64) -> Id {
@@ -238,6 +261,7 @@ impl Values {
         match self.node(id) {
             Node::Constant(value) => self.constant(value & ones(bits)),
             Node::Low(x, first) => self.low(x, bits.min(first)),
+            _ if self.is_deep(id) => self.make(Node::Low(id, bits)),
             Node::Byte { value, .. } if bits == 8 => value,
             Node::And(x, y) => {
                 let (x, y) = (self.low(x, bits), self.low(y, bits));
