@@ -144,4 +144,53 @@ mod tests {
         let (_, rejected) = check(wat, true, load);
         assert!(rejected >= 2, "{rejected}");
     }
+
+    #[test]
+    fn accesses_to_tables_are_proven() {
+        let branch = |i: &Instruction| i.condition_code() == ConditionCode::ae && i.is_jcc_near();
+        // What forms the address of an element, or reads the index or the table's base for it.
+        let address = |i: &Instruction| i.mnemonic() == Mnemonic::Lea && i.memory_index_scale() > 2;
+        for body in [
+            "(param i32) (result funcref) (table.get $f (local.get 0))",
+            "(param i32) (table.set $f (local.get 0) (ref.null func))",
+            "(param i32) (result i32) (call_indirect $f (type $t) (local.get 0))",
+            "(param i32) (result i32) (return_call_indirect $f (type $t) (local.get 0))",
+            "(param i64) (result i32) (call_indirect $l (type $t) (local.get 0))",
+            "(param i32) (result externref) (table.get $e (local.get 0))",
+            "(param i32) (table.set $e (local.get 0) (ref.null extern))",
+        ] {
+            let wat = format!(
+                "(module (type $t (func (result i32))) (table $f 5 90 funcref)
+                   (table $e 5 90 externref) (table $l i64 5 90 funcref) (func {body}))"
+            );
+            for explicit in [false, true] {
+                assert_eq!(check(&wat, explicit, branch), (0, 1), "{body}");
+                assert_eq!(check(&wat, explicit, address), (0, 1), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_jump_table_without_its_bounds_is_noticed() {
+        let clamp = |i: &Instruction| i.condition_code() == ConditionCode::ae && i.op_count() == 2;
+        let wat = "(module (func (param i32)
+            (block (block (block (block (br_table 0 1 2 3 (local.get 0))))))))";
+        assert_eq!(check(wat, false, clamp), (0, 1));
+    }
+
+    #[test]
+    fn zeros_past_the_end_of_the_locals_are_noticed() {
+        let wat = format!(
+            "(module (func (local {}) {}))",
+            "i64 ".repeat(40),
+            (0..40).map(|n| format!("(drop (local.get {n}))")).collect::<String>()
+        );
+        // The comparison that ends the loop, and its branch.
+        let end = |i: &Instruction| {
+            i.mnemonic() == Mnemonic::Cmp && i.op1_kind() == OpKind::Register
+                || i.mnemonic() == Mnemonic::Jb && i.near_branch_target() < i.ip()
+        };
+        let (accepted, rejected) = check(&wat, false, end);
+        assert!(accepted <= 1 && rejected >= 1, "{accepted} accepted, {rejected} rejected");
+    }
 }

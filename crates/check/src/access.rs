@@ -108,7 +108,7 @@ impl Checker<'_> {
             (Node::Live, None) if inside(i64::from(self.input.live_slots * LIVE_SLOT)) => Ok(()),
             (Node::Area, None) if inside(self.input.own.area_bytes.into()) => Ok(()),
             (Node::Code, None) if !writes && inside(self.input.code.bytes.len() as i64) => Ok(()),
-            (Node::Code, Some(index)) if !writes => self.jump_table(index, add, place),
+            (Node::Code, Some(index)) if !writes => self.in_code(access, index, add, place),
             (Node::Base(object, then), _) => {
                 if self.prover.fields.may_move(object) && Some(then) != calls {
                     return Err(format!("the base of object {object} may have moved").into());
@@ -146,8 +146,9 @@ impl Checker<'_> {
                 Ok(())
             }
             (Node::Pick { no, yes, .. }, None)
-                if !self.prover.values.is_deep(core) && !self.is_reference(access) =>
+                if seen.len() < MANY && !self.is_reference(access) =>
             {
+                seen.push((address, false));
                 for one in [no, yes] {
                     let one = self.prover.values.sum(one, add);
                     self.at(access, one, calls, place, seen)?;
@@ -285,19 +286,31 @@ impl Checker<'_> {
         Err(format!("an index of table {table} is not proven: {facts}").into())
     }
 
-    /// A read from a jump table of the function.
-    fn jump_table(&mut self, index: Id, add: u64, place: Place) -> Result<(), Failed> {
+    /// A read from a jump table of the function, or from a table of constants.
+    fn in_code(
+        &mut self,
+        access: &Access,
+        index: Id,
+        add: u64,
+        place: Place,
+    ) -> Result<(), Failed> {
         let table = u32::try_from(add).ok().and_then(|at| self.graph.tables.get(&at));
-        let count = table.ok_or("code as data")?.len() as u64;
-        let Node::Shl(index, 2) = self.prover.values.node(index) else {
-            return Err("an index that is not one of a jump table".to_string().into());
+        let (whole, most) = match (table, self.prover.values.node(index)) {
+            (Some(table), Node::Shl(index, 2)) => (index, (table.len() as u64).checked_sub(1)),
+            (Some(_), _) => return Err("an index that is not one of a jump table".into()),
+            (None, _) => {
+                let end = add.checked_add(access.size as u64);
+                (index, end.and_then(|end| (self.input.code.bytes.len() as u64).checked_sub(end)))
+            }
         };
-        if count > 0 && self.prover.below(index, count - 1, place)? {
-            self.accepted.jumps += 1;
+        if let Some(most) = most
+            && self.prover.below(whole, most, place)?
+        {
+            self.accepted.tables += 1;
             return Ok(());
         }
-        Err(format!("an index of {count} jumps is not proven: {}", self.prover.told(index, place))
-            .into())
+        let facts = self.prover.told(whole, place);
+        Err(format!("an index of a table in code is not proven: {facts}").into())
     }
 
     /// Whether this reads a field of a function reference, for a call through it.

@@ -59,6 +59,8 @@ pub(crate) struct Prover<'a> {
     right: FxHashMap<Id, Vec<u32>>,
     /// What is being proven.
     open: Vec<Goal>,
+    /// Steps into expressions on the way to what is being proven.
+    level: usize,
     /// What was decided of values that depend on the way.
     decided: FxHashMap<Goal, bool>,
     /// What was proven, in order; from an open goal's own start on, perhaps with its help.
@@ -67,6 +69,9 @@ pub(crate) struct Prover<'a> {
 
 /// Joined places that are looked through for a length.
 const WAYS: usize = 1024;
+
+/// Steps into expressions, all goals together.
+const LEVELS: usize = 256;
 
 /// Goals inside of goals. What is deeper is not proven.
 const DEPTH: usize = 48;
@@ -90,6 +95,7 @@ impl<'a> Prover<'a> {
             left: FxHashMap::default(),
             right: FxHashMap::default(),
             open: Vec::new(),
+            level: 0,
             decided: FxHashMap::default(),
             trail: Vec::new(),
         };
@@ -314,9 +320,16 @@ impl<'a> Prover<'a> {
             return Ok(true);
         }
         self.stop.prove(1)?;
-        if self.values.is_deep(value) {
+        if self.level > LEVELS {
             return Ok(false);
         }
+        self.level += 1;
+        let holds = self.below_by_parts(value, most, place);
+        self.level -= 1;
+        holds
+    }
+
+    fn below_by_parts(&mut self, value: Id, most: u64, place: Place) -> Result<bool, Stopped> {
         let (core, add) = self.values.split(value);
         for fact in self.facts_of(core, place, false) {
             let Fact { left, right, strict, .. } = self.facts[fact as usize];
@@ -424,6 +437,22 @@ impl<'a> Prover<'a> {
         place: Place,
     ) -> Result<bool, Stopped> {
         self.stop.prove(1)?;
+        if self.level > LEVELS {
+            return Ok(false);
+        }
+        self.level += 1;
+        let holds = self.inside_by_parts(object, index, size, place);
+        self.level -= 1;
+        holds
+    }
+
+    fn inside_by_parts(
+        &mut self,
+        object: Object,
+        index: Id,
+        size: u64,
+        place: Place,
+    ) -> Result<bool, Stopped> {
         let index = self.strip(index, place)?;
         let (core, add) = self.values.split(index);
         let bound = self.values.bound(index).checked_add(size);

@@ -157,4 +157,87 @@ mod tests {
         let (accepted, rejected) = check(wat, &explicit(), base);
         assert!(accepted == 0 && rejected == 2, "{accepted} accepted, {rejected} rejected");
     }
+
+    /// One bit of the index's scale: times 4 instead of 8, or 8 instead of 4.
+    fn other_scale(i: &Instruction, bytes: &[u8]) -> Option<Vec<u8>> {
+        let scaled = matches!(i.memory_index_scale(), 4 | 8) && i.mnemonic() != Mnemonic::Movsxd;
+        let indexed = i.memory_index() != Register::None && bytes[0] & 0xf0 == 0x40;
+        (scaled && indexed).then(|| {
+            let mut bytes = bytes.to_vec();
+            // Prefix, opcode, operands; then scale, index and base.
+            bytes[3] ^= 0x40;
+            bytes
+        })
+    }
+
+    #[test]
+    fn accesses_to_tables_are_proven() {
+        let branch = |i: &Instruction, bytes: &[u8]| {
+            let checks = matches!(i.condition_code(), ConditionCode::a | ConditionCode::ae);
+            if checks && i.is_jcc_short_or_near() { nothing(bytes) } else { None }
+        };
+        for body in [
+            "(param i32) (result funcref) (table.get $f (local.get 0))",
+            "(param i32) (table.set $f (local.get 0) (ref.null func))",
+            "(param i32) (result i32) (call_indirect $f (type $t) (local.get 0))",
+            "(param i32) (result i32) (return_call_indirect $f (type $t) (local.get 0))",
+            "(param i64) (result i32) (call_indirect $l (type $t) (local.get 0))",
+            "(param i32) (result externref) (table.get $e (local.get 0))",
+            "(param i32) (table.set $e (local.get 0) (ref.null extern))",
+        ] {
+            let wat = format!(
+                "(module (type $t (func (result i32))) (table $f 5 90 funcref)
+                   (table $e 5 90 externref) (table $l i64 5 90 funcref) (func {body}))"
+            );
+            assert_eq!(check(&wat, &explicit(), branch), (0, 1), "{body}");
+            let (accepted, rejected) = check(&wat, &explicit(), other_scale);
+            assert!(accepted == 0 && rejected > 0, "{body}: {accepted} accepted");
+        }
+    }
+
+    #[test]
+    fn an_end_that_was_folded_wrong_is_noticed() {
+        // What is compared with the length: one byte less than what is read.
+        let end = |i: &Instruction, bytes: &[u8]| {
+            let adds = i.mnemonic() == Mnemonic::Lea && i.memory_displacement64() == 4;
+            adds.then(|| [&bytes[..bytes.len() - 1], &[3]].concat())
+        };
+        assert_eq!(check(LOAD, &explicit(), end), (0, 1));
+    }
+
+    #[test]
+    fn a_jump_table_without_its_bounds_is_noticed() {
+        let bounds = |i: &Instruction, bytes: &[u8]| {
+            let clamps = i.condition_code() != ConditionCode::None && i.op_count() == 2;
+            let branch = i.condition_code() == ConditionCode::ae && i.is_jcc_short_or_near();
+            if clamps || branch { nothing(bytes) } else { None }
+        };
+        let wat = "(module (func (param i32) (result i32)
+            (block (block (block (block (br_table 0 1 2 3 (local.get 0)))
+            (return (i32.const 5))) (return (i32.const 7))) (return (i32.const 11)))
+            (i32.const 13)))";
+        let (_, rejected) = check(wat, &explicit(), bounds);
+        assert!(rejected > 0);
+    }
+
+    #[test]
+    fn constant_indices_of_64_bit_memories_are_proven() {
+        for body in [
+            "(i32.load (i64.const 0))",
+            "(i32.load (i64.const 65532))",
+            "(i32.load offset=65532 (i64.const 0))",
+            "(i32.load offset=0x1_0000_0000 (i64.const 4))",
+            "(i32.load (i64.const -4))",
+            "(i64.load offset=7 (i64.const 65536))",
+        ] {
+            let wat = format!(
+                "(module (memory i64 1 90) (func (drop {body}) (drop {body}))
+                   (func (drop (memory.grow (i64.const 1)))))"
+            );
+            for settings in [Settings::default(), explicit()] {
+                // As it is, it was accepted when it was compiled.
+                assert_eq!(check(&wat, &settings, |_, _| None), (0, 0), "{body}");
+            }
+        }
+    }
 }
