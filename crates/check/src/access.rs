@@ -129,9 +129,6 @@ impl Checker<'_> {
                 if access.claims_zeros(self.input) {
                     return self.zeros(access, core, ways);
                 }
-                if self.is_reference(access) {
-                    return self.reference();
-                }
                 let key = (address, calls == Some(here));
                 if seen.contains(&key) {
                     return Ok(());
@@ -145,9 +142,7 @@ impl Checker<'_> {
                 }
                 Ok(())
             }
-            (Node::Pick { no, yes, .. }, None)
-                if seen.len() < MANY && !self.is_reference(access) =>
-            {
+            (Node::Pick { no, yes, .. }, None) if seen.len() < MANY => {
                 seen.push((address, false));
                 for one in [no, yes] {
                     let one = self.prover.values.sum(one, add);
@@ -155,14 +150,14 @@ impl Checker<'_> {
                 }
                 Ok(())
             }
-            _ if self.is_reference(access) => self.reference(),
+            (Node::Made { bits: 64, .. } | Node::Entry(_), None)
+                if self.is_reference(access, add) =>
+            {
+                self.accepted.references += 1;
+                Ok(())
+            }
             _ => Err(format!("{} as an address", self.prover.told(address, place)).into()),
         }
-    }
-
-    fn reference(&mut self) -> Result<(), Failed> {
-        self.accepted.references += 1;
-        Ok(())
     }
 
     /// An access to the frame, or to the stack arguments behind it.
@@ -276,11 +271,16 @@ impl Checker<'_> {
         if access.size as u64 > bytes || !add.is_multiple_of(bytes) {
             return Err("not an element".to_string().into());
         }
-        // Elements of all tables fit the address space: an index inside is not shifted out.
-        let whole = self.prover.values.sum(index, (add as i64 >> by) as u64);
-        if self.prover.inside(table, whole, 1, place)? {
-            self.accepted.elements += 1;
-            return Ok(());
+        // Elements of all tables fit the address space, so an index inside is not shifted out: any that
+        // gives this address may be the one that was compared.
+        let mut whole = index;
+        for high in (0..bytes).rev() {
+            let first = (add >> by).wrapping_add(high.wrapping_shl(64 - u32::from(by)));
+            whole = self.prover.values.sum(index, first);
+            if self.prover.inside(table, whole, 1, place)? {
+                self.accepted.elements += 1;
+                return Ok(());
+            }
         }
         let facts = self.prover.told(whole, place);
         Err(format!("an index of table {table} is not proven: {facts}").into())
@@ -313,21 +313,21 @@ impl Checker<'_> {
         Err(format!("an index of a table in code is not proven: {facts}").into())
     }
 
-    /// Whether this reads a field of a function reference, for a call through it.
-    fn is_reference(&self, access: &Access) -> bool {
+    /// Whether this reads a field of a function reference, so many bytes from what is one, for a call
+    /// through it.
+    fn is_reference(&self, access: &Access, at: u64) -> bool {
         let instruction = &access.instruction;
         let fields = [FuncRefField::Code, FuncRefField::Context, FuncRefField::TypeId];
         let field = fields.into_iter().any(|field| {
             let (offset, repr) = field.place();
-            (u64::from(offset), i64::from(repr.bytes()))
-                == (instruction.memory_displacement64(), access.size)
+            (u64::from(offset), i64::from(repr.bytes())) == (at, access.size)
         });
         let at = instruction.ip() as u32;
         let calls = match &self.input.claims {
             Some(claims) => claims.references.iter().any(|claim| claim.0 <= at && at < claim.1),
             None => matches!(self.opcode(at), Some(0x11 | 0x13 | 0x14 | 0x15)),
         };
-        !access.writes && field && calls && instruction.memory_index() == Register::None
+        !access.writes && field && calls
     }
 
     /// The opcode of the WebAssembly instruction that an instruction stems from.

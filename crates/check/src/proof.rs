@@ -391,11 +391,12 @@ impl<'a> Prover<'a> {
     fn long_enough(
         &mut self,
         object: Object,
-        needed: u64,
+        needed: u128,
         then: Option<Id>,
         place: Place,
     ) -> Result<bool, Stopped> {
-        if needed <= self.fields.least(object) {
+        let promised = u128::from(self.fields.least(object));
+        if needed <= promised {
             return Ok(true);
         }
         self.stop.prove(1)?;
@@ -405,16 +406,15 @@ impl<'a> Prover<'a> {
         };
         for length in lengths {
             let facts = self.facts_of(length, place, true);
-            let mut least = self.fields.least(object);
+            let mut least = promised;
             // Facts about a length less a constant count once it is known not to be negative.
             for _ in 0..=facts.len() {
                 let before = least;
                 for fact in &facts {
                     let Fact { left, right, strict, .. } = self.facts[*fact as usize];
-                    let end = right.1.wrapping_neg();
-                    if left.0 == ZERO && (right.1 == 0 || end <= least) {
-                        let length = left.1.saturating_add(end).saturating_add(strict.into());
-                        least = least.max(length);
+                    let end = u128::from(right.1.wrapping_neg());
+                    if left.0 == ZERO && end <= least {
+                        least = least.max(u128::from(left.1) + end + u128::from(strict));
                     }
                 }
                 if least == before || least >= needed {
@@ -455,10 +455,8 @@ impl<'a> Prover<'a> {
     ) -> Result<bool, Stopped> {
         let index = self.strip(index, place)?;
         let (core, add) = self.values.split(index);
-        let bound = self.values.bound(index).checked_add(size);
-        if let Some(end) = bound
-            && self.long_enough(object, end, None, place)?
-        {
+        let end = u128::from(self.values.bound(index)) + u128::from(size);
+        if self.long_enough(object, end, None, place)? {
             return Ok(true);
         }
         if core == ZERO {
@@ -501,11 +499,11 @@ impl<'a> Prover<'a> {
             }
             let length = right.0;
             // The right side is the length less `end`, which is no number below zero.
-            let end = right.1.wrapping_neg();
+            let end = u128::from(right.1.wrapping_neg());
             if end != 0 && !self.long_enough(object, end, Some(length), place)? {
                 continue;
             }
-            let end = u128::from(end) + u128::from(strict);
+            let end = end + u128::from(strict);
             // What was compared, modulo 2^64, and then so much more.
             let more = add.wrapping_sub(left.1);
             if u128::from(more) + u128::from(size) <= end {
