@@ -29,8 +29,9 @@ const KEPT: [usize; 7] = [3, 4, 5, 12, 13, 14, 15];
 const LOADED: usize = 18;
 const OPERAND: usize = 20;
 
-/// Times that a block is looked at; then whatever still changes gets a name of its own.
-const PATIENCE: u32 = 12;
+/// Times that a block is looked at; then whatever still changes gets a name of its own. Loops in loops that
+/// move values to and fro need dozens.
+const PATIENCE: u32 = 100;
 
 /// What is known at a place of the code.
 #[derive(Clone, PartialEq)]
