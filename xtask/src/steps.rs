@@ -34,9 +34,6 @@ const CI: &[Step] = &[
     ("licenses", |repo| licenses::run(repo, &[])),
     ("tests", tests),
 ];
-        cargo(repo, &[&["test"], &feature[..], &["check::"]].concat())
-    }),
-];
 
 /// Runs the steps in order; prints what each took.
 pub fn ci(repo: &Repo, _: &[String]) -> Outcome {

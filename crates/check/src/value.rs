@@ -153,8 +153,8 @@ impl Values {
         match node {
             Node::Constant(value) => value,
             Node::Made { bits, .. } => ones(bits),
-            Node::Sum(x, add) => of(x).checked_add(add).unwrap_or(u64::MAX),
-            Node::Add(x, y) => of(x).checked_add(of(y)).unwrap_or(u64::MAX),
+            Node::Sum(x, add) => of(x).saturating_add(add),
+            Node::Add(x, y) => of(x).saturating_add(of(y)),
             Node::Low(x, bits) => of(x).min(ones(bits)),
             Node::Byte { small: true, .. } => U32,
             Node::And(x, y) => of(x).min(of(y)),
