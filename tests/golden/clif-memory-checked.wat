@@ -1,5 +1,6 @@
 ;;! tier = "cranelift"
 ;;! signals = "no"
+;;! reservation = "0"
 (module
   (memory 1)
   (func (param i32) (result i32) local.get 0 i32.load offset=4)
@@ -46,7 +47,7 @@
 ;; @0020                               trap user11
 ;;
 ;;                                 block4:
-;; @0020                               v19 = load.i64 notrap aligned readonly can_move region2 v0+16
+;; @0020                               v19 = load.i64 notrap aligned region2 v0+16
 ;; @0020                               v20 = iadd v19, v9
 ;; @0020                               v21 = iconst.i64 4
 ;; @0020                               v22 = iadd v20, v21  ; v21 = 4

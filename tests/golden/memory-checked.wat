@@ -1,5 +1,6 @@
 ;;! tier = "record"
 ;;! signals = "no"
+;;! reservation = "0"
 (module
   (memory 1)
   (func (param i32) (result f64) local.get 0 f64.load offset=8)

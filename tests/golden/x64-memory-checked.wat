@@ -1,5 +1,6 @@
 ;;! tier = "baseline"
 ;;! signals = "no"
+;;! reservation = "0"
 ;; Without guards the index is compared with the length, and masked.
 (module
   (memory 1)

@@ -86,6 +86,10 @@ pub(crate) enum ColdKind {
     Overflow,
     /// The counter has run out, on entry (0) or in a loop.
     Count { ordinal: u32, back: Label, live: Option<SmallVec<[(Loc, Repr); 4]>> },
+    /// The epoch deadline has come, on entry or in a loop.
+    Epoch { entry: bool, back: Label },
+    /// There is less than this fuel: undoes what was taken, and traps. `r11` is the store's context.
+    Fuel { fuel: i32 },
     /// A conversion to a signed integer gave the lowest one: is it right?
     CheckConversion { wide: bool, double: bool, source: Reg, back: Label },
     /// A conversion of a value that no integer stands for, or not a number.
@@ -584,6 +588,8 @@ impl<'a> Tier<'a> {
                 self.s.asm.undefined();
             }
             ColdKind::Count { ordinal, back, live } => self.count_ran_out(ordinal, back, live),
+            ColdKind::Epoch { entry, back } => self.epoch_reached(entry, back),
+            ColdKind::Fuel { fuel } => self.fuel_ran_out(fuel),
             ColdKind::CheckConversion { wide, double, source, back } => {
                 self.check_conversion(wide, double, source, back);
             }
@@ -661,6 +667,64 @@ impl<'a> Tier<'a> {
                 }
             }
         }
+    }
+
+    // ---- stopping and limiting ----
+
+    /// The offset of a field of the store's context, whose address goes to `r11`.
+    fn store_field_at(&mut self, field: Field) -> i32 {
+        let path = self.layout.path(self.module, field);
+        let through = path.through.expect("it lies in the store's context");
+        self.s.copy_to(R11, Loc::Local(CONTEXT), Repr::Pointer);
+        self.s.load(R11, at(R11, through as i32), Repr::Pointer);
+        path.offset as i32
+    }
+
+    /// On entry, or at the head of a loop: `rax` holds nothing there.
+    pub(crate) fn check_deadline(&mut self, entry: bool) {
+        let back = self.s.asm.label();
+        let label = self.cold(ColdKind::Epoch { entry, back });
+        let deadline = self.store_field_at(Field::EpochDeadline);
+        let epoch = self.layout.path(self.module, Field::Epoch).offset as i32;
+        self.s.load(RAX, at(R11, epoch), Repr::Pointer);
+        self.s.load(RAX, at(RAX, 0), Repr::I64);
+        ins!(self.s.asm, cmpq_rm, RAX, at(R11, deadline));
+        self.s.asm.jcc(Cond::Ae, label);
+        self.s.asm.bind(back);
+    }
+
+    fn epoch_reached(&mut self, entry: bool, back: Label) {
+        self.save_pins();
+        self.call_shim(Operation::new(Builtin::EpochReached, 0, 0).pack(), Moves::new());
+        self.restore_pins();
+        if entry {
+            self.reload_arguments();
+        }
+        self.s.asm.jmp(back);
+    }
+
+    /// Takes fuel, between two instructions.
+    pub(crate) fn take_fuel(&mut self, fuel: i32) {
+        self.s.clobber_flags();
+        let place = self.store_field_at(Field::Fuel);
+        let label = self.cold(ColdKind::Fuel { fuel });
+        match i8::try_from(fuel) {
+            Ok(fuel) => ins!(self.s.asm, subq_mi_sxb, at(R11, place), fuel),
+            Err(_) => ins!(self.s.asm, subq_mi_sxl, at(R11, place), fuel),
+        }
+        self.s.asm.jcc(Cond::B, label);
+    }
+
+    fn fuel_ran_out(&mut self, fuel: i32) {
+        let place = self.layout.path(self.module, Field::Fuel).offset as i32;
+        ins!(self.s.asm, addq_mi_sxl, at(R11, place), fuel);
+        if self.settings.signals_based_traps {
+            self.may_fault(Trap::OutOfFuel);
+        } else {
+            let operation = Operation::raise(Trap::OutOfFuel, 0);
+            self.call_shim(operation.pack(), Moves::new());
+        }
+        self.s.asm.undefined();
     }
 
     // ---- counting and replacement ----

@@ -263,6 +263,17 @@ impl Emit for Tier<'_> {
         self.vector_op(op);
     }
 
+    fn check_epoch(&mut self) {
+        // Blocks are entered after the function has started.
+        let entry = self.b.frames.len() == 1;
+        self.check_deadline(entry);
+    }
+
+    fn charge(&mut self, fuel: u32) {
+        // A segment has fewer instructions than its body has bytes.
+        self.take_fuel(fuel as i32);
+    }
+
     fn at_loop(&mut self, ordinal: u32) {
         self.next_loop = ordinal;
     }
@@ -482,6 +493,13 @@ impl Emit for Tier<'_> {
             self.s.claims.references.push(ReferenceClaim { code });
         }
         self.value_in(dst, repr)
+    }
+
+    fn constant_index(&self, index: &Index<Value>) -> Option<u64> {
+        match index.as_value().loc() {
+            Loc::Const(bits) => Some(bits),
+            _ => None,
+        }
     }
 
     fn memory_addr(&mut self, memory: MemoryIndex, index: Index<Value>, offset: u64) -> Address {

@@ -18,6 +18,10 @@ pub(crate) enum Content {
     Length(Object),
     /// Where the state of a frame that is being replaced lies.
     Live,
+    /// Where the engine's epoch is.
+    Epoch,
+    /// The epoch shim, which changes no register.
+    EpochShim,
     /// A pointer that has fields behind it.
     Pointer(u32),
     Anything,
@@ -26,7 +30,8 @@ pub(crate) enum Content {
 pub(crate) struct Fields<'a> {
     input: &'a Input<'a>,
     pub(crate) plans: Vec<MemoryPlan>,
-    known: FxHashMap<Place, (i64, Content)>,
+    /// Bytes, content, and whether code may write them.
+    known: FxHashMap<Place, (i64, Content, bool)>,
     /// Pointers of the context.
     pointers: FxHashMap<u32, ()>,
 }
@@ -36,25 +41,29 @@ impl<'a> Fields<'a> {
         let Input { module, layout, .. } = *input;
         let mut known = FxHashMap::default();
         let mut pointers = FxHashMap::default();
-        let mut field = |field, content| {
+        let mut field = |field, content, writable| {
             let path = layout.path(module, field);
             let place = (path.through, i64::from(path.offset));
-            known.insert(place, (i64::from(path.repr.bytes()), content));
+            known.insert(place, (i64::from(path.repr.bytes()), content, writable));
             if let Some(through) = path.through {
                 pointers.insert(through, ());
             }
         };
         let memories = module.memories.len() as u32;
         for i in 0..memories {
-            field(Field::MemoryBase(MemoryIndex(i)), Content::Base(i));
-            field(Field::MemoryLength(MemoryIndex(i)), Content::Length(i));
+            field(Field::MemoryBase(MemoryIndex(i)), Content::Base(i), false);
+            field(Field::MemoryLength(MemoryIndex(i)), Content::Length(i), false);
         }
         for i in 0..module.tables.len() as u32 {
-            field(Field::TableBase(TableIndex(i)), Content::Base(memories + i));
-            field(Field::TableLength(TableIndex(i)), Content::Length(memories + i));
+            field(Field::TableBase(TableIndex(i)), Content::Base(memories + i), false);
+            field(Field::TableLength(TableIndex(i)), Content::Length(memories + i), false);
         }
-        field(Field::StackLimit, Content::Anything);
-        field(Field::LiveState, Content::Live);
+        field(Field::StackLimit, Content::Anything, false);
+        field(Field::LiveState, Content::Live, false);
+        field(Field::Fuel, Content::Anything, input.settings.consume_fuel);
+        field(Field::EpochDeadline, Content::Anything, false);
+        field(Field::Epoch, Content::Epoch, false);
+        field(Field::EpochShim, Content::EpochShim, false);
         let plans = module.memories.iter().map(|ty| MemoryPlan::new(input.settings, ty)).collect();
         Fields { input, plans, known, pointers }
     }
@@ -69,13 +78,11 @@ impl<'a> Fields<'a> {
     }
 
     /// The length that an object has at least: bytes of a memory, elements of a table.
-    pub(crate) fn least(&self, object: Object) -> u64 {
+    pub(crate) fn least(&self, object: Object) -> u128 {
         let Input { module, .. } = self.input;
         match module.memories.get(object as usize) {
-            Some(memory) => {
-                memory.limits.min.checked_shl(memory.page_size_log2.into()).unwrap_or(0)
-            }
-            None => module.tables[(object - self.memories()) as usize].ty.limits.min,
+            Some(memory) => memory.minimum_bytes(),
+            None => module.tables[(object - self.memories()) as usize].ty.limits.min.into(),
         }
     }
 
@@ -112,7 +119,7 @@ impl<'a> Fields<'a> {
     /// What 8 bytes hold.
     pub(crate) fn content(&self, place: Place) -> Content {
         match (self.known.get(&place), place) {
-            (Some((8, content)), _) => *content,
+            (Some((8, content, _)), _) => *content,
             (None, (None, offset)) => match u32::try_from(offset) {
                 Ok(at) if self.is_pointer(at) => Content::Pointer(at),
                 _ => Content::Anything,
@@ -134,9 +141,9 @@ impl<'a> Fields<'a> {
     /// An access to a field: exactly one that code may reach.
     pub(crate) fn access(&self, place: Place, size: i64, writes: bool) -> Result<(), String> {
         let Input { module, layout, .. } = self.input;
-        if let Some((bytes, _)) = self.known.get(&place)
+        if let Some((bytes, _, writable)) = self.known.get(&place)
             && size <= *bytes
-            && !writes
+            && (*writable || !writes)
         {
             return Ok(());
         }

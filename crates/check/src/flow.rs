@@ -427,6 +427,8 @@ impl<'a> Walker<'a> {
             }
             Content::Length(object) => self.values.make(Node::Length(object, calls)),
             Content::Live => self.values.make(Node::Live),
+            Content::Epoch => self.values.make(Node::Epoch),
+            Content::EpochShim => self.values.make(Node::EpochShim),
             Content::Pointer(at) => self.values.make(Node::Pointer(at)),
             Content::Anything => unknown(self),
         }
@@ -596,6 +598,11 @@ impl<'a> Walker<'a> {
 
     /// Says what is known behind an instruction.
     pub(crate) fn step(&mut self, instruction: &Instruction, state: &mut State) {
+        let callee = match instruction.flow_control() {
+            FlowControl::Call => Some(ZERO),
+            FlowControl::IndirectCall => Some(self.operand(instruction, state, 0)),
+            _ => None,
+        };
         let result = self.result(instruction, state);
         let flags = match instruction.rflags_modified() {
             0 => state.vars[FLAGS as usize],
@@ -661,17 +668,20 @@ impl<'a> Walker<'a> {
                 _ => self.made(instruction, reg, if small { 32 } else { 64 }),
             };
         }
-        if matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall) {
-            self.call(instruction, state);
+        if let Some(callee) = callee {
+            let keeps = self.values.node(callee) == Node::EpochShim;
+            self.call(instruction, state, keeps);
         }
     }
 
-    /// What a call changes.
-    fn call(&mut self, instruction: &Instruction, state: &mut State) {
+    /// What a call changes; of one that `keeps` registers, no more than where memories are.
+    fn call(&mut self, instruction: &Instruction, state: &mut State, keeps: bool) {
         self.written.regs |= 1 << RSP | 1 << FLAGS | 1 << CALLS;
         for reg in (0..16).filter(|reg| !KEPT.contains(reg)) {
             self.written.regs |= 1 << reg;
-            state.vars[reg] = self.made(instruction, reg, 64);
+            if !keeps {
+                state.vars[reg] = self.made(instruction, reg, 64);
+            }
         }
         for var in [FLAGS, CALLS] {
             state.vars[var as usize] = self.made(instruction, var.into(), 64);
@@ -680,7 +690,8 @@ impl<'a> Walker<'a> {
             // The callee popped its arguments, whose room was made for it.
             let frame = self.values.make(Node::Frame);
             state.vars[RSP] = self.values.sum(frame, floor as u64);
-        } else if let Ok(next) = decode(&self.input.code.bytes, instruction.next_ip() as u32)
+        } else if !keeps
+            && let Ok(next) = decode(&self.input.code.bytes, instruction.next_ip() as u32)
             && next.mnemonic() == Mnemonic::Sub
             && next.op0_kind() == OpKind::Register
             && next.op0_register() == Register::RSP

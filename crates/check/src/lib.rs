@@ -10,8 +10,9 @@
 //!
 //! What it holds for true:
 //! - At entry `rdi` is the context, `rsi` the result area if the signature has one. A call leaves
-//!   `rbx`, `r12` to `r15`, `rbp` and the frame as they were, pops its stack arguments, and may move
-//!   memories that may move, and tables. It writes only to result areas, which hold no spilled value.
+//!   `rbx`, `r12` to `r15`, `rbp` and the frame as they were (the epoch shim: all registers), pops its
+//!   stack arguments, and may move memories that may move, and tables. It writes only to result areas,
+//!   which hold no spilled value.
 //! - Fields lie where the layout says; a memory or table never shrinks, and has at least the length
 //!   that its type says.
 //! - A jump through a register is a tail call, or one through a table of distances: of the optimizing

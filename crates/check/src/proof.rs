@@ -395,7 +395,7 @@ impl<'a> Prover<'a> {
         then: Option<Id>,
         place: Place,
     ) -> Result<bool, Stopped> {
-        let promised = u128::from(self.fields.least(object));
+        let promised = self.fields.least(object);
         if needed <= promised {
             return Ok(true);
         }

@@ -81,6 +81,10 @@ pub(crate) enum Node {
     Area,
     /// State of a frame that is being replaced.
     Live,
+    /// Where the engine's epoch is.
+    Epoch,
+    /// The epoch shim, which changes no register.
+    EpochShim,
     /// The function's first byte.
     Code,
     /// A pointer that lies at this offset of the context.
@@ -222,6 +226,7 @@ impl Values {
             | Node::ModuleTable
             | Node::Area
             | Node::Live
+            | Node::Epoch
             | Node::Code
             | Node::Pointer(_)
             | Node::Base(..) => true,

@@ -1,7 +1,6 @@
 //! `wardian compile`: an artifact from a module.
 
 use crate::args::CompileArgs;
-use crate::inspect::binary_form;
 use crate::options::Choices;
 use crate::progress::Bar;
 use std::path::Path;
@@ -18,20 +17,18 @@ use wardian::{Engine, Result, bail};
 pub fn compile(args: &CompileArgs, choices: Choices) -> Result<ExitCode> {
     let engine = Engine::new(&choices.config)?;
     let name = args.file.display();
-    let bytes = std::fs::read(&args.file).with_context(|| format!("failed to read `{name}`"))?;
-    if Engine::detect_precompiled(&bytes).is_some() {
+    if Engine::detect_precompiled_file(&args.file)?.is_some() {
         bail!("`{name}` is an artifact already");
     }
-    let module =
-        binary_form(&args.file, &bytes).with_context(|| format!("failed to compile `{name}`"))?;
     let bar = Bar::on_terminal();
-    let artifact = match &bar {
-        Some(bar) => engine.precompile_module_with_progress(&module, |progress| bar.show(progress)),
-        None => engine.precompile_module(&module),
-    };
+    let artifact = engine.precompile_file(&args.file, |progress| {
+        if let Some(bar) = &bar {
+            bar.show(progress);
+        }
+    });
     // The line is clean again before anything else is written.
     drop(bar);
-    let artifact = artifact.with_context(|| format!("failed to compile `{name}`"))?;
+    let artifact = artifact?;
     let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("cwasm"));
     replace(&output, &artifact)
         .with_context(|| format!("failed to write `{}`", output.display()))?;

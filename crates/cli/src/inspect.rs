@@ -76,7 +76,7 @@ pub fn inspect(path: &Path, as_json: bool) -> Result<String> {
 /// # Errors
 ///
 /// When it is neither; the place is named.
-pub fn binary_form<'a>(path: &Path, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+fn binary_form<'a>(path: &Path, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>> {
     wat::parse_bytes(bytes)
         .map_err(|mut error| {
             error.set_path(path);

@@ -18,6 +18,7 @@ mod options;
 mod progress;
 mod run;
 mod settings;
+mod timeout;
 mod wast;
 
 use args::{Cli, Command, EngineArgs};

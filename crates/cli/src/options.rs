@@ -5,6 +5,7 @@
 //! it says.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 use wardian::{Cache, CacheConfig, Config, OptLevel, Proposal, Strategy, TargetCpu, TierUp};
 
 /// What all options together choose.
@@ -22,6 +23,12 @@ pub struct Choices {
     pub unknown_imports_default: bool,
     /// Whether a growth that a limit refuses traps instead of giving -1.
     pub trap_on_grow_failure: bool,
+    /// How long the program may run.
+    pub timeout: Option<Duration>,
+    /// Bytes that memories, tables and buffers may take together.
+    pub budget: Option<u64>,
+    /// What the program may spend, by instructions.
+    pub fuel: Option<u64>,
     /// Whether compiled code is kept for the next run; programs decide if nothing was said.
     pub cache: Option<bool>,
     /// Where, and how much of it.
@@ -114,6 +121,10 @@ keys! {
         c.max_table_elements = Some(size(v)?);
         Ok(())
     };
+    Wasm "budget" = "BYTES", "what memories, tables and the buffers of system calls may take together", |c, v| {
+        c.budget = Some(size(v)? as u64);
+        Ok(())
+    };
     Wasm "trap-on-grow-failure" = "y|n", "a growth that a limit refuses traps instead of giving -1", |c, v| {
         c.trap_on_grow_failure = switch(v)?;
         Ok(())
@@ -126,9 +137,20 @@ keys! {
         c.unknown_imports_default = switch(v)?;
         Ok(())
     };
-    Wasm "timeout" = "TIME", "(not in this version)", |_, _| later();
-    Wasm "fuel" = "COUNT", "(not in this version)", |_, _| later();
-    Wasm "epoch-interruption" = "y|n", "(not in this version)", |_, v| unless_off(v);
+    Wasm "timeout" = "TIME", "how long the program may run: 1s, 500ms (includes epoch-interruption)", |c, v| {
+        c.timeout = Some(time(v)?);
+        c.config.epoch_interruption(true);
+        Ok(())
+    };
+    Wasm "fuel" = "COUNT", "how many instructions the program may run; copying and filling count by size", |c, v| {
+        c.fuel = Some(size(v)? as u64);
+        c.config.consume_fuel(true);
+        Ok(())
+    };
+    Wasm "epoch-interruption" = "y|n", "code can be interrupted, as `timeout` needs it", |c, v| {
+        c.config.epoch_interruption(switch(v)?);
+        Ok(())
+    };
     Optimize "opt-level" = "0|1|2|s", "compile fast, make fast code, or fast and small code", |c, v| {
         c.config.cranelift_opt_level(match v {
             "0" => OptLevel::None,
@@ -317,12 +339,22 @@ fn size(value: &str) -> Result<usize, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("{value} does not fit this machine"))
 }
 
-fn later() -> Result<(), String> {
-    Err("this version cannot do that yet".into())
-}
-
-fn unless_off(value: &str) -> Result<(), String> {
-    if switch(value)? { later() } else { Ok(()) }
+/// A time with its unit: `1s`, `500ms`, `1.5m`. Without one, seconds.
+fn time(value: &str) -> Result<Duration, String> {
+    let expected = || format!("expected a time such as 1s, 500ms or 2m, found `{value}`");
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &value[digits.len()..] {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "us" => 1e-6,
+        "ns" => 1e-9,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(expected()),
+    };
+    let number: f64 = digits.parse().map_err(|_| expected())?;
+    let time = Duration::try_from_secs_f64(number * unit).map_err(|_| expected())?;
+    if time.is_zero() { Err(expected()) } else { Ok(time) }
 }
 
 #[cfg(test)]
@@ -353,13 +385,26 @@ mod tests {
     }
 
     #[test]
+    fn times_have_units() {
+        for (text, millis) in
+            [("1", 1_000), ("1s", 1_000), ("500ms", 500), ("1.5m", 90_000), ("2000us", 2)]
+        {
+            let choices = check(Group::Wasm, &format!("timeout={text}")).unwrap();
+            assert_eq!(choices.timeout, Some(Duration::from_millis(millis)), "{text}");
+        }
+        assert_eq!(check(Group::Wasm, "fuel=2k").unwrap().fuel, Some(2048));
+    }
+
+    #[test]
     fn errors_say_what_was_expected() {
         let check = |group, list, expected: &str| {
             let found = check(group, list).unwrap_err();
             assert!(found.contains(expected), "{found}");
         };
-        check(Group::Wasm, "fuel=1", "`-W fuel=1`: this version cannot do that yet");
-        check(Group::Wasm, "timeout=1s", "cannot do that yet");
+        check(Group::Wasm, "fuel=all", "`-W fuel=all`: expected a number");
+        for list in ["timeout=", "timeout=0s", "timeout=-1s", "timeout=1x", "timeout=1e999s"] {
+            check(Group::Wasm, list, "expected a time such as 1s");
+        }
         check(Group::Wasm, "smid=y", "unknown option `smid`; known are multi-value, ");
         check(Group::Wasm, "opt-level=2", "`opt-level` is an option of `-O`");
         check(Group::Wasm, "gc=y", "the gc proposal is not supported by this version");

@@ -2,14 +2,15 @@
 
 use crate::args::RunArgs;
 use crate::options::Choices;
+use crate::timeout::Timeout;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use wardian::error::Context as _;
 use wardian::{
-    CodeShape, Engine, Extern, ExternType, Func, Instance, Linker, Module, Result, Stats, Store,
-    StoreLimits, StoreLimitsBuilder, Val, ValType, bail, ensure, format_err,
+    Budget, CodeShape, Engine, Extern, ExternType, Func, Instance, Linker, Module, Result, Stats,
+    Store, StoreLimits, StoreLimitsBuilder, Val, ValType, bail, ensure, format_err,
 };
 use wardian_wasi::{DirPerms, FilePerms, I32Exit, WasiCtxBuilder, WasiP1Ctx, p1};
 
@@ -32,8 +33,19 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
     let file = Path::new(file);
     let module = load(&engine, file, args.allow_precompiled)?;
 
-    let mut store = Store::new(&engine, Host { wasi: wasi(args)?, limits: limits(&choices) });
+    let budget = choices.budget.map(Budget::new);
+    let budget = budget.as_ref();
+    let host = Host { wasi: wasi(args, budget)?, limits: limits(&choices, budget) };
+    let mut store = Store::new(&engine, host);
     store.limiter(|host| &mut host.limits);
+    if let Some(fuel) = choices.fuel {
+        store.set_fuel(fuel)?;
+    }
+    // Without a timeout nobody lets the epoch grow.
+    store.set_epoch_deadline(1);
+    let what = || format!("failed to run `{}`", file.display());
+    let timeout = choices.timeout.map(|time| Timeout::start(&engine, time, what()));
+    let timeout = timeout.transpose().context("failed to start the thread for `-W timeout`")?;
     let mut linker: Linker<Host> = Linker::new(&engine);
     p1::add_to_linker_sync(&mut linker, |host| &mut host.wasi)?;
     for preload in &args.preloads {
@@ -49,8 +61,8 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
         linker.define_unknown_imports_as_default_values(&mut store, &module)?;
     }
 
-    let ran = start(args, &module, &linker, &mut store)
-        .with_context(|| format!("failed to run `{}`", file.display()));
+    let ran = start(args, &module, &linker, &mut store).with_context(what);
+    drop(timeout);
     if args.stats {
         // If standard error is closed, nobody wants to know.
         let _ = std::io::stderr().write_all(stats(&engine.stats()).as_bytes());
@@ -249,8 +261,11 @@ pub(crate) fn load(engine: &Engine, file: &Path, allow_precompiled: bool) -> Res
 }
 
 /// What the program is given of this process: its streams, and what the command line names.
-fn wasi(args: &RunArgs) -> Result<WasiP1Ctx> {
+fn wasi(args: &RunArgs, budget: Option<&Budget>) -> Result<WasiP1Ctx> {
     let mut builder = WasiCtxBuilder::new();
+    if let Some(budget) = budget {
+        builder.budget(budget);
+    }
     builder.inherit_stdio();
     for (position, argument) in args.program.iter().enumerate() {
         let argument = match &args.argv0 {
@@ -284,13 +299,16 @@ fn wasi(args: &RunArgs) -> Result<WasiP1Ctx> {
     Ok(builder.build_p1())
 }
 
-fn limits(choices: &Choices) -> StoreLimits {
+fn limits(choices: &Choices, budget: Option<&Budget>) -> StoreLimits {
     let mut builder = StoreLimitsBuilder::new().trap_on_grow_failure(choices.trap_on_grow_failure);
     if let Some(bytes) = choices.max_memory_size {
         builder = builder.memory_size(bytes);
     }
     if let Some(elements) = choices.max_table_elements {
         builder = builder.table_elements(elements);
+    }
+    if let Some(budget) = budget {
+        builder = builder.budget(budget);
     }
     builder.build()
 }

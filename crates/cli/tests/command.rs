@@ -92,6 +92,24 @@ fn modules() -> tempfile::TempDir {
               (loop br 0)))"#,
     );
     write(
+        "limited.wat",
+        r#"(module
+            (func (export "one") (result i32) i32.const 1)
+            (func $spin (export "spin") (loop br 0)))"#,
+    );
+    // Waits for the monotonic clock, for an hour.
+    write(
+        "sleep.wat",
+        r#"(module
+            (import "wasi_snapshot_preview1" "poll_oneoff"
+              (func $poll (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "_start")
+              (i32.store (i32.const 16) (i32.const 1))
+              (i64.store (i32.const 24) (i64.const 3600000000000))
+              (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"#,
+    );
+    write(
         "counts.wast",
         r#"(module (func (export "one") (result i32) i32.const 1))
            (assert_return (invoke "one") (i32.const 1))
@@ -118,7 +136,8 @@ fn mistakes_in_the_command_line_exit_with_2() {
     check("run", 2, "FILE");
     check("--no-such-option x.wasm", 2, "--no-such-option");
     check("-W smid=y x.wasm", 2, "unknown option `smid`; known are");
-    check("-W timeout=1s x.wasm", 2, "cannot do that yet");
+    check("-W timeout=soon x.wasm", 2, "expected a time such as 1s, 500ms or 2m, found `soon`");
+    check("-W fuel=-1 x.wasm", 2, "expected a number");
     check("-O opt-level=7 x.wasm", 2, "expected 0, 1, 2 or s");
     check("--dir a::b::c x.wasm", 2, "HOST::GUEST::ro");
     check("completion nushell-or-so", 2, "nushell-or-so");
@@ -167,6 +186,42 @@ fn links_that_fail_say_what_was_expected_and_found() {
         "`lib::add` has not been defined",
     );
     check("-W unknown-imports-default=y --invoke run user.wat", 0, "0\n");
+}
+
+#[test]
+fn programs_end_when_their_time_or_fuel_is_over() {
+    let folder = modules();
+    let check = |line: &str, code, expected: &str| check_in(folder.path(), line, code, expected);
+    for strategy in ["auto", "baseline", "optimizing"] {
+        check(
+            &format!("-C strategy={strategy} -W timeout=50ms --invoke spin limited.wat"),
+            134,
+            "interrupt",
+        );
+        check(
+            &format!("-C strategy={strategy} -W fuel=1m --invoke spin limited.wat"),
+            134,
+            "all fuel consumed",
+        );
+        check(&format!("-C strategy={strategy} -W fuel=1 --invoke one limited.wat"), 0, "1\n");
+    }
+    check("-W timeout=50ms --invoke spin limited.wat", 134, "!spin");
+    check("-W budget=64k --invoke one sleep.wat", 1, "no function is exported as `one`");
+    check(
+        "-W budget=63k sleep.wat",
+        1,
+        "65536 bytes of memories and tables exceed the store's budget",
+    );
+    check("-W fuel=0 --invoke one limited.wat", 134, "all fuel consumed");
+    check("-W timeout=1h --invoke one limited.wat", 0, "1\n");
+    // Nobody lets the epoch grow.
+    check("-W epoch-interruption=y --invoke one limited.wat", 0, "1\n");
+    // A program that sleeps for an hour, and one that starts with it.
+    check("-W timeout=50ms sleep.wat", 134, "did not come back from a call of the host");
+    check("compile -W timeout=1s,fuel=1 limited.wat", 0, "");
+    let run = "--allow-precompiled --invoke spin limited.cwasm";
+    check(&format!("-W timeout=50ms,fuel=1000g {run}"), 134, "interrupt");
+    check(&format!("-W fuel=1k {run}"), 1, "epoch-interruption on, this engine has it off");
 }
 
 #[test]

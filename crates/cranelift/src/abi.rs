@@ -61,3 +61,8 @@ pub(crate) fn builtin_signature(params: &[Word], result: Option<Word>) -> Signat
     signature.returns.extend(result.map(|word| AbiParam::new(word_type(word))));
     signature
 }
+
+/// The signature of the epoch shim. No register changes.
+pub(crate) fn epoch_signature() -> Signature {
+    Signature::new(CallConv::PreserveAll)
+}

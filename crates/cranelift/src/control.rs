@@ -29,6 +29,8 @@ pub(crate) struct Frame {
     results: SmallVec<[Type; 2]>,
     /// Where the code after the block starts, once someone branches there.
     next: Option<Block>,
+    /// What of `Tier::proven` holds on every way through the block.
+    pub(crate) mark: usize,
 }
 
 enum FrameKind {
@@ -61,7 +63,8 @@ impl Tier<'_> {
         let height = self.stack.len();
         self.home_below(height);
         let (kind, results) = (FrameKind::Block, types_of(results));
-        self.frames.push(Frame { kind, height, params: 0, results, next: None });
+        let mark = self.proven.mark();
+        self.frames.push(Frame { kind, height, params: 0, results, next: None, mark });
     }
 
     pub(crate) fn enter_block(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]) {
@@ -99,7 +102,8 @@ impl Tier<'_> {
             }
         };
         let (params, results) = (params.len(), types_of(results));
-        self.frames.push(Frame { kind, height, params, results, next: None });
+        let mark = self.proven.mark();
+        self.frames.push(Frame { kind, height, params, results, next: None, mark });
     }
 
     pub(crate) fn else_arm(&mut self, reachable: bool) {
@@ -112,7 +116,8 @@ impl Tier<'_> {
         let FrameKind::If { otherwise, params } = kind else {
             unreachable!("validated: else lies in an if")
         };
-        let height = frame.height;
+        let (height, mark) = (frame.height, frame.mark);
+        self.proven.forget(mark);
         self.truncate_stack(height);
         self.stack.extend_from_slice(&params);
         self.b.seal_block(otherwise);
@@ -156,6 +161,7 @@ impl Tier<'_> {
         }
         let frame = self.frames.pop().expect("every end has its block");
         if let Some(next) = frame.next {
+            self.proven.forget(frame.mark);
             self.b.seal_block(next);
             self.b.switch_to_block(next);
             self.truncate_stack(frame.height);

@@ -8,9 +8,10 @@
 //! - A cold block that raises a trap calls the shim from an instruction whose source location is that
 //!   of the WebAssembly instruction, so that its return address tells it.
 
-use crate::abi::{POINTER, V128, builtin_signature, clif_type, signature};
+use crate::abi::{POINTER, V128, builtin_signature, clif_type, epoch_signature, signature};
 use crate::control::Frame;
 use crate::faults::store_code;
+use crate::proven::Proven;
 use crate::replace::Replacement;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
@@ -112,6 +113,8 @@ pub(crate) struct Tier<'a> {
     pub(crate) homes: Vec<Variable>,
     pub(crate) replacement: Option<Replacement>,
     pub(crate) frames: Vec<Frame>,
+    /// What checks have shown.
+    pub(crate) proven: Proven,
     /// Those of the function, then of each function being inlined.
     pub(crate) locals: Vec<Variable>,
     /// Types of all variables.
@@ -135,6 +138,9 @@ pub(crate) struct Tier<'a> {
     shapes: HashMap<TypeIndex, Rc<CallShape>>,
     funcs: HashMap<DefinedFuncIndex, ir::FuncRef>,
     builtins: HashMap<Builtin, SigRef>,
+    epoch_shim: Option<SigRef>,
+    /// The fuel left, if code pays; memory holds the same.
+    fuel: Option<Variable>,
     raises: [Option<SigRef>; 3],
     regions: HashMap<Region, Option<AliasRegion>>,
     module_table: Option<ir::GlobalValue>,
@@ -175,6 +181,7 @@ impl<'a> Tier<'a> {
             homes: Vec::new(),
             replacement: None,
             frames: Vec::new(),
+            proven: Proven::default(),
             locals: Vec::new(),
             variables: Vec::new(),
             spare: Vec::new(),
@@ -188,6 +195,8 @@ impl<'a> Tier<'a> {
             shapes: HashMap::new(),
             funcs: HashMap::new(),
             builtins: HashMap::new(),
+            epoch_shim: None,
+            fuel: None,
             raises: [None; 3],
             regions: HashMap::new(),
             module_table: None,
@@ -370,6 +379,34 @@ impl<'a> Tier<'a> {
         self.b.ins().call_indirect(signature, shim, &values)
     }
 
+    // ---- stopping and limiting ----
+
+    /// Reads the fuel, in the entry block.
+    fn start_metering(&mut self) {
+        if self.settings.consume_fuel {
+            self.fuel = Some(self.take_variable(types::I64));
+        }
+        self.read_fuel();
+    }
+
+    /// Reads it again after something that may have changed it.
+    fn read_fuel(&mut self) {
+        if let Some(variable) = self.fuel {
+            let value = self.load_field(Field::Fuel);
+            self.b.def_var(variable, value);
+        }
+    }
+
+    /// Reads a field of the store where it rarely happens: from the context, so that no address is kept
+    /// in a register for it.
+    fn load_seldom(&mut self, field: Field) -> Value {
+        let path = self.layout.path(self.module, field);
+        let through = path.through.expect("it lies in the store's context");
+        let flags = self.trusted(Region::Store);
+        let store = self.b.ins().load(POINTER, flags, self.context, through as i32);
+        self.b.ins().load(clif_type(path.repr), flags, store, path.offset as i32)
+    }
+
     // ---- the operand stack ----
 
     pub(crate) fn pop1(&mut self) -> Value {
@@ -546,6 +583,7 @@ impl Emit for Tier<'_> {
         } else {
             self.check_stack(0);
         }
+        self.start_metering();
         if self.replacement.is_some() {
             self.declare_locals(params, locals);
             self.abandon_start();
@@ -606,6 +644,43 @@ impl Emit for Tier<'_> {
     fn exit_inline(&mut self) {
         let Inlining { locals, .. } = self.inlining.pop().expect("one was entered");
         self.spare.extend(self.locals.drain(locals..));
+    }
+
+    fn check_epoch(&mut self) {
+        let epoch = self.load_field(Field::Epoch);
+        // No region: nothing that is known of memory says when others change it. On the way that calls,
+        // all may change, so the next check does not take this one's word.
+        let flags = MemFlagsData::trusted();
+        let now = self.b.ins().load(types::I64, flags, epoch, 0);
+        let deadline = self.load_field(Field::EpochDeadline);
+        let reached = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, now, deadline);
+        let cold = self.b.create_block();
+        let next = self.b.create_block();
+        self.b.ins().brif(reached, cold, &[], next, &[]);
+        self.b.seal_block(cold);
+        self.b.set_cold_block(cold);
+        self.b.switch_to_block(cold);
+        let signature =
+            *self.epoch_shim.get_or_insert_with(|| self.b.import_signature(epoch_signature()));
+        let shim = self.load_seldom(Field::EpochShim);
+        self.b.ins().call_indirect(signature, shim, &[]);
+        if let Some(variable) = self.fuel {
+            let value = self.load_seldom(Field::Fuel);
+            self.b.def_var(variable, value);
+        }
+        self.b.ins().jump(next, &[]);
+        self.b.seal_block(next);
+        self.b.switch_to_block(next);
+    }
+
+    fn charge(&mut self, fuel: u32) {
+        let variable = self.fuel.expect("settings ask for it");
+        let had = self.b.use_var(variable);
+        let short = self.b.ins().icmp_imm_u(IntCC::UnsignedLessThan, had, i64::from(fuel));
+        self.raise_if(short, TrapInfo { trap: Trap::OutOfFuel, place: 0 }, &[]);
+        let left = self.b.ins().iadd_imm_s(had, -i64::from(fuel));
+        self.b.def_var(variable, left);
+        self.store_field(Field::Fuel, left);
     }
 
     fn pop(&mut self) -> Value {
@@ -781,6 +856,18 @@ impl Emit for Tier<'_> {
         self.b.ins().load(clif_type(repr), flags, reference, offset as i32)
     }
 
+    fn constant_index(&self, index: &Index<Value>) -> Option<u64> {
+        self.constant_of(*index.as_value())
+    }
+
+    fn is_in_bounds(&self, memory: MemoryIndex, index: &Index<Value>, end: u64) -> bool {
+        self.is_proven(memory, *index.as_value(), end)
+    }
+
+    fn in_bounds(&mut self, memory: MemoryIndex, index: &Index<Value>, end: u64) {
+        self.note_proven(memory, *index.as_value(), end);
+    }
+
     fn memory_addr(&mut self, memory: MemoryIndex, index: Index<Value>, offset: u64) -> Address {
         let memory_base = self.load_field(Field::MemoryBase(memory));
         let base = self.b.ins().iadd(memory_base, index.into_value());
@@ -940,6 +1027,9 @@ impl Emit for Tier<'_> {
         };
         let operation = Operation::new(builtin, first, second).pack();
         let call = self.call_shim(signature, operation, &args);
+        if builtin.costs_by_size() {
+            self.read_fuel();
+        }
         self.b.inst_results(call).first().copied()
     }
 
@@ -980,6 +1070,7 @@ impl Emit for Tier<'_> {
         if tail {
             return;
         }
+        self.read_fuel();
         let mut in_registers = 0;
         for (loc, ty) in
             layout.results.iter().zip(self.module.types[ty.index()].func_type().results())

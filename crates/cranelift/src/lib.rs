@@ -20,6 +20,7 @@ mod faults;
 mod finish;
 mod numeric;
 mod pressure;
+mod proven;
 mod replace;
 mod simd;
 

@@ -76,6 +76,9 @@ impl Tier<'_> {
         if replacement.next_loop.take() != Some(replacement.target) {
             return;
         }
+        // Nothing that came before is on the new way here.
+        self.proven.forget(0);
+        self.frames.iter_mut().for_each(|frame| frame.mark = 0);
         let loading = replacement.loading.expect("the function has started");
         let locals = std::mem::take(&mut replacement.locals);
         self.b.switch_to_block(loading);

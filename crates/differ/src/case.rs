@@ -15,6 +15,8 @@ pub struct Case {
     pub wasm: Vec<u8>,
     /// What arguments and results of imports are made from.
     pub values: Random,
+    /// What each call may spend, in every second case; in some of them it is not enough.
+    pub fuel: Option<u64>,
 }
 
 impl Case {
@@ -33,7 +35,14 @@ impl Case {
         let fuel: u16 = bytes.arbitrary().ok()?;
         let mut module = Module::new(config(traps), &mut bytes).ok()?;
         module.ensure_termination(u32::from(fuel) % 1500 + 20).ok()?;
-        Some(Case { wasm: module.to_bytes(), values })
+        let mut random = values.clone();
+        let fuel = match random.next() >> 61 {
+            0..4 => None,
+            4 => Some(random.next() % 300),
+            5 => Some(random.next() % 10_000),
+            _ => Some(1 << 40),
+        };
+        Some(Case { wasm: module.to_bytes(), values, fuel })
     }
 }
 

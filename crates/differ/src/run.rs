@@ -29,6 +29,9 @@ pub struct Mode {
     plain_cpu: bool,
 }
 
+/// Explicit checks in memories that are reserved, where speculation is confined and nothing masked.
+const CONFINED: &str = "tiered at once, explicit checks";
+
 const fn mode(
     name: &'static str,
     strategy: Strategy,
@@ -47,7 +50,7 @@ pub const MODES: &[Mode] = &[
     mode("baseline, explicit checks", Strategy::Baseline, None, false, false),
     mode("baseline, plain cpu", Strategy::Baseline, None, true, true),
     mode("tiered at once", Strategy::Tiered, Some(1), true, false),
-    mode("tiered at once, explicit checks", Strategy::Tiered, Some(1), false, false),
+    mode(CONFINED, Strategy::Tiered, Some(1), false, false),
     mode("tiered after 3, plain cpu", Strategy::Tiered, Some(3), true, true),
 ];
 
@@ -67,6 +70,8 @@ pub struct Verdict {
 /// See the head of this crate.
 pub struct Differ {
     engines: Vec<Engine>,
+    /// The same, whose guests pay fuel and can be interrupted.
+    metered: Vec<Engine>,
 }
 
 impl Differ {
@@ -76,9 +81,10 @@ impl Differ {
     ///
     /// When a mode is not supported here.
     pub fn new() -> Result<Differ> {
-        let engines =
-            MODES.iter().map(|mode| Engine::new(&mode.config())).collect::<Result<_>>()?;
-        Ok(Differ { engines })
+        let engines = |metered| {
+            MODES.iter().map(|mode| Engine::new(&mode.config(metered))).collect::<Result<_>>()
+        };
+        Ok(Differ { engines: engines(false)?, metered: engines(true)? })
     }
 
     /// Runs a case in every mode.
@@ -89,7 +95,8 @@ impl Differ {
     pub fn check(&self, case: &Case) -> Result<Verdict, String> {
         let mut first: Option<Log> = None;
         let mut shapes = [CodeShape::default(); 2];
-        for (mode, engine) in MODES.iter().zip(&self.engines) {
+        let engines = if case.fuel.is_some() { &self.metered } else { &self.engines };
+        for (mode, engine) in MODES.iter().zip(engines) {
             let log = catch_unwind(AssertUnwindSafe(|| run(engine, case)))
                 .map_err(|_| format!("mode `{}`: panicked", mode.name))?;
             if let Some(problem) = &log.problem {
@@ -114,9 +121,11 @@ impl Differ {
 }
 
 impl Mode {
-    fn config(&self) -> Config {
+    fn config(&self, metered: bool) -> Config {
         let mut config = Config::new();
         config
+            .consume_fuel(metered)
+            .epoch_interruption(metered)
             .wasm_all_proposals(true)
             .relaxed_simd_deterministic(true)
             .cranelift_nan_canonicalization(true)
@@ -127,7 +136,10 @@ impl Mode {
             config.tier_up(TierUp::Synchronous(steps));
         }
         if !self.signals {
-            config.signals_based_traps(false).memory_reservation(0).memory_guard_size(0);
+            config.signals_based_traps(false);
+            if self.name != CONFINED {
+                config.memory_reservation(0).memory_guard_size(0);
+            }
         }
         if self.plain_cpu {
             config.target_cpu(TargetCpu::Baseline);
@@ -197,11 +209,15 @@ fn call_all(engine: &Engine, module: &Module, case: &Case, log: &mut Log) {
     let host = Host { limits, random: case.values.clone(), lines: Vec::new() };
     let mut store = Store::new(engine, host);
     store.limiter(|host| &mut host.limits);
+    // It is reached all the time, and nothing comes of it.
+    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Continue(0)));
+    refuel(&mut store, case);
     let imports: Result<Vec<Extern>> =
         module.imports().map(|import| provide(&mut store, &import.ty())).collect();
     let instance = imports.and_then(|imports| Instance::new(&mut store, module, &imports));
     log.take_host(&mut store);
     log.end("instantiation", instance.as_ref().map(|_| String::new()));
+    log.fuel(&store);
     let Ok(instance) = instance else { return };
     let exports: Vec<(String, Extern)> = instance
         .exports(&mut store)
@@ -215,6 +231,7 @@ fn call_all(engine: &Engine, module: &Module, case: &Case, log: &mut Log) {
             let params: Vec<Val> = ty.params().map(|ty| value(&mut arguments, &ty)).collect();
             let mut results: Vec<Val> =
                 ty.results().filter_map(|ty| Val::default_for_ty(&ty)).collect();
+            refuel(&mut store, case);
             let result = func.call(&mut store, &params, &mut results);
             log.take_host(&mut store);
             log.end(name, result.as_ref().map(|()| show_all(&results)));
@@ -222,11 +239,26 @@ fn call_all(engine: &Engine, module: &Module, case: &Case, log: &mut Log) {
                 return;
             }
             log.state(&mut store, &exports);
+            log.fuel(&store);
         }
     }
 }
 
+/// Gives guests what they may spend next.
+fn refuel(store: &mut Store<Host>, case: &Case) {
+    if let Some(fuel) = case.fuel {
+        store.set_fuel(fuel).expect("engines of such cases consume it");
+    }
+}
+
 impl Log {
+    /// Enters the fuel that is left, if there is any.
+    fn fuel(&mut self, store: &Store<Host>) {
+        if let Ok(fuel) = store.get_fuel() {
+            self.lines.push(format!("  fuel: {fuel}"));
+        }
+    }
+
     /// Enters how a call of the guest ended.
     fn end(&mut self, what: &str, outcome: Result<String, &Error>) {
         let line = match outcome {

@@ -12,6 +12,7 @@
 use crate::emit::*;
 use crate::inline;
 use crate::memory::guarded_reach;
+use crate::metering::Metering;
 use crate::shape::Shape;
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -100,6 +101,7 @@ pub fn lower<E: Emit>(
         own: body.index,
         callees: SmallVec::new(),
         inline_budget: 0,
+        metering: Metering::of_body(settings, bytes),
     };
     let outcome = lowering.function(&reader).map_err(|Failure(error)| error.in_func(func));
     scratch.validator = lowering.validator.into_allocations();
@@ -161,6 +163,8 @@ pub(crate) struct Lowering<'a, E: Emit> {
     pub(crate) callees: SmallVec<[inline::Callee; 3]>,
     /// Bytes of bodies that may still be inlined.
     pub(crate) inline_budget: u32,
+    /// Of the body that is being lowered.
+    pub(crate) metering: Metering,
 }
 
 impl<E: Emit> Lowering<'_, E> {
@@ -178,6 +182,7 @@ impl<E: Emit> Lowering<'_, E> {
         self.emit.start(&locals);
         self.scratch.locals = locals;
         self.inline_budget = self.emit.inline_budget();
+        self.meter_entry();
         self.scratch.frames.push(Frame::body());
         self.instructions(0)?;
         // What is left if the tier gave up; or what should not be there.
@@ -311,6 +316,9 @@ impl<E: Emit> Lowering<'_, E> {
                 let ty = self.module.types[index as usize].func_type();
                 self.emit.enter(kind, ty.params(), ty.results());
             }
+        }
+        if kind == BlockKind::Loop {
+            self.meter_loop();
         }
         Ok(())
     }

@@ -285,6 +285,15 @@ pub trait Emit {
         let _ = bytes;
     }
 
+    // ---- stopping and limiting ----
+
+    /// Calls `Builtin::EpochReached` if the engine's epoch is at the store's deadline, or past it. On
+    /// entry, or at the head of a loop that was just entered.
+    fn check_epoch(&mut self);
+    /// Takes so much from the store's fuel; if there is less, takes nothing and traps. Between two
+    /// instructions.
+    fn charge(&mut self, fuel: u32);
+
     // ---- the operand stack ----
 
     /// Takes the top operand.
@@ -375,6 +384,21 @@ pub trait Emit {
         null_trap: Option<Trap>,
     ) -> Self::Value;
 
+    /// The value of an index, where it is a constant.
+    fn constant_index(&self, index: &Index<Self::Value>) -> Option<u64> {
+        let _ = index;
+        None
+    }
+    /// Whether a check that came before on every way here has shown that `index + end` is at most the
+    /// length of the memory.
+    fn is_in_bounds(&self, memory: MemoryIndex, index: &Index<Self::Value>, end: u64) -> bool {
+        let _ = (memory, index, end);
+        false
+    }
+    /// From here on `index + end` is at most the length of the memory: what came before traps otherwise.
+    fn in_bounds(&mut self, memory: MemoryIndex, index: &Index<Self::Value>, end: u64) {
+        let _ = (memory, index, end);
+    }
     /// The address of byte `index + offset` of a memory.
     fn memory_addr(
         &mut self,

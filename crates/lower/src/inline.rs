@@ -12,6 +12,7 @@
 
 use crate::driver::{Failure, Frame, Lowering};
 use crate::emit::Emit;
+use crate::metering::Metering;
 use wardian_module::{DefinedFuncIndex, FuncIndex, ValType};
 use wasmparser::{
     BinaryReader, FuncToValidate, FuncValidator, FunctionBody, Operator, OperatorsReader,
@@ -143,7 +144,10 @@ impl<E: Emit> Lowering<'_, E> {
         let (caller_position, behind_is_known) = (self.position, self.behind_is_known);
         (self.bytes, self.start, self.position) = (bytes, range.start as u64, position);
         self.behind_is_known = true;
+        let metering = Metering::of_body(self.settings, bytes);
+        let caller_metering = std::mem::replace(&mut self.metering, metering);
         self.instructions(frame)?;
+        self.metering = caller_metering;
         (self.bytes, self.start) = (caller_bytes, caller_start);
         (self.position, self.behind_is_known) = (caller_position, behind_is_known);
         self.callees.pop();

@@ -229,6 +229,21 @@ impl<E: Emit> Lowering<'_, E> {
         (end <= reach).then_some(Guarded { memory, offset })
     }
 
+    /// Whether the address of a checked access that ends at `index + end` is masked: a processor that
+    /// ignores the check for a while would get out of what is reserved for the memory.
+    fn is_masked(&self, memory: MemoryIndex, end: Option<u64>) -> bool {
+        let plan = MemoryPlan::new(self.settings, &self.module.memories[memory.index()]);
+        let confined = plan.confined && end.is_some_and(|end| end <= plan.guard);
+        self.settings.spectre_mitigation && !confined
+    }
+
+    /// Whether an access that ends at `index + end` is in bounds of every memory of this type.
+    fn is_always_in_bounds(&self, memory: MemoryIndex, index: &Index<E::Value>, end: u64) -> bool {
+        let Some(index) = self.emit.constant_index(index) else { return false };
+        let minimum = self.module.memories[memory.index()].minimum_bytes();
+        u128::from(index) + u128::from(end) <= minimum
+    }
+
     /// Pops an index and checks an access of `bytes` bytes at `index + offset`. `None` if it is always
     /// out of bounds: then the trap has been emitted and what follows cannot be reached.
     fn address(&mut self, memory: MemoryIndex, offset: u64, bytes: u32) -> Checked<E::Addr> {
@@ -240,6 +255,13 @@ impl<E: Emit> Lowering<'_, E> {
         }
         let info = TrapInfo { trap: Trap::MemoryOutOfBounds, place: memory.0 };
         let end = offset.checked_add(u64::from(bytes));
+        let masked = self.is_masked(memory, end);
+        if let Some(end) = end
+            && (self.is_always_in_bounds(memory, &index, end)
+                || !masked && self.emit.is_in_bounds(memory, &index, end))
+        {
+            return Some((Addr(self.emit.memory_addr(memory, index, offset)), false));
+        }
 
         let detail_index = self.copy_index(&index);
         let detail_offset = self.const_i64(offset);
@@ -274,8 +296,9 @@ impl<E: Emit> Lowering<'_, E> {
                 return None;
             }
         };
-        if !self.settings.spectre_mitigation {
+        if !masked {
             self.emit.trap_if(out_of_bounds, info, details);
+            self.emit.in_bounds(memory, &index, end.unwrap_or(0));
             return Some((Addr(self.emit.memory_addr(memory, index, offset)), false));
         }
         let condition = self.emit.copy(&out_of_bounds);

@@ -344,6 +344,14 @@ impl Emit for Recorder<'_> {
         self.line(format_args!("br_table {index} [{}] {default} ({args})", list(targets)));
     }
 
+    fn check_epoch(&mut self) {
+        self.line(format_args!("check_epoch"));
+    }
+
+    fn charge(&mut self, fuel: u32) {
+        self.line(format_args!("charge {fuel}"));
+    }
+
     fn ret(&mut self) {
         let args = self.peek(self.frames[0].results);
         self.line(format_args!("return ({args})"));

@@ -101,6 +101,9 @@ impl<'a, E: Emit> Lowering<'a, E> {
         let outer = std::mem::replace(&mut self.base, base);
         while !self.ended && !self.emit.gave_up() {
             let at = self.position;
+            if at == self.metering.stop {
+                self.pay();
+            }
             match self.bytes.get(at..at + WINDOW) {
                 Some(window) => {
                     let bits = window.try_into().expect("as many bytes as said");

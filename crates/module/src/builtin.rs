@@ -98,6 +98,9 @@ define_builtins! {
     FmaF32(x: W32, y: W32, z: W32) -> W32;
     /// The same for `f64`.
     FmaF64(x: W64, y: W64, z: W64) -> W64;
+    /// The engine's epoch is at the store's deadline, or past it. The optimizing tier calls it by a shim
+    /// of its own (`layout::Field::EpochShim`).
+    EpochReached();
 }
 
 /// Ways of rounding to an integer; the constant of [`Builtin::RoundF32`] and [`Builtin::RoundF64`].
@@ -126,6 +129,23 @@ impl Rounding {
 }
 
 impl Builtin {
+    /// Whether it takes from the store's fuel by the size of what it does.
+    pub const fn costs_by_size(self) -> bool {
+        matches!(
+            self,
+            Builtin::MemoryGrow
+                | Builtin::MemoryCopy
+                | Builtin::MemoryFill
+                | Builtin::MemoryInit
+                | Builtin::TableGrowFunc
+                | Builtin::TableGrowRef
+                | Builtin::TableFillFunc
+                | Builtin::TableFillRef
+                | Builtin::TableCopy
+                | Builtin::TableInit
+        )
+    }
+
     /// The builtin of a number, if it is one.
     pub const fn from_number(number: u8) -> Option<Builtin> {
         if (number as usize) < Builtin::ALL.len() {

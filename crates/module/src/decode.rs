@@ -86,12 +86,24 @@ pub struct Body {
 
 /// Decodes and validates all of a module but its function bodies.
 pub fn decode(wasm: Vec<u8>, proposals: Proposals) -> Result<(Module, Vec<Body>), DecodeError> {
+    let mut bodies = Vec::new();
+    let module = decode_with(wasm, proposals, |_, found| bodies = found)?;
+    Ok((module, bodies))
+}
+
+/// As [`decode`]. The bodies are given away, with the module as known by then, when the last was found and
+/// nothing behind them was looked at.
+pub fn decode_with(
+    wasm: Vec<u8>,
+    proposals: Proposals,
+    bodies: impl FnOnce(&Module, Vec<Body>),
+) -> Result<Module, DecodeError> {
     if wasm.len() > MAX_MODULE_BYTES {
         let message = format!("the module has {} bytes, the limit is 1 GiB", wasm.len());
         return Err(DecodeError::new(message, MAX_MODULE_BYTES));
     }
     let wasm = Arc::new(wasm);
-    decode_sections(&wasm, proposals).map_err(|mut error| {
+    decode_sections(&wasm, proposals, bodies).map_err(|mut error| {
         error.missing = error.missing.or_else(|| missing(&wasm, proposals, error.offset));
         error
     })
@@ -100,11 +112,13 @@ pub fn decode(wasm: Vec<u8>, proposals: Proposals) -> Result<(Module, Vec<Body>)
 fn decode_sections(
     wasm: &Arc<Vec<u8>>,
     proposals: Proposals,
-) -> Result<(Module, Vec<Body>), DecodeError> {
+    bodies: impl FnOnce(&Module, Vec<Body>),
+) -> Result<Module, DecodeError> {
     let mut decoder = Decoder::new(wasm.clone(), proposals);
     let mut validator = Validator::new_with_features(proposals.features());
     let mut parser = Parser::new(0);
     parser.set_features(proposals.features());
+    let mut bodies = Some(bodies);
     for payload in parser.parse_all(wasm) {
         let payload = payload?;
         if let Payload::Version { encoding: Encoding::Component, .. } = payload {
@@ -115,10 +129,19 @@ fn decode_sections(
         }
         if let ValidPayload::Func(validator, body) = validator.payload(&payload)? {
             decoder.body(validator, body.range());
+        } else if decoder.has_all_bodies()
+            && let Some(bodies) = bodies.take()
+        {
+            bodies(&decoder.module, std::mem::take(&mut decoder.bodies));
         }
         decoder.payload(payload)?;
     }
-    Ok(decoder.finish())
+    let found = std::mem::take(&mut decoder.bodies);
+    let module = decoder.finish();
+    if let Some(bodies) = bodies {
+        bodies(&module, found);
+    }
+    Ok(module)
 }
 
 /// The proposal that is off and with which alone validation gets past `offset`. The validator knows
@@ -183,10 +206,16 @@ impl Decoder {
     }
 
     fn body(&mut self, validator: FuncToValidate<ValidatorResources>, body: Range<u64>) {
-        let index = DefinedFuncIndex::from(self.bodies.len());
+        let index = DefinedFuncIndex::from(self.module.bodies.len());
         let range = range(body);
         self.module.bodies.push(range.clone());
         self.bodies.push(Body { index, range, validator });
+    }
+
+    /// Whether the code section was read to its end, and declares functions.
+    fn has_all_bodies(&self) -> bool {
+        let declared = self.module.funcs.len() - self.module.imported_funcs;
+        !self.bodies.is_empty() && self.bodies.len() == declared
     }
 
     /// Records a payload that the validator has accepted.
@@ -253,6 +282,9 @@ impl Decoder {
                 }
             }
             Payload::DataSection(section) => {
+                // A segment takes two bytes and more.
+                let most = section.range().end.saturating_sub(section.range().start) / 2;
+                self.module.data.reserve_exact(section.count().min(most as u32) as usize);
                 for data in section {
                     self.data(data?)?;
                 }
@@ -402,14 +434,15 @@ impl Decoder {
                 SegmentMode::Active(MemoryIndex(memory_index), self.const_expr(offset_expr)?)
             }
         };
-        let end = data.range.end as usize;
-        let bytes = end - data.data.len()..end;
+        // `MAX_MODULE_BYTES` fits.
+        let end = data.range.end as u32;
+        let bytes = end - data.data.len() as u32..end;
         self.module.data.push(DataSegment { mode, bytes });
         Ok(())
     }
 
     fn const_expr(&mut self, expr: wasmparser::ConstExpr<'_>) -> Result<ConstExpr, DecodeError> {
-        let mut ops = SmallVec::new();
+        let mut ops: SmallVec<[ConstOp; 4]> = SmallVec::new();
         let mut reader = expr.get_operators_reader();
         while !reader.eof() {
             let (op, offset) = reader.read_with_offset()?;
@@ -445,7 +478,7 @@ impl Decoder {
                 }
             });
         }
-        Ok(ConstExpr(ops))
+        Ok(ConstExpr::new(&ops))
     }
 
     /// Notes that `func` can be referred to by a reference.
@@ -488,7 +521,7 @@ impl Decoder {
         })
     }
 
-    fn finish(mut self) -> (Module, Vec<Body>) {
+    fn finish(mut self) -> Module {
         // spec 3.1.2: a function named by `ref.func` in a body must occur outside of bodies, so
         // `escaped` is complete before any body is read.
         self.escaped.resize(self.module.funcs.len(), false);
@@ -506,7 +539,7 @@ impl Decoder {
             })
             .collect();
         self.module.func_ref_count = next;
-        (self.module, self.bodies)
+        self.module
     }
 }
 

@@ -189,7 +189,12 @@ pub fn link(funcs: Vec<FunctionCode>, table_bytes: usize) -> Result<CodeImage, I
         }
         image.funcs.push(FuncRange { start: start as u32, end: size as u32 });
     }
+    // Doubling would take more than what is freed on the way.
+    let total = |count: fn(&FunctionCode) -> usize| funcs.iter().map(count).sum();
     image.text.reserve_exact(size);
+    image.traps.reserve_exact(total(|func| func.traps.len()));
+    image.locations.reserve_exact(total(|func| func.locations.len()));
+    image.inlined.reserve_exact(total(|func| func.inlined.len()));
     for (index, func) in funcs.into_iter().enumerate() {
         let start = image.funcs[index].start;
         // Between functions lies what traps when it is run (`int3`).

@@ -4,7 +4,7 @@
 //!  VM context of an instance (one allocation, 16-aligned)         store context
 //!  ┌──────────────────────────────────────────────┐           ┌─────────────────┐
 //!  │ Owner { store ───────────────────────────────┼──────────>│ stack_limit     │
-//!  │ own memories    {base, length} …             │           │ fuel, epoch     │
+//!  │ own memories    {base, length} …             │           │ fuel, epoch …   │
 //!  │ imported memories  *{base, length} …         │           └─────────────────┘
 //!  │ own tables      {base, length} …             │
 //!  │ imported tables *{base, length} …            │      module table   │ text
@@ -27,6 +27,7 @@ use crate::module::Module;
 use crate::types::{HeapTop, HeapType, ValType};
 use std::cell::Cell;
 use std::mem::offset_of;
+use std::sync::atomic::AtomicU64;
 
 /// Granularity at which text and module table are mapped, in bytes.
 pub const CODE_PAGE: usize = 4096;
@@ -57,14 +58,20 @@ impl Owner {
 pub struct StoreContext {
     /// Lowest stack address that guest code may use.
     pub stack_limit: Cell<usize>,
-    /// Fuel left; not read yet.
-    pub fuel: Cell<i64>,
-    /// Epoch at which to interrupt; not read yet.
+    /// Fuel left: exact whenever something other than the running function may look at it, which is
+    /// before every instruction that may trap, call or return.
+    pub fuel: Cell<u64>,
+    /// Epoch at which code calls `Builtin::EpochReached`.
     pub epoch_deadline: Cell<u64>,
     /// State of a frame that is being replaced (see [`Linkage`]): [`LIVE_SLOT`] bytes for each local,
     /// then for each operand from the bottom of the stack, the loop's own parameters included. Large
     /// enough for the replacement that `Builtin::TierUp` returned.
     pub live_state: Cell<*mut u8>,
+    /// The engine's epoch, which grows at any time, on any thread. Never changes.
+    pub epoch: *const AtomicU64,
+    /// The shim by which the optimizing tier calls `Builtin::EpochReached`: it takes nothing, and leaves
+    /// all registers as they were. Never changes.
+    pub epoch_shim: *const u8,
 }
 
 /// Bytes of a value in `StoreContext::live_state`.
@@ -204,6 +211,14 @@ pub enum Field {
     Counter(DefinedFuncIndex),
     /// Address of the buffer for state of a frame that is being replaced.
     LiveState,
+    /// Fuel left, unsigned.
+    Fuel,
+    /// Epoch from which on to call `Builtin::EpochReached`, unsigned.
+    EpochDeadline,
+    /// Address of the engine's epoch, 64 bits that grow at any time.
+    Epoch,
+    /// Address of the shim that calls `Builtin::EpochReached` without arguments and keeps all registers.
+    EpochShim,
 }
 
 /// A field of a [`FuncRef`] reached through a reference.
@@ -436,6 +451,10 @@ impl VmLayout {
             constant,
             region,
         };
+        let store = |offset, repr, constant| {
+            let through = Some(offset_of!(Owner, store) as u32);
+            at((through, offset as u32), repr, constant, Region::Store)
+        };
         let memory = |i: MemoryIndex, part| {
             storage(
                 i.index(),
@@ -477,14 +496,7 @@ impl VmLayout {
                 let offset = self.func_ref(i.0) + offset_of!(FuncRef, context) as u32;
                 at((None, offset), Repr::Pointer, true, Region::Constant)
             }
-            Field::StackLimit => Path {
-                root: Root::Context,
-                through: Some(offset_of!(Owner, store) as u32),
-                offset: offset_of!(StoreContext, stack_limit) as u32,
-                repr: Repr::Pointer,
-                constant: true,
-                region: Region::Store,
-            },
+            Field::StackLimit => store(offset_of!(StoreContext, stack_limit), Repr::Pointer, true),
             Field::TypeId(i) => Path {
                 root: Root::ModuleTable,
                 through: None,
@@ -517,14 +529,13 @@ impl VmLayout {
                 constant: false,
                 region: Region::Tiering,
             },
-            Field::LiveState => Path {
-                root: Root::Context,
-                through: Some(offset_of!(Owner, store) as u32),
-                offset: offset_of!(StoreContext, live_state) as u32,
-                repr: Repr::Pointer,
-                constant: false,
-                region: Region::Store,
-            },
+            Field::LiveState => store(offset_of!(StoreContext, live_state), Repr::Pointer, false),
+            Field::Fuel => store(offset_of!(StoreContext, fuel), Repr::I64, false),
+            Field::EpochDeadline => {
+                store(offset_of!(StoreContext, epoch_deadline), Repr::I64, false)
+            }
+            Field::Epoch => store(offset_of!(StoreContext, epoch), Repr::Pointer, true),
+            Field::EpochShim => store(offset_of!(StoreContext, epoch_shim), Repr::Pointer, true),
         }
     }
 

@@ -19,7 +19,7 @@ mod trap;
 pub mod types;
 
 pub use builtin::{Builtin, Operation, Rounding};
-pub use decode::{Body, DecodeError, decode};
+pub use decode::{Body, DecodeError, decode, decode_with};
 pub use index::*;
 pub use module::*;
 pub use settings::{MemoryPlan, OptLevel, Proposal, Proposals, Settings};

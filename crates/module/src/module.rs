@@ -79,9 +79,25 @@ pub enum ConstOp {
     I64Mul,
 }
 
-/// A constant expression: a valid sequence of instructions that leaves one value.
+/// A constant expression: a valid sequence of instructions that leaves one value. Modules may have as many
+/// of them as data segments, so it is small.
 #[derive(Clone, PartialEq, Debug)]
-pub struct ConstExpr(pub smallvec::SmallVec<[ConstOp; 1]>);
+pub enum ConstExpr {
+    /// `i32.const`, as nearly all are.
+    I32(i32),
+    /// Any other.
+    Ops(Box<Vec<ConstOp>>),
+}
+
+impl ConstExpr {
+    /// From its instructions.
+    pub fn new(ops: &[ConstOp]) -> ConstExpr {
+        match ops {
+            [ConstOp::I32(value)] => ConstExpr::I32(*value),
+            ops => ConstExpr::Ops(Box::new(ops.to_vec())),
+        }
+    }
+}
 
 /// A table of the module.
 #[derive(Clone, PartialEq, Debug)]
@@ -153,7 +169,7 @@ pub struct DataSegment {
     /// When it is used.
     pub mode: SegmentMode<MemoryIndex>,
     /// Its bytes, as a range of the module's.
-    pub bytes: Range<usize>,
+    pub bytes: Range<u32>,
 }
 
 /// A custom section.
@@ -253,7 +269,8 @@ impl Module {
 
     /// Bytes of a data segment.
     pub fn data_bytes(&self, index: DataIndex) -> &[u8] {
-        &self.wasm[self.data[index.index()].bytes.clone()]
+        let Range { start, end } = self.data[index.index()].bytes;
+        &self.wasm[start as usize..end as usize]
     }
 
     /// Content of the first custom section of this name.

@@ -165,6 +165,10 @@ pub struct Settings {
     pub relaxed_simd_deterministic: bool,
     /// Whether NaN results are made canonical.
     pub nan_canonicalization: bool,
+    /// Whether code asks, where `lower::metering` says, if the store's epoch deadline has come.
+    pub epoch_interruption: bool,
+    /// Whether code pays for its instructions from the store's fuel, as `lower::metering` says.
+    pub consume_fuel: bool,
     /// Effort of the optimizing tier.
     pub opt_level: OptLevel,
     /// Whether the optimizing tier verifies its intermediate code.
@@ -182,6 +186,8 @@ impl Default for Settings {
             spectre_mitigation: true,
             relaxed_simd_deterministic: false,
             nan_canonicalization: false,
+            epoch_interruption: false,
+            consume_fuel: false,
             opt_level: OptLevel::Speed,
             verifier: cfg!(debug_assertions),
         }
@@ -200,6 +206,9 @@ pub struct MemoryPlan {
     /// Whether an access at `index + offset` with a 32-bit index needs no check as long as
     /// `offset + size` is at most `guard`: the reservation covers every 32-bit index.
     pub guarded: bool,
+    /// Whether such an access stays in the reservation and its guard even where a check of it is not
+    /// obeyed, as when the processor speculates.
+    pub confined: bool,
 }
 
 impl MemoryPlan {
@@ -210,9 +219,9 @@ impl MemoryPlan {
             |bytes: u64| bytes.checked_next_multiple_of(page).unwrap_or(u64::MAX - (page - 1));
         let reservation = round(settings.memory_reservation);
         let guard = round(settings.memory_guard_size);
+        let confined = ty.index == IndexType::I32 && reservation >= 1 << 32;
         let guarded = settings.signals_based_traps
-            && ty.index == IndexType::I32
-            && reservation >= 1 << 32
+            && confined
             && guard > 0
             // Protection works by host pages: a smaller page could end in the middle of one.
             && ty.page_size_log2 >= 16;
@@ -223,6 +232,7 @@ impl MemoryPlan {
             guard,
             may_move: settings.memory_may_move && !guarded && !fits,
             guarded,
+            confined,
         }
     }
 }

@@ -309,6 +309,11 @@ pub struct MemoryType {
 }
 
 impl MemoryType {
+    /// The least size in bytes, which a memory of this type never has less than.
+    pub fn minimum_bytes(&self) -> u128 {
+        u128::from(self.limits.min) << self.page_size_log2
+    }
+
     /// The smallest size in bytes that cannot be reached whatever the limits say: `maximum` if given,
     /// else what the index type can address.
     pub fn maximum_bytes(&self) -> u128 {

@@ -5,8 +5,8 @@
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
-use wardian_module::{Proposals, Settings, decode};
-use wardian_runtime::{Compiler, Counters, validate_bodies};
+use wardian_module::{Proposals, Settings};
+use wardian_runtime::{Compiler, Counters, decode_valid};
 
 /// The fastest of some runs: others were disturbed.
 fn best(mut act: impl FnMut()) -> Duration {
@@ -32,8 +32,7 @@ fn main() {
         });
         let ours = compilers.each_ref().map(|compiler| {
             best(|| {
-                let (module, bodies) = decode(wasm.clone(), proposals).expect("it is valid");
-                validate_bodies(compiler, &module, &bodies, &Counters::default())
+                decode_valid(compiler, wasm.clone(), proposals, &Counters::default())
                     .expect("it is valid");
             })
         });

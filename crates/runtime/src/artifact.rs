@@ -149,19 +149,20 @@ pub fn encode(
     key: &ArtifactKey,
     compatibility: &Compatibility,
     wasm: &[u8],
-    image: &CodeImage,
+    image: CodeImage,
 ) -> Vec<u8> {
     debug_assert_eq!(image.check(), Ok(()));
+    let CodeImage { text, funcs, traps, locations, inlined } = image;
     let compatibility = compatibility.as_bytes();
     let total = PREFIX_BYTES
         + wasm.len()
         + LENGTHS_BYTES
         + compatibility.len()
-        + image.text.len()
-        + image.funcs.len() * FUNC_BYTES
-        + image.traps.len() * TRAP_BYTES
-        + image.locations.len() * LOCATION_BYTES
-        + image.inlined.len() * INLINED_BYTES
+        + text.len()
+        + funcs.len() * FUNC_BYTES
+        + traps.len() * TRAP_BYTES
+        + locations.len() * LOCATION_BYTES
+        + inlined.len() * INLINED_BYTES
         + MAC_BYTES;
     let mut out = Vec::with_capacity(total);
     out.extend_from_slice(&MAGIC);
@@ -170,20 +171,17 @@ pub fn encode(
     out.extend_from_slice(&(wasm.len() as u64).to_le_bytes());
     out.extend_from_slice(wasm);
     // ORDER sections
-    for length in [
-        compatibility.len(),
-        image.text.len(),
-        image.funcs.len(),
-        image.traps.len(),
-        image.locations.len(),
-        image.inlined.len(),
-    ] {
+    for length in
+        [compatibility.len(), text.len(), funcs.len(), traps.len(), locations.len(), inlined.len()]
+    {
         out.extend_from_slice(&(length as u64).to_le_bytes());
     }
     out.extend_from_slice(compatibility);
-    out.extend_from_slice(&image.text);
-    out.extend(image.funcs.iter().flat_map(|f| pair(f.start, f.end)));
-    encode_tables(&mut out, &image.traps, &image.locations, &image.inlined);
+    // Both are large; what is copied is given back.
+    out.extend_from_slice(&text);
+    drop(text);
+    out.extend(funcs.iter().flat_map(|f| pair(f.start, f.end)));
+    encode_tables(&mut out, &traps, &locations, &inlined);
     let mac = key.mac(&out);
     out.extend_from_slice(mac.as_bytes());
     debug_assert_eq!(out.len(), total);
@@ -477,7 +475,7 @@ mod tests {
     }
 
     fn artifact() -> Vec<u8> {
-        encode(&key(), &compatibility(), WASM, &image())
+        encode(&key(), &compatibility(), WASM, image())
     }
 
     fn open(bytes: &[u8]) -> Result<Artifact<'_>, ArtifactError> {
@@ -514,7 +512,7 @@ mod tests {
         assert!(detect(&bytes));
         assert_eq!(open(&bytes), Ok(Artifact { wasm: WASM, image: image() }));
         assert_eq!(embedded_wasm(&bytes), Ok(WASM));
-        let empty = encode(&key(), &compatibility(), b"", &CodeImage::default());
+        let empty = encode(&key(), &compatibility(), b"", CodeImage::default());
         assert_eq!(open(&empty), Ok(Artifact { wasm: b"", image: CodeImage::default() }));
         assert_eq!(forged(|_| ()), Ok(()));
     }
@@ -605,7 +603,7 @@ mod tests {
         let check = |change: &dyn Fn(&mut Settings), isa: &str, expected: &str| {
             let mut settings = Settings::default();
             change(&mut settings);
-            let made = encode(&key(), &Compatibility::new(&settings, isa), WASM, &image());
+            let made = encode(&key(), &Compatibility::new(&settings, isa), WASM, image());
             match open(&made) {
                 Err(ArtifactError::Compatibility(why)) => assert_eq!(why, expected),
                 other => panic!("expected {expected}, found {other:?}"),

@@ -45,11 +45,11 @@ impl Background {
     /// The thread will have this name.
     pub(crate) fn new(name: &'static str) -> Background {
         let shared = Shared { state: Mutex::default(), changed: Condvar::new() };
-        Background { name, process: std::process::id(), shared: Arc::new(shared) }
+        Background { name, process: wardian_vm::process(), shared: Arc::new(shared) }
     }
 
     fn is_own(&self) -> bool {
-        self.process == std::process::id()
+        self.process == wardian_vm::process()
     }
 
     /// Runs `task` some time, or gives it back because it never will.

@@ -19,6 +19,7 @@ pub fn builtin(
     let memory = |store: &Store, index| store.memory_of(instance, MemoryIndex(index));
     let table = |store: &Store, index| store.table_of(instance, TableIndex(index));
     let (first, second) = (operation.first, operation.second);
+    store.pay(wardian_lower::size_cost(operation.builtin, call.args))?;
     match operation.builtin {
         Builtin::Raise => {
             // The kernel raises; this is the generic form of it.
@@ -26,6 +27,8 @@ pub fn builtin(
         }
         // The kernel answers; as here, "none yet" is always right.
         Builtin::TierUp => Ok(0),
+        // So does the kernel's host for this.
+        Builtin::EpochReached => Err(Trap::Interrupt.into()),
         Builtin::MemoryGrow => {
             let id = memory(store, first);
             Ok(store.memory_grow(limiter, id, a)?.unwrap_or(u64::MAX))

@@ -266,25 +266,33 @@ impl ModuleCache {
     }
 
     /// The place of a module whose functions come one by one.
-    pub fn functions(&self, wasm: &[u8]) -> Place {
-        self.place(wasm, Kind::Functions)
+    pub fn functions(&self, wasm: &[u8], parallel: bool) -> Place {
+        self.place(wasm, parallel, Kind::Functions)
     }
 
     /// The place of a module that is compiled whole.
-    pub fn image(&self, wasm: &[u8]) -> Place {
-        self.place(wasm, Kind::Image)
+    pub fn image(&self, wasm: &[u8], parallel: bool) -> Place {
+        self.place(wasm, parallel, Kind::Image)
     }
 
-    fn place(&self, wasm: &[u8], kind: Kind) -> Place {
-        let digest = blake3::hash(wasm);
+    fn place(&self, wasm: &[u8], parallel: bool, kind: Kind) -> Place {
+        let mut hasher = blake3::Hasher::new();
+        match parallel && wasm.len() >= PARALLEL_BYTES {
+            true => hasher.update_rayon(wasm),
+            false => hasher.update(wasm),
+        };
+        let digest = hasher.finalize();
         let mut hasher = blake3::Hasher::new();
         hasher.update(digest.as_bytes());
         hasher.update(&[kind as u8]);
         hasher.update(self.0.compatibility.as_bytes());
         let name = format!("{}{EXTENSION}", &hasher.finalize().to_hex()[..DIGITS]);
-        Place { inner: self.0.clone(), digest, name, process: std::process::id() }
+        Place { inner: self.0.clone(), digest, name, process: wardian_vm::process() }
     }
 }
+
+/// Bytes of modules from which threads share the work of a digest.
+const PARALLEL_BYTES: usize = 1 << 20;
 
 /// Where code of one module lies in a cache.
 pub struct Place {
@@ -488,7 +496,7 @@ impl Collector {
     /// Writes what is not written yet, if it is worth it.
     pub(crate) fn save(&self) {
         // After `fork`, another thread of the parent may have held the lock.
-        if self.place.process != std::process::id() {
+        if self.place.process != wardian_vm::process() {
             return;
         }
         let mut state = self.state();

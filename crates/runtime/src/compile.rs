@@ -4,14 +4,17 @@
 use crate::log;
 use crate::stats::{Compiled, Counters, Made};
 use rayon::prelude::*;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 use wardian_cranelift::Scratch;
 use wardian_lower::Shape;
 use wardian_module::image::{CodeImage, FunctionCode, link};
 use wardian_module::layout::{Linkage, ModuleTable, VmLayout};
-use wardian_module::{Body, DecodeError, DefinedFuncIndex, Module, Proposals, Settings, decode};
+use wardian_module::{
+    Body, DecodeError, DefinedFuncIndex, FuncIndex, Module, Proposals, Settings, decode,
+    decode_with,
+};
 use wasmparser::{
     BinaryReader, FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources,
     WasmFeatures,
@@ -102,7 +105,7 @@ impl Compiler {
     pub fn new(settings: &Settings, cpu: &str, parallel: bool) -> Result<Compiler, String> {
         let optimizing = wardian_cranelift::Compiler::with_cpu(settings, cpu)?;
         let baseline = wardian_baseline::Compiler::new(settings, features(&optimizing));
-        let process = std::process::id();
+        let process = wardian_vm::process();
         let (first_scratches, scratches) = (Pool::default(), Pool::default());
         Ok(Compiler { optimizing, baseline, first_scratches, scratches, parallel, process })
     }
@@ -117,8 +120,9 @@ impl Compiler {
         self.optimizing.settings()
     }
 
-    fn is_parallel(&self) -> bool {
-        self.parallel && self.process == std::process::id()
+    /// Whether work may be shared among threads: asked for, and not in a child of the process that made it.
+    pub fn is_parallel(&self) -> bool {
+        self.parallel && self.process == wardian_vm::process()
     }
 
     /// Compiles a function for its first call: with the single-pass tier, or, if that refuses the
@@ -224,47 +228,82 @@ pub fn compile(
         .map_err(|error| CompileError::Internal(error.to_string()))
 }
 
-/// Validates a module, bodies included, without compiling it.
-pub fn validate(binary: &[u8], proposals: Proposals) -> Result<(), DecodeError> {
-    let (module, bodies) = decode(binary.to_vec(), proposals)?;
-    validate_run(&module, &bodies, proposals)
-}
-
-/// Validates all bodies, in parallel when it pays. The error is that of the first invalid body.
-pub fn validate_bodies(
+/// Decodes a module and validates all of it, bodies included: in parallel, and while the sections behind
+/// the code are decoded, when it pays. Errors outside of bodies come first, then that of the first body.
+pub fn decode_valid(
     compiler: &Compiler,
-    module: &Module,
-    bodies: &[Body],
+    wasm: Vec<u8>,
+    proposals: Proposals,
     counters: &Counters,
-) -> Result<(), DecodeError> {
-    let start = Instant::now();
-    let bytes: usize = bodies.iter().map(|body| body.range.len()).sum();
-    let proposals = module.proposals;
-    if compiler.is_parallel() && bytes >= PARALLEL_VALIDATION_BYTES {
-        let run = |run: &[Body]| validate_run(module, run, proposals).err();
-        bodies.par_chunks(VALIDATION_RUN).find_map_first(run).map_or(Ok(()), Err)?;
-    } else {
-        validate_run(module, bodies, proposals)?;
+) -> Result<(Module, Vec<Body>), DecodeError> {
+    if !compiler.is_parallel() || wasm.len() < PARALLEL_VALIDATION_BYTES {
+        let (module, bodies) = decode(wasm, proposals)?;
+        let code = Unvalidated::new(&module, bodies);
+        code.validate(counters, |bodies| code.validate_run(bodies))?;
+        return Ok((module, code.bodies));
     }
-    counters.validated(bytes, start);
-    Ok(())
+    let (code, valid) = (OnceLock::new(), OnceLock::new());
+    let module = rayon::scope(|scope| {
+        decode_with(wasm, proposals, |module, bodies| {
+            let code = code.get_or_init(|| Unvalidated::new(module, bodies));
+            let run = |run: &[Body]| code.validate_run(run).err();
+            let all = move |bodies: &[Body]| {
+                bodies.par_chunks(VALIDATION_RUN).find_map_first(run).map_or(Ok(()), Err)
+            };
+            let valid = &valid;
+            scope.spawn(move |_| {
+                valid.set(code.validate(counters, all)).expect("it is set once");
+            });
+        })
+    })?;
+    valid.into_inner().expect("the scope waited for it")?;
+    let code = code.into_inner().expect("decoding gave them");
+    Ok((module, code.bodies))
 }
 
-fn validate_run(module: &Module, bodies: &[Body], proposals: Proposals) -> Result<(), DecodeError> {
-    let mut allocations = FuncValidatorAllocations::default();
-    for body in bodies {
-        let reader = BinaryReader::new_features(
-            &module.wasm[body.range.clone()],
-            body.range.start as u64,
-            proposals.features(),
-        );
-        let FuncToValidate { ref resources, index, ty, features } = body.validator;
-        let validator = FuncToValidate { resources: resources.clone(), index, ty, features };
-        let mut validator = validator.into_validator(allocations);
-        validator
-            .validate(&FunctionBody::new(reader))
-            .map_err(|error| DecodeError::from(error).in_func(module.func_index(body.index)))?;
-        allocations = validator.into_allocations();
+/// Bodies that are still to be validated, and what that takes.
+struct Unvalidated {
+    wasm: Arc<Vec<u8>>,
+    proposals: Proposals,
+    imported_funcs: usize,
+    bodies: Vec<Body>,
+}
+
+impl Unvalidated {
+    fn new(module: &Module, bodies: Vec<Body>) -> Unvalidated {
+        let Module { proposals, imported_funcs, .. } = *module;
+        Unvalidated { wasm: module.wasm.clone(), proposals, imported_funcs, bodies }
     }
-    Ok(())
+
+    /// Validates all by `how`, and counts them.
+    fn validate(
+        &self,
+        counters: &Counters,
+        how: impl FnOnce(&[Body]) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        let start = Instant::now();
+        how(&self.bodies)?;
+        counters.validated(self.bodies.iter().map(|body| body.range.len()).sum(), start);
+        Ok(())
+    }
+
+    fn validate_run(&self, bodies: &[Body]) -> Result<(), DecodeError> {
+        let mut allocations = FuncValidatorAllocations::default();
+        for body in bodies {
+            let reader = BinaryReader::new_features(
+                &self.wasm[body.range.clone()],
+                body.range.start as u64,
+                self.proposals.features(),
+            );
+            let FuncToValidate { ref resources, index, ty, features } = body.validator;
+            let validator = FuncToValidate { resources: resources.clone(), index, ty, features };
+            let mut validator = validator.into_validator(allocations);
+            validator.validate(&FunctionBody::new(reader)).map_err(|error| {
+                let index = FuncIndex::from(self.imported_funcs + body.index.index());
+                DecodeError::from(error).in_func(index)
+            })?;
+            allocations = validator.into_allocations();
+        }
+        Ok(())
+    }
 }

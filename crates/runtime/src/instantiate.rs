@@ -4,7 +4,8 @@
 //! A trap part-way leaves the instance in the store: tables of others may refer to its functions.
 
 use crate::builtins::{func_value, memory_init, table_init};
-use crate::store::{Dropped, Limiter, Store, refused};
+use crate::initial;
+use crate::store::{Dropped, Limiter, Store, element_bytes, minimum_bytes, refused};
 use std::sync::Arc;
 use wardian_module::{
     ConstExpr, ConstOp, DataIndex, ElemIndex, GlobalIndex, HeapTop, SegmentMode, TableIndex,
@@ -59,17 +60,19 @@ impl Store {
         for table in tables {
             self.check_table(limiter, &table.ty)?;
         }
+        let memory_bytes = memories.iter().map(minimum_bytes);
+        let table_bytes = tables.iter().map(|table| element_bytes(&table.ty, table.ty.limits.min));
+        self.check_budget(limiter, memory_bytes.chain(table_bytes).fold(0, u64::saturating_add))?;
         let settings = self.settings.clone();
-        let instance = self.kernel.instantiate(code.clone(), imports, &settings).map_err(
-            |error| match error {
-                wardian_vm::InstantiateError::Import(position) => {
-                    InstantiateError::Import(position)
-                }
-                wardian_vm::InstantiateError::Memory(error) => {
-                    InstantiateError::Limit(refused("an instance", &settings, &error))
-                }
-            },
-        )?;
+        let images = initial::of(code);
+        let made = self.kernel.instantiate_with(code.clone(), imports, &settings, images);
+        self.settle();
+        let instance = made.map_err(|error| match error {
+            wardian_vm::InstantiateError::Import(position) => InstantiateError::Import(position),
+            wardian_vm::InstantiateError::Memory(error) => {
+                InstantiateError::Limit(refused("an instance", &settings, &error))
+            }
+        })?;
         self.dropped.resize_with(instance.index() + 1, Dropped::default);
         for (index, global) in module.globals.iter().enumerate() {
             if let Some(init) = &global.init {
@@ -103,10 +106,13 @@ impl Store {
         for (index, segment) in module.data.iter().enumerate() {
             let index = DataIndex::from(index);
             if let SegmentMode::Active(memory, offset) = &segment.mode {
-                let offset = index_of(eval(self, instance, offset));
-                let id = self.memory_of(instance, *memory);
-                let count = segment.bytes.len() as u64;
-                memory_init(self, instance, id, index, offset, 0, count)?;
+                let own = memory.index().checked_sub(module.imported_memories);
+                if own.and_then(|own| images.get(own)).is_none_or(Option::is_none) {
+                    let offset = index_of(eval(self, instance, offset));
+                    let id = self.memory_of(instance, *memory);
+                    let count = segment.bytes.len() as u64;
+                    memory_init(self, instance, id, index, offset, 0, count)?;
+                }
                 self.drop_data(instance, index);
             }
         }
@@ -126,8 +132,12 @@ fn index_of(value: Value) -> u64 {
 
 /// The value of a constant expression.
 pub(crate) fn eval(store: &Store, instance: InstanceId, expr: &ConstExpr) -> Value {
+    let ops = match expr {
+        ConstExpr::I32(value) => return Value::I32(*value),
+        ConstExpr::Ops(ops) => &**ops,
+    };
     let mut stack: Vec<Value> = Vec::with_capacity(1);
-    for op in &expr.0 {
+    for op in ops {
         let value = match *op {
             ConstOp::I32(v) => Value::I32(v),
             ConstOp::I64(v) => Value::I64(v),

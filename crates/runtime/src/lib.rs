@@ -7,10 +7,13 @@
 
 pub mod artifact;
 mod background;
+mod budget;
 mod builtins;
 mod cache;
 mod compile;
 mod explore;
+mod file;
+mod initial;
 mod instantiate;
 pub mod log;
 mod stats;
@@ -18,10 +21,12 @@ mod store;
 mod tiers;
 
 pub use background::Task;
+pub use budget::{Budget, BudgetShare};
 pub use builtins::builtin;
 pub use cache::{Cache, CacheUsage, DEFAULT_LIMIT, KeptFunctions, LazyKey, ModuleCache, Place};
-pub use compile::{CompileError, CompileProgress, Compiler, compile, validate, validate_bodies};
+pub use compile::{CompileError, CompileProgress, Compiler, compile, decode_valid};
 pub use explore::{Explored, Explorer, RecordedLine};
+pub use file::read_file;
 pub use instantiate::InstantiateError;
 pub use stats::{CodeShape, Counters, Stats};
 pub use store::{Limiter, Store, Unlimited};

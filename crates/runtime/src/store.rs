@@ -3,15 +3,18 @@
 //!
 //! Invariant: `instances` has an entry for each instance of the kernel's store.
 
+use crate::budget::{Budget, BudgetShare};
 use crate::instantiate::InstantiateError;
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use wardian_module::layout::table_element_size;
 use wardian_module::{
     DataIndex, ElemIndex, ExternIndex, GlobalIndex, MemoryIndex, MemoryType, Settings, TableIndex,
-    TableType,
+    TableType, Trap,
 };
 use wardian_vm::{
-    Extern, Failure, GlobalId, Host, InstanceId, MemoryId, TableId, TrapReport, Value,
+    Exit, Extern, Failure, Frame, GlobalId, Host, InstanceId, MemoryId, TableId, TrapReport, Value,
 };
 
 /// Who decides whether memories and tables may grow, in the words of the embedding API's
@@ -41,6 +44,10 @@ pub trait Limiter {
     fn tables(&self) -> usize;
     /// Memories that the store may hold.
     fn memories(&self) -> usize;
+    /// What all of the store's memories, tables and host values may take together, if that is limited.
+    fn budget(&self) -> Option<&Budget> {
+        None
+    }
 }
 
 /// The limiter of a store that was given none.
@@ -86,29 +93,119 @@ pub struct Store {
     pub(crate) settings: Arc<Settings>,
     pub(crate) dropped: Vec<Dropped>,
     host_values: Vec<Box<dyn Any + Send + Sync>>,
+    /// Bytes of these.
+    host_bytes: u64,
+    /// What the store has taken of its limiter's budget.
+    share: Option<BudgetShare>,
 }
 
 impl Store {
-    /// An empty store that runs with hosts of type `H`.
+    /// An empty store that runs with hosts of type `H`, and whose epoch stands still.
     pub fn new<H: Host>(
         settings: Arc<Settings>,
         limits: wardian_vm::StoreLimits,
     ) -> std::io::Result<Store> {
+        Store::of_engine::<H>(settings, limits, Arc::default(), Arc::default())
+    }
+
+    /// An empty store that runs with hosts of type `H`, under this epoch, and shares these reservations.
+    pub fn of_engine<H: Host>(
+        settings: Arc<Settings>,
+        limits: wardian_vm::StoreLimits,
+        epoch: Arc<AtomicU64>,
+        reservations: Arc<wardian_vm::Reservations>,
+    ) -> std::io::Result<Store> {
+        let mut kernel = wardian_vm::Store::with_epoch::<H>(limits, epoch)?;
+        kernel.share_reservations(reservations);
         Ok(Store {
-            kernel: wardian_vm::Store::new::<H>(limits)?,
+            kernel,
             settings,
             dropped: Vec::new(),
             host_values: Vec::new(),
+            host_bytes: 0,
+            share: None,
         })
+    }
+
+    // ---- budget ----
+
+    /// Makes the store's share of the budget large enough for `more` bytes beside what there is. `false`
+    /// if there is no room. What comes of it is told by `settle`.
+    pub(crate) fn make_room(&mut self, limiter: &dyn Limiter, more: u64) -> bool {
+        let Some(budget) = limiter.budget() else {
+            self.share = None;
+            return true;
+        };
+        if !self.share.as_ref().is_some_and(|share| Budget::same(share.budget(), budget)) {
+            self.share = Some(budget.share());
+        }
+        let bytes = self.bytes().saturating_add(more);
+        self.share.as_mut().is_some_and(|share| share.resize(bytes))
+    }
+
+    /// Makes the share what the store takes.
+    pub(crate) fn settle(&mut self) {
+        let bytes = if self.share.is_some() { self.bytes() } else { 0 };
+        if let Some(share) = &mut self.share {
+            // It was made large enough before; what is given back always fits.
+            let _ = share.resize(bytes);
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.kernel.bytes() + self.host_bytes
+    }
+
+    // ---- fuel ----
+
+    /// Whether guests pay from the store's fuel.
+    pub fn consumes_fuel(&self) -> bool {
+        self.settings.consume_fuel
+    }
+
+    /// Takes fuel for something that is about to be done; if there is less, takes nothing and fails.
+    pub(crate) fn pay(&self, fuel: u64) -> Result<(), Trap> {
+        if fuel > 0 && self.settings.consume_fuel {
+            let left = self.kernel.fuel().checked_sub(fuel).ok_or(Trap::OutOfFuel)?;
+            self.kernel.set_fuel(left);
+        }
+        Ok(())
+    }
+
+    /// Gives back what was paid for instructions that a trap kept from being run: see
+    /// `lower::metering`. For each exit once.
+    pub fn refund(&self, exit: &Exit) {
+        let Failure::Trap(report) = &exit.failure else { return };
+        if !self.settings.consume_fuel || report.trap == Trap::OutOfFuel {
+            return;
+        }
+        let Some(Frame { module, func, wasm_offset: Some(offset) }) = &exit.innermost else {
+            return;
+        };
+        let Some(func) = module.defined_func(*func) else { return };
+        let body = module.bodies[func.index()].clone();
+        let Some(position) = (*offset as usize).checked_sub(body.start) else { return };
+        let unspent = wardian_lower::unspent(&module.wasm[body], position);
+        self.kernel.set_fuel(self.kernel.fuel().saturating_add(unspent));
     }
 
     // ---- host values ----
 
     /// Keeps a host value and returns the reference to it: a position and 1, so that 0 is null.
     /// `None` when 2^32 - 1 values are kept.
-    pub fn add_host_value(&mut self, value: Box<dyn Any + Send + Sync>) -> Option<u32> {
+    /// Nor when it has no room in the budget.
+    pub fn add_host_value(
+        &mut self,
+        limiter: &dyn Limiter,
+        value: Box<dyn Any + Send + Sync>,
+    ) -> Option<u32> {
         let reference = u32::try_from(self.host_values.len() + 1).ok()?;
+        let bytes = (size_of_val(&value) + size_of_val(&*value)) as u64;
+        if !self.make_room(limiter, bytes) {
+            return None;
+        }
         self.host_values.push(value);
+        self.host_bytes += bytes;
         Some(reference)
     }
 
@@ -212,6 +309,20 @@ impl Store {
         Ok(())
     }
 
+    pub(crate) fn check_budget(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        more: u64,
+    ) -> Result<(), InstantiateError> {
+        if self.make_room(limiter, more) {
+            return Ok(());
+        }
+        Err(InstantiateError::Limit(format!(
+            "{more} bytes of memories and tables exceed the store's budget ({})",
+            budget_text(limiter)
+        )))
+    }
+
     /// Adds a memory of the host.
     pub fn memory(
         &mut self,
@@ -219,10 +330,11 @@ impl Store {
         ty: MemoryType,
     ) -> Result<MemoryId, InstantiateError> {
         self.check_memory(limiter, &ty)?;
+        self.check_budget(limiter, minimum_bytes(&ty))?;
         let settings = self.settings.clone();
-        self.kernel
-            .memory(ty, &settings)
-            .map_err(|error| InstantiateError::Limit(refused("a linear memory", &settings, &error)))
+        let made = self.kernel.memory(ty, &settings);
+        self.settle();
+        made.map_err(|error| InstantiateError::Limit(refused("a linear memory", &settings, &error)))
     }
 
     /// Adds a table of the host, filled with `init`. `init` must be of the table's type.
@@ -233,7 +345,10 @@ impl Store {
         init: Value,
     ) -> Result<TableId, InstantiateError> {
         self.check_table(limiter, &ty)?;
-        self.kernel.table(ty, init).map_err(|_| {
+        self.check_budget(limiter, element_bytes(&ty, ty.limits.min))?;
+        let made = self.kernel.table(ty, init);
+        self.settle();
+        made.map_err(|_| {
             InstantiateError::Limit("table cannot be made: no memory for its elements".into())
         })
     }
@@ -254,7 +369,13 @@ impl Store {
         if !limiter.memory_growing(current, desired, maximum)? {
             return Ok(None);
         }
-        match self.kernel.memory_grow(id, delta) {
+        if !self.make_room(limiter, desired.saturating_sub(current) as u64) {
+            limiter.memory_grow_failed(over_budget(limiter))?;
+            return Ok(None);
+        }
+        let grown = self.kernel.memory_grow(id, delta);
+        self.settle();
+        match grown {
             Ok(old) => Ok(Some(old)),
             Err(error) => {
                 limiter.memory_grow_failed(error.to_string())?;
@@ -279,7 +400,13 @@ impl Store {
         if !limiter.table_growing(fits(current), desired, maximum.map(fits))? {
             return Ok(None);
         }
+        let more = element_bytes(self.kernel.table_type(id), delta);
+        if !self.make_room(limiter, more) {
+            limiter.table_grow_failed(over_budget(limiter))?;
+            return Ok(None);
+        }
         let grown = self.kernel.table_grow(id, delta, value);
+        self.settle();
         if grown.is_none() {
             limiter.table_grow_failed("out of table elements, or no memory for them".into())?;
         }
@@ -288,7 +415,6 @@ impl Store {
 
     /// What a message says of a trap beyond its text.
     pub fn describe(&self, report: &TrapReport) -> Option<String> {
-        use wardian_module::Trap;
         let [x, y] = report.details;
         match (report.trap, report.instance, report.address) {
             (Trap::MemoryOutOfBounds, _, Some(address)) => {
@@ -321,6 +447,28 @@ impl Store {
             _ => None,
         }
     }
+}
+
+fn budget_text(limiter: &dyn Limiter) -> String {
+    match limiter.budget() {
+        Some(budget) => format!("{} of {} bytes are taken", budget.taken(), budget.limit()),
+        None => "there is none".into(),
+    }
+}
+
+fn over_budget(limiter: &dyn Limiter) -> String {
+    format!("over the store's budget ({})", budget_text(limiter))
+}
+
+/// Bytes of a memory when it is made.
+pub(crate) fn minimum_bytes(ty: &MemoryType) -> u64 {
+    let bytes = u128::from(ty.limits.min) << ty.page_size_log2;
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// Bytes of so many elements of a table.
+pub(crate) fn element_bytes(ty: &TableType, count: u64) -> u64 {
+    count.saturating_mul(table_element_size(ty.element.heap.top()).into())
 }
 
 /// The text for something with memories for which the system refused memory or address space.

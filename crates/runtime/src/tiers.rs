@@ -185,8 +185,8 @@ struct Requests {
     tasks: HashSet<(DefinedFuncIndex, Option<u32>)>,
     /// Those of them that could not be.
     failed: HashSet<(DefinedFuncIndex, Option<u32>)>,
-    /// For each head of a loop at which a frame asked.
-    nests: HashMap<(DefinedFuncIndex, u32), Nest>,
+    /// For each head of a loop at which a frame asked; nothing while it is looked up.
+    nests: HashMap<(DefinedFuncIndex, u32), Option<Nest>>,
 }
 
 /// A loop, with those around it.
@@ -198,6 +198,15 @@ struct Nest {
 }
 
 impl Nest {
+    /// Of a loop, with what [`loops_around`] found for it.
+    fn new(mut loops: Vec<u32>, head: u32) -> Nest {
+        loops.reverse();
+        if loops.is_empty() {
+            loops.push(head);
+        }
+        Nest { loops, since: None }
+    }
+
     /// The loop to replace a frame at, and what to count until it asks again.
     fn next(&mut self, failed: impl Fn(u32) -> bool, is_there: impl Fn(u32) -> bool) -> (u32, i32) {
         loop {
@@ -219,6 +228,22 @@ impl Nest {
     }
 }
 
+impl Requests {
+    /// As [`Nest::next`], of a nest that is known.
+    fn loop_to_replace(
+        &mut self,
+        tiered: &Tiered,
+        func: DefinedFuncIndex,
+        head: u32,
+    ) -> (u32, i32) {
+        let nest = self.nests.get_mut(&(func, head)).and_then(Option::as_mut).expect("it is known");
+        nest.next(
+            |head| self.failed.contains(&(func, Some(head))),
+            |head| tiered.has_replacement(func, head),
+        )
+    }
+}
+
 /// The functions of a module: answers the kernel.
 struct Functions {
     shared: Arc<Shared>,
@@ -229,6 +254,15 @@ struct Functions {
 impl Shared {
     fn requests(&self) -> MutexGuard<'_, Requests> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a function, or a loop of it, is to be optimized; `false` if that was known.
+    fn request(&self, func: DefinedFuncIndex, head: Option<u32>) -> bool {
+        let new = self.requests().tasks.insert((func, head));
+        if new {
+            tracing::debug!(target: log::TIERS, func = self.index(func), head, "tier-up requested");
+        }
+        new
     }
 
     fn body(&self, func: DefinedFuncIndex) -> Body {
@@ -322,6 +356,25 @@ impl Shared {
         if let Some(collector) = &self.collector {
             collector.place().loaded(&self.counters, functions, bytes, since);
         }
+    }
+
+    /// Does what was requested of a function when it had code of the tier `before`.
+    fn fulfil(
+        &self,
+        code: &Weak<Code>,
+        func: DefinedFuncIndex,
+        head: Option<u32>,
+        before: Option<Tier>,
+    ) {
+        // Whoever dropped the module needs no code of it.
+        let Some(now) = code.upgrade().map(|code| tiered_of(&code).tier(func)) else { return };
+        if head.is_some() && now != before {
+            // The function was optimized meanwhile. A frame that still runs the loop in old code will
+            // ask again; most have left it.
+            self.requests().tasks.remove(&(func, head));
+            return;
+        }
+        self.optimize(code, func, head);
     }
 
     /// Compiles a hot function, or a hot loop and its function, with the optimizing tier.
@@ -443,32 +496,23 @@ impl Source for Functions {
         let (head, again) = match (&self.tier_up, head) {
             // Where it asks.
             (TierUp::Synchronous(_), _) | (_, None) => (head, AGAIN),
-            (_, Some(head)) => {
-                let (head, again) = self.loop_to_replace(tiered_of(code), func, head);
-                (Some(head), again)
-            }
+            (_, Some(head)) => match self.loop_to_replace(code, func, head) {
+                Ok((head, again)) => (Some(head), again),
+                Err(again) => return again,
+            },
         };
-        let new = self.shared.requests().tasks.insert((func, head));
-        if new {
-            tracing::debug!(target: log::TIERS, func = self.shared.index(func), head, "tier-up requested");
+        if !self.shared.request(func, head) {
+            return match self.tier_up {
+                TierUp::Synchronous(count) => synchronous(count),
+                _ => again,
+            };
         }
         match &self.tier_up {
-            TierUp::Never => i32::MAX,
             TierUp::Synchronous(count) => {
-                if new {
-                    self.shared.optimize(&Arc::downgrade(code), func, head);
-                }
+                self.shared.optimize(&Arc::downgrade(code), func, head);
                 synchronous(*count)
             }
-            TierUp::Background | TierUp::Executor(_) if !new => again,
-            TierUp::Background => {
-                let accepted = self.background.push(self.task(code, func, head));
-                if accepted.is_ok() { again } else { i32::MAX }
-            }
-            TierUp::Executor(execute) => {
-                execute(self.task(code, func, head));
-                again
-            }
+            _ => self.hand_over(self.task(code, func, head), again),
         }
     }
 
@@ -479,39 +523,53 @@ impl Source for Functions {
 
 impl Functions {
     /// The loop to replace a frame at that asks at the head of this one, and what to count until it asks
-    /// again.
-    fn loop_to_replace(&self, tiered: &Tiered, func: DefinedFuncIndex, head: u32) -> (u32, i32) {
+    /// again; or only that, while the loops around are looked up, which reads the function's body.
+    fn loop_to_replace(
+        &self,
+        code: &Arc<Code>,
+        func: DefinedFuncIndex,
+        head: u32,
+    ) -> Result<(u32, i32), i32> {
         let mut requests = self.shared.requests();
-        let Requests { failed, nests, .. } = &mut *requests;
-        let nest = nests.entry((func, head)).or_insert_with(|| {
-            let mut loops = loops_around(self.shared.body_reader(func), head);
-            loops.reverse();
-            if loops.is_empty() {
-                loops.push(head);
+        if let Some(nest) = requests.nests.get(&(func, head)) {
+            return if nest.is_some() {
+                Ok(requests.loop_to_replace(tiered_of(code), func, head))
+            } else {
+                Err(AGAIN)
+            };
+        }
+        requests.nests.insert((func, head), None);
+        drop(requests);
+        let (shared, before) = (self.shared.clone(), tiered_of(code).tier(func));
+        let code = Arc::downgrade(code);
+        let look_up = move || {
+            let nest = Nest::new(loops_around(shared.body_reader(func), head), head);
+            let Some(running) = code.upgrade() else { return };
+            let mut requests = shared.requests();
+            requests.nests.insert((func, head), Some(nest));
+            let (outer, _) = requests.loop_to_replace(tiered_of(&running), func, head);
+            drop((requests, running));
+            if shared.request(func, Some(outer)) {
+                shared.fulfil(&code, func, Some(outer), before);
             }
-            Nest { loops, since: None }
-        });
-        nest.next(
-            |head| failed.contains(&(func, Some(head))),
-            |head| tiered.has_replacement(func, head),
-        )
+        };
+        Err(self.hand_over(Box::new(look_up), AGAIN))
+    }
+
+    /// Has a task done some time; what to count until then, or for ever if it will never be done.
+    fn hand_over(&self, task: Task, again: i32) -> i32 {
+        match &self.tier_up {
+            TierUp::Executor(execute) => execute(task),
+            TierUp::Background if self.background.push(task).is_ok() => {}
+            _ => return i32::MAX,
+        }
+        again
     }
 
     fn task(&self, code: &Arc<Code>, func: DefinedFuncIndex, head: Option<u32>) -> Task {
-        let (shared, code): (_, Weak<Code>) = (self.shared.clone(), Arc::downgrade(code));
-        let tier = move |code: &Weak<Code>| code.upgrade().map(|code| tiered_of(&code).tier(func));
-        let before = tier(&code);
-        Box::new(move || {
-            // Whoever dropped the module needs no code of it.
-            let Some(now) = tier(&code) else { return };
-            if head.is_some() && Some(now) != before {
-                // The function was optimized meanwhile. A frame that still runs the loop in old code
-                // will ask again; most have left it.
-                shared.requests().tasks.remove(&(func, head));
-                return;
-            }
-            shared.optimize(&code, func, head);
-        })
+        let (shared, before) = (self.shared.clone(), tiered_of(code).tier(func));
+        let code = Arc::downgrade(code);
+        Box::new(move || shared.fulfil(&code, func, head, before))
     }
 }
 
@@ -521,7 +579,7 @@ mod tests {
 
     #[test]
     fn outer_loops_are_tried_first_and_given_up_in_time() {
-        let mut nest = Nest { loops: vec![5, 4, 2], since: None };
+        let mut nest = Nest::new(vec![2, 4, 5], 5);
         let nothing = |_| false;
         assert_eq!(nest.next(nothing, nothing), (2, AGAIN));
         assert_eq!(nest.next(nothing, |head| head == 2), (2, NEAR));

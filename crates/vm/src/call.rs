@@ -364,6 +364,28 @@ pub(crate) unsafe extern "C" fn builtin_entry(
     0
 }
 
+/// Called by the epoch shim.
+///
+/// # Safety
+///
+/// - Only generated code calls it, by the shim, with the context of the running store.
+pub(crate) unsafe extern "C" fn epoch_entry(context: *const Context) {
+    // SAFETY: [context pointer] the shim passes that of this thread's innermost activation, which is the
+    // one whose code called.
+    let context = unsafe { &*context };
+    let host = context.host.get().expect("a host is set while guest code runs");
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: [host pointer] guest code was running, so nothing else uses the host.
+        unsafe { &mut *host.as_ptr() }.epoch_reached()
+    }));
+    let failure = match result {
+        Ok(Ok(())) => return,
+        Ok(Err(failure)) => failure,
+        Err(payload) => Failure::Panic(payload),
+    };
+    fail(context, failure, None);
+}
+
 /// `Builtin::TierUp`: the address of a replacement to go on in, or 0.
 fn tier_up(store: &mut Store, instance: InstanceId, operation: Operation) -> u64 {
     let code = store.instance_code(instance).clone();
@@ -438,6 +460,9 @@ fn builtin(
     }
     if operation.builtin == Builtin::TierUp {
         return Ok(tier_up(host.kernel(), instance, operation));
+    }
+    if operation.builtin == Builtin::EpochReached {
+        return host.epoch_reached().map(|()| 0);
     }
     let mut func = None;
     for (arg, word) in args.iter_mut().zip(operation.builtin.params()) {

@@ -25,10 +25,11 @@
 //! as long as the parent keeps the module.
 
 use crate::context::Frame;
+use crate::mapping::InitialMemory;
 use crate::tiered::{ChunkTables, Source, Tiered};
 use crate::{shims, sys};
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wardian_module::image::CodeImage;
 use wardian_module::layout::{CODE_PAGE, Linkage, ModuleTable, VmLayout};
@@ -138,12 +139,12 @@ impl Arena {
         // SAFETY: [arena] all-zero is a null `AtomicPtr`.
         let pages = unsafe { pages.assume_init() };
         let free = Mutex::new(vec![(0, count)]);
-        Ok(Arena { process: std::process::id(), start, dual, pages, free })
+        Ok(Arena { process: sys::process(), start, dual, pages, free })
     }
 
     /// Whether this process made it.
     fn is_own(&self) -> bool {
-        self.process == std::process::id()
+        self.process == sys::process()
     }
 
     /// Whether its memory can be written anywhere, without a change of protection.
@@ -409,6 +410,15 @@ pub struct Code {
     module: Arc<Module>,
     layout: VmLayout,
     form: Form,
+    initial: InitialMemories,
+}
+
+/// What instances share of their memories: for each memory of the module's own, what it begins with.
+#[derive(Default)]
+struct InitialMemories {
+    /// Whether there was an instance before.
+    wanted: AtomicBool,
+    made: OnceLock<Box<[Option<Arc<InitialMemory>>]>>,
 }
 
 enum Form {
@@ -460,14 +470,15 @@ impl Code {
             text: pages.address(table_bytes) as usize,
             image: CodeImage { text: Vec::new(), ..image },
         });
-        Ok(Code { module, layout, form: Form::Whole(pages, table_bytes) })
+        let form = Form::Whole(pages, table_bytes);
+        Ok(Code { module, layout, form, initial: InitialMemories::default() })
     }
 
     /// Code of `module` that holds no function yet: each is asked for when it is first called.
     pub fn tiered(module: Arc<Module>, source: Box<dyn Source>) -> Result<Code, CodeError> {
         let layout = VmLayout::new(&module);
         let form = Form::Tiered(Tiered::new(module.clone(), source)?);
-        Ok(Code { module, layout, form })
+        Ok(Code { module, layout, form, initial: InitialMemories::default() })
     }
 
     /// The functions that come one by one, unless the module was published whole.
@@ -475,6 +486,18 @@ impl Code {
         match &self.form {
             Form::Whole(..) => None,
             Form::Tiered(tiered) => Some(tiered),
+        }
+    }
+
+    /// What the memories of the next instance begin with, as `make` says from the second instance on: most
+    /// modules have one, which shares nothing.
+    pub fn initial_memories(
+        &self,
+        make: impl FnOnce() -> Vec<Option<Arc<InitialMemory>>>,
+    ) -> &[Option<Arc<InitialMemory>>] {
+        match self.initial.wanted.swap(true, Relaxed) {
+            true => self.initial.made.get_or_init(|| make().into()),
+            false => &[],
         }
     }
 

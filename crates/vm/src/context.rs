@@ -4,12 +4,13 @@
 //! holds `&Context`.
 
 use crate::store::Store;
-use crate::sys;
+use crate::{shims, sys};
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
 use std::ptr::{NonNull, null};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use wardian_module::layout::StoreContext;
 use wardian_module::{FuncIndex, Module, Operation, Trap};
 
@@ -22,6 +23,11 @@ pub trait Host: 'static {
 
     /// Carries out a builtin other than raising a trap for an instance.
     fn builtin(&mut self, call: BuiltinCall) -> Result<u64, Failure>;
+
+    /// The epoch deadline has come: guest code goes on or fails.
+    fn epoch_reached(&mut self) -> Result<(), Failure> {
+        Err(Trap::Interrupt.into())
+    }
 }
 
 /// A builtin with its arguments.
@@ -94,11 +100,13 @@ pub struct Exit {
     pub failure: Failure,
     /// Frames, as many as the store was told to keep.
     pub frames: Vec<Frame>,
+    /// The innermost frame, also if none are to be kept.
+    pub innermost: Option<Frame>,
 }
 
 impl From<Failure> for Exit {
     fn from(failure: Failure) -> Exit {
-        Exit { failure, frames: Vec::new() }
+        Exit { failure, frames: Vec::new(), innermost: None }
     }
 }
 
@@ -142,13 +150,16 @@ const _: () = assert!(
 );
 
 impl Context {
-    pub(crate) fn new() -> Context {
+    /// `epoch` stays valid as long as the context.
+    pub(crate) fn new(epoch: *const AtomicU64) -> Context {
         Context {
             shared: StoreContext {
                 stack_limit: Cell::new(usize::MAX),
                 fuel: Cell::new(0),
-                epoch_deadline: Cell::new(u64::MAX),
+                epoch_deadline: Cell::new(0),
                 live_state: Cell::new(std::ptr::null_mut()),
+                epoch,
+                epoch_shim: shims::epoch_address() as *const u8,
             },
             entry_sp: Cell::new(0),
             exit_fp: Cell::new(0),
@@ -187,6 +198,11 @@ thread_local! {
 #[inline(never)]
 pub(crate) fn current() -> *const Context {
     CURRENT.get()
+}
+
+/// As `current`, for shims.
+pub(crate) extern "sysv64" fn current_for_shim() -> *const Context {
+    current()
 }
 
 /// Sets the current context and returns the one before. Never inlined, as `current`.

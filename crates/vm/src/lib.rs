@@ -18,8 +18,8 @@
 //!   is dropped while guest frames of it are live frees nothing.
 //! - **[block]** A [`Block`](block::Block) owns `size` zeroed-then-written bytes; it is reached through
 //!   raw pointers only (never `&`/`&mut` into it), since generated code reads and writes it too.
-//! - **[mapping]** A `Mapping` owns its address range exclusively; protections change only
-//!   through it.
+//! - **[mapping]** A `Mapping` owns its address range exclusively; protections and content below change
+//!   only through it, while nothing else refers into it.
 //! - **[guest memory aliasing]** A slice into a linear memory borrows its store; guest code runs only
 //!   with the store borrowed mutably; so no guest code runs while a slice exists.
 //! - **[arena]** A range of a code arena belongs to one published [`Code`]; no address is
@@ -28,8 +28,9 @@
 //!   where nothing runs yet, under its module's lock (NOTE [tier publication]).
 //! - **[code lookup]** A program counter of a live guest frame lies in published code, which a store
 //!   keeps alive; so the pointer found in the lookup table for it is valid.
-//! - **[context pointer]** The context of a running store is valid while an activation of it exists;
-//!   thread-local `CURRENT` is null or the context of the innermost activation of its thread.
+//! - **[context pointer]** The context of a running store, and the epoch that it points at, are valid
+//!   while an activation of it exists; thread-local `CURRENT` is null or the context of the innermost
+//!   activation of its thread.
 //! - **[host pointer]** While guest code runs, the context holds the pointer derived from the `&mut` that
 //!   the innermost entry was given, nothing else uses that borrow, and its type is the store's.
 //! - **[shim frame]** Entry shims save all callee-saved registers in a frame whose address the context
@@ -78,6 +79,7 @@ pub use call::*;
 pub use code::{Code, CodeError, VouchedArtifact};
 pub use context::{BuiltinCall, Exit, Failure, Frame, Host, TrapReport, stack_left};
 pub use host::*;
+pub use mapping::{InitialMemory, Reservations};
 #[cfg(feature = "refusals")]
 pub use refusals::refuse;
 pub use store::*;
@@ -87,4 +89,9 @@ pub use values::{ExternIndexValue, Results, Values, Vector, WasmValue, kind_of};
 /// Whether this platform can run machine code, and if not, why.
 pub fn supported() -> Result<(), &'static str> {
     sys::SUPPORTED
+}
+
+/// A number for the present process that no child of it has.
+pub fn process() -> u32 {
+    sys::process()
 }

@@ -1,10 +1,14 @@
-//! Ranges of address space: reserved whole, made accessible piecemeal, for linear memories.
+//! Ranges of address space: reserved whole, made accessible piecemeal, for linear memories. Large ones are
+//! kept when their memory goes, for the next one.
 //!
-//! Invariant [mapping]: `accessible` bytes from the start may be read and written, the rest faults.
+//! Invariant [mapping]: `accessible` bytes from the start may be read and written, the rest faults. What
+//! lies in [`Reservations`] reads as when it was new: zero, but for the image that it names.
 
 use crate::sys;
+use std::fs::File;
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::{Arc, Mutex};
 
 /// A reserved range of address space whose first part is accessible.
 #[derive(Debug)]
@@ -12,6 +16,10 @@ pub(crate) struct Mapping {
     start: NonNull<u8>,
     size: usize,
     accessible: usize,
+    /// What its first pages began with.
+    image: Option<Arc<InitialMemory>>,
+    /// Where it goes when it is dropped.
+    home: Option<Arc<Reservations>>,
 }
 
 // SAFETY: [mapping] it owns its range, which no thread-bound object refers to.
@@ -19,13 +27,109 @@ unsafe impl Send for Mapping {}
 // SAFETY: [guest memory aliasing] shared access only reads.
 unsafe impl Sync for Mapping {}
 
+/// The first content of a memory, which instances share until they write to it.
+#[derive(Debug)]
+pub struct InitialMemory {
+    file: File,
+    /// Of the first page with content, in bytes.
+    start: usize,
+    size: usize,
+}
+
+impl InitialMemory {
+    /// A memory that begins with zeros, then holds `content` from byte `start` on, then zeros again.
+    /// Fails where the system cannot share memory in this way.
+    pub fn new(start: usize, content: &[u8]) -> std::io::Result<InitialMemory> {
+        let page = sys::page_size();
+        let before = start % page;
+        let size = before.checked_add(content.len()).and_then(|n| n.checked_next_multiple_of(page));
+        let size = size.filter(|size| *size > 0).ok_or(std::io::ErrorKind::InvalidInput)?;
+        let mut pages = vec![0; size];
+        pages[before..][..content.len()].copy_from_slice(content);
+        Ok(InitialMemory { file: sys::sealed_file(&pages)?, start: start - before, size })
+    }
+
+    /// Bytes up to the end of its last page.
+    pub(crate) fn end(&self) -> usize {
+        self.start + self.size
+    }
+}
+
+/// Reservations of an engine that wait for their next memory.
+#[derive(Debug, Default)]
+pub struct Reservations {
+    free: Mutex<Vec<Mapping>>,
+}
+
+/// Most reservations that wait.
+const KEPT: usize = 64;
+/// Bytes from which a range is worth keeping.
+const WORTH_KEEPING: usize = 1 << 32;
+/// Accessible bytes up to which a range is cleared by writing, and stays in memory. Beyond, its pages go
+/// back to the system.
+const WRITTEN: usize = 64 << 10;
+/// Accessible bytes of which debug builds see that they were cleared.
+const LOOKED_AT: usize = 16 << 20;
+
+impl Reservations {
+    /// A range of `size` bytes with `length` bytes accessible, and what they begin with.
+    fn take(&self, size: usize, image: Option<&Arc<InitialMemory>>) -> Option<Mapping> {
+        // After `fork` the lock might be held for ever.
+        let mut free = self.free.try_lock().ok()?;
+        let fits = |mapping: &Mapping| mapping.size == size;
+        let same = |mapping: &Mapping| match (&mapping.image, image) {
+            (None, None) => true,
+            (Some(has), Some(wanted)) => Arc::ptr_eq(has, wanted),
+            _ => false,
+        };
+        let found = free.iter().rposition(|mapping| fits(mapping) && same(mapping));
+        let found = found.or_else(|| free.iter().rposition(fits))?;
+        let mapping = free.swap_remove(found);
+        drop(free);
+        if cfg!(debug_assertions) {
+            mapping.look();
+        }
+        Some(mapping)
+    }
+
+    fn give(&self, mut mapping: Mapping) {
+        if mapping.clear().is_ok()
+            && let Ok(mut free) = self.free.try_lock()
+            && free.len() < KEPT
+        {
+            free.push(mapping);
+        }
+    }
+}
+
 impl Mapping {
     /// Reserves `size` bytes, none of them accessible. Zero bytes reserve one page.
     pub(crate) fn reserve(size: usize) -> std::io::Result<Mapping> {
         let size = size.max(1).checked_next_multiple_of(sys::page_size());
         let size = size.ok_or(std::io::ErrorKind::OutOfMemory)?;
         let start = sys::reserve(size)?;
-        Ok(Mapping { start, size, accessible: 0 })
+        Ok(Mapping { start, size, accessible: 0, image: None, home: None })
+    }
+
+    /// A range of `size` bytes, of which `length` are accessible and begin with `image`, which ends
+    /// before. Those that are kept come from `home` and go back there.
+    pub(crate) fn with_content(
+        size: usize,
+        length: usize,
+        image: Option<&Arc<InitialMemory>>,
+        home: &Arc<Reservations>,
+    ) -> std::io::Result<Mapping> {
+        let kept = size >= WORTH_KEEPING;
+        let found = if kept { home.take(size, image) } else { None };
+        let mut mapping = match found {
+            Some(mapping) => mapping,
+            None => Mapping::reserve(size)?,
+        };
+        mapping.begin_with(image)?;
+        mapping.make_accessible(length)?;
+        mapping.forget_past(length)?;
+        mapping.home = kept.then(|| home.clone());
+        Ok(mapping)
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -56,10 +160,66 @@ impl Mapping {
         Ok(())
     }
 
+    /// Makes all but the first `bytes` inaccessible. They hold zeros only.
+    fn forget_past(&mut self, bytes: usize) -> std::io::Result<()> {
+        let bytes = bytes.next_multiple_of(sys::page_size());
+        if bytes < self.accessible {
+            let less = self.accessible - bytes;
+            // SAFETY: [mapping] the range lies inside this mapping.
+            unsafe { sys::make_inaccessible(self.start.as_ptr().add(bytes), less)? };
+            self.accessible = bytes;
+        }
+        Ok(())
+    }
+
+    /// Puts an image into a range that holds none but the one it was kept with. If the system refuses,
+    /// the range is not to be used.
+    fn begin_with(&mut self, image: Option<&Arc<InitialMemory>>) -> std::io::Result<()> {
+        let present = self.image.as_ref().map(Arc::as_ptr);
+        if present == image.map(Arc::as_ptr) {
+            return Ok(());
+        }
+        if let Some(old) = self.image.take() {
+            // SAFETY: [mapping] the image lies inside; nothing refers into a range that is being made.
+            unsafe { sys::replace(self.start.as_ptr().add(old.start), old.size, None)? };
+        }
+        if let Some(new) = image {
+            assert!(new.end() <= self.size, "an image lies in its memory");
+            self.make_accessible(new.end())?;
+            // SAFETY: [mapping] as above.
+            unsafe { sys::replace(self.start.as_ptr().add(new.start), new.size, Some(&new.file))? };
+            self.image = Some(new.clone());
+        }
+        Ok(())
+    }
+
+    /// Makes it read as when it was new.
+    fn clear(&mut self) -> std::io::Result<()> {
+        if self.accessible <= WRITTEN && self.image.is_none() {
+            let all = self.accessible;
+            self.bytes_mut(all).fill(0);
+            return Ok(());
+        }
+        // SAFETY: [mapping] all that was ever accessible lies inside.
+        unsafe { sys::discard(self.start.as_ptr(), self.accessible) }
+    }
+
+    /// Panics if it does not read as when it was new.
+    fn look(&self) {
+        let bytes = self.bytes(self.accessible.min(LOOKED_AT));
+        let image = self.image.as_ref().map_or(0..0, |image| image.start..image.end());
+        let zero = |range: Range<usize>| {
+            let end = range.end.min(bytes.len());
+            bytes[range.start.min(end)..end].iter().all(|byte| *byte == 0)
+        };
+        let clean = zero(0..image.start) && zero(image.end..bytes.len());
+        assert!(clean, "a kept reservation holds what a memory before it wrote");
+    }
+
     /// The first `length` bytes. Panics if they are not all accessible.
     pub(crate) fn bytes(&self, length: usize) -> &[u8] {
         assert!(length <= self.accessible, "bytes of a memory are accessible");
-        // SAFETY: [guest memory aliasing] accessible bytes are initialized (zeroed by the system);
+        // SAFETY: [guest memory aliasing] accessible bytes are initialized (by the system, or zeroed);
         // nothing writes them while the slice borrows the mapping and so its store.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), length) }
     }
@@ -74,14 +234,23 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: [mapping] the range is ours, and unmapped once.
-        unsafe { sys::unmap(self.start, self.size) }
+        if let Some(home) = self.home.take() {
+            let (start, size, accessible) = (self.start, self.size, self.accessible);
+            let image = self.image.take();
+            // Its parts go on; what is dropped here is empty.
+            self.size = 0;
+            return home.give(Mapping { start, size, accessible, image, home: None });
+        }
+        if self.size > 0 {
+            // SAFETY: [mapping] the range is ours, and unmapped once.
+            unsafe { sys::unmap(self.start, self.size) }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Mapping;
+    use super::*;
 
     #[test]
     fn grows_within_its_reservation_only() {
@@ -93,5 +262,58 @@ mod tests {
         assert_eq!(mapping.bytes(65536)[4096], 0);
         assert!(mapping.make_accessible((1 << 20) + 1).is_err());
         assert!(Mapping::reserve(usize::MAX).is_err());
+    }
+
+    /// Every way from one memory to the next: larger, smaller, with an image, another, and without.
+    #[test]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+    fn what_is_kept_reads_as_new() {
+        let page = sys::page_size();
+        let home = Arc::new(Reservations::default());
+        let images = [(0, vec![1; 3 * page]), (page + 5, vec![2; 20]), (70_000, vec![3; 70_000])]
+            .map(|(start, content)| Arc::new(InitialMemory::new(start, &content).unwrap()));
+        let [whole, few, far] = &images;
+        let lengths = [(65_536, None), (65_536, Some(few)), (1 << 20, Some(far)), (1 << 20, None)];
+        let more = [(65_536, Some(whole)), (4 << 20, Some(far)), (65_536, Some(few)), (0, None)];
+        let cases: Vec<_> = lengths.into_iter().chain(more).collect();
+        let mut address = None;
+        for turn in 0..3 {
+            for (length, image) in cases.iter().cycle().skip(turn).step_by(turn + 1).take(20) {
+                let mut mapping =
+                    Mapping::with_content(WORTH_KEEPING + page, *length, *image, &home).unwrap();
+                assert_eq!(*address.get_or_insert(mapping.start()), mapping.start(), "it was kept");
+                assert_eq!(mapping.inaccessible().start - mapping.start() as usize, *length);
+                let bytes = mapping.bytes_mut(*length);
+                for (position, byte) in bytes.iter().enumerate() {
+                    let expected = match image {
+                        Some(i) if Arc::ptr_eq(i, whole) => u8::from(position < 3 * page),
+                        Some(i) if Arc::ptr_eq(i, few) => {
+                            2 * u8::from((page + 5..page + 25).contains(&position))
+                        }
+                        Some(_) => 3 * u8::from((70_000..140_000).contains(&position)),
+                        None => 0,
+                    };
+                    assert_eq!(*byte, expected, "byte {position}");
+                }
+                bytes.fill(0xee);
+                mapping.make_accessible(*length + (1 << 20)).unwrap();
+                let grown = mapping.bytes_mut(*length + (1 << 20));
+                assert!(grown[*length..].iter().all(|byte| *byte == 0));
+                grown.fill(0xdd);
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+    fn few_reservations_are_kept() {
+        let home = Arc::new(Reservations::default());
+        let many: Vec<Mapping> = (0..KEPT + 5)
+            .map(|_| Mapping::with_content(WORTH_KEEPING, 0, None, &home).unwrap())
+            .collect();
+        drop(many);
+        assert_eq!(home.free.lock().unwrap().len(), KEPT);
+        drop(Mapping::with_content(WORTH_KEEPING - 1, 1, None, &home).unwrap());
+        assert_eq!(home.free.lock().unwrap().len(), KEPT, "small ones are not");
     }
 }

@@ -14,7 +14,7 @@ use crate::block::Block;
 use crate::code::Code;
 use crate::context::{Context, Exit, Frame};
 use crate::host::{HostFunc, HostRecord};
-use crate::mapping::Mapping;
+use crate::mapping::{InitialMemory, Mapping, Reservations};
 use crate::{sys, unwind};
 use std::any::TypeId as RustTypeId;
 use std::mem::{offset_of, size_of};
@@ -252,6 +252,10 @@ pub struct Store {
     pending: Option<Exit>,
     /// What `live_state` of the context points at.
     live_state: Option<Block>,
+    /// Where large mappings of memories come from and go to.
+    reservations: Arc<Reservations>,
+    /// What `epoch` of the context points at.
+    epoch: Arc<AtomicU64>,
 }
 
 // SAFETY: [store lifetime] everything it points at belongs to it alone; host functions are `Send` and
@@ -285,12 +289,21 @@ fn out_of_memory() -> std::io::Error {
 }
 
 impl Store {
-    /// An empty store that runs with hosts of type `H`.
+    /// An empty store that runs with hosts of type `H`, and whose epoch stands still.
     pub fn new<H: crate::Host>(limits: StoreLimits) -> std::io::Result<Store> {
+        Store::with_epoch::<H>(limits, Arc::default())
+    }
+
+    /// An empty store that runs with hosts of type `H`, whose code compares this epoch with the store's
+    /// deadline.
+    pub fn with_epoch<H: crate::Host>(
+        limits: StoreLimits,
+        epoch: Arc<AtomicU64>,
+    ) -> std::io::Result<Store> {
         if sys::SUPPORTED.is_ok() {
             unwind::install()?;
         }
-        let context = NonNull::new(Box::into_raw(Box::new(Context::new())));
+        let context = NonNull::new(Box::into_raw(Box::new(Context::new(Arc::as_ptr(&epoch)))));
         Ok(Store {
             id: StoreId::next(),
             context: context.expect("a box is not null"),
@@ -305,7 +318,40 @@ impl Store {
             hosts: Vec::new(),
             pending: None,
             live_state: None,
+            reservations: Arc::default(),
+            epoch,
         })
+    }
+
+    /// Shares the reservations of memories with other stores, from here on.
+    pub fn share_reservations(&mut self, reservations: Arc<Reservations>) {
+        self.reservations = reservations;
+    }
+
+    /// Bytes of all memories, and of the elements of all tables.
+    pub fn bytes(&self) -> u64 {
+        let memories = self.memories.iter().map(|memory| memory.length as u64);
+        let tables = self
+            .tables
+            .iter()
+            .map(|table| table.length * u64::from(table_element_size(table.ty.element.heap.top())));
+        memories.chain(tables).sum()
+    }
+
+    /// Fuel left.
+    pub fn fuel(&self) -> u64 {
+        self.context().shared.fuel.get()
+    }
+
+    /// Sets the fuel that is left.
+    pub fn set_fuel(&self, fuel: u64) {
+        self.context().shared.fuel.set(fuel);
+    }
+
+    /// Lets code call `Builtin::EpochReached` once the epoch has grown by so much from now on.
+    pub fn set_epoch_deadline(&self, ticks: u64) {
+        let now = self.epoch.load(Relaxed);
+        self.context().shared.epoch_deadline.set(now.saturating_add(ticks));
     }
 
     /// Its number.
@@ -345,6 +391,7 @@ impl Store {
     /// Puts a frame before those of the failure that is pending.
     pub(crate) fn add_innermost(&mut self, frame: Frame) {
         if let Some(exit) = &mut self.pending {
+            exit.innermost = Some(frame.clone());
             exit.frames.insert(0, frame);
             exit.frames.truncate(self.backtrace_limit);
         }
@@ -556,7 +603,7 @@ impl Store {
     pub fn memory(&mut self, ty: MemoryType, settings: &Settings) -> std::io::Result<MemoryId> {
         self.whole(|store| {
             let block = store.new_block(size_of::<Storage>())?;
-            store.memory_at(ty, settings, Place { block, offset: 0 })
+            store.memory_at(ty, settings, Place { block, offset: 0 }, None)
         })
     }
 
@@ -565,10 +612,12 @@ impl Store {
         ty: MemoryType,
         settings: &Settings,
         place: Place,
+        image: Option<&Arc<InitialMemory>>,
     ) -> std::io::Result<MemoryId> {
         let plan = MemoryPlan::new(settings, &ty);
         let length = bytes_of(ty.limits.min, &ty).ok_or_else(out_of_memory)?;
-        let mapping = map_memory(&plan, &ty, length)?;
+        let size = mapped_bytes(&plan, &ty, length)?;
+        let mapping = Mapping::with_content(size, length, image, &self.reservations)?;
         let id = MemoryId(u32::try_from(self.memories.len()).map_err(|_| out_of_memory())?);
         self.write_storage(place, mapping.start(), length as u64);
         let memory = MemoryInst { ty, plan, mapping, length, place };
@@ -639,7 +688,8 @@ impl Store {
             let goal = (length / 2 + length).next_multiple_of(1 << 16);
             let goal = goal.min(usize::try_from(memory.ty.maximum_bytes()).unwrap_or(usize::MAX));
             let plan = MemoryPlan { reservation: goal as u64, ..memory.plan };
-            let mut mapping = map_memory(&plan, &memory.ty, length)?;
+            let size = mapped_bytes(&plan, &memory.ty, length)?;
+            let mut mapping = Mapping::with_content(size, length, None, &self.reservations)?;
             mapping.bytes_mut(memory.length).copy_from_slice(memory.mapping.bytes(memory.length));
             memory.mapping = mapping;
         } else {
@@ -847,7 +897,18 @@ impl Store {
         imports: &[Extern],
         settings: &Settings,
     ) -> Result<InstanceId, InstantiateError> {
-        self.whole(|store| store.instantiate_parts(code, imports, settings))
+        self.instantiate_with(code, imports, settings, &[])
+    }
+
+    /// As [`instantiate`](Store::instantiate); the memories that the module defines begin with these.
+    pub fn instantiate_with(
+        &mut self,
+        code: Arc<Code>,
+        imports: &[Extern],
+        settings: &Settings,
+        images: &[Option<Arc<InitialMemory>>],
+    ) -> Result<InstanceId, InstantiateError> {
+        self.whole(|store| store.instantiate_parts(code, imports, settings, images))
     }
 
     fn instantiate_parts(
@@ -855,6 +916,7 @@ impl Store {
         code: Arc<Code>,
         imports: &[Extern],
         settings: &Settings,
+        images: &[Option<Arc<InitialMemory>>],
     ) -> Result<InstanceId, InstantiateError> {
         let module = code.module().clone();
         let layout = code.layout().clone();
@@ -906,7 +968,8 @@ impl Store {
         }
         for (n, ty) in module.memories[module.imported_memories..].iter().enumerate() {
             let offset = layout.memory(n) as usize;
-            memories.push(self.memory_at(*ty, settings, Place { block, offset })?);
+            let image = images.get(n).and_then(Option::as_ref);
+            memories.push(self.memory_at(*ty, settings, Place { block, offset }, image)?);
         }
         for (n, table) in module.tables[module.imported_tables..].iter().enumerate() {
             let offset = layout.table(n) as usize;
@@ -1046,17 +1109,14 @@ fn bytes_of(pages: u64, ty: &MemoryType) -> Option<usize> {
     usize::try_from(u128::from(pages) << ty.page_size_log2).ok()
 }
 
-fn map_memory(plan: &MemoryPlan, ty: &MemoryType, length: usize) -> std::io::Result<Mapping> {
+/// Bytes of address space of a memory, its guard included.
+fn mapped_bytes(plan: &MemoryPlan, ty: &MemoryType, length: usize) -> std::io::Result<usize> {
     // A memory that cannot outgrow its limit needs no more than that, unless the whole index range
-    // must fault.
+    // must fault or hold nothing of others.
     let limit = usize::try_from(ty.maximum_bytes()).unwrap_or(usize::MAX);
     let reservation = usize::try_from(plan.reservation).map_err(|_| out_of_memory())?;
-    let reservation = if plan.guarded { reservation } else { reservation.min(limit) };
-    let size =
-        reservation.max(length).checked_add(plan.guard as usize).ok_or_else(out_of_memory)?;
-    let mut mapping = Mapping::reserve(size)?;
-    mapping.make_accessible(length)?;
-    Ok(mapping)
+    let reservation = if plan.confined { reservation } else { reservation.min(limit) };
+    reservation.max(length).checked_add(plan.guard as usize).ok_or_else(out_of_memory)
 }
 
 impl Drop for Store {
@@ -1068,6 +1128,8 @@ impl Drop for Store {
             std::mem::forget(std::mem::take(&mut self.memories));
             std::mem::forget(std::mem::take(&mut self.tables));
             std::mem::forget(std::mem::take(&mut self.hosts));
+            std::mem::forget(std::mem::take(&mut self.live_state));
+            std::mem::forget(std::mem::take(&mut self.epoch));
             return;
         }
         // SAFETY: [context pointer] made by `Box::into_raw` in `new`, freed once; no activation is live.

@@ -64,8 +64,11 @@ pub(crate) fn fail(context: &Context, failure: Failure, start: Option<(usize, us
     // SAFETY: [host pointer] guest code was running, and no other use of the host is live: the caller
     // is a shim's entry whose own use has ended.
     let store = unsafe { &mut *host.as_ptr() }.kernel();
-    let frames = frames(context, start, store.backtrace_limit());
-    store.set_pending(Exit { failure, frames });
+    let limit = store.backtrace_limit();
+    let mut frames = frames(context, start, limit.max(1));
+    let innermost = frames.first().cloned();
+    frames.truncate(limit);
+    store.set_pending(Exit { failure, frames, innermost });
     context.pending.set(1);
 }
 

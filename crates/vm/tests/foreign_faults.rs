@@ -121,7 +121,7 @@ fn faults_outside_guest_code_reach_the_earlier_handler() {
     for round in 1..=3 {
         let seen = SEEN.load(SeqCst);
         match call(&mut host, traps, &[], &mut []) {
-            Err(CallError::Exit(Exit { failure: Failure::Trap(report), frames })) => {
+            Err(CallError::Exit(Exit { failure: Failure::Trap(report), frames, .. })) => {
                 assert_eq!(report.trap, Trap::UnreachableCodeReached);
                 assert_eq!(frames.len(), 1);
             }

@@ -328,6 +328,58 @@ impl Config {
         self
     }
 
+    /// Whether guests can be interrupted by [`Engine::increment_epoch`](crate::Engine::increment_epoch):
+    /// code compares the engine's epoch with its store's deadline on entry to functions and in loops.
+    /// A store's deadline is its first epoch, so that guests trap at once, until
+    /// [`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline) moves it. Off by default.
+    ///
+    /// ```
+    /// use wardian::{Config, Engine, Instance, Module, Store, Trap};
+    ///
+    /// let engine = Engine::new(Config::new().epoch_interruption(true))?;
+    /// let module = Module::new(&engine, r#"(module (func (export "spin") (loop (br 0))))"#)?;
+    /// let mut store = Store::new(&engine, ());
+    /// store.set_epoch_deadline(1);
+    /// let spin = Instance::new(&mut store, &module, &[])?
+    ///     .get_typed_func::<(), ()>(&mut store, "spin")?;
+    /// let timer = engine.clone();
+    /// std::thread::spawn(move || timer.increment_epoch());
+    /// let error = spin.call(&mut store, ()).unwrap_err();
+    /// assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    pub fn epoch_interruption(&mut self, enable: bool) -> &mut Config {
+        self.settings.epoch_interruption = enable;
+        self
+    }
+
+    /// Whether guests pay for what they do from their store's fuel, and trap when it is used up. A store
+    /// has none until [`Store::set_fuel`](crate::Store::set_fuel) gives it some. Off by default.
+    ///
+    /// An instruction costs 1; `nop`, `drop`, `block`, `loop`, `unreachable`, `return`, `else` and `end`
+    /// cost nothing; instructions on ranges of memories and tables cost 1 more for each byte or element,
+    /// `memory.grow` for each page. What is paid is the same for every strategy, processor and choice of
+    /// checks, after a trap too.
+    ///
+    /// ```
+    /// use wardian::{Config, Engine, Instance, Module, Store, Trap};
+    ///
+    /// let engine = Engine::new(Config::new().consume_fuel(true))?;
+    /// let module = Module::new(&engine, r#"(module (func (export "spin") (loop (br 0))))"#)?;
+    /// let mut store = Store::new(&engine, ());
+    /// store.set_fuel(1_000)?;
+    /// let spin = Instance::new(&mut store, &module, &[])?
+    ///     .get_typed_func::<(), ()>(&mut store, "spin")?;
+    /// let error = spin.call(&mut store, ()).unwrap_err();
+    /// assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::OutOfFuel));
+    /// assert_eq!(store.get_fuel()?, 0);
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    pub fn consume_fuel(&mut self, enable: bool) -> &mut Config {
+        self.settings.consume_fuel = enable;
+        self
+    }
+
     /// How hard the optimizing compiler tries. [`OptLevel::Speed`] by default.
     pub fn cranelift_opt_level(&mut self, level: OptLevel) -> &mut Config {
         self.settings.opt_level = match level {
@@ -454,11 +506,13 @@ impl Config {
             spectre_mitigation,
             relaxed_simd_deterministic,
             nan_canonicalization,
+            epoch_interruption,
+            consume_fuel,
             opt_level,
             verifier,
         } = settings;
         let cache = cache.as_ref().map(Cache::directory);
-        let rest: [(&str, &dyn fmt::Debug); 20] = [
+        let rest: [(&str, &dyn fmt::Debug); 22] = [
             ("signals_based_traps", signals_based_traps),
             ("memory_reservation", memory_reservation),
             ("memory_guard_size", memory_guard_size),
@@ -466,6 +520,8 @@ impl Config {
             ("max_wasm_stack", max_wasm_stack),
             ("spectre_mitigation", spectre_mitigation),
             ("relaxed_simd_deterministic", relaxed_simd_deterministic),
+            ("epoch_interruption", epoch_interruption),
+            ("consume_fuel", consume_fuel),
             ("strategy", strategy),
             ("tier_up", tier_up),
             ("lazy_validation", lazy_validation),

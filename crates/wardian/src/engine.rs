@@ -4,10 +4,11 @@
 
 use crate::config::{ArtifactKey, Config, Strategy, WasmBacktraceDetails};
 use crate::error::{Context as _, Error, ErrorKind, Result};
-use crate::module::binary_form;
+use crate::module::{binary_form, read_module};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 use wardian_module::image::CodeImage;
@@ -41,6 +42,8 @@ struct EngineInner {
     cache: Option<rt::ModuleCache>,
     counters: rt::Counters,
     artifact_key: Arc<rt::LazyKey>,
+    reservations: Arc<wardian_vm::Reservations>,
+    epoch: Arc<AtomicU64>,
 }
 
 /// What kind of artifact some bytes are.
@@ -90,8 +93,22 @@ impl Engine {
                 compiler,
                 counters: rt::Counters::default(),
                 artifact_key,
+                reservations: Arc::default(),
+                epoch: Arc::default(),
             }),
         })
+    }
+
+    /// Lets the engine's epoch grow by 1. Stores whose deadline
+    /// ([`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline)) it reaches are interrupted, if
+    /// [`Config::epoch_interruption`] is on. May be called on any thread, and in a signal handler.
+    pub fn increment_epoch(&self) {
+        // Nothing else is told by it.
+        self.inner.epoch.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn epoch(&self) -> &Arc<AtomicU64> {
+        &self.inner.epoch
     }
 
     /// Whether both are the same engine, one a clone of the other.
@@ -111,6 +128,10 @@ impl Engine {
 
     pub(crate) fn settings(&self) -> &Arc<Settings> {
         &self.inner.settings
+    }
+
+    pub(crate) fn reservations(&self) -> Arc<wardian_vm::Reservations> {
+        self.inner.reservations.clone()
     }
 
     pub(crate) fn compiler(&self) -> &rt::Compiler {
@@ -171,15 +192,16 @@ impl Engine {
     fn load_tiered(&self, wasm: Vec<u8>, counters: &rt::Counters) -> Result<Code> {
         let inner = &*self.inner;
         let start = Instant::now();
-        let place = inner.cache.as_ref().map(|cache| cache.functions(&wasm));
+        let place =
+            inner.cache.as_ref().map(|cache| cache.functions(&wasm, inner.compiler.is_parallel()));
         let found = place.as_ref().and_then(|place| place.load_functions(counters));
-        let (module, bodies) = self.decode(wasm)?;
         // NOTE [validated entries]
-        let mut valid = found.as_ref().is_some_and(|found| found.validated);
-        if !valid && !inner.config.lazy_validation {
-            rt::validate_bodies(&inner.compiler, &module, &bodies, counters).map_err(invalid)?;
-            valid = true;
-        }
+        let known = found.as_ref().is_some_and(|found| found.validated);
+        let valid = known || !inner.config.lazy_validation;
+        let (module, bodies) = match valid && !known {
+            true => self.decode_valid(wasm, counters)?,
+            false => self.decode(wasm)?,
+        };
         let cached = place.map(|place| rt::Cached { place, found, valid, start });
         inner.tiers.load(Arc::new(module), bodies, counters.clone(), cached).map_err(limit)
     }
@@ -187,7 +209,8 @@ impl Engine {
     fn load_whole(&self, wasm: Vec<u8>, counters: &rt::Counters) -> Result<Code> {
         let inner = &*self.inner;
         let start = Instant::now();
-        let place = inner.cache.as_ref().map(|cache| cache.image(&wasm));
+        let place =
+            inner.cache.as_ref().map(|cache| cache.image(&wasm, inner.compiler.is_parallel()));
         let found = place.as_ref().and_then(|place| place.load_image(counters));
         let (module, bodies) = self.decode(wasm)?;
         let module = Arc::new(module);
@@ -229,7 +252,17 @@ impl Engine {
     }
 
     pub(crate) fn validate(&self, binary: &[u8]) -> Result<()> {
-        rt::validate(binary, self.settings().proposals).map_err(invalid)
+        self.decode_valid(binary.to_vec(), &rt::Counters::default()).map(drop)
+    }
+
+    /// As [`decode`](Engine::decode), with all bodies validated.
+    fn decode_valid(
+        &self,
+        wasm: Vec<u8>,
+        counters: &rt::Counters,
+    ) -> Result<(Module, Vec<wardian_module::Body>)> {
+        let proposals = self.settings().proposals;
+        rt::decode_valid(&self.inner.compiler, wasm, proposals, counters).map_err(invalid)
     }
 
     /// Compiles a module from its binary or text form into an artifact, without loading it.
@@ -238,7 +271,7 @@ impl Engine {
     ///
     /// As [`Module::new`](crate::Module::new), and when the key for artifacts cannot be had.
     pub fn precompile_module(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        self.precompile(bytes, None)
+        self.precompile(binary_form(bytes, None)?.into_owned(), None)
     }
 
     /// As [`precompile_module`](Engine::precompile_module). `progress` is told after each function, by
@@ -252,17 +285,33 @@ impl Engine {
         bytes: &[u8],
         progress: impl Fn(CompileProgress) + Sync,
     ) -> Result<Vec<u8>> {
-        self.precompile(bytes, Some(&progress))
+        self.precompile(binary_form(bytes, None)?.into_owned(), Some(&progress))
+    }
+
+    /// As [`precompile_module_with_progress`](Engine::precompile_module_with_progress), from a file, which
+    /// takes less memory than the bytes of a large module do.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read; as [`precompile_module`](Engine::precompile_module).
+    pub fn precompile_file(
+        &self,
+        file: impl AsRef<Path>,
+        progress: impl Fn(CompileProgress) + Sync,
+    ) -> Result<Vec<u8>> {
+        let path = file.as_ref();
+        let wasm = read_module(self, path)?;
+        self.precompile(wasm, Some(&progress))
+            .with_context(|| format!("failed to compile `{}`", path.display()))
     }
 
     fn precompile(
         &self,
-        bytes: &[u8],
+        wasm: Vec<u8>,
         progress: Option<&(dyn Fn(CompileProgress) + Sync)>,
     ) -> Result<Vec<u8>> {
-        let wasm = binary_form(bytes, None)?.into_owned();
         let (module, image) = self.compile(wasm, progress)?;
-        self.encode_artifact(&module.wasm, &image)
+        self.encode_artifact(&module.wasm, image)
     }
 
     fn artifact_key(&self) -> Result<&artifact::ArtifactKey> {
@@ -273,7 +322,7 @@ impl Engine {
         artifact::Compatibility::new(self.settings(), &self.inner.compiler.isa_key())
     }
 
-    pub(crate) fn encode_artifact(&self, wasm: &[u8], image: &CodeImage) -> Result<Vec<u8>> {
+    pub(crate) fn encode_artifact(&self, wasm: &[u8], image: CodeImage) -> Result<Vec<u8>> {
         Ok(artifact::encode(self.artifact_key()?, &self.compatibility(), wasm, image))
     }
 

@@ -207,6 +207,7 @@ pub(crate) fn host_error(error: Error) -> vm::HostError {
 /// The error of a call that did not return.
 #[cold]
 pub(crate) fn exit_error<T>(store: &StoreInner<T>, exit: Exit) -> Error {
+    store.rt.refund(&exit);
     let error = match exit.failure {
         Failure::Panic(payload) => std::panic::resume_unwind(payload),
         Failure::Trap(report) => {

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::format_err;
 use crate::func::host_error;
-use wardian_runtime::Limiter;
+use wardian_runtime::{Budget, Limiter};
 use wardian_vm::Failure;
 
 /// Decides whether memories and tables of a store may grow. Given to a store by
@@ -70,6 +70,12 @@ pub trait ResourceLimiter: Send {
     fn memories(&self) -> usize {
         DEFAULT_OBJECTS
     }
+
+    /// What all memories, tables and host values of the store may take together, if that is limited.
+    /// Whatever else draws on the same budget, such as the store's WASI state, leaves less.
+    fn budget(&self) -> Option<&Budget> {
+        None
+    }
 }
 
 const DEFAULT_OBJECTS: usize = 10_000;
@@ -95,6 +101,14 @@ pub struct StoreLimits {
     tables: usize,
     memories: usize,
     trap_on_grow_failure: bool,
+    budget: Option<Budget>,
+}
+
+impl StoreLimits {
+    /// What the store may take altogether, to be shared with others.
+    pub fn budget(&self) -> Option<&Budget> {
+        self.budget.as_ref()
+    }
 }
 
 impl Default for StoreLimits {
@@ -106,6 +120,7 @@ impl Default for StoreLimits {
             tables: DEFAULT_OBJECTS,
             memories: DEFAULT_OBJECTS,
             trap_on_grow_failure: false,
+            budget: None,
         }
     }
 }
@@ -154,6 +169,33 @@ impl StoreLimitsBuilder {
     pub fn trap_on_grow_failure(mut self, trap: bool) -> Self {
         self.0.trap_on_grow_failure = trap;
         self
+    }
+
+    /// What memories, tables and host values of the store may take together. Give the same budget to
+    /// what works for the store, such as WASI (`WasiCtxBuilder::budget`), or to other stores, to limit
+    /// all of them together.
+    ///
+    /// ```
+    /// use wardian::{Budget, Engine, Memory, MemoryType, Store, StoreLimitsBuilder};
+    ///
+    /// let budget = Budget::new(3 << 16);
+    /// let limits = StoreLimitsBuilder::new().budget(&budget).build();
+    /// let mut store = Store::new(&Engine::default(), limits);
+    /// store.limiter(|limits| limits);
+    /// let one = Memory::new(&mut store, MemoryType::new(1, None))?;
+    /// let other = Memory::new(&mut store, MemoryType::new(1, None))?;
+    /// assert!(one.grow(&mut store, 1).is_ok() && other.grow(&mut store, 1).is_err());
+    /// assert_eq!(budget.taken(), budget.limit());
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    pub fn budget(mut self, budget: &Budget) -> Self {
+        self.0.budget = Some(budget.clone());
+        self
+    }
+
+    /// A budget of its own, of so many bytes: see [`budget`](StoreLimitsBuilder::budget).
+    pub fn total_bytes(self, limit: u64) -> Self {
+        self.budget(&Budget::new(limit))
     }
 
     /// The limits.
@@ -219,6 +261,10 @@ impl ResourceLimiter for StoreLimits {
     fn memories(&self) -> usize {
         self.memories
     }
+
+    fn budget(&self) -> Option<&Budget> {
+        self.budget.as_ref()
+    }
 }
 
 /// The error that ends a guest whose growth was not allowed: by the store's limit, or by its own type.
@@ -279,5 +325,9 @@ impl Limiter for LimiterAdapter<'_> {
 
     fn memories(&self) -> usize {
         self.0.memories()
+    }
+
+    fn budget(&self) -> Option<&Budget> {
+        self.0.budget()
     }
 }

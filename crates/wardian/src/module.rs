@@ -19,6 +19,19 @@ pub(crate) fn binary_form<'a>(bytes: &'a [u8], path: Option<&Path>) -> Result<Co
     })
 }
 
+/// The binary form of the module in a file of either form.
+pub(crate) fn read_module(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
+    let bytes = wardian_runtime::read_file(engine.compiler(), path)
+        .with_context(|| format!("failed to read `{}`", path.display()))?;
+    // What is binary is not copied.
+    if bytes.starts_with(b"\0asm") {
+        return Ok(bytes);
+    }
+    let wasm = binary_form(&bytes, Some(path))
+        .with_context(|| format!("failed to compile `{}`", path.display()))?;
+    Ok(wasm.into_owned())
+}
+
 /// A compiled module: cheap to clone, shared between threads and stores.
 ///
 /// ```
@@ -70,15 +83,9 @@ impl Module {
     /// When it cannot be read; as [`Module::new`].
     pub fn from_file(engine: &Engine, file: impl AsRef<Path>) -> Result<Module> {
         let path = file.as_ref();
-        let bytes =
-            std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
-        // What is binary is not copied.
-        let module = match bytes.starts_with(b"\0asm") {
-            true => Module::from_wasm(engine, bytes),
-            false => binary_form(&bytes, Some(path))
-                .and_then(|wasm| Module::from_wasm(engine, wasm.into_owned())),
-        };
-        module.with_context(|| format!("failed to compile `{}`", path.display()))
+        let wasm = read_module(engine, path)?;
+        Module::from_wasm(engine, wasm)
+            .with_context(|| format!("failed to compile `{}`", path.display()))
     }
 
     fn from_wasm(engine: &Engine, wasm: Vec<u8>) -> Result<Module> {
@@ -118,7 +125,7 @@ impl Module {
             Some(image) => image,
             None => self.engine.compile(wasm.to_vec(), None)?.1,
         };
-        self.engine.encode_artifact(wasm, &image)
+        self.engine.encode_artifact(wasm, image)
     }
 
     /// Loads an artifact.

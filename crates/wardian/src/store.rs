@@ -5,6 +5,7 @@
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt::AtDeadline;
 use crate::limits::{LimiterAdapter, ResourceLimiter};
 use std::sync::Arc;
 use wardian_runtime as rt;
@@ -16,6 +17,7 @@ pub(crate) struct StoreInner<T: 'static> {
     pub(crate) rt: rt::Store,
     pub(crate) data: T,
     limiter: Option<LimiterOf<T>>,
+    pub(crate) at_deadline: AtDeadline<T>,
 }
 
 /// Finds the limiter in the embedder's data.
@@ -28,6 +30,10 @@ impl<T: 'static> vm::Host for StoreInner<T> {
 
     fn builtin(&mut self, call: BuiltinCall) -> Result<u64, Failure> {
         self.limited(|rt, limiter| rt::builtin(rt, limiter, call))
+    }
+
+    fn epoch_reached(&mut self) -> Result<(), Failure> {
+        self.at_epoch_deadline()
     }
 }
 
@@ -62,7 +68,7 @@ impl<T> StoreInner<T> {
 /// assert_eq!(store.into_data(), 6);
 /// ```
 pub struct Store<T: 'static> {
-    inner: Box<StoreInner<T>>,
+    pub(crate) inner: Box<StoreInner<T>>,
 }
 
 /// Shared access to a store.
@@ -84,9 +90,19 @@ impl<T: 'static> Store<T> {
             backtrace_frames: config.backtrace_max_frames.map_or(0, |frames| frames.get()),
         };
         let settings = Arc::clone(engine.settings());
-        let rt = rt::Store::new::<StoreInner<T>>(settings, limits)
+        let (epoch, reservations) = (engine.epoch().clone(), engine.reservations());
+        let rt = rt::Store::of_engine::<StoreInner<T>>(settings, limits, epoch, reservations)
             .expect("the system refused handlers for guest faults");
-        Store { inner: Box::new(StoreInner { engine: engine.clone(), rt, data, limiter: None }) }
+        let engine = engine.clone();
+        Store {
+            inner: Box::new(StoreInner {
+                engine,
+                rt,
+                data,
+                limiter: None,
+                at_deadline: AtDeadline::Trap,
+            }),
+        }
     }
 
     /// The engine it was made for.

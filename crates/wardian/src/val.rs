@@ -95,14 +95,15 @@ impl ExternRef {
     ///
     /// # Errors
     ///
-    /// When the store keeps 2^32 - 1 values.
+    /// When the store keeps 2^32 - 1 values, or its budget
+    /// ([`StoreLimitsBuilder::budget`](crate::StoreLimitsBuilder::budget)) has no room for another.
     pub fn new<V>(mut store: impl AsContextMut, value: V) -> Result<Rooted<ExternRef>>
     where
         V: Any + Send + Sync + 'static,
     {
         let store = store.as_context_mut().0;
-        let reference = store.rt.add_host_value(Box::new(value));
-        let limit = || Error::tagged(ErrorKind::Limit, "the store keeps 2^32 - 1 host values");
+        let reference = store.limited(|rt, limiter| rt.add_host_value(limiter, Box::new(value)));
+        let limit = || Error::tagged(ErrorKind::Limit, "the store has no room for a host value");
         Rooted::from_raw(store.id(), reference.ok_or_else(limit)?).ok_or_else(limit)
     }
 }

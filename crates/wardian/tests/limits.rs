@@ -212,3 +212,76 @@ fn a_growth_that_is_forbidden_may_end_the_guest() -> Result<()> {
     }
     Ok(())
 }
+
+// ---- budgets ----
+
+#[test]
+fn one_budget_covers_all_that_a_store_takes() {
+    in_each_mode(|engine| {
+        let budget = Budget::new(10 << 16);
+        let limits = || StoreLimitsBuilder::new().budget(&budget).build();
+        let mut store = Store::new(engine, limits());
+        store.limiter(|limits| limits);
+        let text = r#"(module
+            (memory (export "m") 2) (memory 1)
+            (table (export "t") 1024 funcref)
+            (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+            (func (export "more") (param i32) (result i32)
+              (table.grow (ref.null func) (local.get 0))))"#;
+        let module = Module::new(engine, text)?;
+        let instance = Instance::new(&mut store, &module, &[])?;
+        assert_eq!(budget.taken(), (3 << 16) + 8 * 1024);
+        let grow = instance.get_typed_func::<i32, i32>(&mut store, "grow")?;
+        let more = instance.get_typed_func::<i32, i32>(&mut store, "more")?;
+        assert_eq!(grow.call(&mut store, 7)?, -1);
+        assert_eq!(grow.call(&mut store, 5)?, 2);
+        assert_eq!(budget.taken(), (8 << 16) + 8 * 1024);
+        assert_eq!(more.call(&mut store, 15 * 1024 + 1)?, -1);
+        assert_eq!(more.call(&mut store, 7 * 1024)?, 1024);
+        assert_eq!(budget.taken(), 9 << 16);
+        // A growth that its type or the system refuses takes nothing.
+        assert_eq!(grow.call(&mut store, -1)?, -1);
+        assert_eq!(budget.taken(), 9 << 16);
+        // What does not fit as a whole is not made at all.
+        let error = Instance::new(&mut store, &module, &[]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit);
+        assert!(
+            error.to_string().contains("exceed the store's budget (589824 of 655360"),
+            "{error}"
+        );
+        assert!(Memory::new(&mut store, MemoryType::new(2, None)).is_err());
+        let null = Ref::Extern(None);
+        let table = TableType::new(RefType::EXTERNREF, 8 << 10, None);
+        Table::new(&mut store, table, null)?;
+        assert_eq!(budget.taken(), (9 << 16) + (32 << 10));
+        // Values of the host, and another store of the same budget.
+        ExternRef::new(&mut store, [0u8; 16 << 10])?;
+        let error = ExternRef::new(&mut store, [0u8; 16 << 10]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit);
+        let mut other = Store::new(engine, limits());
+        other.limiter(|limits| limits);
+        assert!(Memory::new(&mut other, MemoryType::new(1, None)).is_err());
+        drop(store);
+        assert_eq!(budget.taken(), 0);
+        Memory::new(&mut other, MemoryType::new(10, None))?;
+        assert_eq!(budget.taken(), budget.limit());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_budget_that_is_used_up_can_be_a_trap() {
+    in_each_mode(|engine| {
+        let limits = StoreLimitsBuilder::new().total_bytes(1 << 16).trap_on_grow_failure(true);
+        let mut store = Store::new(engine, limits.build());
+        store.limiter(|limits| limits);
+        let text = r#"(module (memory 1)
+            (func (export "f") (drop (memory.grow (i32.const 1)))))"#;
+        let module = Module::new(engine, text)?;
+        let instance = Instance::new(&mut store, &module, &[])?;
+        let func = instance.get_typed_func::<(), ()>(&mut store, "f")?;
+        let error = func.call(&mut store, ()).unwrap_err();
+        assert!(format!("{error:#}").contains("65536 of 65536 bytes are taken"), "{error:?}");
+        Ok(())
+    });
+}

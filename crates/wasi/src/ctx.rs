@@ -18,7 +18,8 @@ use crate::random::{HostRandom, SeededRandom, SystemRandom};
 use crate::stdio::{
     HostStderr, HostStdin, HostStdout, NoInput, NoOutput, StdinStream, StdoutStream,
 };
-use crate::types::{DirPerms, FilePerms};
+use crate::types::{DirPerms, Errno, FilePerms};
+use wardian::{Budget, BudgetShare};
 
 /// The error with which a guest's call of `proc_exit` ends its execution: its exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +50,36 @@ pub struct WasiP1Ctx {
     pub(crate) wall_clock: Box<dyn HostWallClock>,
     pub(crate) monotonic_clock: Box<dyn HostMonotonicClock>,
     pub(crate) random: Box<dyn HostRandom>,
-    /// Kept between calls, so that small reads and writes allocate nothing.
-    pub(crate) bounce: Vec<u8>,
+    pub(crate) bounce: Bounce,
+    /// What buffers for this guest are taken from.
+    pub(crate) budget: Option<Budget>,
+}
+
+/// The buffer through which data travels between guest and host. Kept between calls, so that small reads
+/// and writes allocate nothing.
+#[derive(Default)]
+pub(crate) struct Bounce {
+    bytes: Vec<u8>,
+    share: Option<BudgetShare>,
+}
+
+impl Bounce {
+    /// At least `want` bytes.
+    pub fn room(&mut self, want: usize) -> Result<&mut [u8], Errno> {
+        if self.bytes.len() < want {
+            take(&mut self.share, want)?;
+            self.bytes.resize(want, 0);
+        }
+        Ok(&mut self.bytes[..want])
+    }
+}
+
+/// Makes a share so large, if there is a budget.
+pub(crate) fn take(share: &mut Option<BudgetShare>, bytes: usize) -> Result<(), Errno> {
+    match share {
+        Some(share) => share.resize(bytes as u64).then_some(()).ok_or(Errno::NOMEM),
+        None => Ok(()),
+    }
 }
 
 /// Collects what a guest may see. Methods can be chained; [`build_p1`](Self::build_p1) takes what was
@@ -66,6 +95,7 @@ pub struct WasiCtxBuilder {
     wall_clock: Box<dyn HostWallClock>,
     monotonic_clock: Box<dyn HostMonotonicClock>,
     random: Box<dyn HostRandom>,
+    budget: Option<Budget>,
 }
 
 impl Default for WasiCtxBuilder {
@@ -81,6 +111,7 @@ impl Default for WasiCtxBuilder {
             wall_clock: Box::new(SystemWallClock),
             monotonic_clock: Box::new(SystemMonotonicClock::new()),
             random: Box::new(SystemRandom::new()),
+            budget: None,
         }
     }
 }
@@ -224,6 +255,14 @@ impl WasiCtxBuilder {
         self.secure_random(SeededRandom::new(seed))
     }
 
+    /// Takes buffers that calls of the guest need from `budget`: directory listings, lists to poll, the
+    /// buffer of reads and writes, the table of descriptors. What finds no room there fails with `NOMEM`.
+    /// Without a budget, each of these has a bound of its own, and no more.
+    pub fn budget(&mut self, budget: &Budget) -> &mut Self {
+        self.budget = Some(budget.clone());
+        self
+    }
+
     /// Preview 1 always works on the thread that runs the guest, so both answers mean the same. Kept
     /// so that programs written for other engines need no change.
     pub fn allow_blocking_current_thread(&mut self, _allow: bool) -> &mut Self {
@@ -241,12 +280,16 @@ impl WasiCtxBuilder {
         // Directories stand together from 3 on: the C library of guests looks for them there and
         // stops at the first descriptor that is none.
         let preopens = builder.preopens.into_iter().map(Kind::Dir);
+        let share = || builder.budget.as_ref().map(Budget::share);
+        let bounce = Bounce { bytes: Vec::new(), share: share() };
         let mut table = Table::default();
         for kind in streams.into_iter().chain(preopens).chain(builder.sockets) {
             table
                 .insert(Descriptor::new(kind))
                 .expect("a host preopens fewer than the table takes");
         }
+        // What the host put there itself is not the guest's.
+        table.share = share();
         WasiP1Ctx {
             args: builder.args.into_iter().map(String::into_bytes).collect(),
             env: builder
@@ -258,7 +301,8 @@ impl WasiCtxBuilder {
             wall_clock: builder.wall_clock,
             monotonic_clock: builder.monotonic_clock,
             random: builder.random,
-            bounce: Vec::new(),
+            bounce,
+            budget: builder.budget,
         }
     }
 }

@@ -13,6 +13,8 @@ use std::net::{TcpListener, TcpStream};
 
 use crate::dir::OpenDir;
 use crate::file::OpenFile;
+use wardian::BudgetShare;
+
 use crate::limits;
 use crate::stdio::{StdinStream, StdoutStream, StreamState};
 use crate::sys;
@@ -132,11 +134,16 @@ impl Descriptor {
     }
 }
 
+/// What a slot takes of a budget.
+const SLOT_BYTES: u64 = size_of::<Option<Descriptor>>() as u64;
+
 /// The descriptors of one guest, by number.
 #[derive(Default)]
 pub(crate) struct Table {
     slots: Vec<Option<Descriptor>>,
     free: BTreeSet<usize>,
+    /// What the slots that were added take of a budget.
+    pub share: Option<BudgetShare>,
 }
 
 impl Table {
@@ -148,6 +155,7 @@ impl Table {
                 index
             }
             None if self.slots.len() < limits::DESCRIPTORS => {
+                self.take_slot()?;
                 self.slots.push(Some(descriptor));
                 self.slots.len() - 1
             }
@@ -156,12 +164,28 @@ impl Table {
         Ok(u32::try_from(index).expect("limits::DESCRIPTORS is below 2^32"))
     }
 
+    /// Takes one more slot of the budget.
+    fn take_slot(&mut self) -> Result<(), Errno> {
+        match &mut self.share {
+            Some(share) => {
+                let bytes = share.bytes() + SLOT_BYTES;
+                share.resize(bytes).then_some(()).ok_or(Errno::NOMEM)
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whether one more descriptor fits. To be asked before something is created for it.
     pub fn check_room(&self) -> Result<(), Errno> {
-        if self.free.is_empty() && self.slots.len() >= limits::DESCRIPTORS {
-            Err(Errno::MFILE)
-        } else {
-            Ok(())
+        if !self.free.is_empty() {
+            return Ok(());
+        }
+        if self.slots.len() >= limits::DESCRIPTORS {
+            return Err(Errno::MFILE);
+        }
+        match &self.share {
+            Some(share) if !share.budget().has_room(SLOT_BYTES) => Err(Errno::NOMEM),
+            _ => Ok(()),
         }
     }
 

@@ -19,6 +19,9 @@ use cap_fs_ext::{
 };
 use cap_std::fs::{Dir, Metadata, OpenOptions};
 
+use wardian::{Budget, BudgetShare};
+
+use crate::ctx::take;
 use crate::file::OpenFile;
 use crate::limits;
 use crate::path::{Ending, GuestPath};
@@ -32,7 +35,14 @@ pub(crate) struct OpenDir {
     file_perms: FilePerms,
     /// The name under which the host gave it to the guest, if the host did.
     pub preopen: Option<String>,
-    listing: Option<Vec<Entry>>,
+    listing: Option<Listing>,
+}
+
+/// The entries of a directory, as they were when a guest began to list it.
+struct Listing {
+    entries: Vec<Entry>,
+    /// What they take of the guest's budget.
+    _share: Option<BudgetShare>,
 }
 
 /// One entry of a directory as `fd_readdir` tells it.
@@ -351,18 +361,20 @@ impl OpenDir {
     ///
     /// A listing is taken when a guest starts from the beginning and kept for the positions that
     /// follow: a guest that removes what it lists sees every entry once. Memory is bounded by
-    /// `limits::LISTING_BYTES`.
-    pub fn list(&mut self, cookie: u64) -> Result<&[Entry], Errno> {
+    /// `limits::LISTING_BYTES`, and is taken from the guest's budget.
+    pub fn list(&mut self, cookie: u64, budget: Option<&Budget>) -> Result<&[Entry], Errno> {
         self.may_read()?;
         if cookie == 0 || self.listing.is_none() {
-            self.listing = Some(self.take_listing()?);
+            // The old one gives back its share first.
+            self.listing = None;
+            self.listing = Some(self.take_listing(budget.map(Budget::share))?);
         }
-        let entries = self.listing.as_deref().unwrap_or_default();
+        let entries = self.listing.as_ref().map_or(&[][..], |listing| &listing.entries);
         let start = usize::try_from(cookie).unwrap_or(usize::MAX).min(entries.len());
         Ok(&entries[start..])
     }
 
-    fn take_listing(&self) -> Result<Vec<Entry>, Errno> {
+    fn take_listing(&self, mut share: Option<BudgetShare>) -> Result<Listing, Errno> {
         let ino = cap_fs_ext::MetadataExt::ino(&self.metadata()?);
         // The parent may be out of the guest's sight: it is told nothing of it.
         let mut entries: Vec<Entry> = [".", ".."]
@@ -379,10 +391,11 @@ impl OpenDir {
             if bytes > limits::LISTING_BYTES {
                 return Err(Errno::NOMEM);
             }
+            take(&mut share, bytes)?;
             let file_type = entry.file_type().map_or(FileType::Unknown, FileType::from);
             entries.push(Entry { name, ino: sys::entry_ino(&entry), file_type });
         }
-        Ok(entries)
+        Ok(Listing { entries, _share: share })
     }
 }
 

@@ -16,7 +16,8 @@
 //! effect. A call that answers `FAULT` has changed nothing, on the host or in the guest.
 //!
 //! Invariant [bounded work]: what one call allocates on the host has a bound that the host chose
-//! (the constants in `limits.rs`); what it computes is at most proportional to the memory of the
+//! (the constants in `limits.rs`), and what a guest holds altogether is taken from the budget that the
+//! host gave it, if it gave one; what it computes is at most proportional to the memory of the
 //! guest or to the files it was given.
 //!
 //! Invariant `beneath`: every path is resolved by cap-std below a directory that the host opened for

@@ -21,7 +21,7 @@ use cap_fs_ext::{MetadataExt, SystemTimeSpec};
 use cap_std::fs::Metadata;
 use wardian::GuestMemory;
 
-use crate::ctx::{I32Exit, WasiP1Ctx};
+use crate::ctx::{Bounce, I32Exit, WasiP1Ctx};
 use crate::descriptor::{Descriptor, Kind};
 use crate::dir::{OpenRequest, Opened};
 use crate::limits;
@@ -267,7 +267,7 @@ impl Iovecs {
 /// the count of bytes that came before. With `until_short`, it is called until it gives less than it
 /// was asked for; a stream, which might block, is asked only once.
 fn read_vectored(
-    bounce: &mut Vec<u8>,
+    bounce: &mut Bounce,
     memory: &mut dyn GuestMemory,
     iovecs: &Iovecs,
     until_short: bool,
@@ -276,17 +276,15 @@ fn read_vectored(
     let mut done = 0;
     while done < iovecs.total {
         let want = (iovecs.total - done).min(limits::BOUNCE_BYTES as u64) as usize;
-        if bounce.len() < want {
-            bounce.resize(want, 0);
-        }
-        let count = match read(&mut bounce[..want], done) {
+        let buffer = bounce.room(want)?;
+        let count = match read(buffer, done) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             // What came before the error must not be lost.
             Err(_) if done > 0 => break,
             Err(error) => return Err(error.into()),
         };
-        let mut source = &bounce[..count];
+        let mut source = &buffer[..count];
         iovecs.ranges(done, count as u64, |addr, len| {
             let (part, rest) = source.split_at(len);
             source = rest;
@@ -302,7 +300,7 @@ fn read_vectored(
 
 /// Moves the guest's buffers to the host, through `bounce`, until all is written or something fails.
 fn write_vectored(
-    bounce: &mut Vec<u8>,
+    bounce: &mut Bounce,
     memory: &dyn GuestMemory,
     iovecs: &Iovecs,
     mut write: impl FnMut(&[u8], u64) -> io::Result<usize>,
@@ -310,16 +308,14 @@ fn write_vectored(
     let mut done = 0;
     'all: while done < iovecs.total {
         let want = (iovecs.total - done).min(limits::BOUNCE_BYTES as u64) as usize;
-        if bounce.len() < want {
-            bounce.resize(want, 0);
-        }
-        let mut target = &mut bounce[..want];
+        let buffer = bounce.room(want)?;
+        let mut target = &mut *buffer;
         iovecs.ranges(done, want as u64, |addr, len| {
             let (part, rest) = std::mem::take(&mut target).split_at_mut(len);
             target = rest;
             Ok(memory.read(addr, part)?)
         })?;
-        let mut chunk = &bounce[..want];
+        let mut chunk = &*buffer;
         while !chunk.is_empty() {
             match write(chunk, done) {
                 Ok(0) => break 'all,
@@ -538,12 +534,10 @@ impl WasiP1Ctx {
     ) -> Result<(), Errno> {
         memory.check(buf.into(), buf_len.into())?;
         let size = limits::BOUNCE_BYTES.min(buf_len as usize);
-        if self.bounce.len() < size {
-            self.bounce.resize(size, 0);
-        }
+        let buffer = self.bounce.room(size)?;
         let (mut at, end) = (u64::from(buf), u64::from(buf) + u64::from(buf_len));
         while at < end {
-            let chunk = &mut self.bounce[..(end - at).min(size as u64) as usize];
+            let chunk = &mut buffer[..(end - at).min(size as u64) as usize];
             self.random.fill(chunk)?;
             memory.write(at, chunk)?;
             at += chunk.len() as u64;
@@ -938,7 +932,9 @@ impl WasiP1Ctx {
             used += count as u32;
             Ok::<bool, Errno>(used < buf_len)
         };
-        for (entry, next) in dir.list(cookie)?.iter().zip(cookie.saturating_add(1)..) {
+        for (entry, next) in
+            dir.list(cookie, self.budget.as_ref())?.iter().zip(cookie.saturating_add(1)..)
+        {
             let mut dirent = [0; DIRENT_SIZE];
             dirent[0..8].copy_from_slice(&next.to_le_bytes());
             dirent[8..16].copy_from_slice(&entry.ino.to_le_bytes());

@@ -9,9 +9,9 @@
 
 use std::time::Duration;
 
-use wardian::GuestMemory;
+use wardian::{Budget, GuestMemory};
 
-use crate::ctx::WasiP1Ctx;
+use crate::ctx::{WasiP1Ctx, take};
 use crate::descriptor::Kind;
 use crate::limits;
 use crate::stdio::StreamState;
@@ -23,6 +23,10 @@ use crate::types::{
 
 /// How often streams are asked that the system cannot wait for.
 const PENDING_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What one subscription takes of the host while it is waited for, in all lists together; more than
+/// enough.
+const SUBSCRIPTION_BYTES: usize = 256;
 
 /// One subscription, read and checked.
 struct Subscription {
@@ -86,6 +90,8 @@ impl WasiP1Ctx {
         memory.check(events.into(), u64::from(count) * EVENT_SIZE)?;
         memory.check(nevents.into(), 4)?;
 
+        let mut share = self.budget.as_ref().map(Budget::share);
+        take(&mut share, count as usize * SUBSCRIPTION_BYTES)?;
         let mut list = Vec::with_capacity(count as usize);
         for index in 0..u64::from(count) {
             list.push(self.read_subscription(

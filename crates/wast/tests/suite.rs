@@ -53,9 +53,13 @@ fn guard_pages_tiered_at_once() {
     run_suite(|config| _ = config.strategy(Strategy::Tiered).tier_up(TierUp::Synchronous(1)));
 }
 
+/// In memories whose reservation confines speculation, where checks are not masked.
 #[test]
 fn explicit_checks_tiered_at_once() {
-    run_suite(|config| explicit(config.strategy(Strategy::Tiered).tier_up(TierUp::Synchronous(1))));
+    run_suite(|config| {
+        config.strategy(Strategy::Tiered).tier_up(TierUp::Synchronous(1));
+        config.signals_based_traps(false);
+    });
 }
 
 /// Replacement by the background thread, whenever it gets to it.

@@ -36,6 +36,7 @@ pub fn modes() -> Vec<(&'static str, Settings)> {
                 ..base.clone()
             },
         ),
+        ("metered", Settings { epoch_interruption: true, consume_fuel: true, ..base.clone() }),
         ("unoptimized", Settings { opt_level: wardian_module::OptLevel::None, ..base }),
     ]
 }

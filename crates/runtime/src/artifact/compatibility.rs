@@ -52,6 +52,8 @@ impl Compatibility {
             spectre_mitigation,
             relaxed_simd_deterministic,
             nan_canonicalization,
+            epoch_interruption,
+            consume_fuel,
             opt_level,
             verifier,
         } = settings;
@@ -78,6 +80,8 @@ impl Compatibility {
         key.line("spectre-mitigation", on(*spectre_mitigation));
         key.line("relaxed-simd-deterministic", on(*relaxed_simd_deterministic));
         key.line("nan-canonicalization", on(*nan_canonicalization));
+        key.line("epoch-interruption", on(*epoch_interruption));
+        key.line("consume-fuel", on(*consume_fuel));
         key.line("opt-level", opt_level);
         key.line("verifier", on(*verifier));
         for &proposal in Proposal::ALL {

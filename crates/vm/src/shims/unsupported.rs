@@ -12,6 +12,10 @@ pub(crate) fn builtin_address() -> usize {
     crate::call::builtin_entry as *const () as usize
 }
 
+pub(crate) fn epoch_address() -> usize {
+    crate::call::epoch_entry as *const () as usize
+}
+
 pub(crate) fn lazy_address() -> usize {
     crate::call::lazy_entry as *const () as usize
 }

@@ -36,6 +36,11 @@ pub(crate) fn builtin_address() -> usize {
     builtin as *const () as usize
 }
 
+/// Address that generated code calls when the epoch deadline has come.
+pub(crate) fn epoch_address() -> usize {
+    epoch as *const () as usize
+}
+
 /// Address that entries of functions without code jump to.
 pub(crate) fn lazy_address() -> usize {
     lazy as *const () as usize
@@ -196,6 +201,90 @@ unsafe extern "sysv64" fn builtin() {
         exit_fp = const offset_of!(Context, exit_fp),
         pending = const offset_of!(Context, pending),
         builtin = sym crate::call::builtin_entry,
+        unwind = sym unwind,
+    )
+}
+
+/// Generated code finds the epoch deadline reached. There are no arguments, and all registers that code
+/// uses stay as they were, so that a call that rarely happens takes no register from the code around it.
+/// The context is that of the thread's innermost activation.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
+#[unsafe(naked)]
+unsafe extern "sysv64" fn epoch() {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "push rbx",
+        "sub rsp, {size}",
+        "mov [rsp], rdi",
+        "mov [rsp + 8], rsi",
+        "mov [rsp + 16], rdx",
+        "mov [rsp + 24], rcx",
+        "mov [rsp + 32], r8",
+        "mov [rsp + 40], r9",
+        "mov [rsp + 48], r10",
+        "mov [rsp + 56], r11",
+        "mov [rsp + 64], rax",
+        "movdqu [rsp + 72], xmm0",
+        "movdqu [rsp + 88], xmm1",
+        "movdqu [rsp + 104], xmm2",
+        "movdqu [rsp + 120], xmm3",
+        "movdqu [rsp + 136], xmm4",
+        "movdqu [rsp + 152], xmm5",
+        "movdqu [rsp + 168], xmm6",
+        "movdqu [rsp + 184], xmm7",
+        "movdqu [rsp + 200], xmm8",
+        "movdqu [rsp + 216], xmm9",
+        "movdqu [rsp + 232], xmm10",
+        "movdqu [rsp + 248], xmm11",
+        "movdqu [rsp + 264], xmm12",
+        "movdqu [rsp + 280], xmm13",
+        "movdqu [rsp + 296], xmm14",
+        "movdqu [rsp + 312], xmm15",
+        "call {current}",
+        "mov rbx, rax",
+        "mov [rbx + {exit_fp}], rbp",
+        "mov rdi, rbx",
+        "call {epoch}",
+        "cmp dword ptr [rbx + {pending}], 0",
+        "jne {unwind}",
+        "mov rdi, [rsp]",
+        "mov rsi, [rsp + 8]",
+        "mov rdx, [rsp + 16]",
+        "mov rcx, [rsp + 24]",
+        "mov r8, [rsp + 32]",
+        "mov r9, [rsp + 40]",
+        "mov r10, [rsp + 48]",
+        "mov r11, [rsp + 56]",
+        "mov rax, [rsp + 64]",
+        "movdqu xmm0, [rsp + 72]",
+        "movdqu xmm1, [rsp + 88]",
+        "movdqu xmm2, [rsp + 104]",
+        "movdqu xmm3, [rsp + 120]",
+        "movdqu xmm4, [rsp + 136]",
+        "movdqu xmm5, [rsp + 152]",
+        "movdqu xmm6, [rsp + 168]",
+        "movdqu xmm7, [rsp + 184]",
+        "movdqu xmm8, [rsp + 200]",
+        "movdqu xmm9, [rsp + 216]",
+        "movdqu xmm10, [rsp + 232]",
+        "movdqu xmm11, [rsp + 248]",
+        "movdqu xmm12, [rsp + 264]",
+        "movdqu xmm13, [rsp + 280]",
+        "movdqu xmm14, [rsp + 296]",
+        "movdqu xmm15, [rsp + 312]",
+        "mov rbx, [rbp - 8]",
+        "leave",
+        "ret",
+        // Nine integer and sixteen vector registers, and `rsp` is a multiple of 16 at the call.
+        size = const 9 * 8 + 16 * 16,
+        exit_fp = const offset_of!(Context, exit_fp),
+        pending = const offset_of!(Context, pending),
+        current = sym crate::context::current_for_shim,
+        epoch = sym crate::call::epoch_entry,
         unwind = sym unwind,
     )
 }

@@ -202,6 +202,26 @@ fn memories_without_pages() {
     }
 }
 
+/// Without signals too: a check that the processor ignores for a while leads nowhere else.
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+fn a_confined_memory_has_the_whole_index_range() {
+    let mut store = store();
+    let settings = Settings { signals_based_traps: false, ..Settings::default() };
+    let ty = MemoryType {
+        limits: Limits { min: 1, max: Some(2) },
+        index: IndexType::I32,
+        shared: false,
+        page_size_log2: 16,
+    };
+    let plan = MemoryPlan::new(&settings, &ty);
+    assert!(plan.confined && !plan.guarded);
+    let id = store.memory(ty, &settings).unwrap();
+    let last = store.memory_base(id) + (1 << 32) + plan.guard as usize - 1;
+    assert_eq!(store.memory_at_address(last), Some(id));
+    assert_eq!(store.memory_at_address(last + 1), None);
+}
+
 const TABLES: &str = r#"(module
     (table (export "f") 2 40 funcref) (table 3 funcref) (table (export "e") 1 externref)
     (func $a (export "a")) (func $b (export "b") (param i32)) (func $hidden (call $a)))"#;

@@ -3,16 +3,62 @@
 //! The same surface as `unsupported.rs`; code above has no `cfg`.
 
 use crate::refusals;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::{NonNull, null_mut};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
 
 pub(crate) const SUPPORTED: Result<(), &str> = Ok(());
 
 pub(crate) fn page_size() -> usize {
     // x86-64 has one page size for ordinary mappings.
     4096
+}
+
+/// A number that no process has in common with the one that forked it. The process id, asked for once:
+/// the page that keeps it reads as zero in a child, however that was made (`MADV_WIPEONFORK`).
+pub(crate) fn process() -> u32 {
+    // Not a `OnceLock`: a child would wait for ever for a thread that was at it.
+    static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
+    let mut page = PAGE.load(Acquire);
+    if page.is_null() {
+        let Ok(new) = wiped_page() else { return std::process::id() };
+        page = match PAGE.compare_exchange(null_mut(), new.as_ptr(), AcqRel, Acquire) {
+            Ok(_) => new.as_ptr(),
+            Err(other) => {
+                // SAFETY: [mapping] it was mapped above, and nobody else saw it.
+                unsafe { unmap(new.cast(), page_size()) };
+                other
+            }
+        };
+    }
+    // SAFETY: [mapping] readable, writable, zeroed, aligned and never unmapped.
+    let kept = unsafe { &*page };
+    match kept.load(Relaxed) {
+        0 => {
+            let id = std::process::id();
+            kept.store(id, Relaxed);
+            id
+        }
+        id => id,
+    }
+}
+
+/// A page that reads as zero now, and in a child of this process again.
+fn wiped_page() -> io::Result<NonNull<AtomicU32>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let page = map(null_mut(), page_size(), libc::PROT_READ | libc::PROT_WRITE, flags, -1)?;
+    // SAFETY: [mapping] the page was mapped above.
+    if unsafe { libc::madvise(page.as_ptr().cast(), page_size(), libc::MADV_WIPEONFORK) } != 0 {
+        let error = io::Error::last_os_error();
+        // SAFETY: [mapping] as above, and nothing refers to it.
+        unsafe { unmap(page, page_size()) };
+        return Err(error);
+    }
+    Ok(page.cast())
 }
 
 fn map(
@@ -81,6 +127,72 @@ pub(crate) unsafe fn unmap(start: NonNull<u8>, size: usize) {
     if refusals::allow().is_ok() {
         // SAFETY: [mapping] the caller owns the mapping and gives it up.
         unsafe { libc::munmap(start.as_ptr().cast(), size) };
+    }
+}
+
+/// Makes address space inaccessible again; what it holds stays.
+///
+/// # Safety
+///
+/// - The range is page-aligned and lies in a mapping that the caller owns.
+pub(crate) unsafe fn make_inaccessible(start: *mut u8, size: usize) -> io::Result<()> {
+    // SAFETY: [mapping] the caller's duty is the same.
+    unsafe { protect(start, size, libc::PROT_NONE) }
+}
+
+/// Gives pages back to the system, so that a range reads as when it was mapped: zero, or the content of
+/// the file below.
+///
+/// # Safety
+///
+/// - The range is page-aligned and lies in a mapping that the caller owns.
+pub(crate) unsafe fn discard(start: *mut u8, size: usize) -> io::Result<()> {
+    refusals::allow()?;
+    // SAFETY: [mapping] the caller owns the range.
+    match unsafe { libc::madvise(start.cast(), size, libc::MADV_DONTNEED) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// An anonymous file of some bytes, which nobody can change any more.
+pub(crate) fn sealed_file(content: &[u8]) -> io::Result<File> {
+    refusals::allow()?;
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: [foreign function] the name is a C string; the call makes a new file descriptor.
+    let file = unsafe { libc::memfd_create(c"wardian-data".as_ptr(), flags) };
+    if file < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: [foreign function] the descriptor was made above and belongs to nobody else.
+    let mut file = unsafe { File::from_raw_fd(file) };
+    file.write_all(content)?;
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
+    // SAFETY: [foreign function] `file` is open.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } {
+        0 => Ok(file),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Puts a file's content, or zeroed memory, in the place of what a range held, readable, writable and
+/// private.
+///
+/// # Safety
+///
+/// - The range is page-aligned and lies in a mapping that the caller owns; no reference into it exists.
+pub(crate) unsafe fn replace(start: *mut u8, size: usize, file: Option<&File>) -> io::Result<()> {
+    refusals::allow()?;
+    let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE;
+    let (flags, file) = match file {
+        Some(file) => (flags, file.as_raw_fd()),
+        None => (flags | libc::MAP_ANONYMOUS, -1),
+    };
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: [mapping] the caller owns the range.
+    match unsafe { libc::mmap(start.cast(), size, protection, flags, file, 0) } {
+        libc::MAP_FAILED => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 

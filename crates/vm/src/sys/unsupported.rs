@@ -6,6 +6,7 @@
 
 use crate::refusals;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::fs::File;
 use std::io;
 use std::ptr::NonNull;
 
@@ -14,6 +15,10 @@ pub(crate) const SUPPORTED: Result<(), &str> =
 
 pub(crate) fn page_size() -> usize {
     4096
+}
+
+pub(crate) fn process() -> u32 {
+    std::process::id()
 }
 
 fn layout(size: usize) -> io::Result<Layout> {
@@ -54,6 +59,38 @@ pub(crate) unsafe fn unmap(start: NonNull<u8>, size: usize) {
     let layout = layout(size).expect("the layout it was made with");
     // SAFETY: [mapping] allocated in `reserve` with this layout, freed once.
     unsafe { dealloc(start.as_ptr(), layout) }
+}
+
+/// # Safety
+///
+/// - The range lies in a mapping that the caller owns.
+pub(crate) unsafe fn make_inaccessible(_start: *mut u8, _size: usize) -> io::Result<()> {
+    refusals::allow()
+}
+
+/// # Safety
+///
+/// - The range lies in a mapping that the caller owns.
+pub(crate) unsafe fn discard(start: *mut u8, size: usize) -> io::Result<()> {
+    refusals::allow()?;
+    // SAFETY: [mapping] the caller owns the range; nothing is mapped over it here.
+    unsafe { start.write_bytes(0, size) };
+    Ok(())
+}
+
+pub(crate) fn sealed_file(_content: &[u8]) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// # Safety
+///
+/// - Never called: there is no file.
+pub(crate) unsafe fn replace(
+    _start: *mut u8,
+    _size: usize,
+    _file: Option<&File>,
+) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 pub(crate) struct DualMapping {

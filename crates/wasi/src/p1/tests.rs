@@ -1839,3 +1839,52 @@ fn a_socket_closed_by_its_peer_is_an_errno() {
         }
     }
 }
+
+#[test]
+fn buffers_come_out_of_the_budget() {
+    let budget = wardian::Budget::new(40 << 10);
+    let temp = TempDir::new().unwrap();
+    put(temp.path(), "file", &"x".repeat(64 << 10));
+    for number in 0..100 {
+        put(temp.path(), &format!("{number}-{}", "n".repeat(200)), "");
+    }
+    let mut builder = WasiCtxBuilder::new();
+    builder.preopened_dir(temp.path(), "/", DirPerms::all(), FilePerms::all()).unwrap();
+    let mut guest = Guest::new(builder.budget(&budget));
+    assert_eq!(budget.taken(), 0);
+    // Reads and random bytes need a buffer, as large as they are up to some size.
+    assert_eq!(guest.random(DATA, 50 << 10), Err(Errno::NOMEM));
+    guest.random(DATA, 1 << 10).unwrap();
+    assert_eq!(budget.taken(), 1 << 10);
+    let fd = guest.open("file", 0, READ).unwrap();
+    let slot = budget.taken() - (1 << 10);
+    assert!(slot > 0);
+    let [iovs, count] = guest.iovs(&[(DATA, 50 << 10)]);
+    let read = [fd.into(), iovs, count, OUT.into()];
+    assert_eq!(guest.call("fd_read", &read), Err(Errno::NOMEM));
+    assert_eq!(guest.call("fd_write", &[1, iovs, count, OUT.into()]), Err(Errno::NOMEM));
+    // A list of subscriptions while it is waited for.
+    let poll = [DATA.into(), DATA.into(), 200, OUT.into()];
+    assert_eq!(guest.call("poll_oneoff", &poll), Err(Errno::NOMEM));
+    assert_eq!(budget.taken(), slot + (1 << 10));
+    // A listing for as long as the directory is open.
+    let dir = guest.open(".", DIRECTORY, READ).unwrap();
+    let list = [dir.into(), DATA.into(), 100, 0, OUT.into()];
+    guest.call("fd_readdir", &list).unwrap();
+    let listed = budget.taken();
+    assert!(listed > 20 << 10);
+    // The old listing makes room for the new one.
+    guest.call("fd_readdir", &list).unwrap();
+    assert_eq!(budget.taken(), listed);
+    let other = guest.open(".", DIRECTORY, READ).unwrap();
+    let list = [other.into(), DATA.into(), 100, 0, OUT.into()];
+    assert_eq!(guest.call("fd_readdir", &list), Err(Errno::NOMEM));
+    guest.call("fd_close", &[dir.into()]).unwrap();
+    guest.call("fd_readdir", &list).unwrap();
+    // Descriptors.
+    let opened = (0..2_000).map(|_| guest.open("file", 0, READ)).find(Result::is_err);
+    assert_eq!(opened, Some(Err(Errno::NOMEM)));
+    assert!(budget.taken() <= budget.limit());
+    drop(guest);
+    assert_eq!(budget.taken(), 0);
+}

@@ -1,0 +1,313 @@
+//! What code does so that the host can stop it and limit it: it asks for the epoch, and it pays fuel.
+//! Stated here once, so that all tiers ask at the same places and count alike.
+//!
+//! *Epochs.* A function that has a loop or a call asks on entry, and at the head of every loop on each
+//! turn. What has neither ends by itself, soon; and no other function is called without end but by one
+//! that asks. An inlined function asks in its loops alone: whoever calls it asks on entry.
+//!
+//! *Fuel.* Every instruction costs what [`cost`] says. The instructions of a function are divided into
+//! *segments*: one ends behind an instruction that goes elsewhere or may (a branch, a call, `return`,
+//! `unreachable`), behind one that costs by size, before the turn of a loop, and where branches arrive
+//! (`else`, the `end` of an `if`, and of a block that is branched to). So all of a segment runs, or it
+//! traps. It is paid for as a whole before its first instruction; if there is less fuel, the trap comes
+//! there, and the fuel stays as it is. Where an instruction of a segment traps, those behind it were not
+//! run, and are given back ([`unspent`]). What an instruction costs by size ([`size_cost`]) it pays by
+//! itself before it does anything else.
+//!
+//! Invariant: segments depend on the bytes of a body alone. Tiers, inlining, replacement of frames and
+//! ways to check memory do not change what is paid.
+
+use crate::driver::Lowering;
+use crate::emit::Emit;
+use wardian_module::{Builtin, Settings};
+use wasmparser::{BinaryReader, FunctionBody, Operator};
+
+/// What an instruction costs, whatever its operands. Those that stand for no work are free.
+fn cost(op: &Operator<'_>) -> u32 {
+    match op {
+        Operator::Nop
+        | Operator::Drop
+        | Operator::Block { .. }
+        | Operator::Loop { .. }
+        | Operator::Unreachable
+        | Operator::Return
+        | Operator::Else
+        | Operator::End => 0,
+        _ => 1,
+    }
+}
+
+/// What a builtin costs by size, with these arguments: 1 for each byte, for each element of a table, for
+/// each page that a memory is to grow by.
+pub fn size_cost(builtin: Builtin, args: [u64; 4]) -> u64 {
+    match builtin {
+        Builtin::MemoryGrow => args[0],
+        Builtin::TableGrowFunc | Builtin::TableGrowRef => args[1],
+        Builtin::MemoryCopy
+        | Builtin::MemoryFill
+        | Builtin::MemoryInit
+        | Builtin::TableFillFunc
+        | Builtin::TableFillRef
+        | Builtin::TableCopy
+        | Builtin::TableInit => args[2],
+        _ => 0,
+    }
+}
+
+fn is_call(op: &Operator<'_>) -> bool {
+    matches!(
+        op,
+        Operator::Call { .. }
+            | Operator::CallIndirect { .. }
+            | Operator::CallRef { .. }
+            | Operator::ReturnCall { .. }
+            | Operator::ReturnCallIndirect { .. }
+            | Operator::ReturnCallRef { .. }
+    )
+}
+
+/// Instructions that cost by size.
+fn has_size(op: &Operator<'_>) -> bool {
+    matches!(
+        op,
+        Operator::MemoryGrow { .. }
+            | Operator::MemoryCopy { .. }
+            | Operator::MemoryFill { .. }
+            | Operator::MemoryInit { .. }
+            | Operator::TableGrow { .. }
+            | Operator::TableFill { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableInit { .. }
+    )
+}
+
+/// Finds the ends of segments. Told of every instruction of a body, in order.
+#[derive(Default)]
+struct Labels {
+    /// For each block that is open, whether its end is a label that something comes to.
+    blocks: Vec<bool>,
+}
+
+impl Labels {
+    fn branch(&mut self, depth: u32) {
+        let count = self.blocks.len();
+        // Not validated yet: there may be no such block.
+        if let Some(position) = count.checked_sub(1 + depth as usize) {
+            self.blocks[position] = true;
+        }
+    }
+
+    /// Whether a segment ends behind this instruction.
+    fn ends(&mut self, op: &Operator<'_>) -> bool {
+        match op {
+            Operator::Block { .. } => self.blocks.push(false),
+            // Branches go to its start, which is here.
+            Operator::Loop { .. } => {
+                self.blocks.push(false);
+                return true;
+            }
+            Operator::If { .. } | Operator::TryTable { .. } => {
+                self.blocks.push(true);
+                return true;
+            }
+            Operator::End => return self.blocks.pop().unwrap_or(true),
+            Operator::Br { relative_depth }
+            | Operator::BrIf { relative_depth }
+            | Operator::BrOnNull { relative_depth }
+            | Operator::BrOnNonNull { relative_depth }
+            | Operator::BrOnCast { relative_depth, .. }
+            | Operator::BrOnCastFail { relative_depth, .. } => {
+                self.branch(*relative_depth);
+                return true;
+            }
+            Operator::BrTable { targets } => {
+                for depth in targets.targets().chain([Ok(targets.default())]) {
+                    self.branch(depth.unwrap_or(u32::MAX));
+                }
+                return true;
+            }
+            Operator::Else
+            | Operator::Return
+            | Operator::Unreachable
+            | Operator::Throw { .. }
+            | Operator::ThrowRef => return true,
+            op => return is_call(op) || has_size(op),
+        }
+        false
+    }
+}
+
+/// Calls `each` with every instruction of a body, its position there, and whether a segment ends behind
+/// it, until `each` says so or the bytes are no instructions: those are refused where they are lowered.
+fn walk(bytes: &[u8], mut each: impl FnMut(&Operator<'_>, usize, bool) -> bool) {
+    let body = FunctionBody::new(BinaryReader::new(bytes, 0));
+    let Ok(mut operators) = body.get_operators_reader() else { return };
+    let mut labels = Labels::default();
+    while !operators.eof() {
+        let Ok((op, position)) = operators.read_with_offset() else { return };
+        let ends = labels.ends(&op);
+        if !each(&op, position as usize, ends) {
+            return;
+        }
+    }
+}
+
+/// What the instructions cost that follow the one at `position` of a body in its segment. 0 if there is
+/// none at that position.
+pub fn unspent(body: &[u8], position: usize) -> u64 {
+    let (mut found, mut sum) = (false, 0);
+    walk(body, |op, at, ends| {
+        if found {
+            sum += u64::from(cost(op));
+        }
+        found |= at == position;
+        at < position || !ends
+    });
+    if found { sum } else { 0 }
+}
+
+/// A segment that costs something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Segment {
+    /// Position of its first instruction in the body.
+    start: usize,
+    cost: u32,
+}
+
+/// What is to be done in a body beside lowering its instructions.
+#[derive(Debug)]
+pub(crate) struct Metering {
+    segments: Vec<Segment>,
+    /// The one to come.
+    next: usize,
+    /// Its position in the body, or none that a body has.
+    pub(crate) stop: usize,
+    /// Whether it has a loop or a call.
+    repeats: bool,
+}
+
+impl Metering {
+    pub(crate) const NONE: Metering =
+        Metering { segments: Vec::new(), next: 0, stop: usize::MAX, repeats: false };
+
+    /// What the settings ask for in the body with these bytes.
+    pub(crate) fn of_body(settings: &Settings, bytes: &[u8]) -> Metering {
+        let mut metering = Metering::NONE;
+        if settings.consume_fuel || settings.epoch_interruption {
+            metering.scan(bytes);
+        }
+        if !settings.consume_fuel {
+            metering.stop = usize::MAX;
+        }
+        metering
+    }
+
+    fn scan(&mut self, bytes: &[u8]) {
+        let mut open: Option<Segment> = None;
+        walk(bytes, |op, position, ends| {
+            self.repeats |= is_call(op) || matches!(op, Operator::Loop { .. });
+            let segment = open.get_or_insert(Segment { start: position, cost: 0 });
+            segment.cost += cost(op);
+            if ends {
+                self.segments.extend(open.take().filter(|segment| segment.cost > 0));
+            }
+            true
+        });
+        self.stop = self.segments.first().map_or(usize::MAX, |segment| segment.start);
+    }
+
+    fn pass(&mut self) -> u32 {
+        let cost = self.segments[self.next].cost;
+        self.next += 1;
+        self.stop = self.segments.get(self.next).map_or(usize::MAX, |segment| segment.start);
+        cost
+    }
+}
+
+impl<E: Emit> Lowering<'_, E> {
+    /// Asks for the epoch on entry to the function, if it is one that does.
+    pub(crate) fn meter_entry(&mut self) {
+        if self.settings.epoch_interruption && self.metering.repeats {
+            self.emit.check_epoch();
+        }
+    }
+
+    /// Asks for the epoch at the head of a loop.
+    pub(crate) fn meter_loop(&mut self) {
+        if self.settings.epoch_interruption {
+            self.emit.check_epoch();
+        }
+    }
+
+    /// Pays for the segment that starts at the current position.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn pay(&mut self) {
+        let cost = self.metering.pass();
+        if self.reachable {
+            self.emit.location((self.start + self.position as u64) as u32);
+            self.emit.charge(cost);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The segments of the body of the only function of a module: positions count from its start.
+    fn segments(body: &str) -> Vec<(usize, u32)> {
+        let wat = format!("(module (memory 1) (func $f (local i32) {body}))");
+        let wasm = wat::parse_str(wat).unwrap();
+        let mut found = None;
+        for payload in wasmparser::Parser::new(0).parse_all(&wasm) {
+            if let wasmparser::Payload::CodeSectionEntry(body) = payload.unwrap() {
+                found = Some(body.as_bytes().to_vec());
+            }
+        }
+        let bytes = found.unwrap();
+        let settings = Settings { consume_fuel: true, ..Settings::default() };
+        let metering = Metering::of_body(&settings, &bytes);
+        metering.segments.iter().map(|s| (s.start, s.cost)).collect()
+    }
+
+    #[test]
+    fn segments_end_where_control_may_go_elsewhere() {
+        // One group of locals takes three bytes.
+        assert_eq!(segments(""), []);
+        assert_eq!(segments("i32.const 1 drop"), [(3, 1)]);
+        // A block that nothing branches to is nothing.
+        assert_eq!(
+            segments("i32.const 1 drop block i32.const 1 drop end i32.const 1 drop"),
+            [(3, 3)]
+        );
+        // `br_if` ends one, and its target ends another.
+        assert_eq!(
+            segments("block local.get 0 br_if 0 i32.const 1 drop end i32.const 1 drop"),
+            [(3, 2), (9, 1), (13, 1)]
+        );
+        // The head of a loop is where the turn begins; its end is nothing.
+        assert_eq!(
+            segments("i32.const 1 drop loop local.get 0 br_if 0 end local.get 0 drop"),
+            [(3, 1), (8, 2), (12, 1)]
+        );
+        assert_eq!(
+            segments("local.get 0 if local.get 0 drop else local.get 0 drop end local.get 0 drop"),
+            [(3, 2), (7, 1), (11, 1), (15, 1)]
+        );
+        assert_eq!(segments("call $f call $f"), [(3, 1), (5, 1)]);
+        assert_eq!(segments("i32.const 1 memory.grow drop local.get 0 drop"), [(3, 2), (7, 1)]);
+        // What cannot be reached has segments too, which nothing enters.
+        assert_eq!(segments("return local.get 0 drop"), [(4, 1)]);
+    }
+
+    #[test]
+    fn what_follows_in_the_segment_is_unspent() {
+        // No locals; local.get 0 ×3, br_if 0, local.get 0, end.
+        let body = [0, 0x20, 0, 0x20, 0, 0x20, 0, 0x0d, 0, 0x20, 0, 0x0b];
+        let left: Vec<_> = (0..=12).map(|position| unspent(&body, position)).collect();
+        assert_eq!(left, [0, 3, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(unspent(&[0, 0xff, 0xff], 1), 0);
+        assert_eq!(unspent(&[], 0), 0);
+    }
+}
