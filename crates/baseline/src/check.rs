@@ -1,7 +1,7 @@
 //! Lets `wardian-check` see every function that this tier makes, with what the tier says of it.
 
 use crate::claims::Claims;
-use wardian_check::{Input, JumpTable, Verdict, Zeros};
+use wardian_check::{Bounds, Input, JumpTable, Verdict, Zeros};
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::{Linkage, VmLayout};
 use wardian_module::{DefinedFuncIndex, Module, Settings};
@@ -41,7 +41,9 @@ pub(crate) fn verify(
         zeros: claims.zeros.iter().map(zeros).collect(),
     };
     let claims = Some(claims);
-    let input = Input { module, layout, settings, own, func, linkage, live_slots, code, claims };
+    let bounds = Bounds::of(code);
+    let input =
+        Input { module, layout, settings, own, func, linkage, live_slots, code, claims, bounds };
     wardian_check::verify(&input)
 }
 

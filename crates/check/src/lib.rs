@@ -22,7 +22,7 @@
 //! What it accepts without proof, and counts ([`Accepted`]): reads of a function reference's fields
 //! through a value that came from anywhere, if the instruction is one that calls references.
 //!
-//! Its work and memory have bounds ([`Stop`]). Code for which they do not suffice was not checked, and
+//! Its work and memory have bounds ([`Bounds`]). Code for which they do not suffice was not checked, and
 //! is counted as such ([`counts`]), never as right.
 
 #![forbid(unsafe_code)]
@@ -56,6 +56,26 @@ pub struct Input<'a> {
     pub code: &'a FunctionCode,
     /// What the single-pass tier says of it; `None` for the optimizing tier.
     pub claims: Option<Claims>,
+    pub bounds: Bounds,
+}
+
+/// What may be done for one function.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Instructions to follow, and places of the frame to join.
+    pub steps: u64,
+    /// Places of registers and frames to remember.
+    pub places: u64,
+    /// Goals to prove.
+    pub goals: u64,
+}
+
+impl Bounds {
+    /// Enough for all code but the largest and strangest: it grows with the code, and has an end.
+    pub fn of(code: &FunctionCode) -> Bounds {
+        let bytes = (code.bytes.len() as u64).min(1 << 20);
+        Bounds { steps: (1 << 16) + 64 * bytes, places: 1 << 23, goals: (1 << 16) + 16 * bytes }
+    }
 }
 
 /// What the single-pass tier says of its code beside the code itself.
@@ -140,8 +160,7 @@ pub fn counts() -> Counts {
 ///
 /// When an access is not proven, or the code is nothing that a tier emits: where, and what was found.
 pub fn verify(input: &Input<'_>) -> Result<Verdict, String> {
-    let bytes = input.code.bytes.len() as u64;
-    let mut stop = Stop::new(bytes);
+    let mut stop = Stop { left: input.bounds };
     match run(input, &mut stop) {
         Ok(accepted) => {
             CHECKED.fetch_add(1, Relaxed);
@@ -214,39 +233,28 @@ impl From<Stopped> for Failed {
     }
 }
 
-/// What may still be done. All of it grows with the length of the code, and has an end.
+/// What may still be done.
 struct Stop {
-    /// Instructions to follow, and places of the frame to join.
-    steps: u64,
-    /// Places of registers and frames to remember.
-    places: u64,
-    /// Goals to prove.
-    goals: u64,
+    left: Bounds,
 }
 
 impl Stop {
-    fn new(code_bytes: u64) -> Stop {
-        Stop {
-            steps: (1 << 16) + 64 * code_bytes.min(1 << 20),
-            places: 1 << 23,
-            goals: (1 << 16) + 16 * code_bytes.min(1 << 20),
-        }
-    }
-
     fn work(&mut self, steps: u64) -> Result<(), Stopped> {
-        self.steps = self.steps.checked_sub(steps).ok_or(Stopped("instructions to follow"))?;
+        let left = self.left.steps.checked_sub(steps);
+        self.left.steps = left.ok_or(Stopped("instructions to follow"))?;
         Ok(())
     }
 
     /// So many more places, and so many values in all.
     fn keep(&mut self, places: u64, values: u64) -> Result<(), Stopped> {
-        let spare = self.places.checked_sub(places).filter(|_| values < 1 << 22);
-        self.places = spare.ok_or(Stopped("places to remember"))?;
+        let left = self.left.places.checked_sub(places).filter(|_| values < 1 << 22);
+        self.left.places = left.ok_or(Stopped("places to remember"))?;
         Ok(())
     }
 
     fn prove(&mut self, goals: u64) -> Result<(), Stopped> {
-        self.goals = self.goals.checked_sub(goals).ok_or(Stopped("goals to prove"))?;
+        let left = self.left.goals.checked_sub(goals);
+        self.left.goals = left.ok_or(Stopped("goals to prove"))?;
         Ok(())
     }
 }

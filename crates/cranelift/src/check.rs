@@ -1,6 +1,6 @@
 //! Lets `wardian-check` see every function that this tier makes.
 
-use wardian_check::{Input, Verdict};
+use wardian_check::{Bounds, Input, Verdict};
 use wardian_module::abi::CallLayout;
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::{Linkage, VmLayout};
@@ -21,8 +21,9 @@ pub(crate) fn verify(
     live_slots: u32,
     code: &FunctionCode,
 ) -> Result<Verdict, String> {
+    let (claims, bounds) = (None, Bounds::of(code));
     let input =
-        Input { module, layout, settings, own, func, linkage, live_slots, code, claims: None };
+        Input { module, layout, settings, own, func, linkage, live_slots, code, claims, bounds };
     wardian_check::verify(&input)
 }
 
@@ -245,6 +246,52 @@ mod tests {
             for settings in [Settings::default(), explicit()] {
                 // As it is, it was accepted when it was compiled.
                 assert_eq!(check(&wat, &settings, |_, _| None), (0, 0), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn code_that_is_too_large_counts_as_not_checked() {
+        let wat = "(module (memory 1) (func (param i32) (loop
+            (br_if 0 (i32.load (local.get 0))))))";
+        let wasm = wat::parse_str(wat).expect("the test is text");
+        let (module, bodies) = decode(wasm, Proposals::all_built()).expect("the test is valid");
+        let (layout, settings) = (VmLayout::new(&module), explicit());
+        let body = bodies.into_iter().next().expect("there is a function");
+        let func = body.index;
+        let own = CallLayout::new(module.func_type(module.func_index(func)).func_type());
+        let code = Compiler::new(&settings)
+            .expect("this processor is known")
+            .compile(&module, &layout, body, Linkage::Direct, &mut Scratch::new())
+            .expect("it compiles and is right");
+        let whole = Bounds::of(&code);
+        for (bounds, checked) in [
+            (whole, true),
+            (Bounds { steps: 9, ..whole }, false),
+            (Bounds { places: 9, ..whole }, false),
+            (Bounds { goals: 1, ..whole }, false),
+        ] {
+            let before = wardian_check::counts();
+            let verdict = wardian_check::verify(&Input {
+                module: &module,
+                layout: &layout,
+                settings: &settings,
+                own: &own,
+                func,
+                linkage: Linkage::Direct,
+                live_slots: 0,
+                code: &code,
+                claims: None,
+                bounds,
+            });
+            let after = wardian_check::counts();
+            match verdict.expect("it was right before") {
+                Verdict::Right(accepted) => {
+                    assert!(checked && accepted.compared == 1 && after.checked > before.checked);
+                }
+                Verdict::NotChecked(_) => {
+                    assert!(!checked && after.not_checked > before.not_checked, "{bounds:?}");
+                }
             }
         }
     }
