@@ -27,7 +27,12 @@
 ;;   v2 = local.get 2
 ;;   v3 = zero_extend v2
 ;;   v4 = zero_extend v0
-;;   MemoryFill[0, 0] (v4, v1, v3)
+;;   v5 = Add v4, v3
+;;   v6 = load_field MemoryLength(MemoryIndex(0))
+;;   v7 = compare GtU v5, v6
+;;   trap_if v7 MemoryOutOfBounds 0 (v4, v3)
+;;   v8 = memory_addr 0 v4 + 0x0
+;;   fill_bytes v8, v1, v3
 ;;   return ()
 ;; wasm[0]::function[3]:
 ;;   v0 = local.get 0

@@ -607,6 +607,23 @@ impl<'a> Tier<'a> {
         ins!(self.s.asm, callq_m, in_module_table(shim));
     }
 
+    /// Calls a routine of the host that needs no shim.
+    pub(crate) fn call_routine(&mut self, field: Field, args: [Value; 3]) {
+        self.s.clobber_flags();
+        self.s.settle_regs(self.s.stack.len());
+        self.save_pins();
+        let targets = args.iter().zip([RDI, RSI, RDX]);
+        let moves: Moves = targets.map(|(value, reg)| (value.loc(), value.repr(), reg)).collect();
+        self.parallel_move(&moves);
+        let routine = self.layout.path(self.module, field).offset;
+        ins!(self.s.asm, callq_m, in_module_table(routine));
+        for value in args {
+            self.s.release(value);
+        }
+        self.s.forget(self.s.temps);
+        self.restore_pins();
+    }
+
     /// Where a value is, in terms of registers and memory.
     pub(crate) fn physical(&self, loc: Loc) -> Loc {
         match loc {

@@ -29,6 +29,16 @@ pub(crate) struct Address {
 }
 
 impl Tier<'_> {
+    /// The address as one value.
+    fn whole(&mut self, addr: Addr<Address>) -> Value {
+        let mut addr = addr.into_inner();
+        let mem = self.mem_of(&mut addr);
+        let full = self.s.alloc(Bank::General);
+        ins!(self.s.asm, leaq_rm, full, mem);
+        self.release_addr(addr);
+        self.value_in(full, Repr::Pointer)
+    }
+
     /// The memory operand of an address. Its registers stay held until `release_addr`.
     fn mem_of(&mut self, addr: &mut Address) -> Mem {
         let base = self.s.reg_of(&mut addr.base);
@@ -610,6 +620,16 @@ impl Emit for Tier<'_> {
         self.store_access(memory, access, reg, imm, mem, may_fault);
         self.release_addr(addr);
         self.s.release(value);
+    }
+
+    fn copy_bytes(&mut self, target: Addr<Address>, source: Addr<Address>, length: Value) {
+        let (target, source) = (self.whole(target), self.whole(source));
+        self.call_routine(Field::CopyRoutine, [target, source, length]);
+    }
+
+    fn fill_bytes(&mut self, target: Addr<Address>, byte: Value, length: Value) {
+        let target = self.whole(target);
+        self.call_routine(Field::FillRoutine, [target, byte, length]);
     }
 
     fn table_load(&mut self, table: TableIndex, addr: Addr<Address>) -> Value {

@@ -48,11 +48,13 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
     let timeout = timeout.transpose().context("failed to start the thread for `-W timeout`")?;
     let mut linker: Linker<Host> = Linker::new(&engine);
     p1::add_to_linker_sync(&mut linker, |host| &mut host.wasi)?;
+    let mut modules = vec![module.clone()];
     for preload in &args.preloads {
         let module = load(&engine, &preload.file, args.allow_precompiled)?;
         linker.module(&mut store, &preload.name, &module).with_context(|| {
             format!("failed to preload `{}` as `{}`", preload.file.display(), preload.name)
         })?;
+        modules.push(module);
     }
     if choices.unknown_imports_trap {
         linker.define_unknown_imports_as_traps(&module)?;
@@ -68,8 +70,9 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
         let _ = std::io::stderr().write_all(stats(&engine.stats()).as_bytes());
     }
     // What was compiled is kept for the next run; the process does not wait for a compiler that is still
-    // at work, as dropping the engine would.
-    drop((store, linker, module));
+    // at work, as dropping the engine would. An error holds the modules of its frames.
+    modules.iter().for_each(Module::keep_in_cache);
+    drop((store, linker, module, modules));
     engine.wait_for_cache();
     std::mem::forget(engine);
     match ran {

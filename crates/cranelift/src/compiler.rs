@@ -344,7 +344,7 @@ impl Compiler {
             self.features,
             body.index,
         );
-        if self.inlining && self.settings.opt_level != OptLevel::None {
+        if self.inlining && self.settings.inlining && self.settings.opt_level != OptLevel::None {
             tier.inline_budget = inline_budget(length);
         }
         tier.replacement = form.at_loop.map(Replacement::new);

@@ -19,6 +19,7 @@ use cranelift_codegen::ir::{
     GlobalValueData, InstBuilder, MemFlagsData, SigRef, StackSlot, StackSlotData, StackSlotKind,
     TrapCode, Type, UserExternalName, Value, types,
 };
+use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Variable};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -377,6 +378,21 @@ impl<'a> Tier<'a> {
         let mut values: SmallVec<[Value; 6]> = SmallVec::from_slice(&[self.context, operation]);
         values.extend_from_slice(args);
         self.b.ins().call_indirect(signature, shim, &values)
+    }
+
+    /// Calls a routine of the host that needs no shim.
+    fn call_routine(&mut self, field: Field, params: [Type; 3], args: [Value; 3]) {
+        let routine = self.load_field(field);
+        let mut signature = ir::Signature::new(CallConv::SystemV);
+        signature.params.extend(params.map(ir::AbiParam::new));
+        let signature = self.b.import_signature(signature);
+        self.b.ins().call_indirect(signature, routine, &args);
+    }
+
+    /// The address as one value.
+    fn whole(&mut self, addr: Addr<Address>) -> Value {
+        let Address { base, offset } = addr.into_inner();
+        if offset == 0 { base } else { self.b.ins().iadd_imm_s(base, i64::from(offset)) }
     }
 
     // ---- stopping and limiting ----
@@ -968,6 +984,17 @@ impl Emit for Tier<'_> {
                 unreachable!("only loads extend")
             }
         };
+    }
+
+    fn copy_bytes(&mut self, target: Addr<Address>, source: Addr<Address>, length: Value) {
+        let (target, source) = (self.whole(target), self.whole(source));
+        self.call_routine(Field::CopyRoutine, [types::I64; 3], [target, source, length]);
+    }
+
+    fn fill_bytes(&mut self, target: Addr<Address>, byte: Value, length: Value) {
+        let target = self.whole(target);
+        let params = [types::I64, types::I32, types::I64];
+        self.call_routine(Field::FillRoutine, params, [target, byte, length]);
     }
 
     fn table_load(&mut self, table: TableIndex, addr: Addr<Address>) -> Value {

@@ -442,6 +442,15 @@ pub trait Emit {
         let addr = guarded_addr(self, index, place);
         self.memory_store(place.memory, access, addr, value, true);
     }
+    /// Copies bytes between ranges that were checked and may overlap.
+    fn copy_bytes(
+        &mut self,
+        target: Addr<Self::Addr>,
+        source: Addr<Self::Addr>,
+        length: Self::Value,
+    );
+    /// Fills a range that was checked with the low 8 bits of an `i32`.
+    fn fill_bytes(&mut self, target: Addr<Self::Addr>, byte: Self::Value, length: Self::Value);
     /// Reads a table element.
     fn table_load(&mut self, table: TableIndex, addr: Addr<Self::Addr>) -> Self::Value;
     /// Writes a table element.

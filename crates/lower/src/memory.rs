@@ -127,6 +127,9 @@ impl<E: Emit> Lowering<'_, E> {
                 let (target_ty, source_ty) =
                     (self.memory_index_type(dst_mem), self.memory_index_type(src_mem));
                 let length = self.pop_index(shorter(target_ty, source_ty)).into_value();
+                if self.is_direct(dst_mem) && self.is_direct(src_mem) {
+                    return self.copy_directly(MemoryIndex(dst_mem), MemoryIndex(src_mem), length);
+                }
                 let source = self.pop_index(source_ty).into_value();
                 let target = self.pop_index(target_ty).into_value();
                 self.builtin(Builtin::MemoryCopy, dst_mem, src_mem, [target, source, length]);
@@ -135,6 +138,9 @@ impl<E: Emit> Lowering<'_, E> {
                 let ty = self.memory_index_type(mem);
                 let length = self.pop_index(ty).into_value();
                 let value = self.emit.pop();
+                if self.is_direct(mem) {
+                    return self.fill_directly(MemoryIndex(mem), value, length);
+                }
                 let target = self.pop_index(ty).into_value();
                 self.builtin(Builtin::MemoryFill, mem, 0, [target, value, length]);
             }
@@ -150,6 +156,51 @@ impl<E: Emit> Lowering<'_, E> {
             _ => return false,
         }
         true
+    }
+
+    /// Whether bulk instructions on a memory are done without the host, which fuel is paid to. With 64-bit
+    /// indices the ends of ranges may overflow.
+    fn is_direct(&self, memory: u32) -> bool {
+        self.memory_index_type(memory) == IndexType::I32 && !self.settings.consume_fuel
+    }
+
+    /// `memory.copy`, of whose operands the length was popped.
+    fn copy_directly(
+        &mut self,
+        target: MemoryIndex,
+        source: MemoryIndex,
+        length: E::Value,
+    ) -> bool {
+        let from = self.pop_index(IndexType::I32);
+        let to = self.pop_index(IndexType::I32);
+        self.check_range(source, &from, &length);
+        self.check_range(target, &to, &length);
+        let from = Addr(self.emit.memory_addr(source, from, 0));
+        let to = Addr(self.emit.memory_addr(target, to, 0));
+        self.emit.copy_bytes(to, from, length);
+        true
+    }
+
+    /// `memory.fill`, of whose operands all but the start were popped.
+    fn fill_directly(&mut self, memory: MemoryIndex, byte: E::Value, length: E::Value) -> bool {
+        let start = self.pop_index(IndexType::I32);
+        self.check_range(memory, &start, &length);
+        let start = Addr(self.emit.memory_addr(memory, start, 0));
+        self.emit.fill_bytes(start, byte, length);
+        true
+    }
+
+    /// Traps unless `length` bytes from a 32-bit index on lie in a memory.
+    fn check_range(&mut self, memory: MemoryIndex, start: &Index<E::Value>, length: &E::Value) {
+        let info = TrapInfo { trap: Trap::MemoryOutOfBounds, place: memory.0 };
+        let detail_index = self.copy_index(start);
+        let detail_length = self.emit.copy(length);
+        let (first, count) = (self.copy_index(start), self.emit.copy(length));
+        // Both are below 2^32.
+        let end = self.emit.arith(Arith::Add, first, count);
+        let size = self.emit.load_field(Field::MemoryLength(memory));
+        let past = self.emit.compare(Compare::GtU, end, size);
+        self.emit.trap_if(past, info, Details::from_iter([detail_index, detail_length]));
     }
 
     fn memory_index_type(&self, memory: u32) -> IndexType {

@@ -1,9 +1,9 @@
 //! What code does so that the host can stop it and limit it: it asks for the epoch, and it pays fuel.
 //! Stated here once, so that all tiers ask at the same places and count alike.
 //!
-//! *Epochs.* A function that has a loop or a call asks on entry, and at the head of every loop on each
-//! turn. What has neither ends by itself, soon; and no other function is called without end but by one
-//! that asks. An inlined function asks in its loops alone: whoever calls it asks on entry.
+//! *Epochs.* Code asks at the head of every loop on each turn, and a function that has a call asks on
+//! entry. What has neither ends by itself, soon; and without loops nothing goes on without end but
+//! functions that call. An inlined function asks in its loops alone: whoever calls it asks on entry.
 //!
 //! *Fuel.* Every instruction costs what [`cost`] says. The instructions of a function are divided into
 //! *segments*: one ends behind an instruction that goes elsewhere or may (a branch, a call, `return`,
@@ -12,7 +12,7 @@
 //! traps. It is paid for as a whole before its first instruction; if there is less fuel, the trap comes
 //! there, and the fuel stays as it is. Where an instruction of a segment traps, those behind it were not
 //! run, and are given back ([`unspent`]). What an instruction costs by size ([`size_cost`]) it pays by
-//! itself before it does anything else.
+//! itself, before it does anything; if it is out of bounds or refused, it does nothing and costs nothing.
 //!
 //! Invariant: segments depend on the bytes of a body alone. Tiers, inlining, replacement of frames and
 //! ways to check memory do not change what is paid.
@@ -182,13 +182,13 @@ pub(crate) struct Metering {
     next: usize,
     /// Its position in the body, or none that a body has.
     pub(crate) stop: usize,
-    /// Whether it has a loop or a call.
-    repeats: bool,
+    /// Whether the function's own body has a call.
+    calls: bool,
 }
 
 impl Metering {
     pub(crate) const NONE: Metering =
-        Metering { segments: Vec::new(), next: 0, stop: usize::MAX, repeats: false };
+        Metering { segments: Vec::new(), next: 0, stop: usize::MAX, calls: false };
 
     /// What the settings ask for in the body with these bytes.
     pub(crate) fn of_body(settings: &Settings, bytes: &[u8]) -> Metering {
@@ -205,7 +205,7 @@ impl Metering {
     fn scan(&mut self, bytes: &[u8]) {
         let mut open: Option<Segment> = None;
         walk(bytes, |op, position, ends| {
-            self.repeats |= is_call(op) || matches!(op, Operator::Loop { .. });
+            self.calls |= is_call(op);
             let segment = open.get_or_insert(Segment { start: position, cost: 0 });
             segment.cost += cost(op);
             if ends {
@@ -227,7 +227,7 @@ impl Metering {
 impl<E: Emit> Lowering<'_, E> {
     /// Asks for the epoch on entry to the function, if it is one that does.
     pub(crate) fn meter_entry(&mut self) {
-        if self.settings.epoch_interruption && self.metering.repeats {
+        if self.settings.epoch_interruption && self.metering.calls {
             self.emit.check_epoch();
         }
     }

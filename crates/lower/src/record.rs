@@ -456,6 +456,16 @@ impl Emit for Recorder<'_> {
         self.line(format_args!("store {} {access:?} v{addr}, v{}{fault}", memory.0, value.0));
     }
 
+    fn copy_bytes(&mut self, target: Addr<Recorded>, source: Addr<Recorded>, length: Recorded) {
+        let (target, source) = (target.into_inner().0, source.into_inner().0);
+        self.line(format_args!("copy_bytes v{target}, v{source}, v{}", length.0));
+    }
+
+    fn fill_bytes(&mut self, target: Addr<Recorded>, byte: Recorded, length: Recorded) {
+        let target = target.into_inner().0;
+        self.line(format_args!("fill_bytes v{target}, v{}, v{}", byte.0, length.0));
+    }
+
     fn table_load(&mut self, table: TableIndex, addr: Addr<Recorded>) -> Recorded {
         self.result(format_args!("table_load {} v{}", table.0, addr.into_inner().0))
     }

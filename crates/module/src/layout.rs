@@ -205,6 +205,10 @@ pub enum Field {
     TypeId(TypeIndex),
     /// Address of the builtin shim.
     BuiltinShim,
+    /// The address of the routine that copies bytes: `(target, source, length)`. Constant.
+    CopyRoutine,
+    /// The address of the routine that fills bytes: `(target, byte, length)`. Constant.
+    FillRoutine,
     /// Current code of a function of the module (see [`Linkage`]).
     CodeSlot(DefinedFuncIndex),
     /// What a function still has to count (a signed 32-bit number) before it asks for faster code.
@@ -505,10 +509,14 @@ impl VmLayout {
                 constant: true,
                 region: Region::Constant,
             },
-            Field::BuiltinShim => Path {
+            Field::BuiltinShim | Field::CopyRoutine | Field::FillRoutine => Path {
                 root: Root::ModuleTable,
                 through: None,
-                offset: ModuleTable::BUILTIN_SHIM,
+                offset: match field {
+                    Field::CopyRoutine => ModuleTable::COPY_ROUTINE,
+                    Field::FillRoutine => ModuleTable::FILL_ROUTINE,
+                    _ => ModuleTable::BUILTIN_SHIM,
+                },
                 repr: Repr::Pointer,
                 constant: true,
                 region: Region::Constant,
@@ -575,7 +583,11 @@ impl ModuleTable {
     pub const BUILTIN_SHIM: u32 = 0;
     /// Offset of the address of the lazy shim, which entries of functions without code jump to.
     pub const LAZY_SHIM: u32 = 8;
-    const TYPE_IDS: u32 = 16;
+    /// Offset of the address of the routine that copies bytes.
+    pub const COPY_ROUTINE: u32 = 16;
+    /// Offset of the address of the routine that fills bytes.
+    pub const FILL_ROUTINE: u32 = 24;
+    const TYPE_IDS: u32 = 32;
 
     /// Offset of the id of a type.
     pub const fn type_id(index: TypeIndex) -> u32 {

@@ -159,12 +159,20 @@ pub struct Settings {
     pub memory_guard_size: u64,
     /// Whether a memory may move when it outgrows its reservation.
     pub memory_may_move: bool,
+    /// Address space that a memory gets beyond its length when it has moved, in bytes; `None`: half of its
+    /// length. Code does not depend on it.
+    pub memory_reservation_for_growth: Option<u64>,
+    /// Whether instances of a module share what their memories begin with until they write to it. Code
+    /// does not depend on it.
+    pub memory_init_cow: bool,
     /// Whether explicitly checked accesses are masked against speculation.
     pub spectre_mitigation: bool,
     /// Whether relaxed vector operations give the same results on every processor.
     pub relaxed_simd_deterministic: bool,
     /// Whether NaN results are made canonical.
     pub nan_canonicalization: bool,
+    /// Whether the optimizing tier replaces calls by the bodies of small functions.
+    pub inlining: bool,
     /// Whether code asks, where `lower::metering` says, if the store's epoch deadline has come.
     pub epoch_interruption: bool,
     /// Whether code pays for its instructions from the store's fuel, as `lower::metering` says.
@@ -183,9 +191,12 @@ impl Default for Settings {
             memory_reservation: 4 << 30,
             memory_guard_size: 32 << 20,
             memory_may_move: true,
+            memory_reservation_for_growth: None,
+            memory_init_cow: true,
             spectre_mitigation: true,
             relaxed_simd_deterministic: false,
             nan_canonicalization: false,
+            inlining: true,
             epoch_interruption: false,
             consume_fuel: false,
             opt_level: OptLevel::Speed,
@@ -203,6 +214,8 @@ pub struct MemoryPlan {
     pub guard: u64,
     /// Whether base may change on growth.
     pub may_move: bool,
+    /// Bytes to reserve beyond the length when it moves; `None`: half of the length.
+    pub growth: Option<u64>,
     /// Whether an access at `index + offset` with a 32-bit index needs no check as long as
     /// `offset + size` is at most `guard`: the reservation covers every 32-bit index.
     pub guarded: bool,
@@ -231,6 +244,7 @@ impl MemoryPlan {
             reservation,
             guard,
             may_move: settings.memory_may_move && !guarded && !fits,
+            growth: settings.memory_reservation_for_growth,
             guarded,
             confined,
         }

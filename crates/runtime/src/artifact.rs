@@ -43,7 +43,7 @@ mod key;
 pub use compatibility::Compatibility;
 pub(crate) use entry::{CachedFunction, Content, Entry};
 pub use file_error::FileError;
-pub use files::read_file;
+pub use files::{read_file, read_open_file};
 pub(crate) use key::user_folder;
 pub use key::{ArtifactKey, KeyError};
 

@@ -19,7 +19,7 @@ pub fn builtin(
     let memory = |store: &Store, index| store.memory_of(instance, MemoryIndex(index));
     let table = |store: &Store, index| store.table_of(instance, TableIndex(index));
     let (first, second) = (operation.first, operation.second);
-    store.pay(wardian_lower::size_cost(operation.builtin, call.args))?;
+    let paid = pay(store, &call)?;
     match operation.builtin {
         Builtin::Raise => {
             // The kernel raises; this is the generic form of it.
@@ -31,7 +31,8 @@ pub fn builtin(
         Builtin::EpochReached => Err(Trap::Interrupt.into()),
         Builtin::MemoryGrow => {
             let id = memory(store, first);
-            Ok(store.memory_grow(limiter, id, a)?.unwrap_or(u64::MAX))
+            let grown = store.memory_grow(limiter, id, a)?;
+            Ok(grown.unwrap_or_else(|| refused(store, paid)))
         }
         Builtin::MemoryCopy => {
             let (target, source) = (memory(store, first), memory(store, second));
@@ -54,11 +55,13 @@ pub fn builtin(
         Builtin::TableGrowFunc => {
             let id = table(store, first);
             // Arguments are (value, count).
-            Ok(store.table_grow(limiter, id, b, Value::Func(func))?.unwrap_or(u64::MAX))
+            let grown = store.table_grow(limiter, id, b, Value::Func(func))?;
+            Ok(grown.unwrap_or_else(|| refused(store, paid)))
         }
         Builtin::TableGrowRef => {
             let id = table(store, first);
-            Ok(store.table_grow(limiter, id, b, Value::Ref(a as u32))?.unwrap_or(u64::MAX))
+            let grown = store.table_grow(limiter, id, b, Value::Ref(a as u32))?;
+            Ok(grown.unwrap_or_else(|| refused(store, paid)))
         }
         Builtin::TableFillFunc => table_fill(store, table(store, first), a, Value::Func(func), c),
         Builtin::TableFillRef => table_fill(store, table(store, first), a, Value::Ref(b as u32), c),
@@ -90,6 +93,71 @@ pub fn builtin(
             let [x, y, z] = [a, b, c].map(f64::from_bits);
             Ok(x.mul_add(y, z).to_bits())
         }
+    }
+}
+
+/// Pays for the size of what a builtin is about to do; what was paid. What is out of bounds is not done,
+/// and costs nothing.
+fn pay(store: &Store, call: &BuiltinCall) -> Result<u64, Trap> {
+    let cost = wardian_lower::size_cost(call.operation.builtin, call.args);
+    if cost == 0 || !store.consumes_fuel() || !in_bounds(store, call) {
+        return Ok(0);
+    }
+    store.pay(cost)?;
+    Ok(cost)
+}
+
+/// A growth was refused: gives back what was paid for it.
+fn refused(store: &Store, paid: u64) -> u64 {
+    store.give_back(paid);
+    u64::MAX
+}
+
+/// Whether a builtin that costs by size has a chance.
+fn in_bounds(store: &Store, call: &BuiltinCall) -> bool {
+    let BuiltinCall { instance, operation, args: [a, b, c, _], .. } = *call;
+    let (first, second) = (operation.first, operation.second);
+    let fits = |length: u64, start: u64, count: u64| {
+        start.checked_add(count).is_some_and(|end| end <= length)
+    };
+    let memory = |index, start, count| {
+        let id = store.memory_of(instance, MemoryIndex(index));
+        fits(store.kernel.memory_bytes(id).len() as u64, start, count)
+    };
+    let table = |index, start, count| {
+        let id = store.table_of(instance, TableIndex(index));
+        fits(store.kernel.table_size(id), start, count)
+    };
+    let module = store.kernel.instance_code(instance).module();
+    match operation.builtin {
+        Builtin::MemoryGrow => {
+            let id = store.memory_of(instance, MemoryIndex(first));
+            let ty = store.kernel.memory_type(id);
+            let pages = ty.maximum_bytes() >> ty.page_size_log2;
+            u128::from(store.kernel.memory_size(id)) + u128::from(a) <= pages
+        }
+        Builtin::TableGrowFunc | Builtin::TableGrowRef => {
+            let id = store.table_of(instance, TableIndex(first));
+            let most = store.kernel.table_type(id).limits.max.unwrap_or(u64::MAX);
+            fits(most.min(wardian_vm::MAX_TABLE_ELEMENTS), store.kernel.table_size(id), b)
+        }
+        Builtin::MemoryCopy => memory(first, a, c) && memory(second, b, c),
+        Builtin::MemoryFill => memory(first, a, c),
+        Builtin::MemoryInit => {
+            let segment = DataIndex(second);
+            let dropped = store.data_dropped(instance, segment);
+            let length = if dropped { 0 } else { module.data_bytes(segment).len() };
+            memory(first, a, c) && fits(length as u64, b, c)
+        }
+        Builtin::TableFillFunc | Builtin::TableFillRef => table(first, a, c),
+        Builtin::TableCopy => table(first, a, c) && table(second, b, c),
+        Builtin::TableInit => {
+            let segment = ElemIndex(second);
+            let dropped = store.elements_dropped(instance, segment);
+            let length = if dropped { 0 } else { module.elements[segment.index()].items.len() };
+            table(first, a, c) && fits(length as u64, b, c)
+        }
+        _ => true,
     }
 }
 

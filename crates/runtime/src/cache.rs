@@ -445,13 +445,13 @@ pub struct KeptFunctions {
 pub(crate) struct Collector {
     place: Place,
     validated: bool,
-    /// Without new code there is nothing to write.
-    known: bool,
     state: Mutex<Collected>,
 }
 
 #[derive(Default)]
 struct Collected {
+    /// Without new code there is nothing to write.
+    known: bool,
     functions: HashMap<DefinedFuncIndex, CachedFunction>,
     /// Bytes of them, by tier.
     baseline: usize,
@@ -463,7 +463,11 @@ impl Collector {
     /// For a module that is valid, if it was `validated`; is that `known` from the entry already?
     pub(crate) fn new(place: Place, validated: bool, code_bytes: usize, known: bool) -> Collector {
         let known = !validated || known || code_bytes < WORTH_KEEPING;
-        Collector { place, validated, known, state: Mutex::default() }
+        Collector {
+            place,
+            validated,
+            state: Mutex::new(Collected { known, ..Collected::default() }),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, Collected> {
@@ -500,7 +504,9 @@ impl Collector {
             return;
         }
         let mut state = self.state();
-        if state.optimized > 0 || state.baseline >= WORTH_KEEPING || !self.known {
+        if state.optimized > 0 || state.baseline >= WORTH_KEEPING || !state.known {
+            state.written += std::mem::take(&mut state.optimized);
+            (state.baseline, state.known) = (0, true);
             let functions = std::mem::take(&mut state.functions);
             drop(state);
             self.place.again().save_functions(self.validated, functions);

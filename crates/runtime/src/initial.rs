@@ -21,6 +21,13 @@ pub(crate) fn of(code: &Code) -> &[Option<Arc<InitialMemory>>] {
     code.initial_memories(|| shared(code.module()).unwrap_or_default())
 }
 
+/// Makes now what the second instance would have made, so that the first one shares it.
+pub fn prepare_initial_memories(code: &Code) {
+    // The first asks in vain.
+    of(code);
+    of(code);
+}
+
 /// The value of an offset that is a constant.
 fn constant(offset: &ConstExpr) -> Option<u64> {
     match offset {

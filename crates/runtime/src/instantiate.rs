@@ -64,7 +64,7 @@ impl Store {
         let table_bytes = tables.iter().map(|table| element_bytes(&table.ty, table.ty.limits.min));
         self.check_budget(limiter, memory_bytes.chain(table_bytes).fold(0, u64::saturating_add))?;
         let settings = self.settings.clone();
-        let images = initial::of(code);
+        let images = if settings.memory_init_cow { initial::of(code) } else { &[] };
         let made = self.kernel.instantiate_with(code.clone(), imports, &settings, images);
         self.settle();
         let instance = made.map_err(|error| match error {

@@ -27,6 +27,7 @@ pub use cache::{Cache, CacheUsage, DEFAULT_LIMIT, KeptFunctions, LazyKey, Module
 pub use compile::{CompileError, CompileProgress, Compiler, compile, decode_valid};
 pub use explore::{Explored, Explorer, RecordedLine};
 pub use file::read_file;
+pub use initial::prepare_initial_memories;
 pub use instantiate::InstantiateError;
 pub use stats::{CodeShape, Counters, Stats};
 pub use store::{Limiter, Store, Unlimited};

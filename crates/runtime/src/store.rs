@@ -172,6 +172,11 @@ impl Store {
         Ok(())
     }
 
+    /// Gives back what was paid for something that was not done.
+    pub(crate) fn give_back(&self, fuel: u64) {
+        self.kernel.set_fuel(self.kernel.fuel().saturating_add(fuel));
+    }
+
     /// Gives back what was paid for instructions that a trap kept from being run: see
     /// `lower::metering`. For each exit once.
     pub fn refund(&self, exit: &Exit) {
@@ -185,8 +190,7 @@ impl Store {
         let Some(func) = module.defined_func(*func) else { return };
         let body = module.bodies[func.index()].clone();
         let Some(position) = (*offset as usize).checked_sub(body.start) else { return };
-        let unspent = wardian_lower::unspent(&module.wasm[body], position);
-        self.kernel.set_fuel(self.kernel.fuel().saturating_add(unspent));
+        self.give_back(wardian_lower::unspent(&module.wasm[body], position));
     }
 
     // ---- host values ----

@@ -445,9 +445,7 @@ fn tiered_of(code: &Code) -> &Tiered {
 impl Drop for Functions {
     fn drop(&mut self) {
         // The compiler may be at work for them still; what there is, is kept now.
-        if let Some(collector) = &self.shared.collector {
-            collector.save();
-        }
+        self.keep();
     }
 }
 
@@ -484,6 +482,12 @@ fn synchronous(count: u32) -> i32 {
 }
 
 impl Source for Functions {
+    fn keep(&self) {
+        if let Some(collector) = &self.shared.collector {
+            collector.save();
+        }
+    }
+
     fn compile(&self, code: &Arc<Code>, func: DefinedFuncIndex) -> Result<(), Failure> {
         let tiered = tiered_of(code);
         with_stack(|| self.shared.first(tiered, func, self.first_count())).map_err(failure)?

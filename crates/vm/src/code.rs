@@ -27,7 +27,7 @@
 use crate::context::Frame;
 use crate::mapping::InitialMemory;
 use crate::tiered::{ChunkTables, Source, Tiered};
-use crate::{shims, sys};
+use crate::{call, shims, sys};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -445,6 +445,8 @@ pub(crate) fn with_table(
     };
     put(ModuleTable::BUILTIN_SHIM, &(shims::builtin_address() as u64).to_le_bytes());
     put(ModuleTable::LAZY_SHIM, &(shims::lazy_address() as u64).to_le_bytes());
+    put(ModuleTable::COPY_ROUTINE, &(call::copy_bytes as *const () as u64).to_le_bytes());
+    put(ModuleTable::FILL_ROUTINE, &(call::fill_bytes as *const () as u64).to_le_bytes());
     for (index, ty) in module.types.iter().enumerate() {
         put(ModuleTable::type_id(TypeIndex::from(index)), &ty.id().as_u32().to_le_bytes());
     }
@@ -513,6 +515,13 @@ impl Code {
 
     /// The image it was published from, text included; `None` for functions that come one by one.
     pub fn image(&self) -> Option<CodeImage> {
+        let (image, text) = self.whole()?;
+        Some(CodeImage { text: text.to_vec(), ..image.clone() })
+    }
+
+    /// The tables of the image it was published from, without its text, and the text where it lies;
+    /// `None` for functions that come one by one.
+    pub fn whole(&self) -> Option<(&CodeImage, &[u8])> {
         let Form::Whole(pages, table_bytes) = &self.form else { return None };
         let CodeTables::Whole { image, .. } = pages.tables() else {
             unreachable!("entered by `publish`")
@@ -521,7 +530,7 @@ impl Code {
         // does not change until `self` is dropped.
         let text =
             unsafe { std::slice::from_raw_parts(pages.address(*table_bytes), self.text_size()) };
-        Some(CodeImage { text: text.to_vec(), ..image.clone() })
+        Some((image, text))
     }
 
     /// Size of the text in bytes, as far as it was made.

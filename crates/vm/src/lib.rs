@@ -84,7 +84,10 @@ pub use mapping::{InitialMemory, Reservations};
 pub use refusals::refuse;
 pub use store::*;
 pub use tiered::{Source, Tier, Tiered};
-pub use values::{ExternIndexValue, Results, Values, Vector, WasmValue, kind_of};
+pub use values::{
+    ExternIndexValue, ExternNonNull, NullExtern, NullFunc, Results, Values, Vector, WasmValue,
+    kind_of,
+};
 
 /// Whether this platform can run machine code, and if not, why.
 pub fn supported() -> Result<(), &'static str> {

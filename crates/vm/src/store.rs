@@ -662,6 +662,11 @@ impl Store {
         self.memories[id.index()].mapping.start() as usize
     }
 
+    /// Address of a memory's first byte, as generated code has it. It holds until the memory moves.
+    pub fn memory_pointer(&self, id: MemoryId) -> *mut u8 {
+        self.memories[id.index()].mapping.start()
+    }
+
     /// The memory whose reservation or guard holds `address`.
     pub fn memory_at_address(&self, address: usize) -> Option<MemoryId> {
         let holds = |memory: &MemoryInst| {
@@ -685,7 +690,9 @@ impl Store {
             memory.mapping.make_accessible(length)?;
         } else if memory.plan.may_move {
             // Room to grow again, so that growing page by page is not quadratic.
-            let goal = (length / 2 + length).next_multiple_of(1 << 16);
+            let growth = memory.plan.growth.map_or(length / 2, |n| n.min(1 << 46) as usize);
+            let goal = length.saturating_add(growth).checked_next_multiple_of(1 << 16);
+            let goal = goal.ok_or_else(out_of_memory)?;
             let goal = goal.min(usize::try_from(memory.ty.maximum_bytes()).unwrap_or(usize::MAX));
             let plan = MemoryPlan { reservation: goal as u64, ..memory.plan };
             let size = mapped_bytes(&plan, &memory.ty, length)?;
@@ -1064,6 +1071,11 @@ impl Store {
             }
             _ => false,
         }
+    }
+
+    /// Guest frames that are live, innermost first, at most `limit`: those below the host code that asks.
+    pub fn guest_frames(&self, limit: usize) -> Vec<Frame> {
+        unwind::frames(self.context(), None, limit)
     }
 
     /// The code of an instance.

@@ -49,6 +49,9 @@ pub trait Source: Send + Sync {
     fn replaced(&self, func: DefinedFuncIndex, head: u32) {
         let _ = (func, head);
     }
+
+    /// What was made so far shall outlive the process, if anything does.
+    fn keep(&self) {}
 }
 
 /// How far code of a function was optimized. Higher tiers replace lower ones.
@@ -345,6 +348,11 @@ impl Tiered {
     /// A frame at a loop is left for its replacement.
     pub(crate) fn replaced(&self, func: DefinedFuncIndex, head: u32) {
         self.source.replaced(func, head);
+    }
+
+    /// See [`Source::keep`].
+    pub fn keep(&self) {
+        self.source.keep();
     }
 }
 

@@ -78,8 +78,9 @@ fn word(address: usize) -> usize {
     unsafe { std::ptr::with_exposed_provenance::<usize>(address).read() }
 }
 
-/// Guest frames of a store, innermost first, at most `limit`.
-fn frames(context: &Context, start: Option<(usize, usize)>, limit: usize) -> Vec<Frame> {
+/// Guest frames of a store, innermost first, at most `limit`. Without `start` it is host code that asks:
+/// called by the innermost guest frame, or by nobody's.
+pub(crate) fn frames(context: &Context, start: Option<(usize, usize)>, limit: usize) -> Vec<Frame> {
     let mut frames = Vec::new();
     let mut entry_sp = context.entry_sp.get();
     if entry_sp == 0 {

@@ -145,6 +145,54 @@ impl WasmValue for ExternIndexValue {
     }
 }
 
+/// A reference to a host value that is not null: `(ref extern)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExternNonNull(pub u32);
+
+impl sealed::Sealed for ExternNonNull {}
+impl WasmValue for ExternNonNull {
+    type Abi = u32;
+    const TYPE: ValType = ValType::Ref(RefType { nullable: false, heap: HeapType::Extern });
+    fn lift(abi: u32, _: &Store) -> Self {
+        ExternNonNull(abi)
+    }
+    fn lower(self, _: &Store) -> Result<u32, Mismatch> {
+        if self.0 == 0 { Err(Mismatch) } else { Ok(self.0) }
+    }
+}
+
+/// The only value of `nullexternref`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NullExtern;
+
+impl sealed::Sealed for NullExtern {}
+impl WasmValue for NullExtern {
+    type Abi = u32;
+    const TYPE: ValType = ValType::Ref(RefType { nullable: true, heap: HeapType::NoExtern });
+    fn lift(_: u32, _: &Store) -> Self {
+        NullExtern
+    }
+    fn lower(self, _: &Store) -> Result<u32, Mismatch> {
+        Ok(0)
+    }
+}
+
+/// The only value of `nullfuncref`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NullFunc;
+
+impl sealed::Sealed for NullFunc {}
+impl WasmValue for NullFunc {
+    type Abi = FuncAbi;
+    const TYPE: ValType = ValType::Ref(RefType { nullable: true, heap: HeapType::NoFunc });
+    fn lift(_: FuncAbi, _: &Store) -> Self {
+        NullFunc
+    }
+    fn lower(self, _: &Store) -> Result<FuncAbi, Mismatch> {
+        Ok(FuncAbi(std::ptr::null()))
+    }
+}
+
 impl sealed::Sealed for Option<FuncId> {}
 impl WasmValue for Option<FuncId> {
     type Abi = FuncAbi;

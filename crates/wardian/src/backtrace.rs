@@ -8,11 +8,16 @@
 //! Invariant: `FrameInfo` number `i` is about `raw[i]`, and the lists of names and symbols, once made,
 //! are as long as `raw`.
 
+use crate::store::{AsContext, StoreInner};
 use gimli::{EndianSlice, LittleEndian};
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, OnceLock};
 use wardian_module::{FuncIndex, Module};
+use wardian_vm as vm;
+
+/// Frames of a backtrace that was not limited by the configuration.
+const DEFAULT_FRAMES: usize = 20;
 
 /// Longest function name that is shown, in bytes. Demangling can make a name exponentially longer.
 const NAME_MAX: usize = 4 << 10;
@@ -21,10 +26,12 @@ const NAME_MAX: usize = 4 << 10;
 const INLINED_MAX: usize = 256;
 
 /// One frame as the runtime finds it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct RawFrame {
     /// The module whose code it is.
     pub module: Arc<Module>,
+    /// The same as users know it; absent in tests of this file.
+    pub handle: Option<crate::Module>,
     /// The function.
     pub func: FuncIndex,
     /// The instruction, as an offset in the module's bytes.
@@ -61,8 +68,56 @@ struct Shared {
 }
 
 impl WasmBacktrace {
+    /// Where the guests of a store are now, seen from a host function that they called: as many frames as
+    /// [`Config::wasm_backtrace_max_frames`] says. Empty when none is running, or when backtraces are
+    /// off.
+    ///
+    /// ```
+    /// use wardian::{Caller, Linker, Module, Store, WasmBacktrace};
+    ///
+    /// let mut store = Store::<usize>::default();
+    /// let mut linker = Linker::new(store.engine());
+    /// linker.func_wrap("host", "depth", |mut caller: Caller<'_, usize>| {
+    ///     *caller.data_mut() = WasmBacktrace::capture(&caller).frames().len();
+    /// })?;
+    /// let module = Module::new(store.engine(), r#"(module
+    ///     (import "host" "depth" (func $depth))
+    ///     (func $inner (call $depth))
+    ///     (func (export "outer") (call $inner)))"#)?;
+    /// let instance = linker.instantiate(&mut store, &module)?;
+    /// instance.get_typed_func::<(), ()>(&mut store, "outer")?.call(&mut store, ())?;
+    /// assert_eq!(*store.data(), 2);
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    ///
+    /// [`Config::wasm_backtrace_max_frames`]: crate::Config::wasm_backtrace_max_frames
+    pub fn capture(store: impl AsContext) -> WasmBacktrace {
+        let store = store.as_context().0;
+        let limit = store.engine.config().backtrace_max_frames;
+        WasmBacktrace::of_frames(store, store.rt.kernel.guest_frames(limit.map_or(0, |n| n.get())))
+    }
+
+    /// As [`capture`](WasmBacktrace::capture), also when backtraces are off: then at most 20 frames.
+    pub fn force_capture(store: impl AsContext) -> WasmBacktrace {
+        let store = store.as_context().0;
+        let limit = store.engine.config().backtrace_max_frames;
+        let limit = limit.map_or(DEFAULT_FRAMES, |n| n.get());
+        WasmBacktrace::of_frames(store, store.rt.kernel.guest_frames(limit))
+    }
+
+    /// A backtrace of frames that the kernel found in a store.
+    pub(crate) fn of_frames<T>(store: &StoreInner<T>, frames: Vec<vm::Frame>) -> WasmBacktrace {
+        let mut last: Option<crate::Module> = None;
+        let raw = frames.into_iter().map(|vm::Frame { module, func, wasm_offset }| {
+            if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last.code().module(), &module)) {
+                last = store.module_of(&module).cloned();
+            }
+            RawFrame { module, handle: last.clone(), func, wasm_offset }
+        });
+        WasmBacktrace::new(raw.collect::<Box<[_]>>(), store.engine.backtrace_details())
+    }
+
     /// A backtrace of these frames, with file and line if `details`.
-    #[allow(dead_code, reason = "until the facade uses it: for traps")]
     pub(crate) fn new(raw: impl Into<Box<[RawFrame]>>, details: bool) -> WasmBacktrace {
         let (names, symbols) = (OnceLock::new(), OnceLock::new());
         let shared = Arc::new(Shared { raw: raw.into(), details, names, symbols });
@@ -113,6 +168,20 @@ impl fmt::Display for WasmBacktrace {
 }
 
 /// One frame of a [`WasmBacktrace`].
+///
+/// ```
+/// use wardian::{Instance, Module, Store, WasmBacktrace};
+///
+/// let mut store = Store::<()>::default();
+/// let module = Module::new(store.engine(), "(module $m (func $f (export \"f\") unreachable))")?;
+/// let instance = Instance::new(&mut store, &module, &[])?;
+/// let f = instance.get_typed_func::<(), ()>(&mut store, "f")?;
+/// let error = f.call(&mut store, ()).unwrap_err();
+/// let frame = &error.downcast_ref::<WasmBacktrace>().expect("a trap has one").frames()[0];
+/// assert_eq!((frame.module_name(), frame.func_name()), (Some("m"), Some("f")));
+/// assert!(Module::same(frame.module(), &module));
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct FrameInfo {
     shared: Arc<Shared>,
@@ -127,6 +196,11 @@ impl FrameInfo {
     /// Index of the function in its module, imports counted first.
     pub fn func_index(&self) -> u32 {
         self.raw().func.0
+    }
+
+    /// The module. Whoever keeps a backtrace, or an error with one, keeps it and its code.
+    pub fn module(&self) -> &crate::Module {
+        self.raw().handle.as_ref().expect("a store keeps the modules of its instances")
     }
 
     /// Name of the function in the name section, as it stands there.
@@ -182,6 +256,14 @@ impl fmt::Debug for FrameInfo {
 }
 
 /// A function and a place in its source, from debugging information.
+///
+/// ```
+/// fn show(frame: &wardian::FrameInfo) {
+///     for symbol in frame.symbols() {
+///         println!("{:?} at {:?}:{:?}", symbol.name(), symbol.file(), symbol.line());
+///     }
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FrameSymbol {
     name: Option<Box<str>>,
@@ -357,7 +439,7 @@ mod tests {
         );
         let frame = |func, wasm_offset| {
             let (module, func) = (module.clone(), FuncIndex(func));
-            RawFrame { module, func, wasm_offset }
+            RawFrame { module, handle: None, func, wasm_offset }
         };
         let offset = unreachable_in(&module, FuncIndex(1));
         let backtrace = WasmBacktrace::new([frame(1, offset), frame(2, None)], true);
@@ -383,7 +465,7 @@ mod tests {
             .filter(|func| module.func_names()[func].contains("work"))
             .find_map(|func| Some((func, unreachable_in(&module, func)?)))
             .expect("`divide` is inlined into `work`");
-        let frame = RawFrame { module, func, wasm_offset: Some(offset) };
+        let frame = RawFrame { module, handle: None, func, wasm_offset: Some(offset) };
         let backtrace = WasmBacktrace::new([frame.clone()], true);
         let symbols = backtrace.frames()[0].symbols();
         let names: Vec<_> = symbols.iter().map(|symbol| symbol.name().unwrap()).collect();
@@ -403,7 +485,10 @@ mod tests {
         let wasm = include_bytes!("../tests/programs/inlined.wasm");
         let good = module(wasm.to_vec());
         let debug: Vec<_> = good.customs.iter().filter(|s| s.name.starts_with(".debug")).collect();
-        let frame = |module| RawFrame { module, func: FuncIndex(0), wasm_offset: Some(0x80) };
+        let frame = |module| {
+            let (handle, func, wasm_offset) = (None, FuncIndex(0), Some(0x80));
+            RawFrame { module, handle, func, wasm_offset }
+        };
         for section in debug {
             for at in section.bytes.clone().step_by(7) {
                 let mut broken = wasm.to_vec();

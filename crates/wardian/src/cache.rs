@@ -4,9 +4,26 @@ use crate::error::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wardian_runtime as rt;
+/// ```
+/// # let folder = tempfile::tempdir().unwrap();
+/// use wardian::{Cache, CacheConfig, CacheUsage};
+///
+/// let cache = Cache::new(CacheConfig::new().with_directory(folder.path()))?;
+/// let usage: CacheUsage = cache.usage()?;
+/// assert_eq!((usage.entries, usage.bytes), (0, 0));
+/// # Ok::<(), wardian::Error>(())
+/// ```
 pub use wardian_runtime::CacheUsage;
 
 /// Where a [`Cache`] is and how large it may become.
+///
+/// ```
+/// use wardian::CacheConfig;
+///
+/// let mut config = CacheConfig::new();
+/// config.with_directory("/var/cache/plugins").with_files_total_size_soft_limit(64 << 20);
+/// assert_eq!(config.files_total_size_soft_limit(), Some(64 << 20));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CacheConfig {
     directory: Option<PathBuf>,
@@ -24,6 +41,18 @@ impl CacheConfig {
     pub fn with_directory(&mut self, directory: impl Into<PathBuf>) -> &mut CacheConfig {
         self.directory = Some(directory.into());
         self
+    }
+
+    /// What [`with_directory`](CacheConfig::with_directory) was given.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// What [`with_files_total_size_soft_limit`] was given.
+    ///
+    /// [`with_files_total_size_soft_limit`]: CacheConfig::with_files_total_size_soft_limit
+    pub fn files_total_size_soft_limit(&self) -> Option<u64> {
+        self.size_limit
     }
 
     /// Bytes that it may hold; past that, what was not used for longest is removed.

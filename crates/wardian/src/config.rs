@@ -11,6 +11,11 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use wardian_module::{OptLevel as Effort, Proposal, Proposals, Settings};
+/// ```
+/// use wardian::{Config, Engine, TierUp};
+///
+/// assert!(Engine::new(Config::new().tier_up(TierUp::Never)).is_ok());
+/// ```
 pub use wardian_runtime::TierUp;
 
 /// Smallest and largest `max_wasm_stack`, in bytes. Below, no function with spilled values could run;
@@ -45,6 +50,11 @@ pub struct Config {
     pub(crate) target_cpu: TargetCpu,
     pub(crate) backtrace_max_frames: Option<NonZeroUsize>,
     pub(crate) backtrace_details: WasmBacktraceDetails,
+    pub(crate) compiler: bool,
+    pub(crate) target: Option<String>,
+    pub(crate) module_version: ModuleVersionStrategy,
+    pub(crate) regalloc: RegallocAlgorithm,
+    pub(crate) allocation: InstanceAllocationStrategy,
 }
 
 impl Default for Config {
@@ -62,11 +72,108 @@ impl Default for Config {
             target_cpu: TargetCpu::Native,
             backtrace_max_frames: NonZeroUsize::new(20),
             backtrace_details: WasmBacktraceDetails::Enable,
+            compiler: true,
+            target: None,
+            module_version: ModuleVersionStrategy::default(),
+            regalloc: RegallocAlgorithm::default(),
+            allocation: InstanceAllocationStrategy::default(),
         }
     }
 }
 
+/// What an artifact's version is, beside that of this crate, which has to be the same always.
+///
+/// ```
+/// use wardian::ModuleVersionStrategy;
+///
+/// assert_eq!(ModuleVersionStrategy::Custom("2026-1".into()).as_str(), "2026-1");
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum ModuleVersionStrategy {
+    /// Nothing.
+    #[default]
+    WardianVersion,
+    /// A text of the embedder's, of at most 255 bytes on one line: artifacts made under another one are
+    /// refused.
+    Custom(String),
+}
+
+impl ModuleVersionStrategy {
+    /// The text: the embedder's, or this crate's version.
+    pub fn as_str(&self) -> &str {
+        match self {
+            ModuleVersionStrategy::WardianVersion => env!("CARGO_PKG_VERSION"),
+            ModuleVersionStrategy::Custom(text) => text,
+        }
+    }
+}
+
+/// How the optimizing compiler assigns registers.
+///
+/// ```
+/// use wardian::{Config, Engine, RegallocAlgorithm};
+///
+/// let mut config = Config::new();
+/// config.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+/// assert!(Engine::new(&config).is_err());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum RegallocAlgorithm {
+    /// Slowly and well.
+    #[default]
+    Backtracking,
+    /// Fast. Refused by [`Engine::new`](crate::Engine::new): whoever wants to compile fast is served by
+    /// [`Strategy::Baseline`].
+    SinglePass,
+}
+
+/// Where instances get their memories and tables from.
+///
+/// ```
+/// use wardian::{Config, Engine, InstanceAllocationStrategy};
+///
+/// let mut config = Config::new();
+/// config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+/// assert!(Engine::new(&config).is_ok());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum InstanceAllocationStrategy {
+    /// From the system, when they are made.
+    #[default]
+    OnDemand,
+}
+
+/// Whether calls are replaced by the bodies of small functions.
+///
+/// ```
+/// use wardian::{Config, Engine, Inlining};
+///
+/// let engine = Engine::new(Config::new().compiler_inlining(Inlining::No))?;
+/// assert_eq!(engine.get_compiler_inlining(), Inlining::No);
+/// # Ok::<(), wardian::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum Inlining {
+    /// They are, by the optimizing compiler.
+    #[default]
+    Yes,
+    /// They are not.
+    No,
+}
+
 /// Which compilers make code, and when.
+///
+/// ```
+/// use wardian::{Config, Engine, Strategy};
+///
+/// let engine = Engine::new(Config::new().strategy(Strategy::Optimizing))?;
+/// assert_eq!(engine.get_strategy(), Some(Strategy::Optimizing));
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Strategy {
@@ -85,6 +192,10 @@ pub enum Strategy {
 }
 
 /// How hard the optimizing compiler tries.
+///
+/// ```
+/// wardian::Config::new().cranelift_opt_level(wardian::OptLevel::SpeedAndSize);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum OptLevel {
@@ -98,6 +209,12 @@ pub enum OptLevel {
 }
 
 /// Whether backtraces give file and line, from debugging information in the module.
+///
+/// ```
+/// use wardian::{Config, WasmBacktraceDetails};
+///
+/// Config::new().wasm_backtrace_details(WasmBacktraceDetails::Disable);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum WasmBacktraceDetails {
     /// They do, if the module has any. It is read when a backtrace is shown, not before.
@@ -109,6 +226,14 @@ pub enum WasmBacktraceDetails {
 }
 
 /// The processor that code is made for.
+///
+/// ```
+/// use wardian::{Config, Engine, TargetCpu};
+///
+/// assert_eq!(TargetCpu::from_name("native"), TargetCpu::Native);
+/// let unknown = TargetCpu::Named("abacus".into());
+/// assert!(Engine::new(Config::new().target_cpu(unknown)).is_err());
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum TargetCpu {
     /// This machine's, with everything it has.
@@ -142,6 +267,12 @@ impl fmt::Display for TargetCpu {
 }
 
 /// The secret that vouches for artifacts: who knows it can make code that this engine runs.
+///
+/// ```
+/// use wardian::{ArtifactKey, Config};
+///
+/// Config::new().artifact_key(ArtifactKey::Bytes([7; 32]));
+/// ```
 #[derive(Clone, PartialEq, Eq, Default)]
 pub enum ArtifactKey {
     /// A file in the user's data directory, made on first use, that only this user can read.
@@ -314,6 +445,20 @@ impl Config {
         self
     }
 
+    /// Address space that a memory gets beyond its length when it has moved, in bytes, so that it need not
+    /// move again soon. Half of its length by default.
+    pub fn memory_reservation_for_growth(&mut self, bytes: u64) -> &mut Config {
+        self.settings.memory_reservation_for_growth = Some(bytes);
+        self
+    }
+
+    /// Whether instances of a module share what their memories begin with, page by page, until they write
+    /// to it. Nobody can tell but by time and memory. On by default.
+    pub fn memory_init_cow(&mut self, enable: bool) -> &mut Config {
+        self.settings.memory_init_cow = enable;
+        self
+    }
+
     /// Whether checked accesses to memories and tables are masked, so that a processor that guesses
     /// wrong reads nothing outside of them. On by default.
     pub fn spectre_mitigation(&mut self, enable: bool) -> &mut Config {
@@ -388,6 +533,73 @@ impl Config {
             OptLevel::SpeedAndSize => Effort::SpeedAndSize,
         };
         self
+    }
+
+    /// How the optimizing compiler assigns registers. [`RegallocAlgorithm::Backtracking`] by default, and
+    /// the only one there is.
+    pub fn cranelift_regalloc_algorithm(&mut self, algorithm: RegallocAlgorithm) -> &mut Config {
+        self.regalloc = algorithm;
+        self
+    }
+
+    /// Whether the optimizing compiler replaces calls by the bodies of small functions. Backtraces are
+    /// the same either way. [`Inlining::Yes`] by default.
+    pub fn compiler_inlining(&mut self, inlining: Inlining) -> &mut Config {
+        self.settings.inlining = inlining == Inlining::Yes;
+        self
+    }
+
+    /// Where instances get their memories and tables from. [`InstanceAllocationStrategy::OnDemand`] by
+    /// default, and the only one there is.
+    pub fn allocation_strategy(
+        &mut self,
+        strategy: impl Into<InstanceAllocationStrategy>,
+    ) -> &mut Config {
+        self.allocation = strategy.into();
+        self
+    }
+
+    /// Whether the engine may compile. Without, it only loads artifacts. On by default.
+    pub fn enable_compiler(&mut self, enable: bool) -> &mut Config {
+        self.compiler = enable;
+        self
+    }
+
+    /// The machine that code is made for, by its target triple. Code for any processor of that
+    /// architecture is made then, unless [`target_cpu`](Config::target_cpu) is called after it.
+    ///
+    /// # Errors
+    ///
+    /// When it is another machine than this one: this version makes code for no other.
+    pub fn target(&mut self, target: &str) -> Result<&mut Config> {
+        let mut parts = target.splitn(2, '-');
+        let architecture = parts.next().unwrap_or_default();
+        let is_os = |part: &str| part.split('-').any(|word| word == std::env::consts::OS);
+        if architecture != std::env::consts::ARCH || !parts.next().is_some_and(is_os) {
+            let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
+            return Err(refused(format!(
+                "target `{target}`: this version makes code for {arch} under {os} only"
+            )));
+        }
+        self.target = Some(target.into());
+        self.target_cpu = TargetCpu::Baseline;
+        Ok(self)
+    }
+
+    /// A version that artifacts are made under and must have, beside this crate's own.
+    ///
+    /// # Errors
+    ///
+    /// When the text is longer than 255 bytes or has control characters.
+    pub fn module_version(&mut self, strategy: ModuleVersionStrategy) -> Result<&mut Config> {
+        let text = strategy.as_str();
+        if text.len() > 255 || text.chars().any(char::is_control) {
+            return Err(refused(
+                "a module version is a text of at most 255 bytes without control characters".into(),
+            ));
+        }
+        self.module_version = strategy;
+        Ok(self)
     }
 
     /// Whether every NaN that an operation makes is the canonical one, so that results are the same
@@ -496,6 +708,11 @@ impl Config {
             target_cpu,
             backtrace_max_frames,
             backtrace_details,
+            compiler,
+            target,
+            module_version,
+            regalloc,
+            allocation,
         } = self;
         let Settings {
             proposals,
@@ -503,20 +720,26 @@ impl Config {
             memory_reservation,
             memory_guard_size,
             memory_may_move,
+            memory_reservation_for_growth,
+            memory_init_cow,
             spectre_mitigation,
             relaxed_simd_deterministic,
             nan_canonicalization,
+            inlining,
             epoch_interruption,
             consume_fuel,
             opt_level,
             verifier,
         } = settings;
         let cache = cache.as_ref().map(Cache::directory);
-        let rest: [(&str, &dyn fmt::Debug); 22] = [
+        let rest: &[(&str, &dyn fmt::Debug)] = &[
             ("signals_based_traps", signals_based_traps),
             ("memory_reservation", memory_reservation),
             ("memory_guard_size", memory_guard_size),
             ("memory_may_move", memory_may_move),
+            ("memory_reservation_for_growth", memory_reservation_for_growth),
+            ("memory_init_cow", memory_init_cow),
+            ("allocation_strategy", allocation),
             ("max_wasm_stack", max_wasm_stack),
             ("spectre_mitigation", spectre_mitigation),
             ("relaxed_simd_deterministic", relaxed_simd_deterministic),
@@ -526,10 +749,15 @@ impl Config {
             ("tier_up", tier_up),
             ("lazy_validation", lazy_validation),
             ("cranelift_opt_level", opt_level),
+            ("cranelift_regalloc_algorithm", regalloc),
+            ("compiler_inlining", inlining),
             ("cranelift_nan_canonicalization", nan_canonicalization),
             ("cranelift_debug_verifier", verifier),
             ("parallel_compilation", parallel_compilation),
             ("target_cpu", target_cpu),
+            ("target", target),
+            ("enable_compiler", compiler),
+            ("module_version", module_version),
             ("artifact_key", artifact_key),
             ("recompile_rejected_artifacts", recompile_rejected_artifacts),
             ("cache", &cache),
@@ -538,7 +766,7 @@ impl Config {
         ];
         let proposals =
             Proposal::ALL.iter().map(|&p| (switch(p), proposals.contains(p).to_string()));
-        let rest = rest.into_iter().map(|(name, value)| (name.into(), format!("{value:?}")));
+        let rest = rest.iter().map(|(name, value)| ((*name).into(), format!("{value:?}")));
         proposals.chain(rest).collect()
     }
 
@@ -568,6 +796,12 @@ impl Config {
             return Err(refused(
                 "`lazy_validation` needs `Strategy::Tiered` or `Strategy::Baseline`: others compile \
                  every function at once"
+                    .into(),
+            ));
+        }
+        if self.regalloc == RegallocAlgorithm::SinglePass {
+            return Err(refused(
+                "`RegallocAlgorithm::SinglePass` is not supported: `Strategy::Baseline` compiles fast"
                     .into(),
             ));
         }

@@ -2,10 +2,15 @@
 //!
 //! Invariant: an engine's configuration was validated and never changes.
 
-use crate::config::{ArtifactKey, Config, Strategy, WasmBacktraceDetails};
+use crate::config::{
+    ArtifactKey, Config, Inlining, ModuleVersionStrategy, OptLevel, RegallocAlgorithm, Strategy,
+    WasmBacktraceDetails,
+};
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::module::{binary_form, read_module};
+use std::fmt;
 use std::fs::File;
+use std::hash::Hash;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -47,6 +52,16 @@ struct EngineInner {
 }
 
 /// What kind of artifact some bytes are.
+///
+/// ```
+/// use wardian::{Config, Engine, Precompiled};
+///
+/// let engine = Engine::new(Config::new().artifact_key([7; 32]))?;
+/// let artifact = engine.precompile_module(b"(module)")?;
+/// assert_eq!(Engine::detect_precompiled(&artifact), Some(Precompiled::Module));
+/// assert_eq!(Engine::detect_precompiled(b"(module)"), None);
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Precompiled {
@@ -169,6 +184,7 @@ impl Engine {
 
     /// Code of a module by the engine's strategy, and its counters.
     pub(crate) fn load(&self, wasm: Vec<u8>) -> Result<(Code, rt::Counters)> {
+        self.check_compiler()?;
         let counters = self.inner.counters.of_module();
         let (start, bytes) = (Instant::now(), wasm.len());
         let _span = tracing::debug_span!(target: log::MODULE, "load", bytes).entered();
@@ -240,11 +256,22 @@ impl Engine {
         wasm: Vec<u8>,
         progress: Option<&(dyn Fn(CompileProgress) + Sync)>,
     ) -> Result<(Module, CodeImage)> {
+        self.check_compiler()?;
         let (module, bodies) = self.decode(wasm)?;
         let inner = &*self.inner;
         let image = rt::compile(&inner.compiler, &module, bodies, &inner.counters, progress)
             .map_err(compile_error)?;
         Ok((module, image))
+    }
+
+    /// An error unless the engine may compile.
+    pub(crate) fn check_compiler(&self) -> Result<()> {
+        if self.config().compiler {
+            return Ok(());
+        }
+        let text =
+            "this engine does not compile (`Config::enable_compiler`): it loads artifacts only";
+        Err(Error::tagged(ErrorKind::Misuse, text))
     }
 
     pub(crate) fn decode(&self, wasm: Vec<u8>) -> Result<(Module, Vec<wardian_module::Body>)> {
@@ -319,7 +346,35 @@ impl Engine {
     }
 
     fn compatibility(&self) -> artifact::Compatibility {
-        artifact::Compatibility::new(self.settings(), &self.inner.compiler.isa_key())
+        let key = artifact::Compatibility::new(self.settings(), &self.inner.compiler.isa_key());
+        match &self.config().module_version {
+            ModuleVersionStrategy::WardianVersion => key,
+            ModuleVersionStrategy::Custom(version) => key.with_module_version(version),
+        }
+    }
+
+    /// Something whose hash is equal for engines that load each other's artifacts, if they know the same
+    /// key, and differs for others.
+    ///
+    /// ```
+    /// use std::hash::{BuildHasher, RandomState};
+    /// use wardian::{Config, Engine};
+    ///
+    /// let hasher = RandomState::new();
+    /// let hash = |engine: &Engine| hasher.hash_one(engine.precompile_compatibility_hash());
+    /// let no_simd = Engine::new(Config::new().wasm_simd(false).wasm_relaxed_simd(false))?;
+    /// assert_eq!(hash(&Engine::default()), hash(&Engine::default()));
+    /// assert_ne!(hash(&Engine::default()), hash(&no_simd));
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    pub fn precompile_compatibility_hash(&self) -> impl Hash + '_ {
+        self.compatibility()
+    }
+
+    /// Does now what the first call of a guest on this thread would do: ask the system where the thread's
+    /// stack is.
+    pub fn tls_eager_initialize() {
+        wardian_vm::stack_left();
     }
 
     pub(crate) fn encode_artifact(&self, wasm: &[u8], image: CodeImage) -> Result<Vec<u8>> {
@@ -372,6 +427,125 @@ impl Engine {
     }
 }
 
+/// Single choices of its configuration, by the names of their setters. Those that concern the compiler
+/// are `None` in an engine that has none.
+impl Engine {
+    fn of_compiler<R>(&self, choice: R) -> Option<R> {
+        self.config().compiler.then_some(choice)
+    }
+
+    /// See [`Config::strategy`].
+    pub fn get_strategy(&self) -> Option<Strategy> {
+        self.of_compiler(self.config().strategy)
+    }
+
+    /// See [`Config::cranelift_opt_level`].
+    pub fn get_cranelift_opt_level(&self) -> Option<OptLevel> {
+        self.of_compiler(match self.settings().opt_level {
+            wardian_module::OptLevel::None => OptLevel::None,
+            wardian_module::OptLevel::Speed => OptLevel::Speed,
+            wardian_module::OptLevel::SpeedAndSize => OptLevel::SpeedAndSize,
+        })
+    }
+
+    /// See [`Config::cranelift_regalloc_algorithm`].
+    pub fn get_cranelift_regalloc_algorithm(&self) -> Option<RegallocAlgorithm> {
+        self.of_compiler(self.config().regalloc)
+    }
+
+    /// See [`Config::cranelift_debug_verifier`].
+    pub fn get_cranelift_debug_verifier(&self) -> Option<bool> {
+        self.of_compiler(self.settings().verifier)
+    }
+
+    /// See [`Config::cranelift_nan_canonicalization`].
+    pub fn get_cranelift_nan_canonicalization(&self) -> Option<bool> {
+        self.of_compiler(self.settings().nan_canonicalization)
+    }
+
+    /// See [`Config::compiler_inlining`].
+    pub fn get_compiler_inlining(&self) -> Inlining {
+        if self.settings().inlining { Inlining::Yes } else { Inlining::No }
+    }
+
+    /// See [`Config::parallel_compilation`].
+    pub fn get_parallel_compilation(&self) -> bool {
+        self.config().parallel_compilation
+    }
+
+    /// See [`Config::relaxed_simd_deterministic`].
+    pub fn get_relaxed_simd_deterministic(&self) -> bool {
+        self.settings().relaxed_simd_deterministic
+    }
+
+    /// See [`Config::signals_based_traps`].
+    pub fn get_signals_based_traps(&self) -> bool {
+        self.settings().signals_based_traps
+    }
+
+    /// See [`Config::memory_may_move`].
+    pub fn get_memory_may_move(&self) -> bool {
+        self.settings().memory_may_move
+    }
+
+    /// See [`Config::memory_reservation`].
+    pub fn get_memory_reservation(&self) -> u64 {
+        self.settings().memory_reservation
+    }
+
+    /// See [`Config::memory_reservation_for_growth`]; `None` for half of the length.
+    pub fn get_memory_reservation_for_growth(&self) -> Option<u64> {
+        self.settings().memory_reservation_for_growth
+    }
+
+    /// See [`Config::memory_init_cow`].
+    pub fn get_memory_init_cow(&self) -> bool {
+        self.settings().memory_init_cow
+    }
+
+    /// See [`Config::memory_guard_size`].
+    pub fn get_memory_guard_size(&self) -> u64 {
+        self.settings().memory_guard_size
+    }
+
+    /// See [`Config::max_wasm_stack`].
+    pub fn get_max_wasm_stack(&self) -> usize {
+        self.config().max_wasm_stack
+    }
+
+    /// See [`Config::epoch_interruption`].
+    pub fn get_epoch_interruption(&self) -> bool {
+        self.settings().epoch_interruption
+    }
+
+    /// See [`Config::consume_fuel`].
+    pub fn get_consume_fuel(&self) -> bool {
+        self.settings().consume_fuel
+    }
+
+    /// See [`Config::wasm_backtrace_max_frames`]; 0 for none.
+    pub fn get_wasm_backtrace_max_frames(&self) -> usize {
+        self.config().backtrace_max_frames.map_or(0, |frames| frames.get())
+    }
+
+    /// See [`Config::target`]; `None` when it was not called.
+    pub fn get_target(&self) -> Option<String> {
+        self.config().target.clone()
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EngineWeak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineWeak").finish_non_exhaustive()
+    }
+}
+
 impl Default for Engine {
     /// An engine with default choices.
     ///
@@ -413,7 +587,17 @@ pub(crate) fn compile_error(error: rt::CompileError) -> Error {
 }
 
 /// A reference to an [`Engine`] that does not keep it alive.
-#[derive(Clone)]
+///
+/// ```
+/// use wardian::Engine;
+///
+/// let engine = Engine::default();
+/// let weak = engine.weak();
+/// assert!(Engine::same(&weak.upgrade().expect("it is alive"), &engine));
+/// drop(engine);
+/// assert!(weak.upgrade().is_none());
+/// ```
+#[derive(Clone, Default)]
 pub struct EngineWeak {
     inner: Weak<EngineInner>,
 }

@@ -15,6 +15,13 @@ use wardian_module::{DecodeError, Trap};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What sort of failure an [`Error`] is, for programs that decide by it.
+///
+/// ```
+/// use wardian::{Engine, ErrorKind, Module};
+///
+/// let error = Module::new(&Engine::default(), "(module (func (result i32)))").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidModule);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -305,6 +312,12 @@ impl fmt::Write for Indented<'_, '_> {
 }
 
 /// Iterator over the layers of an [`Error`]; see [`Error::chain`].
+///
+/// ```
+/// let error = wardian::Error::msg("root").context("top");
+/// let chain: wardian::error::Chain<'_> = error.chain();
+/// assert_eq!(chain.len(), 2);
+/// ```
 #[derive(Clone)]
 pub struct Chain<'a> {
     next: Option<&'a (dyn StdError + 'static)>,

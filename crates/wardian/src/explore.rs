@@ -32,6 +32,16 @@ pub struct Explorer {
 }
 
 /// A function that a module defines.
+///
+/// ```
+/// use wardian::{Engine, Explorer, ExploredFunction};
+///
+/// let engine = Engine::default();
+/// let explorer = Explorer::new(&engine, "(module (func $f (param i32) (i32.load (local.get 0)) drop) (memory 1))")?;
+/// let function: &ExploredFunction = &explorer.functions()[0];
+/// assert_eq!((function.index, function.name.as_deref()), (0, Some("f")));
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ExploredFunction {
@@ -46,6 +56,16 @@ pub struct ExploredFunction {
 }
 
 /// A function at each stage.
+///
+/// ```
+/// use wardian::{Engine, Explorer, Stages};
+///
+/// let engine = Engine::default();
+/// let explorer = Explorer::new(&engine, "(module (func $f (param i32) (i32.load (local.get 0)) drop) (memory 1))")?;
+/// let stages: Stages = explorer.explore(0)?;
+/// assert!(stages.baseline.is_ok() && stages.optimized.is_ok());
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Stages {
@@ -58,6 +78,16 @@ pub struct Stages {
 }
 
 /// One operation.
+///
+/// ```
+/// use wardian::{Engine, Explorer, OperationLine};
+///
+/// let engine = Engine::default();
+/// let explorer = Explorer::new(&engine, "(module (func $f (param i32) (i32.load (local.get 0)) drop) (memory 1))")?;
+/// let line: &OperationLine = &explorer.explore(0)?.operations[0];
+/// assert!(!line.text.is_empty());
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct OperationLine {
@@ -68,6 +98,16 @@ pub struct OperationLine {
 }
 
 /// Machine code of a function. Offsets count from its start.
+///
+/// ```
+/// use wardian::{Engine, Explorer, TierCode};
+///
+/// let engine = Engine::default();
+/// let explorer = Explorer::new(&engine, "(module (func $f (param i32) (i32.load (local.get 0)) drop) (memory 1))")?;
+/// let code: TierCode = explorer.explore(0)?.optimized.expect("every tier takes it");
+/// assert!(code.traps.iter().all(|(offset, _)| *offset < code.bytes.len()));
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct TierCode {
@@ -84,6 +124,17 @@ pub struct TierCode {
 }
 
 /// Where code stems from.
+///
+/// ```
+/// use wardian::{Engine, Explorer, CodeOrigin};
+///
+/// let engine = Engine::default();
+/// let explorer = Explorer::new(&engine, "(module (func (result i32) (i32.const 1)) (func (drop (call 0))))")?;
+/// let code = explorer.explore(0)?.optimized.expect("every tier takes it");
+/// let origin: &CodeOrigin = &code.origins[0].1;
+/// assert!(origin.inlined.is_empty());
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct CodeOrigin {
@@ -94,6 +145,17 @@ pub struct CodeOrigin {
 }
 
 /// Something outside a function's code that it refers to.
+///
+/// ```
+/// use wardian::{Engine, Explorer, CodeReference};
+///
+/// let engine = Engine::default();
+/// let explorer = Explorer::new(&engine, "(module (func (result i32) (i32.const 1)) (func (drop (call 0))))")?;
+/// let code = explorer.explore(1)?.optimized.expect("every tier takes it");
+/// let references: &[CodeReference] = &code.references;
+/// assert!(references.iter().all(|reference| reference.offset < code.bytes.len()));
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct CodeReference {
@@ -110,6 +172,7 @@ impl Explorer {
     ///
     /// When it is not valid; bodies of functions are only looked at by [`explore`](Explorer::explore).
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Explorer> {
+        engine.check_compiler()?;
         let wasm = wat::parse_bytes(bytes.as_ref())
             .map_err(|error| Error::tagged(ErrorKind::InvalidModule, error.to_string()))?;
         let (module, bodies) = engine.decode(wasm.into_owned())?;
@@ -186,6 +249,8 @@ fn table_entry(module: &Module, offset: i64) -> String {
     match offset {
         _ if offset == i64::from(ModuleTable::BUILTIN_SHIM) => "builtin".into(),
         _ if offset == i64::from(ModuleTable::LAZY_SHIM) => "compile".into(),
+        _ if offset == i64::from(ModuleTable::COPY_ROUTINE) => "copy".into(),
+        _ if offset == i64::from(ModuleTable::FILL_ROUTINE) => "fill".into(),
         _ if (types_start..types_start + 4 * types as u32).contains(&(offset as u32)) => {
             format!("type {}", at(types_start, 4))
         }

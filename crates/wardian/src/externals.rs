@@ -13,6 +13,16 @@ use wardian_runtime::InstantiateError;
 use wardian_vm::{self as vm, GlobalId, InstanceId, MemoryId, StoreId, TableId, Value};
 
 /// Something that can be imported and exported.
+///
+/// ```
+/// use wardian::{Extern, Func, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let item = Extern::from(Func::wrap(&mut store, || {}));
+/// assert!(item.ty(&store).func().is_some());
+/// assert!(item.into_memory().is_none() && item.into_func().is_some());
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Extern {
     /// A function.
@@ -140,6 +150,16 @@ pub struct Memory {
 }
 
 /// An access to a memory past its end.
+///
+/// ```
+/// use wardian::{Memory, MemoryType, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let memory = Memory::new(&mut store, MemoryType::new(1, None))?;
+/// let error = memory.read(&store, 65_536, &mut [0]).unwrap_err();
+/// assert_eq!(error.to_string(), "out of bounds memory access");
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MemoryAccessError {
     _private: (),
@@ -239,6 +259,19 @@ impl Memory {
         self.ty(store).page_size()
     }
 
+    /// Base-2 logarithm of the bytes in a page.
+    pub fn page_size_log2(&self, store: impl AsContext) -> u8 {
+        self.ty(store).page_size_log2()
+    }
+
+    /// The address of its first byte. It holds until the memory grows or its store is dropped; who reads
+    /// or writes there answers for it.
+    pub fn data_ptr(&self, store: impl AsContext) -> *mut u8 {
+        let store = store.as_context().0;
+        self.check(store.id());
+        store.rt.kernel.memory_pointer(self.id)
+    }
+
     /// Grows it by `delta` pages and returns its size before, in pages.
     ///
     /// # Errors
@@ -303,6 +336,17 @@ fn range(
 }
 
 /// A linear memory as [`GuestMemory`].
+///
+/// ```
+/// use wardian::{GuestMemory, Memory, MemoryType, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let memory = Memory::new(&mut store, MemoryType::new(1, None))?;
+/// let (mut guest, _) = memory.guest_and_store_mut(&mut store);
+/// guest.write_u32(8, 7)?;
+/// assert_eq!(guest.read_u8(8)?, 7);
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct GuestMemoryMut<'a>(&'a mut [u8]);
 
@@ -321,6 +365,20 @@ impl GuestMemory for GuestMemoryMut<'_> {
 }
 
 /// A table of a store.
+///
+/// ```
+/// use wardian::{Func, Ref, RefType, Store, Table, TableType};
+///
+/// let mut store = Store::<()>::default();
+/// let func = Func::wrap(&mut store, || 7);
+/// let ty = TableType::new(RefType::FUNCREF, 2, None);
+/// let table = Table::new(&mut store, ty, Ref::Func(None))?;
+/// table.set(&mut store, 1, func.into())?;
+/// assert!(table.get(&mut store, 0).unwrap().is_null());
+/// assert!(table.get(&mut store, 1).unwrap().is_non_null());
+/// assert!(table.get(&mut store, 2).is_none());
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
     pub(crate) store: StoreId,
@@ -458,6 +516,18 @@ impl Table {
 }
 
 /// A global of a store.
+///
+/// ```
+/// use wardian::{Global, GlobalType, Mutability, Store, Val, ValType};
+///
+/// let mut store = Store::<()>::default();
+/// let ty = GlobalType::new(ValType::I64, Mutability::Var);
+/// let global = Global::new(&mut store, ty, Val::I64(1))?;
+/// global.set(&mut store, Val::I64(2))?;
+/// assert_eq!(global.get(&mut store).unwrap_i64(), 2);
+/// assert!(global.set(&mut store, Val::I32(3)).is_err());
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Global {
     pub(crate) store: StoreId,

@@ -1,11 +1,15 @@
 //! Functions: handles, calls by value and by type, and host functions from Rust closures.
 
-use crate::backtrace::{RawFrame, WasmBacktrace};
+use crate::backtrace::WasmBacktrace;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::externals::Extern;
+use crate::instance::of_module_export;
+use crate::module::ModuleExport;
+use crate::raw::ValRaw;
 use crate::store::{
-    AsContext, AsContextMut, StoreContext, StoreContextMut, StoreInner, WRONG_STORE, check_store,
+    AsContext, AsContextMut, CallHook, StoreContext, StoreContextMut, StoreInner, WRONG_STORE,
+    check_store,
 };
 use crate::typed::{IntoFunc, TypedFunc, WasmParams, WasmResults};
 use crate::types::{FuncType, ValType};
@@ -41,7 +45,49 @@ impl Func {
         ty: FuncType,
         func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
     ) -> Func {
+        Func::from_host(store.as_context_mut().0, dynamic_host_func(ty, func)).expect(NO_MEMORY)
+    }
+
+    /// As [`new`](Func::new), with an error where that panics.
+    ///
+    /// # Errors
+    ///
+    /// Of kind [`ErrorKind::Limit`] when there is no memory for a function.
+    pub fn try_new<T: 'static>(
+        mut store: impl AsContextMut<Data = T>,
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<Func> {
         Func::from_host(store.as_context_mut().0, dynamic_host_func(ty, func))
+    }
+
+    /// A host function on slots: arguments are in `slots` when `func` is called, and results when it
+    /// returns, from the first slot on. There are as many slots as the type has parameters or results,
+    /// whichever is more. A reference of another type than `ty` says is an error of kind
+    /// [`ErrorKind::Misuse`] for the caller; see [`ValRaw`].
+    ///
+    /// ```
+    /// use wardian::{Func, FuncType, Store, ValRaw, ValType};
+    ///
+    /// let mut store = Store::<()>::default();
+    /// let ty = FuncType::new(store.engine(), [ValType::I64, ValType::I64], [ValType::I64]);
+    /// let max = Func::new_raw(&mut store, ty, |_, slots| {
+    ///     slots[0] = ValRaw::i64(slots[0].get_i64().max(slots[1].get_i64()));
+    ///     Ok(())
+    /// });
+    /// assert_eq!(max.typed::<(i64, i64), i64>(&store)?.call(&mut store, (-3, 2))?, 2);
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When there is no memory for a function.
+    pub fn new_raw<T: 'static>(
+        mut store: impl AsContextMut<Data = T>,
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &mut [ValRaw]) -> Result<()> + Send + Sync + 'static,
+    ) -> Func {
+        Func::from_host(store.as_context_mut().0, raw_host_func(ty, func)).expect(NO_MEMORY)
     }
 
     /// A host function whose type is that of a Rust closure of up to 16 arguments, with a
@@ -50,12 +96,26 @@ impl Func {
         mut store: impl AsContextMut<Data = T>,
         func: impl IntoFunc<T, Params, Results>,
     ) -> Func {
+        Func::from_host(store.as_context_mut().0, func.into_host_func().0).expect(NO_MEMORY)
+    }
+
+    /// As [`wrap`](Func::wrap), with an error where that panics.
+    ///
+    /// # Errors
+    ///
+    /// Of kind [`ErrorKind::Limit`] when there is no memory for a function.
+    pub fn try_wrap<T: 'static, Params, Results>(
+        mut store: impl AsContextMut<Data = T>,
+        func: impl IntoFunc<T, Params, Results>,
+    ) -> Result<Func> {
         Func::from_host(store.as_context_mut().0, func.into_host_func().0)
     }
 
-    pub(crate) fn from_host<T>(store: &mut StoreInner<T>, func: vm::HostFunc) -> Func {
+    fn from_host<T>(store: &mut StoreInner<T>, func: vm::HostFunc) -> Result<Func> {
+        // `T` is the store's, so nothing but memory can be missing.
         let id = store.rt.kernel.host_func(Arc::new(func), None);
-        Func { store: store.id(), id: id.expect("made for this type of store; memory is left") }
+        let id = id.map_err(|_| Error::tagged(ErrorKind::Limit, NO_MEMORY))?;
+        Ok(Func { store: store.id(), id })
     }
 
     /// Its type.
@@ -105,7 +165,7 @@ impl Func {
         }
         values.resize(params.len() + results.len(), Value::I32(0));
         let (args, rets) = values.split_at_mut(params.len());
-        match vm::call(store, self.id, args, rets) {
+        match call_values(store, self.id, args, rets)? {
             Ok(()) => {
                 for (place, value) in results.iter_mut().zip(rets) {
                     *place = Val::from_value(*value, id);
@@ -114,6 +174,49 @@ impl Func {
             }
             Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
             Err(CallError::Mismatch) => Err(self.mismatch(store, params, results.len())),
+        }
+    }
+
+    /// Calls it with arguments in slots, and puts the results there, from the first slot on. What
+    /// number types a slot holds, the function's type decides; references are checked.
+    ///
+    /// # Errors
+    ///
+    /// Of kind [`ErrorKind::Misuse`] when there are fewer slots than parameters or than results, a slot
+    /// names no function or host value of the store or one of another type, or the function belongs to
+    /// another store; else as [`call`](Func::call). Slots are as before.
+    ///
+    /// # Panics
+    ///
+    /// As [`call`](Func::call).
+    pub fn call_raw(&self, mut store: impl AsContextMut, slots: &mut [ValRaw]) -> Result<()> {
+        let store = store.as_context_mut().0;
+        check_store(self.store, store.id())?;
+        let ty = store.rt.kernel.func_type(self.id).expect("a function of this store").clone();
+        let ty = ty.func_type();
+        let (params, results) = (ty.params().len(), ty.results().len());
+        if slots.len() < params.max(results) {
+            let (expected, found) = (params.max(results), slots.len());
+            let text = format!("expected {expected} slots, found {found}");
+            return Err(Error::tagged(ErrorKind::Misuse, text));
+        }
+        let args = slots.iter().zip(ty.params()).map(|(slot, ty)| slot.to_value(*ty));
+        let mut values: SmallVec<[Value; 8]> = args.collect();
+        values.resize(params + results, Value::I32(0));
+        let (args, rets) = values.split_at_mut(params);
+        match call_values(store, self.id, args, rets)? {
+            Ok(()) => {
+                for (slot, value) in slots.iter_mut().zip(rets) {
+                    *slot = ValRaw::from_value(*value);
+                }
+                Ok(())
+            }
+            Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
+            Err(CallError::Mismatch) => {
+                let text =
+                    "a raw reference names nothing of this store, or something of another type";
+                Err(Error::tagged(ErrorKind::Misuse, text))
+            }
         }
     }
 
@@ -162,13 +265,61 @@ impl Func {
             };
             let text = format!(
                 "type mismatch: expected parameters [{}] and results [{}], found {}",
-                list(Params::valtypes()),
-                list(Results::valtypes()),
+                list(Params::list()),
+                list(Results::list()),
                 self.ty(store),
             );
             Error::tagged(ErrorKind::Misuse, text)
         })
     }
+}
+
+/// Why [`Func::new`] and its kin panic.
+const NO_MEMORY: &str = "no memory for a function";
+
+/// A call by value, with the hook told of it.
+pub(crate) fn call_values<T>(
+    store: &mut StoreInner<T>,
+    func: FuncId,
+    args: &[Value],
+    rets: &mut [Value],
+) -> Result<Result<(), CallError>> {
+    store.pass(CallHook::CallingWasm)?;
+    let result = vm::call(store, func, args, rets);
+    store.pass(CallHook::ReturningFromWasm)?;
+    Ok(result)
+}
+
+/// A call of a host function, with the hook told of it.
+#[inline]
+pub(crate) fn host_call<T: 'static, R>(
+    call: vm::Call<'_, StoreInner<T>>,
+    run: impl FnOnce(Caller<'_, T>) -> Result<R>,
+) -> Result<R, vm::HostError> {
+    let vm::Call { host, instance } = call;
+    host.pass(CallHook::CallingHost).map_err(host_error)?;
+    let result = run(Caller::new(vm::Call { host: &mut *host, instance }));
+    host.pass(CallHook::ReturningFromHost).map_err(host_error)?;
+    result.map_err(host_error)
+}
+
+/// A kernel function from a closure on slots.
+pub(crate) fn raw_host_func<T: 'static>(
+    ty: FuncType,
+    func: impl Fn(Caller<'_, T>, &mut [ValRaw]) -> Result<()> + Send + Sync + 'static,
+) -> vm::HostFunc {
+    let registered = ty.registered().clone();
+    vm::HostFunc::dynamic::<StoreInner<T>, _>(registered, move |call, params, results| {
+        let mut slots: SmallVec<[ValRaw; 8]> =
+            params.iter().map(|value| ValRaw::from_value(*value)).collect();
+        slots.resize(params.len().max(results.len()), ValRaw::null());
+        host_call(call, |caller| func(caller, &mut slots))?;
+        for ((place, slot), ty) in results.iter_mut().zip(&slots).zip(ty.as_module().results()) {
+            // The kernel checks what the slot names.
+            *place = slot.to_value(*ty);
+        }
+        Ok(())
+    })
 }
 
 /// A kernel function from a dynamically typed closure.
@@ -182,7 +333,7 @@ pub(crate) fn dynamic_host_func<T: 'static>(
         let vals = params.iter().chain(results.iter()).map(|value| Val::from_value(*value, id));
         let mut vals: SmallVec<[Val; 8]> = vals.collect();
         let (args, rets) = vals.split_at_mut(params.len());
-        func(Caller::new(call), args, rets).map_err(host_error)?;
+        host_call(call, |caller| func(caller, args, rets))?;
         for (position, (place, val)) in results.iter_mut().zip(rets.iter()).enumerate() {
             let value = val.to_value(id).map_err(host_error)?;
             if std::mem::discriminant(place) != std::mem::discriminant(&value) {
@@ -240,18 +391,8 @@ pub(crate) fn exit_error<T>(store: &StoreInner<T>, exit: Exit) -> Error {
     if exit.frames.is_empty() || error.is::<WasmBacktrace>() {
         return error;
     }
-    let frames: Vec<_> = exit
-        .frames
-        .into_iter()
-        .map(|frame| RawFrame {
-            module: frame.module,
-            func: frame.func,
-            wasm_offset: frame.wasm_offset,
-        })
-        .collect();
     let kind = error.kind();
-    let backtrace = WasmBacktrace::new(frames, store.engine.backtrace_details());
-    error.context(backtrace).with_tag(kind)
+    error.context(WasmBacktrace::of_frames(store, exit.frames)).with_tag(kind)
 }
 
 /// The error of a trap that arose outside of guest frames.
@@ -260,6 +401,27 @@ pub(crate) fn failure_error<T>(store: &StoreInner<T>, failure: Failure) -> Error
 }
 
 /// The caller of a host function: access to the store and to the calling instance's exports.
+///
+/// ```
+/// use wardian::{Caller, Extern, Linker, Module, Store};
+///
+/// let mut store = Store::<String>::default();
+/// let mut linker = Linker::new(store.engine());
+/// linker.func_wrap("host", "say", |mut caller: Caller<'_, String>, start: u32, end: u32| {
+///     let memory = caller.get_export("memory").and_then(Extern::into_memory).expect("a memory");
+///     let (bytes, said) = memory.data_and_store_mut(&mut caller);
+///     said.push_str(std::str::from_utf8(&bytes[start as usize..end as usize])?);
+///     wardian::Result::Ok(())
+/// })?;
+/// let module = Module::new(store.engine(), r#"(module
+///     (import "host" "say" (func $say (param i32 i32)))
+///     (memory (export "memory") 1) (data (i32.const 8) "hello")
+///     (func (export "run") (call $say (i32.const 8) (i32.const 13))))"#)?;
+/// let instance = linker.instantiate(&mut store, &module)?;
+/// instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ())?;
+/// assert_eq!(store.data(), "hello");
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Caller<'a, T: 'static> {
     pub(crate) store: StoreContextMut<'a, T>,
@@ -282,6 +444,14 @@ impl<'a, T> Caller<'a, T> {
     pub fn get_export(&mut self, name: &str) -> Option<Extern> {
         let store = &mut *self.store.0;
         Extern::of_instance(store, self.instance?, name)
+    }
+
+    /// An export of that instance, found before by [`Module::get_export_index`]. `None` when it is one
+    /// of another module, or when the function was not called through an import.
+    ///
+    /// [`Module::get_export_index`]: crate::Module::get_export_index
+    pub fn get_module_export(&mut self, export: &ModuleExport) -> Option<Extern> {
+        of_module_export(self.store.0, self.instance?, export)
     }
 
     /// The engine of the store.
@@ -313,15 +483,15 @@ impl<T> AsContextMut for Caller<'_, T> {
     }
 }
 
-impl<'a, T> From<&'a mut Caller<'_, T>> for StoreContextMut<'a, T> {
-    fn from(caller: &'a mut Caller<'_, T>) -> Self {
-        StoreContextMut(caller.store.0)
+impl<'a, T> From<Caller<'a, T>> for StoreContext<'a, T> {
+    fn from(caller: Caller<'a, T>) -> Self {
+        caller.store.into()
     }
 }
 
-impl<'a, T> From<&'a Caller<'_, T>> for StoreContext<'a, T> {
-    fn from(caller: &'a Caller<'_, T>) -> Self {
-        StoreContext(caller.store.0)
+impl<'a, T> From<Caller<'a, T>> for StoreContextMut<'a, T> {
+    fn from(caller: Caller<'a, T>) -> Self {
+        caller.store
     }
 }
 

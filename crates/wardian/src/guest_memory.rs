@@ -10,6 +10,13 @@
 use std::fmt;
 
 /// An access that does not lie inside the memory.
+///
+/// ```
+/// use wardian::{GuestMemory, OutOfBounds};
+///
+/// let error = vec![0; 4].read_u32(1).unwrap_err();
+/// assert_eq!(error, OutOfBounds { addr: 1, len: 4, size: 4 });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfBounds {
     /// First byte of the access.
@@ -30,6 +37,13 @@ impl fmt::Display for OutOfBounds {
 impl std::error::Error for OutOfBounds {}
 
 /// Why a string or list could not be copied out of guest memory.
+///
+/// ```
+/// use wardian::{GuestMemory, GuestReadError};
+///
+/// let error = vec![0; 4].read_vec(0, 4, 3).unwrap_err();
+/// assert_eq!(error, GuestReadError::TooLong { len: 4, max: 3 });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GuestReadError {
@@ -70,6 +84,16 @@ impl std::error::Error for GuestReadError {}
 const FILL_CHUNK: usize = 4096;
 
 /// Linear memory as host code sees it.
+///
+/// ```
+/// use wardian::GuestMemory;
+///
+/// fn sum(memory: &impl GuestMemory, from: u64, count: u64) -> Result<u64, wardian::OutOfBounds> {
+///     (0..count).map(|n| memory.read_u8(from + n).map(u64::from)).sum()
+/// }
+/// assert_eq!(sum(&vec![1, 2, 3], 1, 2), Ok(5));
+/// assert!(sum(&vec![1, 2, 3], 1, 3).is_err());
+/// ```
 ///
 /// Implementors give [`size`](Self::size), [`read`](Self::read) and [`write`](Self::write); the rest
 /// follows. Numbers are little-endian, as in WebAssembly, and need no alignment.

@@ -2,9 +2,9 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::externals::{Extern, Global, Memory, Table};
-use crate::func::{Func, exit_error, failure_error};
+use crate::func::{Func, call_values, exit_error, failure_error};
 use crate::linker::Definition;
-use crate::module::Module;
+use crate::module::{Module, ModuleExport};
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreInner, WRONG_STORE, check_store};
 use crate::typed::{TypedFunc, WasmParams, WasmResults};
 use crate::types::ExternType;
@@ -25,13 +25,25 @@ use wardian_vm::{self as vm, CallError, InstanceId, StoreId};
 /// assert_eq!(double.call(&mut store, 21)?, 42);
 /// # Ok::<(), wardian::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Instance {
     store: StoreId,
     id: InstanceId,
 }
 
 /// An export of an instance, with its name.
+///
+/// ```
+/// use wardian::{Instance, Module, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let module = Module::new(store.engine(), "(module (global (export \"g\") i32 i32.const 5))")?;
+/// let instance = Instance::new(&mut store, &module, &[])?;
+/// let export = instance.exports(&store).next().expect("there is one");
+/// let (name, global) = (export.name().to_string(), export.into_global().expect("a global"));
+/// assert_eq!((name.as_str(), global.get(&mut store).unwrap_i32()), ("g", 5));
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Export<'instance> {
     name: &'instance str,
@@ -106,10 +118,9 @@ impl Instance {
         module: &Module,
         imports: &[vm::Extern],
     ) -> Result<Instance> {
-        if !crate::Engine::same(&store.engine, module.engine()) {
-            let text = "module and store belong to different engines";
-            return Err(Error::tagged(ErrorKind::Misuse, text));
-        }
+        check_engine(store, module)?;
+        // Also when it cannot be made: its functions may be in tables by then.
+        store.keep_module(module);
         let made = store.limited(|rt, limiter| rt.instantiate(limiter, module.code(), imports));
         let (id, start) = made.map_err(|error| match error {
             InstantiateError::Import(position) => {
@@ -129,7 +140,7 @@ impl Instance {
             "instantiated"
         );
         if let Some(start) = start {
-            match vm::call(store, start, &[], &mut []) {
+            match call_values(store, start, &[], &mut [])? {
                 Ok(()) => {}
                 Err(CallError::Exit(exit)) => return Err(exit_error(store, exit)),
                 Err(CallError::Mismatch) => {
@@ -164,6 +175,25 @@ impl Instance {
             item: Extern::of_index(store, self.id, export.index)
                 .expect("validated exports exist, and tags are refused by compilation"),
         })
+    }
+
+    /// The export that was found in its module by [`Module::get_export_index`]; `None` when it is one of
+    /// another module.
+    pub fn get_module_export(
+        &self,
+        mut store: impl AsContextMut,
+        export: &ModuleExport,
+    ) -> Option<Extern> {
+        let store = store.as_context_mut().0;
+        assert!(self.store == store.id(), "{WRONG_STORE}");
+        of_module_export(store, self.id, export)
+    }
+
+    /// The module it is an instance of.
+    pub fn module<'a, T: 'static>(&self, store: impl Into<StoreContext<'a, T>>) -> &'a Module {
+        let store = store.into().0;
+        assert!(self.store == store.id(), "{WRONG_STORE}");
+        module_of(store, self.id)
     }
 
     /// The exported function of this name.
@@ -207,6 +237,33 @@ impl Instance {
     }
 }
 
+/// An error unless module and store are of one engine.
+fn check_engine<T>(store: &StoreInner<T>, module: &Module) -> Result<()> {
+    if crate::Engine::same(&store.engine, module.engine()) {
+        return Ok(());
+    }
+    let text = "module and store belong to different engines";
+    Err(Error::tagged(ErrorKind::Misuse, text))
+}
+
+/// The module of an instance.
+fn module_of<T>(store: &StoreInner<T>, instance: InstanceId) -> &Module {
+    let module = store.module_of(store.rt.kernel.instance_code(instance).module());
+    module.expect("kept when the instance was made")
+}
+
+/// The export of an instance, if it is one of its module.
+pub(crate) fn of_module_export<T>(
+    store: &StoreInner<T>,
+    instance: InstanceId,
+    export: &ModuleExport,
+) -> Option<Extern> {
+    if module_of(store, instance).id() != export.module {
+        return None;
+    }
+    Extern::of_index(store, instance, export.index)
+}
+
 /// The error for an import of another type.
 pub(crate) fn incompatible(
     module: &str,
@@ -221,6 +278,18 @@ pub(crate) fn incompatible(
 }
 
 /// A module whose imports a [`Linker`](crate::Linker) has resolved, to be instantiated many times.
+///
+/// ```
+/// use wardian::{Engine, Linker, Module, Store};
+///
+/// let engine = Engine::default();
+/// let module = Module::new(&engine, "(module)")?;
+/// let pre = Linker::new(&engine).instantiate_pre(&module)?;
+/// for user in 0..3 {
+///     pre.instantiate(Store::new(&engine, user))?;
+/// }
+/// # Ok::<(), wardian::Error>(())
+/// ```
 pub struct InstancePre<T: 'static> {
     pub(crate) module: Module,
     pub(crate) definitions: std::sync::Arc<[Definition<T>]>,
@@ -251,6 +320,7 @@ impl<T: 'static> InstancePre<T> {
     /// As [`Instance::new`].
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
         let store = store.as_context_mut().0;
+        check_engine(store, &self.module)?;
         let imports = self
             .definitions
             .iter()

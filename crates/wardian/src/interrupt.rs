@@ -11,6 +11,13 @@ use wardian_vm::Failure;
 
 /// What happens to a guest whose store has reached its epoch deadline: the answer of
 /// [`Store::epoch_deadline_callback`].
+///
+/// ```
+/// use wardian::{Store, UpdateDeadline};
+///
+/// let mut store = Store::<()>::default();
+/// store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Continue(10)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum UpdateDeadline {

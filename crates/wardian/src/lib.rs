@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod backtrace;
+mod builder;
 mod cache;
 mod config;
 mod engine;
@@ -35,12 +36,14 @@ mod interrupt;
 mod limits;
 mod linker;
 mod module;
+mod raw;
 mod store;
 mod typed;
 mod types;
 mod val;
 
 pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
+pub use builder::{CodeBuilder, CodeHint};
 pub use cache::{Cache, CacheConfig, CacheUsage};
 pub use config::*;
 pub use engine::{Engine, EngineWeak, Precompiled};
@@ -53,13 +56,82 @@ pub use func::{Caller, Func};
 pub use guest_memory::*;
 pub use instance::{Export, Instance, InstancePre};
 pub use interrupt::UpdateDeadline;
-pub use limits::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
-pub use linker::Linker;
-pub use module::Module;
-pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
-pub use typed::{IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
+pub use limits::{
+    DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
+    StoreLimits, StoreLimitsBuilder,
+};
+pub use linker::{Linker, UnknownImportError};
+pub use module::{Module, ModuleExport, ModuleFunction, ResourcesRequired};
+pub use raw::ValRaw;
+pub use store::{AsContext, AsContextMut, CallHook, Store, StoreContext, StoreContextMut};
+pub use typed::{
+    IntoFunc, NoExtern, NoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
+};
 pub use types::*;
 pub use val::{ExternRef, Ref, Rooted, V128, Val};
-pub use wardian_module::{Proposal, Trap};
-pub use wardian_runtime::{Budget, BudgetShare, CodeShape, CompileProgress, Stats};
+/// ```
+/// use wardian::{Config, Engine, Proposal};
+///
+/// let mut config = Config::new();
+/// config.wasm_proposal(Proposal::MultiMemory, false);
+/// assert!(wardian::Module::new(&Engine::new(&config)?, "(module (memory 1) (memory 1))").is_err());
+/// # Ok::<(), wardian::Error>(())
+/// ```
+pub use wardian_module::Proposal;
+/// ```
+/// use wardian::{Instance, Module, Store, Trap};
+///
+/// let mut store = Store::<()>::default();
+/// let module = Module::new(store.engine(), "(module (func $f unreachable) (start $f))")?;
+/// let error = Instance::new(&mut store, &module, &[]).unwrap_err();
+/// assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::UnreachableCodeReached));
+/// # Ok::<(), wardian::Error>(())
+/// ```
+pub use wardian_module::Trap;
+/// ```
+/// let shape: wardian::CodeShape = wardian::Engine::default().stats().optimized_shape;
+/// assert_eq!(shape.inlined_calls, 0);
+/// ```
+pub use wardian_runtime::CodeShape;
+/// ```
+/// use wardian::{CompileProgress, Config, Engine};
+///
+/// let engine = Engine::new(Config::new().artifact_key([7; 32]))?;
+/// engine.precompile_module_with_progress(b"(module (func))", |progress: CompileProgress| {
+///     println!("{} of {}", progress.functions, progress.total_functions);
+/// })?;
+/// # Ok::<(), wardian::Error>(())
+/// ```
+pub use wardian_runtime::CompileProgress;
+/// ```
+/// use wardian::{Config, Engine, Module, Strategy};
+///
+/// let engine = Engine::new(Config::new().strategy(Strategy::Optimizing))?;
+/// Module::new(&engine, "(module (func) (func))")?;
+/// let stats: wardian::Stats = engine.stats();
+/// assert_eq!(stats.optimized_functions, 2);
+/// # Ok::<(), wardian::Error>(())
+/// ```
+pub use wardian_runtime::Stats;
+/// ```
+/// use wardian::{Engine, Module, VouchedArtifact};
+///
+/// # fn main() -> wardian::Result<()> {
+/// let engine = Engine::new(wardian::Config::new().artifact_key([7; 32]))?;
+/// let artifact = engine.precompile_module(b"(module)")?;
+/// // SAFETY: made above, and not changed since.
+/// let vouched = unsafe { VouchedArtifact::new(&artifact) };
+/// assert!(Module::deserialize_vouched(&engine, vouched).is_ok());
+/// # Ok(())
+/// # }
+/// ```
+/// ```
+/// use wardian::{Budget, BudgetShare};
+///
+/// let budget = Budget::new(100);
+/// let mut share: BudgetShare = budget.share();
+/// assert!(share.resize(60) && !share.resize(101));
+/// assert_eq!((budget.taken(), budget.limit()), (60, 100));
+/// ```
+pub use wardian_runtime::{Budget, BudgetShare};
 pub use wardian_vm::VouchedArtifact;

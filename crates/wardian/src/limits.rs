@@ -10,6 +10,29 @@ use wardian_vm::Failure;
 /// [`Store::limiter`](crate::Store::limiter).
 ///
 /// An error ends the execution of the guest that asked, with that error.
+///
+/// ```
+/// use wardian::{Memory, MemoryType, ResourceLimiter, Result, Store};
+///
+/// /// Remembers how large memories wanted to be.
+/// #[derive(Default)]
+/// struct Watcher(usize);
+///
+/// impl ResourceLimiter for Watcher {
+///     fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+///         self.0 = self.0.max(desired);
+///         Ok(desired <= 1 << 20)
+///     }
+///     fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+///         Ok(true)
+///     }
+/// }
+///
+/// let mut store = Store::<Watcher>::default();
+/// store.limiter(|watcher| watcher);
+/// assert!(Memory::new(&mut store, MemoryType::new(17, None)).is_err());
+/// assert_eq!(store.data().0, 17 << 16);
+/// ```
 pub trait ResourceLimiter: Send {
     /// A memory of `current` bytes (0 when it is made) would have `desired`; its type allows `maximum`.
     ///
@@ -80,6 +103,15 @@ pub trait ResourceLimiter: Send {
 
 const DEFAULT_OBJECTS: usize = 10_000;
 
+/// Instances that a store may hold unless its limiter says otherwise.
+pub const DEFAULT_INSTANCE_LIMIT: usize = DEFAULT_OBJECTS;
+
+/// Tables that a store may hold unless its limiter says otherwise.
+pub const DEFAULT_TABLE_LIMIT: usize = DEFAULT_OBJECTS;
+
+/// Memories that a store may hold unless its limiter says otherwise.
+pub const DEFAULT_MEMORY_LIMIT: usize = DEFAULT_OBJECTS;
+
 /// Fixed limits.
 ///
 /// ```
@@ -126,6 +158,18 @@ impl Default for StoreLimits {
 }
 
 /// Builds [`StoreLimits`].
+///
+/// ```
+/// use wardian::{Engine, Instance, Module, Store, StoreLimitsBuilder};
+///
+/// let engine = Engine::default();
+/// let mut store = Store::new(&engine, StoreLimitsBuilder::new().instances(1).build());
+/// store.limiter(|limits| limits);
+/// let module = Module::new(&engine, "(module)")?;
+/// assert!(Instance::new(&mut store, &module, &[]).is_ok());
+/// assert!(Instance::new(&mut store, &module, &[]).is_err());
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct StoreLimitsBuilder(StoreLimits);
 

@@ -2,13 +2,14 @@
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::externals::{Extern, Global, Memory, Table};
-use crate::func::{Caller, Func, dynamic_host_func};
+use crate::externals::Extern;
+use crate::func::{Caller, Func, dynamic_host_func, raw_host_func};
 use crate::instance::{Instance, InstancePre, incompatible};
 use crate::module::Module;
+use crate::raw::ValRaw;
 use crate::store::{AsContext, AsContextMut, StoreInner, check_store};
 use crate::typed::IntoFunc;
-use crate::types::{ExternType, FuncType, ImportType, ValType};
+use crate::types::{ExternType, FuncType, ImportType};
 use crate::val::Val;
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -82,7 +83,58 @@ pub struct Linker<T: 'static> {
     engine: Engine,
     modules: HashMap<Box<str>, HashMap<Box<str>, Definition<T>>>,
     allow_shadowing: bool,
+    allow_unknown_exports: bool,
 }
+
+/// An import that nobody defined. Errors of [`Linker`] that say so carry it.
+///
+/// ```
+/// use wardian::{Engine, Linker, Module, UnknownImportError};
+///
+/// let engine = Engine::default();
+/// let module = Module::new(&engine, "(module (import \"a\" \"b\" (global i32)))")?;
+/// let error = Linker::<()>::new(&engine).instantiate_pre(&module).unwrap_err();
+/// let unknown = error.downcast_ref::<UnknownImportError>().expect("says which");
+/// assert_eq!((unknown.module(), unknown.name()), ("a", "b"));
+/// # Ok::<(), wardian::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnknownImportError {
+    module: String,
+    name: String,
+    ty: ExternType,
+}
+
+impl UnknownImportError {
+    /// The import's first name.
+    pub fn module(&self) -> &str {
+        &self.module
+    }
+
+    /// The import's second name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The type that the definition must have.
+    pub fn ty(&self) -> ExternType {
+        self.ty.clone()
+    }
+
+    fn new(import: &ImportType<'_>) -> UnknownImportError {
+        let (module, name) = (import.module().to_string(), import.name().to_string());
+        UnknownImportError { module, name, ty: import.ty() }
+    }
+}
+
+impl std::fmt::Display for UnknownImportError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let UnknownImportError { module, name, ty } = self;
+        write!(f, "unknown import: `{module}::{name}` has not been defined; expected {ty}")
+    }
+}
+
+impl std::error::Error for UnknownImportError {}
 
 impl<T> Clone for Linker<T> {
     fn clone(&self) -> Self {
@@ -90,7 +142,19 @@ impl<T> Clone for Linker<T> {
             engine: self.engine.clone(),
             modules: self.modules.clone(),
             allow_shadowing: self.allow_shadowing,
+            allow_unknown_exports: self.allow_unknown_exports,
         }
+    }
+}
+
+/// Without definitions, for an engine with default choices.
+///
+/// # Panics
+///
+/// As [`Engine::default`].
+impl<T: 'static> Default for Linker<T> {
+    fn default() -> Linker<T> {
+        Linker::new(&Engine::default())
     }
 }
 
@@ -103,7 +167,12 @@ impl<T> std::fmt::Debug for Linker<T> {
 impl<T: 'static> Linker<T> {
     /// Without definitions.
     pub fn new(engine: &Engine) -> Linker<T> {
-        Linker { engine: engine.clone(), modules: HashMap::new(), allow_shadowing: false }
+        Linker {
+            engine: engine.clone(),
+            modules: HashMap::new(),
+            allow_shadowing: false,
+            allow_unknown_exports: false,
+        }
     }
 
     /// The engine it was made for.
@@ -115,6 +184,21 @@ impl<T: 'static> Linker<T> {
     pub fn allow_shadowing(&mut self, allow: bool) -> &mut Linker<T> {
         self.allow_shadowing = allow;
         self
+    }
+
+    /// Whether [`module`](Linker::module) takes commands that export something beside functions, and
+    /// leaves that out. Off at first.
+    pub fn allow_unknown_exports(&mut self, allow: bool) -> &mut Linker<T> {
+        self.allow_unknown_exports = allow;
+        self
+    }
+
+    /// An error unless `store` is one of the linker's engine.
+    fn check_engine(&self, store: &StoreInner<T>) -> Result<()> {
+        if Engine::same(&self.engine, &store.engine) {
+            return Ok(());
+        }
+        Err(Error::tagged(ErrorKind::Misuse, "linker and store belong to different engines"))
     }
 
     fn insert(&mut self, module: &str, name: &str, definition: Definition<T>) -> Result<&mut Self> {
@@ -134,7 +218,8 @@ impl<T: 'static> Linker<T> {
     ///
     /// # Errors
     ///
-    /// When the name is defined and shadowing is off, or `item` belongs to another store.
+    /// When the name is defined and shadowing is off, `item` belongs to another store, or the store to
+    /// another engine.
     pub fn define(
         &mut self,
         store: impl AsContext<Data = T>,
@@ -143,6 +228,7 @@ impl<T: 'static> Linker<T> {
         item: impl Into<Extern>,
     ) -> Result<&mut Linker<T>> {
         let (store, item) = (store.as_context(), item.into());
+        self.check_engine(store.0)?;
         check_store(item.store(), store.0.id())?;
         let ty = item.ty(store);
         self.insert(module, name, Definition::Extern(item, ty))
@@ -179,11 +265,31 @@ impl<T: 'static> Linker<T> {
         self.insert(module, name, Definition::Host(func, PhantomData))
     }
 
+    /// Defines a host function on slots; see [`Func::new_raw`].
+    ///
+    /// # Errors
+    ///
+    /// When the name is defined and shadowing is off.
+    pub fn func_new_raw(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &mut [ValRaw]) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<&mut Linker<T>> {
+        let func = Arc::new(raw_host_func(ty, func));
+        self.insert(module, name, Definition::Host(func, PhantomData))
+    }
+
     /// Defines every export of an instance under `module_name`.
     ///
     /// # Errors
     ///
-    /// When a name is defined and shadowing is off.
+    /// When a name is defined and shadowing is off, or the store belongs to another engine.
+    ///
+    /// # Panics
+    ///
+    /// When the instance belongs to another store.
     pub fn instance(
         &mut self,
         mut store: impl AsContextMut<Data = T>,
@@ -191,6 +297,7 @@ impl<T: 'static> Linker<T> {
         instance: Instance,
     ) -> Result<&mut Linker<T>> {
         let store = store.as_context_mut();
+        self.check_engine(store.0)?;
         let exports: Vec<_> = instance
             .exports(&store)
             .map(|export| (export.name().to_string(), export.into_extern()))
@@ -201,24 +308,90 @@ impl<T: 'static> Linker<T> {
         Ok(self)
     }
 
-    /// Instantiates `module` and defines its exports under `module_name`. A WASI command gets a fresh
-    /// instance nowhere: its `_start` is an export like any other.
+    /// Defines the exports of a module under `module_name`, by the two kinds of WASI modules.
+    ///
+    /// A *command* exports a function `_start`. Each call of one of its functions gets an instance of its
+    /// own, which stays in the store like any other. Its other exports have no instance to belong to:
+    /// those that toolchains always export are left out (a memory `memory`; tables `table` and
+    /// `__indirect_function_table`; globals `__data_end`, `__heap_base`, `__dso_handle`, `__rtti_base`),
+    /// more are an error unless [`allow_unknown_exports`](Linker::allow_unknown_exports).
+    ///
+    /// Every other module is a *reactor*: it is instantiated now, its function `_initialize` is called if
+    /// there is one, and all its exports are defined.
+    ///
+    /// ```
+    /// use wardian::{Linker, Module, Store};
+    ///
+    /// let mut store = Store::<()>::default();
+    /// let mut linker = Linker::new(store.engine());
+    /// let command = Module::new(store.engine(), r#"(module
+    ///     (global $count (mut i32) (i32.const 0))
+    ///     (func (export "_start"))
+    ///     (func (export "count") (result i32)
+    ///         (global.set $count (i32.add (global.get $count) (i32.const 1)))
+    ///         (global.get $count)))"#)?;
+    /// linker.module(&mut store, "c", &command)?;
+    /// let count = linker.get(&mut store, "c", "count")?.into_func().expect("a function");
+    /// let count = count.typed::<(), i32>(&store)?;
+    /// assert_eq!((count.call(&mut store, ())?, count.call(&mut store, ())?), (1, 1));
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// When it cannot be instantiated, or a name is defined and shadowing is off. `_initialize` of a
-    /// reactor is called.
+    /// When the module is both a command and a reactor, cannot be instantiated or its imports cannot be
+    /// resolved, and when a name is defined and shadowing is off.
     pub fn module(
         &mut self,
         mut store: impl AsContextMut<Data = T>,
         module_name: &str,
         module: &Module,
     ) -> Result<&mut Linker<T>> {
+        self.check_engine(store.as_context_mut().0)?;
+        let [start, initialize] = ["_start", "_initialize"].map(|name| module.get_export(name));
+        for (name, export) in [("_start", &start), ("_initialize", &initialize)] {
+            if export.as_ref().is_some_and(|ty| ty.func().is_none()) {
+                let text = format!("export `{name}`: expected a function");
+                return Err(Error::tagged(ErrorKind::Link, text));
+            }
+        }
+        if start.is_some() && initialize.is_some() {
+            let text = "a module that exports both `_start` and `_initialize` is neither a command \
+                        nor a reactor";
+            return Err(Error::tagged(ErrorKind::Link, text));
+        }
+        if start.is_some() {
+            return self.command(module_name, module);
+        }
         let instance = self.instantiate(&mut store, module)?;
         if let Some(func) = instance.get_func(&mut store, "_initialize") {
             func.typed::<(), ()>(&store)?.call(&mut store, ())?;
         }
         self.instance(store, module_name, instance)
+    }
+
+    /// Defines the functions of a command: each call instantiates it.
+    fn command(&mut self, module_name: &str, module: &Module) -> Result<&mut Linker<T>> {
+        let pre = self.instantiate_pre(module)?;
+        for export in module.exports() {
+            let (name, ty) = (export.name(), export.ty());
+            let ExternType::Func(ty) = ty else {
+                if self.allow_unknown_exports || is_usual_export(name, &ty) {
+                    continue;
+                }
+                let text = format!("export `{name}` of a command: expected a function, found {ty}");
+                return Err(Error::tagged(ErrorKind::Link, text));
+            };
+            let index = module.get_export_index(name).expect("it is an export");
+            let pre = pre.clone();
+            self.func_new(module_name, name, ty, move |mut caller, params, results| {
+                let instance = pre.instantiate(&mut caller)?;
+                let func = instance.get_module_export(&mut caller, &index);
+                let func = func.and_then(Extern::into_func).expect("an exported function");
+                func.call(&mut caller, params, results)
+            })?;
+        }
+        Ok(self)
     }
 
     /// Defines a name as another name's meaning.
@@ -240,23 +413,36 @@ impl<T: 'static> Linker<T> {
         self.insert(as_module, as_name, definition)
     }
 
-    /// Defines every function that `module` imports and nobody defined as one that traps with
-    /// [`Trap::UnknownImport`].
+    /// Defines all names of `module` under `as_module` too.
     ///
     /// # Errors
     ///
-    /// When an undefined import is not a function.
+    /// When one is defined there and shadowing is off; others may have been defined then.
+    pub fn alias_module(&mut self, module: &str, as_module: &str) -> Result<()> {
+        let names = self.modules.get(module).cloned().unwrap_or_default();
+        for (name, definition) in names {
+            self.insert(as_module, &name, definition)?;
+        }
+        Ok(())
+    }
+
+    /// Defines every function that `module` imports and nobody defined as one that traps with
+    /// [`Trap::UnknownImport`], in an error that carries an [`UnknownImportError`]. Imports of other
+    /// kinds stay undefined.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
     pub fn define_unknown_imports_as_traps(&mut self, module: &Module) -> Result<()> {
         for import in module.imports() {
+            let ExternType::Func(ty) = import.ty() else { continue };
             if self.find(import.module(), import.name()).is_some() {
                 continue;
             }
-            let ExternType::Func(ty) = import.ty() else {
-                return Err(unknown(&import));
-            };
-            let text = format!("`{}::{}` has not been defined", import.module(), import.name());
+            let unknown = UnknownImportError::new(&import);
             self.func_new(import.module(), import.name(), ty, move |_, _, _| {
-                Err(Error::new(Trap::UnknownImport).context(text.clone()).with_tag(ErrorKind::Trap))
+                let error = Error::new(Trap::UnknownImport).context(unknown.clone());
+                Err(error.with_tag(ErrorKind::Trap))
             })?;
         }
         Ok(())
@@ -267,43 +453,36 @@ impl<T: 'static> Linker<T> {
     ///
     /// # Errors
     ///
-    /// When a type has no default value, and when the store's limits forbid a memory or table.
+    /// When a type has no default value, when the store's limits forbid a memory or table, and when the
+    /// store belongs to another engine.
     pub fn define_unknown_imports_as_default_values(
         &mut self,
         mut store: impl AsContextMut<Data = T>,
         module: &Module,
     ) -> Result<()> {
-        let default = |ty: &ValType, import: &ImportType<'_>| {
-            Val::default_for_ty(ty)
-                .ok_or_else(|| unknown(import).context("its type has no default"))
-        };
+        self.check_engine(store.as_context_mut().0)?;
         for import in module.imports() {
             if self.find(import.module(), import.name()).is_some() {
                 continue;
             }
-            let item: Extern = match import.ty() {
+            let failed = |error: Error| {
+                let text = format!("import `{}::{}`", import.module(), import.name());
+                error.context(text)
+            };
+            match import.ty() {
+                // Of no store, so that the linker serves many still.
                 ExternType::Func(ty) => {
-                    let values = ty.results().map(|ty| default(&ty, &import));
-                    let values = values.collect::<Result<Vec<_>>>()?;
+                    let values = ty.default_results().map_err(failed)?;
                     self.func_new(import.module(), import.name(), ty, move |_, _, results| {
                         results.clone_from_slice(&values);
                         Ok(())
                     })?;
-                    continue;
                 }
-                ExternType::Global(ty) => {
-                    let value = default(ty.content(), &import)?;
-                    Global::new(&mut store, ty, value)?.into()
+                ty => {
+                    let item = ty.default_value(&mut store).map_err(failed)?;
+                    self.define(&store, import.module(), import.name(), item)?;
                 }
-                ExternType::Memory(ty) => Memory::new(&mut store, ty)?.into(),
-                ExternType::Table(ty) => {
-                    let value = default(&ValType::Ref(ty.element().clone()), &import)?;
-                    let init = value.ref_().expect("the default of a reference type");
-                    Table::new(&mut store, ty, init)?.into()
-                }
-                _ => return Err(unknown(&import)),
-            };
-            self.define(&store, import.module(), import.name(), item)?;
+            }
         }
         Ok(())
     }
@@ -312,47 +491,112 @@ impl<T: 'static> Linker<T> {
         self.modules.get(module)?.get(name)
     }
 
+    /// Everything that is defined and is of `store` or of none: both names, and what they stand for. In no
+    /// particular order.
+    ///
+    /// # Panics
+    ///
+    /// When the store belongs to another engine, or has no memory for a host function.
+    pub fn iter<'a: 'p, 'p>(
+        &'a self,
+        mut store: impl AsContextMut<Data = T> + 'p,
+    ) -> impl Iterator<Item = (&'a str, &'a str, Extern)> + 'p {
+        let names = self.modules.iter();
+        let names =
+            names.flat_map(|(module, names)| names.iter().map(move |entry| (module, entry)));
+        names.filter_map(move |(module, (name, definition))| {
+            let store = store.as_context_mut().0;
+            let item = self.resolve(store, definition).unwrap_or_else(|error| panic!("{error}"))?;
+            Some((&**module, &**name, item))
+        })
+    }
+
+    /// What a definition stands for in a store; `None` if it is of another store.
+    fn resolve(
+        &self,
+        store: &mut StoreInner<T>,
+        definition: &Definition<T>,
+    ) -> Result<Option<Extern>> {
+        self.check_engine(store)?;
+        if let Definition::Extern(item, _) = definition
+            && item.store() != store.id()
+        {
+            return Ok(None);
+        }
+        let item = definition.to_kernel(store)?;
+        Ok(Some(Extern::from_kernel(store.id(), item)))
+    }
+
     /// What a name stands for, in a store.
     ///
     /// # Errors
     ///
-    /// None at present; a definition of another store is absent.
+    /// When nothing is defined under it, or something of another store, and when the store belongs to
+    /// another engine.
     pub fn get(
         &self,
         mut store: impl AsContextMut<Data = T>,
         module: &str,
         name: &str,
-    ) -> Option<Extern> {
+    ) -> Result<Extern> {
         let store = store.as_context_mut().0;
-        let item = self.find(module, name)?.to_kernel(store).ok()?;
-        Some(Extern::from_kernel(store.id(), item))
+        let missing = |what| Error::tagged(ErrorKind::Link, format!("`{module}::{name}` {what}"));
+        let definition = self.find(module, name).ok_or_else(|| missing("has not been defined"))?;
+        self.resolve(store, definition)?.ok_or_else(|| missing("is defined in another store"))
     }
 
-    /// What an import would be resolved to.
+    /// What an import would be resolved to, whatever its type.
+    ///
+    /// # Panics
+    ///
+    /// When the store belongs to another engine, or has no memory for a host function.
     pub fn get_by_import(
         &self,
         store: impl AsContextMut<Data = T>,
         import: &ImportType<'_>,
     ) -> Option<Extern> {
-        self.get(store, import.module(), import.name())
+        self.try_get_by_import(store, import).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The function that runs a module defined under `module`: its default export or `_start`.
+    /// As [`get_by_import`](Linker::get_by_import), with an error where that panics.
     ///
     /// # Errors
     ///
-    /// When there is none.
+    /// When the store belongs to another engine, or has no memory for a host function.
+    pub fn try_get_by_import(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+        import: &ImportType<'_>,
+    ) -> Result<Option<Extern>> {
+        let store = store.as_context_mut().0;
+        match self.find(import.module(), import.name()) {
+            Some(definition) => self.resolve(store, definition),
+            None => self.check_engine(store).map(|()| None),
+        }
+    }
+
+    /// The function that runs a module defined under `module`: the one of the empty name, or `_start`, or
+    /// one that does nothing.
+    ///
+    /// # Errors
+    ///
+    /// When what is defined there is not a function, or one of another store; when the store belongs to
+    /// another engine.
     pub fn get_default(
         &self,
         mut store: impl AsContextMut<Data = T>,
         module: &str,
     ) -> Result<Func> {
+        self.check_engine(store.as_context_mut().0)?;
         for name in ["", "_start"] {
-            if let Some(Extern::Func(func)) = self.get(&mut store, module, name) {
-                return Ok(func);
+            if self.find(module, name).is_some() {
+                return self.get(&mut store, module, name)?.into_func().ok_or_else(|| {
+                    let text = format!("`{module}::{name}`: expected a function");
+                    Error::tagged(ErrorKind::Link, text)
+                });
             }
         }
-        Ok(Func::wrap(store, || {}))
+        Func::try_wrap(store, || {})
     }
 
     /// Resolves the imports of `module`, once for many instances.
@@ -398,13 +642,19 @@ impl<T: 'static> Linker<T> {
 
 /// The error for an import that nobody defined.
 fn unknown(import: &ImportType<'_>) -> Error {
-    let text = format!(
-        "unknown import: `{}::{}` has not been defined; expected {}",
-        import.module(),
-        import.name(),
-        import.ty()
-    );
-    Error::tagged(ErrorKind::Link, text)
+    Error::new(UnknownImportError::new(import)).with_tag(ErrorKind::Link)
+}
+
+/// Whether toolchains export this from every command, beside functions.
+fn is_usual_export(name: &str, ty: &ExternType) -> bool {
+    match ty {
+        ExternType::Memory(_) => name == "memory",
+        ExternType::Table(_) => matches!(name, "table" | "__indirect_function_table"),
+        ExternType::Global(_) => {
+            matches!(name, "__data_end" | "__heap_base" | "__dso_handle" | "__rtti_base")
+        }
+        _ => false,
+    }
 }
 
 const _: () = {

@@ -4,8 +4,12 @@ use crate::engine::Engine;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::types::{ExportType, ExternType, ImportType};
 use std::borrow::Cow;
+use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use wardian_module::{DefinedFuncIndex, ExternIndex};
 use wardian_runtime::{Counters, Stats};
 use wardian_vm::{Code, VouchedArtifact};
 
@@ -45,9 +49,83 @@ pub(crate) fn read_module(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
 /// ```
 #[derive(Clone)]
 pub struct Module {
+    inner: Arc<ModuleInner>,
+}
+
+struct ModuleInner {
     engine: Engine,
     code: Arc<Code>,
     counters: Counters,
+    /// Process-wide, never reused.
+    id: u64,
+}
+
+/// Where an export of a module stands, so that it need not be looked up by its name again.
+///
+/// ```
+/// use wardian::{Instance, Module, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let module = Module::new(store.engine(), "(module (memory (export \"m\") 2))")?;
+/// let export = module.get_export_index("m").expect("there is one");
+/// let instance = Instance::new(&mut store, &module, &[])?;
+/// let memory = instance.get_module_export(&mut store, &export).and_then(|e| e.into_memory());
+/// assert_eq!(memory.expect("a memory").size(&store), 2);
+/// # Ok::<(), wardian::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ModuleExport {
+    pub(crate) module: u64,
+    pub(crate) index: ExternIndex,
+}
+
+/// A function in a module's machine code; see [`Module::functions`].
+///
+/// ```
+/// use wardian::{Config, Engine, Module, Strategy};
+///
+/// let engine = Engine::new(Config::new().strategy(Strategy::Optimizing))?;
+/// let module = Module::new(&engine, "(module (func $f))")?;
+/// let function = module.functions().next().expect("there is one");
+/// assert_eq!((function.index, function.name.as_deref()), (0, Some("f")));
+/// assert!(module.text().len() >= function.offset + function.len);
+/// # Ok::<(), wardian::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ModuleFunction {
+    /// Its index, imports counted.
+    pub index: u32,
+    /// Its name in the name section.
+    pub name: Option<String>,
+    /// Where its code begins in [`Module::text`].
+    pub offset: usize,
+    /// Length of its code in bytes.
+    pub len: usize,
+}
+
+/// What an instance of a module will take, beside its code; see [`Module::resources_required`].
+///
+/// ```
+/// use wardian::{Engine, Module};
+///
+/// let module = Module::new(&Engine::default(), "(module (memory 1) (memory 6))")?;
+/// let required = module.resources_required();
+/// assert_eq!((required.num_memories, required.max_initial_memory_size), (2, Some(6)));
+/// assert_eq!((required.num_tables, required.max_initial_table_size), (0, None));
+/// # Ok::<(), wardian::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ResourcesRequired {
+    /// Memories that it defines.
+    pub num_memories: u32,
+    /// Pages of the one that starts largest.
+    pub max_initial_memory_size: Option<u64>,
+    /// Tables that it defines.
+    pub num_tables: u32,
+    /// Elements of the one that starts largest.
+    pub max_initial_table_size: Option<u64>,
 }
 
 impl std::fmt::Debug for Module {
@@ -90,7 +168,14 @@ impl Module {
 
     fn from_wasm(engine: &Engine, wasm: Vec<u8>) -> Result<Module> {
         let (code, counters) = engine.load(wasm)?;
-        Ok(Module { engine: engine.clone(), code: Arc::new(code), counters })
+        Ok(Module::of_code(engine, code, counters))
+    }
+
+    fn of_code(engine: &Engine, code: Code, counters: Counters) -> Module {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Relaxed);
+        let (engine, code) = (engine.clone(), Arc::new(code));
+        Module { inner: Arc::new(ModuleInner { engine, code, counters, id }) }
     }
 
     fn publish(
@@ -100,7 +185,7 @@ impl Module {
     ) -> Result<Module> {
         let code = Code::publish(Arc::new(module), image)
             .map_err(|error| Error::tagged(ErrorKind::Limit, error.to_string()))?;
-        Ok(Module { engine: engine.clone(), code: Arc::new(code), counters: Counters::default() })
+        Ok(Module::of_code(engine, code, Counters::default()))
     }
 
     /// Checks that bytes are a valid module, without compiling it.
@@ -120,12 +205,12 @@ impl Module {
     ///
     /// When the key cannot be had; when the code is made here, as [`Module::new`].
     pub fn serialize(&self) -> Result<Vec<u8>> {
-        let wasm = &self.code.module().wasm;
-        let image = match self.code.image() {
+        let wasm = &self.inner.code.module().wasm;
+        let image = match self.inner.code.image() {
             Some(image) => image,
-            None => self.engine.compile(wasm.to_vec(), None)?.1,
+            None => self.inner.engine.compile(wasm.to_vec(), None)?.1,
         };
-        self.engine.encode_artifact(wasm, image)
+        self.inner.engine.encode_artifact(wasm, image)
     }
 
     /// Loads an artifact.
@@ -164,46 +249,160 @@ impl Module {
         load().with_context(|| format!("failed to load `{}`", path.display()))
     }
 
+    /// As [`deserialize_file`](Module::deserialize_file), of a file that is open already.
+    ///
+    /// # Errors
+    ///
+    /// As [`deserialize_file`](Module::deserialize_file).
+    pub fn deserialize_open_file(engine: &Engine, file: File) -> Result<Module> {
+        let bytes = wardian_runtime::artifact::read_open_file(Path::new("an open file"), file)?;
+        Module::deserialize(engine, bytes)
+    }
+
+    /// Loads a file that holds an artifact, or compiles one that holds a module in binary or text form.
+    /// Trust is not taken from the file: an artifact has to be authentic.
+    ///
+    /// # Errors
+    ///
+    /// As [`deserialize_file`](Module::deserialize_file) or [`from_file`](Module::from_file).
+    pub fn from_trusted_file(engine: &Engine, file: impl AsRef<Path>) -> Result<Module> {
+        match Engine::detect_precompiled_file(&file)? {
+            Some(_) => Module::deserialize_file(engine, file),
+            None => Module::from_file(engine, file),
+        }
+    }
+
+    /// Whether both are the same module, one a clone of the other.
+    pub fn same(a: &Module, b: &Module) -> bool {
+        Arc::ptr_eq(&a.inner, &b.inner)
+    }
+
     /// The engine it was compiled by.
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        &self.inner.engine
     }
 
     pub(crate) fn code(&self) -> &Arc<Code> {
-        &self.code
+        &self.inner.code
     }
 
     /// Its own name, if it has a name section that says it.
     pub fn name(&self) -> Option<&str> {
-        self.code.module().name()
+        self.inner.code.module().name()
     }
 
     /// Its imports, in order.
     pub fn imports(&self) -> impl ExactSizeIterator<Item = ImportType<'_>> + '_ {
-        let module = self.code.module();
+        let module = self.inner.code.module();
         module.imports.iter().map(|import| ImportType::new(module, import))
     }
 
     /// Its exports, in order.
     pub fn exports(&self) -> impl ExactSizeIterator<Item = ExportType<'_>> + '_ {
-        let module = self.code.module();
+        let module = self.inner.code.module();
         module.exports.iter().map(|export| ExportType::new(module, export))
     }
 
     /// The type of the export of this name.
     pub fn get_export(&self, name: &str) -> Option<ExternType> {
-        let module = self.code.module();
+        let module = self.inner.code.module();
         module.export(name).map(|export| ExportType::new(module, export).ty())
+    }
+
+    /// Where the export of this name stands, for [`Instance::get_module_export`].
+    ///
+    /// [`Instance::get_module_export`]: crate::Instance::get_module_export
+    pub fn get_export_index(&self, name: &str) -> Option<ModuleExport> {
+        let index = self.inner.code.module().export(name)?.index;
+        Some(ModuleExport { module: self.inner.id, index })
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.inner.id
+    }
+
+    /// Memories and tables that an instance of it will have of its own.
+    pub fn resources_required(&self) -> ResourcesRequired {
+        let module = self.inner.code.module();
+        let memories = &module.memories[module.imported_memories..];
+        let tables = &module.tables[module.imported_tables..];
+        ResourcesRequired {
+            num_memories: memories.len() as u32,
+            max_initial_memory_size: memories.iter().map(|ty| ty.limits.min).max(),
+            num_tables: tables.len() as u32,
+            max_initial_table_size: tables.iter().map(|table| table.ty.limits.min).max(),
+        }
+    }
+
+    /// Its machine code, where it lies. Empty with a [`Strategy`](crate::Strategy) that compiles
+    /// functions one by one, wherever there is room; an artifact's code is always whole.
+    pub fn text(&self) -> &[u8] {
+        self.inner.code.whole().map_or(&[], |(_, text)| text)
+    }
+
+    /// The addresses of [`text`](Module::text), for what the system can do with memory, such as keeping
+    /// it resident. It can be read and executed, and is not to be written.
+    pub fn image_range(&self) -> Range<*const u8> {
+        self.text().as_ptr_range()
+    }
+
+    /// The functions in [`text`](Module::text), in order.
+    pub fn functions(&self) -> impl ExactSizeIterator<Item = ModuleFunction> + '_ {
+        let module = self.inner.code.module();
+        let names = module.func_names();
+        let funcs = self.inner.code.whole().map_or(&[][..], |(image, _)| &image.funcs);
+        funcs.iter().enumerate().map(move |(index, range)| {
+            let index = module.func_index(DefinedFuncIndex::from(index));
+            ModuleFunction {
+                index: index.0,
+                name: names.get(&index).map(|name| name.to_string()),
+                offset: range.start as usize,
+                len: (range.end - range.start) as usize,
+            }
+        })
+    }
+
+    /// For offsets in [`text`](Module::text), in order, the offset in the module's bytes of the
+    /// instruction that the code from there on stems from, if it stems from one. `None` where the text
+    /// is not whole.
+    pub fn address_map(&self) -> Option<impl Iterator<Item = (usize, Option<u32>)> + '_> {
+        let (image, text) = self.inner.code.whole()?;
+        // The last place may be the end of the last function.
+        let map = image.locations.iter().filter(|place| (place.offset as usize) < text.len());
+        Some(map.map(|place| (place.offset as usize, image.location_at(place.offset))))
+    }
+
+    /// Makes now what its instances share of their memories' first content
+    /// ([`Config::memory_init_cow`](crate::Config::memory_init_cow)). Otherwise the second instance does,
+    /// and the first shares nothing. Where there is nothing to share, or no memory for it, instances copy.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
+    pub fn initialize_copy_on_write_image(&self) -> Result<()> {
+        if self.inner.engine.settings().memory_init_cow {
+            wardian_runtime::prepare_initial_memories(&self.inner.code);
+        }
+        Ok(())
+    }
+
+    /// Hands what was compiled of it so far to the cache ([`Config::cache`](crate::Config::cache)), as
+    /// happens when the last handle of it is dropped. Errors with a backtrace are such handles; who ends a
+    /// process with one calls this before.
+    pub fn keep_in_cache(&self) {
+        if let Some(tiered) = self.inner.code.as_tiered() {
+            tiered.keep();
+        }
     }
 
     /// What compilers did for it so far; nothing for one that was loaded from an artifact.
     pub fn stats(&self) -> Stats {
-        self.counters.stats()
+        self.inner.counters.stats()
     }
 
     /// Size of its machine code in bytes, as far as it was compiled.
     pub fn text_size(&self) -> usize {
-        self.code.text_size()
+        self.inner.code.text_size()
     }
 }
 

@@ -5,9 +5,12 @@
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::func::host_error;
 use crate::interrupt::AtDeadline;
 use crate::limits::{LimiterAdapter, ResourceLimiter};
+use crate::module::Module;
 use std::sync::Arc;
+use wardian_module::Builtin;
 use wardian_runtime as rt;
 use wardian_vm::{self as vm, BuiltinCall, Failure, StoreId};
 
@@ -17,11 +20,48 @@ pub(crate) struct StoreInner<T: 'static> {
     pub(crate) rt: rt::Store,
     pub(crate) data: T,
     limiter: Option<LimiterOf<T>>,
+    hook: Option<Hook<T>>,
+    /// The module of every instance in `rt`, each once.
+    modules: Vec<Module>,
     pub(crate) at_deadline: AtDeadline<T>,
 }
 
 /// Finds the limiter in the embedder's data.
-type LimiterOf<T> = Box<dyn (Fn(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
+type LimiterOf<T> = Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
+
+/// What [`Store::call_hook`] was given.
+type Hook<T> = Box<dyn FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync>;
+
+/// A passage between host and guest, for [`Store::call_hook`].
+///
+/// ```
+/// use wardian::CallHook;
+///
+/// assert!(CallHook::CallingHost.entering_host() && CallHook::CallingWasm.exiting_host());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CallHook {
+    /// The host calls a function of the store.
+    CallingWasm,
+    /// Such a call comes back, with results or with an error.
+    ReturningFromWasm,
+    /// The guest calls the host: a host function, the store's limiter, or the callback of a deadline.
+    CallingHost,
+    /// The host goes back to the guest, with results or with an error.
+    ReturningFromHost,
+}
+
+impl CallHook {
+    /// Whether the host runs after it.
+    pub fn entering_host(&self) -> bool {
+        matches!(self, CallHook::ReturningFromWasm | CallHook::CallingHost)
+    }
+
+    /// Whether the host ran before it.
+    pub fn exiting_host(&self) -> bool {
+        matches!(self, CallHook::ReturningFromHost | CallHook::CallingWasm)
+    }
+}
 
 impl<T: 'static> vm::Host for StoreInner<T> {
     fn kernel(&mut self) -> &mut vm::Store {
@@ -29,11 +69,19 @@ impl<T: 'static> vm::Host for StoreInner<T> {
     }
 
     fn builtin(&mut self, call: BuiltinCall) -> Result<u64, Failure> {
-        self.limited(|rt, limiter| rt::builtin(rt, limiter, call))
+        let asks_limiter = matches!(
+            call.operation.builtin,
+            Builtin::MemoryGrow | Builtin::TableGrowFunc | Builtin::TableGrowRef
+        );
+        let run = |store: &mut Self| store.limited(|rt, limiter| rt::builtin(rt, limiter, call));
+        if asks_limiter { self.passing(run) } else { run(self) }
     }
 
     fn epoch_reached(&mut self) -> Result<(), Failure> {
-        self.at_epoch_deadline()
+        match self.at_deadline {
+            AtDeadline::Ask(_) => self.passing(Self::at_epoch_deadline),
+            _ => self.at_epoch_deadline(),
+        }
     }
 }
 
@@ -47,10 +95,49 @@ impl<T> StoreInner<T> {
         &mut self,
         act: impl FnOnce(&mut rt::Store, &mut dyn rt::Limiter) -> R,
     ) -> R {
-        match &self.limiter {
+        match &mut self.limiter {
             Some(of) => act(&mut self.rt, &mut LimiterAdapter(of(&mut self.data))),
             None => act(&mut self.rt, &mut rt::Unlimited),
         }
+    }
+
+    /// Tells the hook, if there is one, of a passage.
+    #[inline]
+    pub(crate) fn pass(&mut self, passage: CallHook) -> Result<()> {
+        if self.hook.is_none() { Ok(()) } else { self.run_hook(passage) }
+    }
+
+    /// Does something of the host's that a guest asked for, with the hook told of it.
+    fn passing<R>(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        let failure = |error| Failure::Host(host_error(error));
+        self.pass(CallHook::CallingHost).map_err(failure)?;
+        let result = act(self);
+        self.pass(CallHook::ReturningFromHost).map_err(failure)?;
+        result
+    }
+
+    #[cold]
+    fn run_hook(&mut self, passage: CallHook) -> Result<()> {
+        // While it runs there is none: what the hook itself calls is not told.
+        let Some(mut hook) = self.hook.take() else { return Ok(()) };
+        let result = hook(StoreContextMut(self), passage);
+        self.hook = Some(hook);
+        result
+    }
+
+    /// Remembers the module of an instance that is about to be made.
+    pub(crate) fn keep_module(&mut self, module: &Module) {
+        if !self.modules.iter().rev().any(|kept| Module::same(kept, module)) {
+            self.modules.push(module.clone());
+        }
+    }
+
+    /// The module with this code, if an instance has it.
+    pub(crate) fn module_of(&self, code: &Arc<wardian_module::Module>) -> Option<&Module> {
+        self.modules.iter().rev().find(|kept| Arc::ptr_eq(kept.code().module(), code))
     }
 }
 
@@ -72,9 +159,26 @@ pub struct Store<T: 'static> {
 }
 
 /// Shared access to a store.
+///
+/// ```
+/// use wardian::{AsContext, Store, StoreContext};
+///
+/// let store = Store::new(&Default::default(), "data");
+/// let context: StoreContext<'_, &str> = store.as_context();
+/// assert_eq!(*context.data(), "data");
+/// ```
 pub struct StoreContext<'a, T: 'static>(pub(crate) &'a StoreInner<T>);
 
 /// Exclusive access to a store.
+///
+/// ```
+/// use wardian::{AsContextMut, Store, StoreContextMut};
+///
+/// let mut store = Store::<u8>::default();
+/// let mut context: StoreContextMut<'_, u8> = store.as_context_mut();
+/// *context.data_mut() = 3;
+/// assert_eq!(*store.data(), 3);
+/// ```
 pub struct StoreContextMut<'a, T: 'static>(pub(crate) &'a mut StoreInner<T>);
 
 impl<T: 'static> Store<T> {
@@ -84,6 +188,15 @@ impl<T: 'static> Store<T> {
     ///
     /// When the process cannot install the handlers by which guest faults become traps.
     pub fn new(engine: &Engine, data: T) -> Store<T> {
+        Store::try_new(engine, data).expect("the system refused handlers for guest faults")
+    }
+
+    /// As [`new`](Store::new), with an error where that panics.
+    ///
+    /// # Errors
+    ///
+    /// Of kind [`ErrorKind::Limit`].
+    pub fn try_new(engine: &Engine, data: T) -> Result<Store<T>> {
         let config = engine.config();
         let limits = vm::StoreLimits {
             max_wasm_stack: config.max_wasm_stack,
@@ -91,18 +204,21 @@ impl<T: 'static> Store<T> {
         };
         let settings = Arc::clone(engine.settings());
         let (epoch, reservations) = (engine.epoch().clone(), engine.reservations());
-        let rt = rt::Store::of_engine::<StoreInner<T>>(settings, limits, epoch, reservations)
-            .expect("the system refused handlers for guest faults");
-        let engine = engine.clone();
-        Store {
-            inner: Box::new(StoreInner {
-                engine,
-                rt,
-                data,
-                limiter: None,
-                at_deadline: AtDeadline::Trap,
-            }),
-        }
+        let rt = rt::Store::of_engine::<StoreInner<T>>(settings, limits, epoch, reservations);
+        let rt = rt.map_err(|error| {
+            let text = format!("the system refused handlers for guest faults: {error}");
+            Error::tagged(ErrorKind::Limit, text)
+        })?;
+        let inner = StoreInner {
+            engine: engine.clone(),
+            rt,
+            data,
+            limiter: None,
+            at_deadline: AtDeadline::Trap,
+            hook: None,
+            modules: Vec::new(),
+        };
+        Ok(Store { inner: Box::new(inner) })
     }
 
     /// The engine it was made for.
@@ -128,9 +244,36 @@ impl<T: 'static> Store<T> {
     /// Asks `limiter` from now on whether memories and tables may grow; see [`ResourceLimiter`].
     pub fn limiter(
         &mut self,
-        limiter: impl (Fn(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
+        limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
     ) {
         self.inner.limiter = Some(Box::new(limiter));
+    }
+
+    /// Calls `hook` from now on whenever control passes between host and guest: around each call of a
+    /// function, start functions included, around each host function that a guest calls, around
+    /// `memory.grow` and `table.grow`, which ask the [`limiter`](Store::limiter), and around the callback
+    /// of an epoch deadline. Each passage that was announced has its counterpart, also when it ends with
+    /// an error.
+    ///
+    /// An error of the hook ends what was passing: the call is not made, or its result is replaced; in
+    /// the guest it is like an error of a host function. Calls that the hook itself makes are not told
+    /// to it. A hook that panics is removed.
+    ///
+    /// ```
+    /// use wardian::{CallHook, Func, Store};
+    ///
+    /// let mut store = Store::<Vec<CallHook>>::default();
+    /// store.call_hook(|mut context, passage| Ok(context.data_mut().push(passage)));
+    /// Func::wrap(&mut store, || {}).call(&mut store, &[], &mut [])?;
+    /// use CallHook::*;
+    /// assert_eq!(*store.data(), [CallingWasm, CallingHost, ReturningFromHost, ReturningFromWasm]);
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    pub fn call_hook(
+        &mut self,
+        hook: impl FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync + 'static,
+    ) {
+        self.inner.hook = Some(Box::new(hook));
     }
 }
 
@@ -176,6 +319,15 @@ impl<T> StoreContextMut<'_, T> {
 }
 
 /// What gives shared access to a store: stores, contexts, callers and references to them.
+///
+/// ```
+/// use wardian::{AsContext, Store};
+///
+/// fn name(context: impl AsContext<Data = &'static str>) -> &'static str {
+///     *context.as_context().data()
+/// }
+/// assert_eq!(name(&Store::new(&Default::default(), "it")), "it");
+/// ```
 pub trait AsContext {
     /// The embedder's data in the store.
     type Data: 'static;
@@ -185,6 +337,18 @@ pub trait AsContext {
 }
 
 /// What gives exclusive access to a store.
+///
+/// ```
+/// use wardian::{AsContextMut, Store};
+///
+/// fn count(mut context: impl AsContextMut<Data = u32>) -> u32 {
+///     let mut context = context.as_context_mut();
+///     *context.data_mut() += 1;
+///     *context.data()
+/// }
+/// let mut store = Store::<u32>::default();
+/// assert_eq!((count(&mut store), count(store)), (1, 2));
+/// ```
 pub trait AsContextMut: AsContext {
     /// Exclusive access.
     fn as_context_mut(&mut self) -> StoreContextMut<'_, Self::Data>;
@@ -243,38 +407,26 @@ impl<C: AsContextMut> AsContextMut for &mut C {
     }
 }
 
-impl<'a, T> From<&'a Store<T>> for StoreContext<'a, T> {
-    fn from(store: &'a Store<T>) -> Self {
-        StoreContext(&store.inner)
+impl<'a, C: AsContext> From<&'a C> for StoreContext<'a, C::Data> {
+    fn from(context: &'a C) -> Self {
+        context.as_context()
     }
 }
 
-impl<'a, T> From<&'a mut Store<T>> for StoreContext<'a, T> {
-    fn from(store: &'a mut Store<T>) -> Self {
-        StoreContext(&store.inner)
+impl<'a, C: AsContext> From<&'a mut C> for StoreContext<'a, C::Data> {
+    fn from(context: &'a mut C) -> Self {
+        C::as_context(context)
     }
 }
 
-impl<'a, T> From<&'a mut Store<T>> for StoreContextMut<'a, T> {
-    fn from(store: &'a mut Store<T>) -> Self {
-        StoreContextMut(&mut store.inner)
+impl<'a, C: AsContextMut> From<&'a mut C> for StoreContextMut<'a, C::Data> {
+    fn from(context: &'a mut C) -> Self {
+        context.as_context_mut()
     }
 }
 
 impl<'a, T> From<StoreContextMut<'a, T>> for StoreContext<'a, T> {
     fn from(context: StoreContextMut<'a, T>) -> Self {
-        StoreContext(context.0)
-    }
-}
-
-impl<'a, T> From<&'a mut StoreContextMut<'_, T>> for StoreContextMut<'a, T> {
-    fn from(context: &'a mut StoreContextMut<'_, T>) -> Self {
-        StoreContextMut(context.0)
-    }
-}
-
-impl<'a, T> From<&'a StoreContextMut<'_, T>> for StoreContext<'a, T> {
-    fn from(context: &'a StoreContextMut<'_, T>) -> Self {
         StoreContext(context.0)
     }
 }

@@ -1,14 +1,24 @@
 //! Rust types as WebAssembly types: arguments and results of typed calls and of host closures.
 
 use crate::error::Result;
-use crate::func::{Caller, Func, exit_error, host_error};
-use crate::store::{AsContextMut, StoreInner, check_store};
+use crate::func::{Caller, Func, exit_error, host_call};
+use crate::store::{AsContextMut, CallHook, StoreInner, check_store};
 use crate::types::{HeapType, RefType, ValType};
-use crate::val::{ExternRef, Rooted, V128};
-use wardian_vm::{self as vm, CallError, ExternIndexValue, FuncId, HostParams, StoreId, Vector};
+use crate::val::{ExternRef, Ref, Rooted, V128, Val};
+use wardian_vm::{
+    self as vm, CallError, ExternIndexValue, ExternNonNull, FuncId, HostParams, NullExtern,
+    NullFunc, StoreId, Vector,
+};
 
 /// A Rust type that stands for one WebAssembly value: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`,
-/// [`V128`], [`Func`], `Option<Func>`, `Option<Rooted<ExternRef>>`.
+/// [`V128`], [`Func`], `Option<Func>`, `Rooted<ExternRef>`, `Option<Rooted<ExternRef>>`,
+/// `Option<NoFunc>`, `Option<NoExtern>`.
+///
+/// ```
+/// use wardian::{V128, WasmTy};
+///
+/// assert!(u32::valtype().is_i32() && V128::valtype().is_v128());
+/// ```
 pub trait WasmTy: Sized + Send + 'static {
     #[doc(hidden)]
     type Kernel: vm::WasmValue;
@@ -88,36 +98,181 @@ impl WasmTy for Func {
     }
 }
 
+impl WasmTy for Rooted<ExternRef> {
+    type Kernel = ExternNonNull;
+    fn valtype() -> ValType {
+        ValType::Ref(RefType::new(false, HeapType::Extern))
+    }
+    fn from_kernel(value: ExternNonNull, store: StoreId) -> Self {
+        Rooted::from_reference(store, value.0).expect("a non-nullable reference is not null")
+    }
+    fn into_kernel(self, store: StoreId) -> Result<ExternNonNull> {
+        Ok(ExternNonNull(self.reference_in(store)?))
+    }
+}
+
+/// What `nullfuncref` refers to: nothing. Only `None` is an `Option<NoFunc>`.
+///
+/// ```
+/// use wardian::{Func, NoFunc, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let takes_null = Func::wrap(&mut store, |null: Option<NoFunc>| i32::from(null.is_none()));
+/// let call = takes_null.typed::<Option<NoFunc>, i32>(&store)?;
+/// assert_eq!(call.call(&mut store, NoFunc::null())?, 1);
+/// # Ok::<(), wardian::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NoFunc {}
+
+impl NoFunc {
+    /// Null, as an argument or result of a typed function.
+    pub const fn null() -> Option<NoFunc> {
+        None
+    }
+
+    /// Null, as a reference.
+    pub const fn null_ref() -> Ref {
+        Ref::Func(None)
+    }
+
+    /// Null, as a value.
+    pub const fn null_val() -> Val {
+        Val::FuncRef(None)
+    }
+}
+
+impl WasmTy for Option<NoFunc> {
+    type Kernel = NullFunc;
+    fn valtype() -> ValType {
+        ValType::NULLFUNCREF
+    }
+    fn from_kernel(_: NullFunc, _: StoreId) -> Self {
+        None
+    }
+    fn into_kernel(self, _: StoreId) -> Result<NullFunc> {
+        Ok(NullFunc)
+    }
+}
+
+/// What `nullexternref` refers to: nothing. Only `None` is an `Option<NoExtern>`.
+///
+/// ```
+/// use wardian::NoExtern;
+///
+/// assert!(NoExtern::null().is_none() && NoExtern::null_ref().is_null());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NoExtern {}
+
+impl NoExtern {
+    /// Null, as an argument or result of a typed function.
+    pub const fn null() -> Option<NoExtern> {
+        None
+    }
+
+    /// Null, as a reference.
+    pub const fn null_ref() -> Ref {
+        Ref::Extern(None)
+    }
+
+    /// Null, as a value.
+    pub const fn null_val() -> Val {
+        Val::ExternRef(None)
+    }
+}
+
+impl WasmTy for Option<NoExtern> {
+    type Kernel = NullExtern;
+    fn valtype() -> ValType {
+        ValType::NULLEXTERNREF
+    }
+    fn from_kernel(_: NullExtern, _: StoreId) -> Self {
+        None
+    }
+    fn into_kernel(self, _: StoreId) -> Result<NullExtern> {
+        Ok(NullExtern)
+    }
+}
+
 impl WasmTy for Option<Rooted<ExternRef>> {
     type Kernel = ExternIndexValue;
     fn valtype() -> ValType {
         ValType::EXTERNREF
     }
     fn from_kernel(value: ExternIndexValue, store: StoreId) -> Self {
-        Rooted::from_raw(store, value.0)
+        Rooted::from_reference(store, value.0)
     }
     fn into_kernel(self, store: StoreId) -> Result<ExternIndexValue> {
-        Ok(ExternIndexValue(self.map_or(Ok(0), |value| value.to_raw(store))?))
+        Ok(ExternIndexValue(self.map_or(Ok(0), |value| value.reference_in(store))?))
     }
 }
 
+/// A tuple of up to 16 [`WasmTy`], as a list of their types.
+///
+/// ```
+/// use wardian::{ValType, WasmTyList};
+///
+/// let types: Vec<ValType> = <(i32, f64)>::valtypes().collect();
+/// assert_eq!(types, [ValType::I32, ValType::F64]);
+/// ```
+pub trait WasmTyList {
+    /// Their WebAssembly types, in order.
+    fn valtypes() -> impl Iterator<Item = ValType>;
+}
+
 /// Parameters of a function: `()`, one [`WasmTy`] or a tuple of up to 16.
+///
+/// ```
+/// use wardian::{AsContextMut, Func, Store, WasmParams};
+///
+/// fn call<P: WasmParams>(func: Func, mut store: impl AsContextMut, params: P) -> wardian::Result<i32> {
+///     func.typed::<P, i32>(&store)?.call(&mut store, params)
+/// }
+/// let mut store = Store::<()>::default();
+/// let negate = Func::wrap(&mut store, |n: i32| -n);
+/// assert_eq!(call(negate, &mut store, 5)?, -5);
+/// assert!(call(negate, &mut store, (5, 6)).is_err());
+/// # Ok::<(), wardian::Error>(())
+/// ```
 pub trait WasmParams: Send + 'static {
     #[doc(hidden)]
     type Kernel: vm::Values;
     #[doc(hidden)]
-    fn valtypes() -> Vec<ValType>;
+    fn list() -> Vec<ValType>;
     #[doc(hidden)]
     fn into_kernel(self, store: StoreId) -> Result<Self::Kernel>;
 }
 
 /// Results of a function: `()`, one [`WasmTy`] or a tuple of up to 16.
+///
+/// ```
+/// use wardian::{AsContextMut, Func, Store, WasmResults};
+///
+/// fn call<R: WasmResults>(func: Func, mut store: impl AsContextMut) -> wardian::Result<R> {
+///     func.typed::<(), R>(&store)?.call(&mut store, ())
+/// }
+/// let mut store = Store::<()>::default();
+/// let pair = Func::wrap(&mut store, || (1u32, 2.5f32));
+/// assert_eq!(call::<(u32, f32)>(pair, &mut store)?, (1, 2.5));
+/// # Ok::<(), wardian::Error>(())
+/// ```
 pub trait WasmResults: WasmParams {
     #[doc(hidden)]
     fn from_kernel(values: Self::Kernel, store: StoreId) -> Self;
 }
 
 /// What a host closure may return: results, or a [`Result`] of them.
+///
+/// ```
+/// use wardian::{Func, Store, bail};
+///
+/// let mut store = Store::<()>::default();
+/// let nothing = Func::wrap(&mut store, || {});
+/// let two = Func::wrap(&mut store, || (1, 2i64));
+/// let fails = Func::wrap(&mut store, |n: i32| -> wardian::Result<i32> { bail!("not {n}") });
+/// assert_eq!(two.ty(&store).results().len(), 2);
+/// ```
 pub trait WasmRet: 'static {
     #[doc(hidden)]
     type Kernel: vm::Results;
@@ -127,7 +282,7 @@ pub trait WasmRet: 'static {
 
 impl<A: WasmTy> WasmParams for A {
     type Kernel = (A::Kernel,);
-    fn valtypes() -> Vec<ValType> {
+    fn list() -> Vec<ValType> {
         vec![A::valtype()]
     }
     #[inline]
@@ -161,6 +316,16 @@ impl<R: WasmRet> WasmRet for Result<R> {
 
 /// A Rust closure that can be a host function.
 ///
+/// ```
+/// use wardian::{IntoFunc, Linker};
+///
+/// fn define<P, R>(linker: &mut Linker<u8>, func: impl IntoFunc<u8, P, R>) -> wardian::Result<()> {
+///     linker.func_wrap("host", "f", func).map(drop)
+/// }
+/// define(&mut Linker::new(&Default::default()), |a: i32, b: u64| u64::from(a > 0) + b)?;
+/// # Ok::<(), wardian::Error>(())
+/// ```
+///
 /// Implemented for closures of up to 16 [`WasmTy`] arguments that return a [`WasmRet`], with a
 /// [`Caller`] as first argument or without.
 pub trait IntoFunc<T, Params, Results>: Send + Sync + 'static {
@@ -182,7 +347,7 @@ macro_rules! tuples {
         )]
         impl<$($name: WasmTy),*> WasmParams for ($($name,)*) {
             type Kernel = ($($name::Kernel,)*);
-            fn valtypes() -> Vec<ValType> {
+            fn list() -> Vec<ValType> {
                 vec![$($name::valtype()),*]
             }
             #[inline]
@@ -203,6 +368,12 @@ macro_rules! tuples {
             fn from_kernel(values: Self::Kernel, store: StoreId) -> Self {
                 let ($($name,)*) = values;
                 ($(WasmTy::from_kernel($name, store),)*)
+            }
+        }
+
+        impl<$($name: WasmTy),*> WasmTyList for ($($name,)*) {
+            fn valtypes() -> impl Iterator<Item = ValType> {
+                [$($name::valtype()),*].into_iter()
             }
         }
 
@@ -241,9 +412,9 @@ macro_rules! tuples {
                 HostFunc(wrap::<T, _, ($($name::Kernel,)*), R>(
                     move |call: vm::Call<'_, StoreInner<T>>, ($($name,)*): ($($name::Kernel,)*)| {
                         let store = call.host.id();
-                        self(Caller::new(call), $(WasmTy::from_kernel($name, store)),*)
-                            .into_ret(store)
-                            .map_err(host_error)
+                        host_call(call, |caller| {
+                            self(caller, $(WasmTy::from_kernel($name, store)),*).into_ret(store)
+                        })
                     },
                 ))
             }
@@ -283,6 +454,16 @@ tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15);
 tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15 A16);
 
 /// A function whose type was checked once, for fast calls.
+///
+/// ```
+/// use wardian::{Func, Store, TypedFunc};
+///
+/// let mut store = Store::<()>::default();
+/// let max = Func::wrap(&mut store, |a: f64, b: f64| a.max(b));
+/// let max: TypedFunc<(f64, f64), f64> = max.typed(&store)?;
+/// assert_eq!(max.call(&mut store, (1.0, 2.0))?, 2.0);
+/// # Ok::<(), wardian::Error>(())
+/// ```
 pub struct TypedFunc<Params: WasmParams, Results: WasmResults> {
     func: Func,
     typed: vm::TypedFunc<Params::Kernel, Results::Kernel>,
@@ -329,7 +510,11 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         let store = store.as_context_mut().0;
         let id = store.id();
         check_store(self.func.store, id)?;
-        match vm::call_typed(store, &self.typed, params.into_kernel(id)?) {
+        let params = params.into_kernel(id)?;
+        store.pass(CallHook::CallingWasm)?;
+        let result = vm::call_typed(store, &self.typed, params);
+        store.pass(CallHook::ReturningFromWasm)?;
+        match result {
             Ok(results) => Ok(R::from_kernel(results, id)),
             Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
             Err(CallError::Mismatch) => unreachable!("types and store were checked"),

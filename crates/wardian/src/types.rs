@@ -9,11 +9,22 @@
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::externals::{Extern, Global, Memory, Table};
+use crate::func::Func;
+use crate::store::AsContextMut;
+use crate::val::Val;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use wardian_module as m;
 
 /// The type of a value.
+///
+/// ```
+/// use wardian::ValType;
+///
+/// assert!(ValType::I32.is_num() && ValType::FUNCREF.is_ref());
+/// assert_eq!(ValType::EXTERNREF.to_string(), "externref");
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ValType {
     /// 32-bit integer.
@@ -154,6 +165,11 @@ impl ValType {
         self.to_module().matches(other.to_module())
     }
 
+    /// The value that a local of this type starts with, if it has one: zero or null.
+    pub fn default_value(&self) -> Option<Val> {
+        Val::default_for_ty(self)
+    }
+
     /// Whether a variable of this type has a value before one is given: zero or null.
     pub fn is_defaultable(&self) -> bool {
         self.to_module().is_defaultable()
@@ -196,6 +212,13 @@ impl From<RefType> for ValType {
 }
 
 /// The type of a reference: what it refers to, and whether it may be null.
+///
+/// ```
+/// use wardian::{HeapType, RefType};
+///
+/// let ty = RefType::new(false, HeapType::Func);
+/// assert!(ty.matches(&RefType::FUNCREF) && !RefType::FUNCREF.matches(&ty));
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RefType {
     nullable: bool,
@@ -239,6 +262,14 @@ impl fmt::Display for RefType {
 }
 
 /// What a reference refers to.
+///
+/// ```
+/// use wardian::HeapType;
+///
+/// assert_eq!(HeapType::NoFunc.top(), HeapType::Func);
+/// assert_eq!(HeapType::Extern.bottom(), HeapType::NoExtern);
+/// assert!(HeapType::NoFunc.matches(&HeapType::Func));
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum HeapType {
@@ -291,9 +322,34 @@ impl HeapType {
         matches!(self, HeapType::Any)
     }
 
+    /// Whether it is [`HeapType::I31`].
+    pub fn is_i31(&self) -> bool {
+        matches!(self, HeapType::I31)
+    }
+
+    /// Whether it is [`HeapType::NoExtern`].
+    pub fn is_no_extern(&self) -> bool {
+        matches!(self, HeapType::NoExtern)
+    }
+
+    /// Whether it is [`HeapType::Exn`].
+    pub fn is_exn(&self) -> bool {
+        matches!(self, HeapType::Exn)
+    }
+
+    /// Whether it is [`HeapType::NoExn`].
+    pub fn is_no_exn(&self) -> bool {
+        matches!(self, HeapType::NoExn)
+    }
+
     /// Whether it is [`HeapType::None`].
     pub fn is_none(&self) -> bool {
         matches!(self, HeapType::None)
+    }
+
+    /// Whether it names no defined type.
+    pub fn is_abstract(&self) -> bool {
+        !self.is_concrete()
     }
 
     /// Whether it names a defined type.
@@ -336,6 +392,16 @@ impl HeapType {
     /// Whether it is the top of its hierarchy.
     pub fn is_top(&self) -> bool {
         *self == self.top()
+    }
+
+    /// The bottom of its hierarchy: what matches it and all others there.
+    pub fn bottom(&self) -> HeapType {
+        match self.to_module().top() {
+            m::HeapTop::Func => HeapType::NoFunc,
+            m::HeapTop::Extern => HeapType::NoExtern,
+            m::HeapTop::Any => HeapType::None,
+            m::HeapTop::Exn => HeapType::NoExn,
+        }
     }
 
     /// Whether it is the bottom of its hierarchy, to which only null belongs.
@@ -435,6 +501,19 @@ impl FuncType {
         FuncType { registered }
     }
 
+    /// As [`new`](FuncType::new), for those who know the signature so: nothing makes it fail.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn try_new(
+        engine: &Engine,
+        params: impl IntoIterator<Item = ValType>,
+        results: impl IntoIterator<Item = ValType>,
+    ) -> Result<FuncType> {
+        Ok(FuncType::new(engine, params, results))
+    }
+
     /// Parameter types, in order.
     pub fn params(&self) -> impl ExactSizeIterator<Item = ValType> + '_ {
         self.as_module().params().iter().copied().map(ValType::from_module)
@@ -460,6 +539,24 @@ impl FuncType {
         m::is_subtype(self.id(), other.id())
     }
 
+    /// A function of this type that does nothing and returns default values.
+    ///
+    /// # Errors
+    ///
+    /// When a result type has no default value.
+    pub fn default_value<T: 'static>(&self, store: impl AsContextMut<Data = T>) -> Result<Func> {
+        let values = self.default_results()?;
+        Func::try_new(store, self.clone(), move |_, _, results| {
+            results.clone_from_slice(&values);
+            Ok(())
+        })
+    }
+
+    /// The default values of its results.
+    pub(crate) fn default_results(&self) -> Result<Vec<Val>> {
+        self.results().map(|ty| ty.default_value().ok_or_else(|| no_default(&ty))).collect()
+    }
+
     pub(crate) fn from_registered(registered: m::RegisteredType) -> FuncType {
         FuncType { registered }
     }
@@ -479,7 +576,6 @@ impl FuncType {
     }
 
     /// The handle that keeps it registered, for stores.
-    #[allow(dead_code, reason = "until the facade uses it: for host functions")]
     pub(crate) fn registered(&self) -> &m::RegisteredType {
         &self.registered
     }
@@ -504,12 +600,28 @@ impl fmt::Display for FuncType {
 }
 
 /// Whether a global can change.
+///
+/// ```
+/// assert!(wardian::Mutability::Var.is_var());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Mutability {
     /// It keeps its first value.
     Const,
     /// It can be set.
     Var,
+}
+
+impl Mutability {
+    /// Whether it is [`Mutability::Const`].
+    pub fn is_const(&self) -> bool {
+        *self == Mutability::Const
+    }
+
+    /// Whether it is [`Mutability::Var`].
+    pub fn is_var(&self) -> bool {
+        *self == Mutability::Var
+    }
 }
 
 /// The type of a global.
@@ -542,6 +654,16 @@ impl GlobalType {
         self.mutability
     }
 
+    /// A global of this type that holds zero or null.
+    ///
+    /// # Errors
+    ///
+    /// When the type of its value has no default value.
+    pub fn default_value(&self, store: impl AsContextMut) -> Result<Global> {
+        let value = self.content.default_value().ok_or_else(|| no_default(&self.content))?;
+        Global::new(store, self.clone(), value)
+    }
+
     /// Whether a global of this type can be imported as `other`. spec 3.3 (matching, global types):
     /// a mutable one must have the very type.
     pub fn matches(&self, other: &GlobalType) -> bool {
@@ -555,7 +677,6 @@ impl GlobalType {
         GlobalType { content: ValType::from_module(ty.content), mutability }
     }
 
-    #[allow(dead_code, reason = "until the facade uses it: for host globals")]
     pub(crate) fn to_module(&self) -> m::GlobalType {
         m::GlobalType {
             content: self.content.to_module(),
@@ -632,6 +753,17 @@ impl TableType {
         self.limits.max
     }
 
+    /// A table of this type and its minimum size, of nulls.
+    ///
+    /// # Errors
+    ///
+    /// When its elements cannot be null, and as [`Table::new`].
+    pub fn default_value(&self, store: impl AsContextMut) -> Result<Table> {
+        let ty = ValType::Ref(self.element.clone());
+        let value = ty.default_value().and_then(Val::ref_).ok_or_else(|| no_default(&ty))?;
+        Table::new(store, self.clone(), value)
+    }
+
     /// Whether a table of this type (at its smallest) can be imported as `other`.
     pub fn matches(&self, other: &TableType) -> bool {
         self.index == other.index
@@ -643,7 +775,6 @@ impl TableType {
         TableType { element: RefType::from_module(ty.element), index: ty.index, limits: ty.limits }
     }
 
-    #[allow(dead_code, reason = "until the facade uses it: for host tables")]
     pub(crate) fn to_module(&self) -> m::TableType {
         m::TableType { index: self.index, limits: self.limits, element: self.element.to_module() }
     }
@@ -738,6 +869,15 @@ impl MemoryType {
         self.ty.page_size_log2
     }
 
+    /// A memory of this type and its minimum size, zeroed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Memory::new`].
+    pub fn default_value(&self, store: impl AsContextMut) -> Result<Extern> {
+        Ok(Memory::new(store, self.clone())?.into())
+    }
+
     /// Whether a memory of this type (at its smallest) can be imported as `other`.
     pub fn matches(&self, other: &MemoryType) -> bool {
         let (a, b) = (self.ty, other.ty);
@@ -749,7 +889,6 @@ impl MemoryType {
         MemoryType { ty }
     }
 
-    #[allow(dead_code, reason = "until the facade uses it: for host memories")]
     pub(crate) fn to_module(&self) -> m::MemoryType {
         self.ty
     }
@@ -865,6 +1004,14 @@ impl MemoryTypeBuilder {
 }
 
 /// The type of a tag: what its exceptions carry.
+///
+/// ```
+/// use wardian::{Engine, FuncType, TagType, ValType};
+///
+/// let engine = Engine::default();
+/// let ty = TagType::new(FuncType::new(&engine, [ValType::I32], []));
+/// assert_eq!(ty.ty().params().len(), 1);
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TagType {
     ty: FuncType,
@@ -894,6 +1041,15 @@ impl fmt::Display for TagType {
 }
 
 /// The type of what a module imports or exports.
+///
+/// ```
+/// use wardian::{Engine, ExternType, Module};
+///
+/// let module = Module::new(&Engine::default(), "(module (global (export \"g\") i64 i64.const 1))")?;
+/// let Some(ExternType::Global(ty)) = module.get_export("g") else { panic!("a global") };
+/// assert!(ty.content().is_i64());
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum ExternType {
@@ -963,6 +1119,25 @@ impl ExternType {
         }
     }
 
+    /// Something of this type that does or holds as little as possible: functions return zeros and nulls,
+    /// globals hold them, memories and tables have their minimum size.
+    ///
+    /// # Errors
+    ///
+    /// When a type in it has no default value, and as `new` of what is made.
+    pub fn default_value<T: 'static>(&self, store: impl AsContextMut<Data = T>) -> Result<Extern> {
+        Ok(match self {
+            ExternType::Func(ty) => ty.default_value(store)?.into(),
+            ExternType::Global(ty) => ty.default_value(store)?.into(),
+            ExternType::Table(ty) => ty.default_value(store)?.into(),
+            ExternType::Memory(ty) => ty.default_value(store)?,
+            ExternType::Tag(_) => {
+                let text = "tags are not supported by this version";
+                return Err(Error::tagged(ErrorKind::Misuse, text));
+            }
+        })
+    }
+
     /// Ids in `ty` are live: the module or store it comes from keeps them.
     pub(crate) fn from_module(ty: m::ExternType) -> ExternType {
         match ty {
@@ -988,6 +1163,16 @@ impl fmt::Display for ExternType {
 }
 
 /// Something that a module imports.
+///
+/// ```
+/// use wardian::{Engine, Module};
+///
+/// let module = Module::new(&Engine::default(), "(module (import \"a\" \"b\" (memory 1)))")?;
+/// let import = module.imports().next().unwrap();
+/// assert_eq!((import.module(), import.name()), ("a", "b"));
+/// assert_eq!(import.ty().unwrap_memory().minimum(), 1);
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ImportType<'module> {
     module: &'module m::Module,
@@ -995,7 +1180,6 @@ pub struct ImportType<'module> {
 }
 
 impl<'module> ImportType<'module> {
-    #[allow(dead_code, reason = "until the facade uses it: for `Module::imports`")]
     pub(crate) fn new(module: &'module m::Module, import: &'module m::Import) -> Self {
         ImportType { module, import }
     }
@@ -1027,6 +1211,16 @@ impl fmt::Debug for ImportType<'_> {
 }
 
 /// Something that a module exports.
+///
+/// ```
+/// use wardian::{Engine, Module};
+///
+/// let module = Module::new(&Engine::default(), "(module (table (export \"t\") 3 funcref))")?;
+/// let export = module.exports().next().unwrap();
+/// assert_eq!(export.name(), "t");
+/// assert_eq!(export.ty().unwrap_table().minimum(), 3);
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ExportType<'module> {
     module: &'module m::Module,
@@ -1034,7 +1228,6 @@ pub struct ExportType<'module> {
 }
 
 impl<'module> ExportType<'module> {
-    #[allow(dead_code, reason = "until the facade uses it: for `Module::exports`")]
     pub(crate) fn new(module: &'module m::Module, export: &'module m::Export) -> Self {
         ExportType { module, export }
     }
@@ -1054,6 +1247,11 @@ impl fmt::Debug for ExportType<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExportType").field("name", &self.name()).field("ty", &self.ty()).finish()
     }
+}
+
+#[cold]
+fn no_default(ty: &ValType) -> Error {
+    Error::tagged(ErrorKind::Misuse, format!("the type {ty} has no default value"))
 }
 
 fn limits(min: u64, max: Option<u64>) -> Result<m::Limits> {

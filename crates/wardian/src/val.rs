@@ -5,11 +5,19 @@ use crate::func::Func;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, check_store};
 use crate::types::{HeapType, RefType, ValType};
 use std::any::Any;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use wardian_vm::{StoreId, Value};
 
 /// A 128-bit vector, as its bits (lane 0 in the lowest).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// ```
+/// use wardian::V128;
+///
+/// let vector = V128::from(u128::from_le_bytes([7; 16]));
+/// assert_eq!(vector.as_u128() as u8, 7);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct V128(u128);
 
 impl V128 {
@@ -56,6 +64,16 @@ pub struct ExternRef {
 }
 
 /// A reference to an object of a store: a small copy that the store checks at each use.
+///
+/// ```
+/// use wardian::{ExternRef, Rooted, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let a = ExternRef::new(&mut store, 5)?;
+/// let b = ExternRef::new(&mut store, 5)?;
+/// assert!(Rooted::ref_eq(&store, &a, &a)? && !Rooted::ref_eq(&store, &a, &b)?);
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Rooted<R> {
     store: StoreId,
@@ -80,11 +98,11 @@ impl<R> PartialEq for Rooted<R> {
 impl<R> Eq for Rooted<R> {}
 
 impl<R> Rooted<R> {
-    pub(crate) fn from_raw(store: StoreId, reference: u32) -> Option<Rooted<R>> {
+    pub(crate) fn from_reference(store: StoreId, reference: u32) -> Option<Rooted<R>> {
         (reference != 0).then_some(Rooted { store, reference, kind: PhantomData })
     }
 
-    pub(crate) fn to_raw(self, store: StoreId) -> Result<u32> {
+    pub(crate) fn reference_in(&self, store: StoreId) -> Result<u32> {
         check_store(self.store, store)?;
         Ok(self.reference)
     }
@@ -104,7 +122,7 @@ impl ExternRef {
         let store = store.as_context_mut().0;
         let reference = store.limited(|rt, limiter| rt.add_host_value(limiter, Box::new(value)));
         let limit = || Error::tagged(ErrorKind::Limit, "the store has no room for a host value");
-        Rooted::from_raw(store.id(), reference.ok_or_else(limit)?).ok_or_else(limit)
+        Rooted::from_reference(store.id(), reference.ok_or_else(limit)?).ok_or_else(limit)
     }
 }
 
@@ -137,6 +155,26 @@ impl Rooted<ExternRef> {
         Ok(store.rt.host_value_mut(self.reference))
     }
 
+    /// Whether both are the same reference of the same store, without asking the store.
+    pub fn rooted_eq(a: Self, b: Self) -> bool {
+        a == b
+    }
+
+    /// Hashes the reference itself; equal by [`rooted_eq`](Rooted::rooted_eq) means equal hashes.
+    pub fn rooted_hash<H: Hasher>(&self, state: &mut H) {
+        (self.store, self.reference).hash(state);
+    }
+
+    /// Hashes the object it refers to, by identity.
+    ///
+    /// # Errors
+    ///
+    /// When it belongs to another store.
+    pub fn ref_hash<H: Hasher>(&self, store: impl AsContext, state: &mut H) -> Result<()> {
+        self.reference_in(store.as_context().0.id())?.hash(state);
+        Ok(())
+    }
+
     /// Whether both refer to the same object.
     ///
     /// # Errors
@@ -151,6 +189,13 @@ impl Rooted<ExternRef> {
 }
 
 /// A reference of dynamically known type.
+///
+/// ```
+/// use wardian::{HeapType, Ref};
+///
+/// let null = Ref::null(&HeapType::Func);
+/// assert!(null.is_null() && null.is_func() && null.unwrap_func().is_none());
+/// ```
 #[derive(Clone, Debug)]
 pub enum Ref {
     /// A function or null.
@@ -176,6 +221,21 @@ impl Ref {
     /// Whether it is null.
     pub fn is_null(&self) -> bool {
         matches!(self, Ref::Func(None) | Ref::Extern(None))
+    }
+
+    /// Whether it is not null.
+    pub fn is_non_null(&self) -> bool {
+        !self.is_null()
+    }
+
+    /// Whether it is a function reference, null or not.
+    pub fn is_func(&self) -> bool {
+        matches!(self, Ref::Func(_))
+    }
+
+    /// Whether it is a reference to a host value, null or not.
+    pub fn is_extern(&self) -> bool {
+        matches!(self, Ref::Extern(_))
     }
 
     /// The function reference, if it is one.
@@ -250,14 +310,14 @@ impl Ref {
                 Value::Func(Some(func.id))
             }
             Ref::Extern(None) => Value::Ref(0),
-            Ref::Extern(Some(value)) => Value::Ref(value.to_raw(store)?),
+            Ref::Extern(Some(value)) => Value::Ref(value.reference_in(store)?),
         })
     }
 
     pub(crate) fn from_value(value: Value, store: StoreId) -> Ref {
         match value {
             Value::Func(id) => Ref::Func(id.map(|id| Func { store, id })),
-            Value::Ref(reference) => Ref::Extern(Rooted::from_raw(store, reference)),
+            Value::Ref(reference) => Ref::Extern(Rooted::from_reference(store, reference)),
             _ => unreachable!("the kernel returns a reference where the type is one"),
         }
     }
@@ -288,7 +348,15 @@ impl From<Option<Rooted<ExternRef>>> for Ref {
 }
 
 /// A WebAssembly value of dynamically known type. Floats are held as their bits.
-#[derive(Clone, Debug)]
+///
+/// ```
+/// use wardian::{Val, ValType};
+///
+/// let val = Val::from(0.5f32);
+/// assert_eq!((val.f32(), val.i32()), (Some(0.5), None));
+/// assert_eq!(Val::default_for_ty(&ValType::I64).map(|val| val.unwrap_i64()), Some(0));
+/// ```
+#[derive(Clone, Copy, Debug)]
 pub enum Val {
     /// A 32-bit integer.
     I32(i32),
@@ -335,6 +403,43 @@ accessors! {
 }
 
 impl Val {
+    /// The null reference of the hierarchy of `heap_type`.
+    ///
+    /// # Panics
+    ///
+    /// For hierarchies that this version does not have.
+    pub fn null_ref(heap_type: &HeapType) -> Val {
+        Ref::null(heap_type).into()
+    }
+
+    /// The function reference, if it is one: [`func_ref`](Val::func_ref) by its other name.
+    pub fn funcref(&self) -> Option<Option<&Func>> {
+        self.func_ref()
+    }
+
+    /// [`unwrap_func_ref`](Val::unwrap_func_ref) by its other name.
+    ///
+    /// # Panics
+    ///
+    /// Unless it is a function reference.
+    pub fn unwrap_funcref(&self) -> Option<&Func> {
+        self.unwrap_func_ref()
+    }
+
+    /// The reference to a host value, if it is one: [`extern_ref`](Val::extern_ref) by its other name.
+    pub fn externref(&self) -> Option<Option<&Rooted<ExternRef>>> {
+        self.extern_ref()
+    }
+
+    /// [`unwrap_extern_ref`](Val::unwrap_extern_ref) by its other name.
+    ///
+    /// # Panics
+    ///
+    /// Unless it is a reference to a host value.
+    pub fn unwrap_externref(&self) -> Option<&Rooted<ExternRef>> {
+        self.unwrap_extern_ref()
+    }
+
     /// The null function reference.
     pub const fn null_func_ref() -> Val {
         Val::FuncRef(None)
@@ -397,15 +502,15 @@ impl Val {
         }
     }
 
-    pub(crate) fn to_value(&self, store: StoreId) -> Result<Value> {
+    pub(crate) fn to_value(self, store: StoreId) -> Result<Value> {
         Ok(match self {
-            Val::I32(v) => Value::I32(*v),
-            Val::I64(v) => Value::I64(*v),
-            Val::F32(bits) => Value::F32(*bits),
-            Val::F64(bits) => Value::F64(*bits),
+            Val::I32(v) => Value::I32(v),
+            Val::I64(v) => Value::I64(v),
+            Val::F32(bits) => Value::F32(bits),
+            Val::F64(bits) => Value::F64(bits),
             Val::V128(vector) => Value::V128(vector.0),
-            Val::FuncRef(func) => Ref::Func(*func).to_value(store)?,
-            Val::ExternRef(value) => Ref::Extern(*value).to_value(store)?,
+            Val::FuncRef(func) => Ref::Func(func).to_value(store)?,
+            Val::ExternRef(value) => Ref::Extern(value).to_value(store)?,
         })
     }
 

@@ -71,6 +71,9 @@ fn run(config: &Config, calls: &[&str]) -> Stats {
     let engine = Engine::new(config).unwrap();
     let module = Module::new(&engine, TEXT).unwrap();
     let mut store = Store::new(&engine, ());
+    store.set_epoch_deadline(1);
+    // Where it is consumed.
+    let _ = store.set_fuel(1 << 40);
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
     for &name in calls {
         let func = instance.get_typed_func::<i64, i64>(&mut store, name).unwrap();
@@ -94,6 +97,22 @@ fn hits(stats: &Stats) -> (u64, u64) {
 
 const ALL: [&str; 3] = ["sum", "twice", "trap"];
 const STRATEGIES: [Strategy; 2] = [Strategy::Optimizing, Strategy::Tiered];
+
+#[test]
+fn code_that_is_limited_is_other_code() {
+    for strategy in STRATEGIES {
+        let fixture = Fixture::new();
+        let limited = [(false, false), (true, false), (false, true), (true, true)];
+        for expected in [(0, 1), (1, 0)] {
+            for (fuel, epochs) in limited {
+                let mut config = fixture.config(strategy);
+                config.consume_fuel(fuel).epoch_interruption(epochs);
+                assert_eq!(hits(&run(&config, &ALL)), expected, "{fuel} {epochs}");
+            }
+        }
+        assert_eq!(fixture.files().len(), limited.len());
+    }
+}
 
 #[test]
 fn a_module_compiled_ahead_of_time_is_found_whole() {

@@ -252,13 +252,13 @@ fn instructions_are_counted_one_by_one() {
     let accessed = "(i32.add (i32.load (i32.const -1)) (i32.const 1))";
     assert_eq!(used(accessed, Err(Trap::MemoryOutOfBounds)), 2);
     assert_eq!(used("(local.get 0) (unreachable)", Err(Trap::UnreachableCodeReached)), 1);
-    // By size, whether it succeeds or not.
+    // By size, if it can be done.
     let fill =
         |n| format!("(memory.fill (i32.const 0) (i32.const 0) (i32.const {n})) (i32.const 1)");
     assert_eq!(used(&fill(100), Ok(1)), 4 + 100 + 1);
-    assert_eq!(used(&fill(70_000), Err(Trap::MemoryOutOfBounds)), 4 + 70_000);
+    assert_eq!(used(&fill(70_000), Err(Trap::MemoryOutOfBounds)), 4);
     assert_eq!(used("(memory.grow (i32.const 1))", Ok(1)), 2 + 1);
-    assert_eq!(used("(memory.grow (i32.const 2))", Ok(-1)), 2 + 2);
+    assert_eq!(used("(memory.grow (i32.const 2))", Ok(-1)), 2);
 }
 
 #[test]
@@ -433,6 +433,8 @@ fn an_interruption_changes_no_value() {
     for (mode, engine) in with_epochs() {
         let (found, asked) = call(&engine);
         assert_eq!(found, expected, "{mode}");
+        let replaced = engine.stats().loop_replacements > 0;
+        assert!(replaced || !mode.contains("Synchronous"), "{mode}");
         // On entry, on each turn, and where a frame is replaced perhaps once more.
         assert!((40..=42).contains(&asked), "{asked}, {mode}");
     }

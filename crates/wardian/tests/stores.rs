@@ -96,7 +96,7 @@ fn values_of_random_signatures_survive() {
                 ty,
                 move |mut caller: Caller<'_, Vec<Val>>, params, results| {
                     for (result, from) in results.iter_mut().zip(&mapped) {
-                        *result = params[*from].clone();
+                        *result = params[*from];
                     }
                     *caller.data_mut() = params.to_vec();
                     Ok(())

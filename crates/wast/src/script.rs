@@ -6,7 +6,9 @@
 use crate::report::Report;
 use crate::{spectest, values};
 use std::collections::HashMap;
-use wardian::{Engine, Error, ErrorKind, Extern, Instance, Linker, Module, Store, Trap, Val};
+use wardian::{
+    Engine, Error, ErrorKind, Extern, Instance, Linker, Module, Store, Trap, UpdateDeadline, Val,
+};
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
 use wast::token::Id;
@@ -116,6 +118,9 @@ struct Context {
 impl Context {
     fn new(engine: &Engine) -> wardian::Result<Context> {
         let mut store = Store::new(engine, ());
+        // As much as a script wants, where guests are limited.
+        let _ = store.set_fuel(u64::MAX);
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Continue(u64::MAX)));
         let mut linker = Linker::new(engine);
         // A later `register` of the same name replaces the earlier.
         linker.allow_shadowing(true);

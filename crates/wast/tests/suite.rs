@@ -68,6 +68,32 @@ fn guard_pages_tiered() {
     run_suite(|config| _ = config.strategy(Strategy::Tiered));
 }
 
+/// Guests that pay and ask do what all others do.
+fn metered(config: &mut Config) {
+    config.consume_fuel(true).epoch_interruption(true);
+}
+
+#[test]
+fn metered_optimizing() {
+    run_suite(|config| metered(config.strategy(Strategy::Optimizing)));
+}
+
+#[test]
+fn metered_baseline() {
+    let stats = run_suite(|config| {
+        metered(config.strategy(Strategy::Baseline));
+        explicit(config);
+    });
+    by_the_single_pass_tier_alone(&stats);
+}
+
+#[test]
+fn metered_tiered_at_once() {
+    run_suite(|config| {
+        metered(config.strategy(Strategy::Tiered).tier_up(TierUp::Synchronous(1)));
+    });
+}
+
 /// Neither tier may use what plain x86-64 lacks.
 #[test]
 fn plain_cpu_baseline() {

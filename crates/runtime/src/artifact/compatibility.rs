@@ -37,6 +37,13 @@ impl Compatibility {
         Compatibility::of_version(env!("CARGO_PKG_VERSION"), settings, isa)
     }
 
+    /// The same key with a version that the embedder chose; one without line breaks.
+    #[must_use]
+    pub fn with_module_version(mut self, version: &str) -> Compatibility {
+        self.line("module-version", version);
+        self
+    }
+
     /// The key as bytes, the same on every machine.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
@@ -49,9 +56,12 @@ impl Compatibility {
             memory_reservation,
             memory_guard_size,
             memory_may_move,
+            memory_reservation_for_growth: _,
+            memory_init_cow: _,
             spectre_mitigation,
             relaxed_simd_deterministic,
             nan_canonicalization,
+            inlining,
             epoch_interruption,
             consume_fuel,
             opt_level,
@@ -80,6 +90,7 @@ impl Compatibility {
         key.line("spectre-mitigation", on(*spectre_mitigation));
         key.line("relaxed-simd-deterministic", on(*relaxed_simd_deterministic));
         key.line("nan-canonicalization", on(*nan_canonicalization));
+        key.line("inlining", on(*inlining));
         key.line("epoch-interruption", on(*epoch_interruption));
         key.line("consume-fuel", on(*consume_fuel));
         key.line("opt-level", opt_level);
@@ -204,7 +215,7 @@ fn interface() -> String {
     add(&(abi::INT_ARGS, abi::VECTOR_ARGS, abi::INT_RESULTS, abi::VECTOR_RESULTS));
     add(&(CODE_PAGE, GLOBAL_SIZE, VmLayout::ALIGN, Owner::INSTANCE, Owner::HOST));
     add(&(
-        ModuleTable::BUILTIN_SHIM,
+        [ModuleTable::BUILTIN_SHIM, ModuleTable::COPY_ROUTINE, ModuleTable::FILL_ROUTINE],
         ModuleTable::type_id(TypeIndex::from(1)),
         ModuleTable::size(0, 0, Linkage::Direct),
         ModuleTable::slot(1, DefinedFuncIndex(1)),

@@ -14,6 +14,11 @@ use std::path::Path;
 /// Reads an artifact's file whole.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
     let file = File::open(path).map_err(|error| failed(path, "open it", error))?;
+    read_open_file(path, file)
+}
+
+/// As [`read_file`], of a file that is open already; `path` is for messages.
+pub fn read_open_file(path: &Path, file: File) -> Result<Vec<u8>, FileError> {
     let status = file.metadata().map_err(|error| failed(path, "examine it", error))?;
     if !status.is_file() {
         return Err(refused(path, "a file", "something else"));

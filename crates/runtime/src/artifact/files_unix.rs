@@ -1,6 +1,6 @@
 //! Files of artifacts and keys, on systems where files have owners and modes.
 //!
-//! Surface: `read_file`, `user_key`, `key_file`; elsewhere `files_none.rs` stands in.
+//! Surface: `read_file`, `read_open_file`, `user_key`, `key_file`; elsewhere `files_none.rs` stands in.
 //!
 //! Invariant: a path is resolved once. Who owns a file and who can change it is asked of the opened
 //! file, and that file is read whole into memory of our own; what happens to the path or the file
@@ -38,6 +38,11 @@ const ATTEMPTS: u32 = 8;
 /// neither the user nor root.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
     let file = open(CWD, path, OFlags::empty()).map_err(|error| failed(path, "open it", error))?;
+    read_open_file(path, file)
+}
+
+/// As [`read_file`], of a file that is open already; `path` is for messages.
+pub fn read_open_file(path: &Path, file: File) -> Result<Vec<u8>, FileError> {
     let status = examine(path, &file)?;
     expect_file(path, &status)?;
     expect_owner(path, &status, true)?;

@@ -1,0 +1,97 @@
+//! Memories, tables and globals.
+
+use wardian::*;
+
+// uses: Memory, MemoryAccessError
+#[test]
+fn memories() -> Result<()> {
+    let mut store = Store::<u8>::default();
+    let memory = Memory::new(&mut store, MemoryType::new(1, Some(2)))?;
+    assert_eq!(memory.ty(&store), MemoryType::new(1, Some(2)));
+    memory.write(&mut store, 3, b"abc")?;
+    let mut buffer = [0; 3];
+    memory.read(&store, 3, &mut buffer)?;
+    assert_eq!(&buffer, b"abc");
+    let past: MemoryAccessError = memory.read(&store, 65_534, &mut buffer).unwrap_err();
+    assert_eq!(past, memory.write(&mut store, usize::MAX, b"x").unwrap_err());
+    memory.data_mut(&mut store)[4] = b'x';
+    assert_eq!(&memory.data(&store)[3..6], b"axc");
+    let (bytes, data) = memory.data_and_store_mut(&mut store);
+    *data = bytes[4];
+    assert_eq!(*store.data(), b'x');
+    assert_eq!(memory.data_ptr(&store).cast_const(), memory.data(&store).as_ptr());
+    assert_eq!((memory.data_size(&store), memory.size(&store)), (65_536, 1));
+    assert_eq!((memory.page_size(&store), memory.page_size_log2(&store)), (65_536, 16));
+    assert_eq!(memory.grow(&mut store, 1)?, 1);
+    assert_eq!(memory.grow(&mut store, 1).unwrap_err().kind(), ErrorKind::Limit);
+    assert_eq!(memory.data(&store)[4], b'x');
+    Ok(())
+}
+
+#[test]
+fn memories_that_move_reserve_what_they_are_told() -> Result<()> {
+    for growth in [0, 1 << 20, u64::MAX >> 20] {
+        let mut config = Config::new();
+        config.memory_reservation(0).memory_guard_size(0).memory_may_move(true);
+        config.memory_reservation_for_growth(growth);
+        let mut store = Store::new(&Engine::new(&config)?, ());
+        let memory = Memory::new(&mut store, MemoryType::new(1, Some(100)))?;
+        memory.write(&mut store, 65_535, b"x")?;
+        let mut moves = 0;
+        for size in 1..40 {
+            let before = memory.data_ptr(&store);
+            assert_eq!(memory.grow(&mut store, 1)?, size);
+            moves += u32::from(memory.data_ptr(&store) != before);
+        }
+        assert_eq!(memory.data(&store)[65_535], b'x');
+        match growth {
+            // Where the system puts the next mapping is its choice, so not each move may show.
+            0 => assert!(moves > 3, "{moves}"),
+            // Sixteen pages at a time.
+            0x10_0000 => assert!((1..=3).contains(&moves), "{moves}"),
+            // All that the type allows at once.
+            _ => assert!(moves <= 1, "{moves}"),
+        }
+    }
+    Ok(())
+}
+
+// uses: Table
+#[test]
+fn tables() -> Result<()> {
+    let mut store = Store::<()>::default();
+    let func = Func::wrap(&mut store, || 5);
+    let ty = TableType::new(RefType::FUNCREF, 2, Some(4));
+    let table = Table::new(&mut store, ty.clone(), Ref::Func(None))?;
+    assert_eq!((table.ty(&store), table.size(&store)), (ty, 2));
+    table.set(&mut store, 0, func.into())?;
+    assert_eq!(table.grow(&mut store, 2, func.into())?, 2);
+    assert!(table.grow(&mut store, 1, func.into()).is_err());
+    assert!(table.get(&mut store, 1).expect("inside").is_null());
+    assert!(table.get(&mut store, 3).expect("inside").is_non_null());
+    assert!(table.get(&mut store, 4).is_none());
+    table.fill(&mut store, 0, Ref::Func(None), 3)?;
+    Table::copy(&mut store, &table, 0, &table, 3, 1)?;
+    assert!(table.get(&mut store, 0).expect("inside").is_non_null());
+    assert!(Table::copy(&mut store, &table, 3, &table, 0, 2).is_err());
+    let value = ExternRef::new(&mut store, 1)?;
+    let error = table.set(&mut store, 0, value.into()).unwrap_err();
+    assert!(error.to_string().contains("expected funcref"), "{error}");
+    Ok(())
+}
+
+// uses: Global
+#[test]
+fn globals() -> Result<()> {
+    let mut store = Store::<()>::default();
+    let ty = GlobalType::new(ValType::F32, Mutability::Var);
+    let global = Global::new(&mut store, ty.clone(), Val::from(0.5f32))?;
+    assert_eq!(global.ty(&store), ty);
+    global.set(&mut store, Val::from(1.5f32))?;
+    assert_eq!(global.get(&mut store).unwrap_f32(), 1.5);
+    assert!(global.set(&mut store, Val::I32(1)).is_err());
+    let ty = GlobalType::new(ValType::I32, Mutability::Const);
+    let constant = Global::new(&mut store, ty, Val::I32(1))?;
+    assert!(constant.set(&mut store, Val::I32(2)).is_err());
+    Ok(())
+}
