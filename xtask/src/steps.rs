@@ -33,11 +33,6 @@ const CI: &[Step] = &[
     ("tidy", |repo| tidy::run(repo, &[])),
     ("licenses", |repo| licenses::run(repo, &[])),
     ("tests", tests),
-    ("optimized-code-checker", |repo| {
-        // A feature that no other package turns on yet. Its own tests only: its work has no bound.
-        let feature = ["--package", "wardian-cranelift", "--features", "check", "--lib"];
-        cargo(repo, &[&["test"], &feature[..], &["check::"]].concat())
-    }),
 ];
 
 /// Runs the steps in order; prints what each took.

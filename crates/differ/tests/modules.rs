@@ -26,6 +26,9 @@ fn modules_do_the_same_on_every_tier() {
         }
         assert!(returned > 100 && trapped > 50, "{returned} returned, {trapped} trapped");
         assert!(shaped.iter().all(|count| *count > 50), "{shaped:?} modules had shapes");
+        let counts = wardian_check::counts();
+        assert!(counts.checked > 1_000, "{counts:?}");
+        assert_eq!(counts.not_checked, 0, "the checker's bounds suffice for generated modules");
         assert!(limited < 5, "{limited} modules reached a limit");
     };
     let thread = std::thread::Builder::new().stack_size(96 << 20).spawn(test);
