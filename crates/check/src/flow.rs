@@ -525,14 +525,30 @@ impl<'a> Walker<'a> {
                         None => self.values.add(a, b),
                     },
                     Mnemonic::Sub if a == b => ZERO,
-                    Mnemonic::Sub => self.values.sum(a, number?.wrapping_neg()),
+                    Mnemonic::Sub => match number {
+                        Some(by) => self.values.sum(a, by.wrapping_neg()),
+                        None => {
+                            let not = self.values.not(b);
+                            let less = self.values.add(a, not);
+                            self.values.sum(less, 1)
+                        }
+                    },
                     Mnemonic::And => self.values.and(a, b),
                     Mnemonic::Or => self.values.or(a, b),
-                    Mnemonic::Xor => self.values.xor(a, b)?,
+                    Mnemonic::Xor => self.values.xor(a, b),
                     Mnemonic::Shl if bits >= 32 => self.values.shl(a, number? as u8 & (bits - 1)),
                     Mnemonic::Shr if bits >= 32 => self.values.shr(a, number? as u8 & (bits - 1)),
                     _ => return None,
                 }
+            }
+            (Mnemonic::Not, 1) => {
+                let value = self.operand(instruction, state, 0);
+                self.values.not(value)
+            }
+            (Mnemonic::Neg, 1) => {
+                let value = self.operand(instruction, state, 0);
+                let not = self.values.not(value);
+                self.values.sum(not, 1)
             }
             (Mnemonic::Inc, 1) => {
                 let value = self.operand(instruction, state, 0);

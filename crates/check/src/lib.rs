@@ -124,6 +124,8 @@ pub struct Accepted {
     pub elements: usize,
     /// To tables in the code, of jumps or constants, behind a comparison.
     pub tables: usize,
+    /// Where nothing comes.
+    pub never_reached: usize,
     /// Not proven: to fields of function references.
     pub references: usize,
 }

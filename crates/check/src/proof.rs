@@ -234,6 +234,33 @@ impl<'a> Prover<'a> {
         }
     }
 
+    /// Whether what the branches on every way here have said contradicts itself: a value would be at
+    /// least and at most numbers that leave none. Where a code generator knows one side of a comparison,
+    /// it turns the other into an equation, and keeps a way that nothing takes.
+    pub(crate) fn is_never_reached(&self, place: Place) -> bool {
+        let mut ranges: FxHashMap<Id, (u64, u64)> = FxHashMap::default();
+        for fact in (0..self.facts.len() as u32).filter(|fact| self.holds(*fact, place)) {
+            let Fact { left, right, strict, .. } = &self.facts[fact as usize];
+            let one = u64::from(*strict);
+            let (value, least, most) = match (*left, *right) {
+                ((ZERO, number), (value, 0)) if value != ZERO => {
+                    (value, number.checked_add(one), Some(u64::MAX))
+                }
+                ((value, 0), (ZERO, number)) if value != ZERO => {
+                    (value, Some(0), number.checked_sub(one))
+                }
+                _ => continue,
+            };
+            let (Some(least), Some(most)) = (least, most) else { return true };
+            let range = ranges.entry(value).or_insert((0, self.values.bound(value)));
+            *range = (range.0.max(least), range.1.min(most));
+            if range.0 > range.1 {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Facts about a value that hold here.
     fn facts_of(&self, value: Id, place: Place, right: bool) -> Vec<u32> {
         let all = if right { &self.right } else { &self.left };
@@ -558,6 +585,7 @@ impl<'a> Prover<'a> {
             Node::Low(x, bits) => format!("low{bits}({})", show(x)),
             Node::And(x, y) => format!("({} & {})", show(x), show(y)),
             Node::Or(x, y) => format!("({} | {})", show(x), show(y)),
+            Node::Xor(x, y) => format!("({} ^ {})", show(x), show(y)),
             Node::Shr(x, by) => format!("({} >> {by})", show(x)),
             Node::Shl(x, by) => format!("({} << {by})", show(x)),
             Node::Pick { flags, condition, no, yes } => {

@@ -57,6 +57,7 @@ pub(crate) enum Node {
     },
     And(Id, Id),
     Or(Id, Id),
+    Xor(Id, Id),
     Shr(Id, u8),
     Shl(Id, u8),
     /// `yes` if the condition holds.
@@ -162,7 +163,7 @@ impl Values {
             Node::Low(x, bits) => of(x).min(ones(bits)),
             Node::Byte { small: true, .. } => U32,
             Node::And(x, y) => of(x).min(of(y)),
-            Node::Or(x, y) => ones(64 - (of(x) | of(y)).leading_zeros() as u8),
+            Node::Or(x, y) | Node::Xor(x, y) => ones(64 - (of(x) | of(y)).leading_zeros() as u8),
             Node::Shr(x, by) => of(x) >> by,
             Node::Shl(x, by) if of(x) <= u64::MAX >> by => of(x) << by,
             Node::Pick { no, yes, .. } => of(no).max(of(yes)),
@@ -176,9 +177,11 @@ impl Values {
         match node {
             Node::Sum(x, _) | Node::Low(x, _) | Node::Shr(x, _) | Node::Shl(x, _) => of(x),
             Node::Byte { value: x, .. } | Node::Zero(x) | Node::Set(x, _) => of(x),
-            Node::Add(x, y) | Node::And(x, y) | Node::Or(x, y) | Node::Compare(x, y) => {
-                of(x).max(of(y))
-            }
+            Node::Add(x, y)
+            | Node::And(x, y)
+            | Node::Or(x, y)
+            | Node::Xor(x, y)
+            | Node::Compare(x, y) => of(x).max(of(y)),
             Node::Pick { flags, no, yes, .. } => of(flags).max(of(no)).max(of(yes)),
             _ => 0,
         }
@@ -276,6 +279,10 @@ impl Values {
                 let (x, y) = (self.low(x, bits), self.low(y, bits));
                 self.or(x, y)
             }
+            Node::Xor(x, y) => {
+                let (x, y) = (self.low(x, bits), self.low(y, bits));
+                self.xor(x, y)
+            }
             Node::Pick { flags, condition, no, yes } => {
                 let (no, yes) = (self.low(no, bits), self.low(yes, bits));
                 self.pick(flags, condition, no, yes)
@@ -320,19 +327,27 @@ impl Values {
         }
     }
 
-    /// `None` if nothing is known of it.
-    pub(crate) fn xor(&mut self, a: Id, b: Id) -> Option<Id> {
+    /// Code generators make a value with a constant in it again where it is used, so two such values are
+    /// one.
+    pub(crate) fn xor(&mut self, a: Id, b: Id) -> Id {
         match (self.as_constant(a), self.as_constant(b)) {
-            (Some(x), Some(y)) => Some(self.constant(x ^ y)),
-            _ if a == b => Some(ZERO),
-            (None, Some(1)) => match self.node(a) {
-                Node::Set(flags, condition) => {
-                    Some(self.make(Node::Set(flags, opposite(condition))))
+            (Some(x), Some(y)) => self.constant(x ^ y),
+            _ if a == b => ZERO,
+            (None, Some(0)) => a,
+            (Some(0), None) => b,
+            (_, number) => match (self.node(a), number) {
+                (Node::Set(flags, condition), Some(1)) => {
+                    self.make(Node::Set(flags, opposite(condition)))
                 }
-                _ => None,
+                _ => self.make(Node::Xor(a.min(b), a.max(b))),
             },
-            _ => None,
         }
+    }
+
+    /// All bits the other way: `-1 - id`.
+    pub(crate) fn not(&mut self, id: Id) -> Id {
+        let all = self.constant(u64::MAX);
+        self.xor(id, all)
     }
 
     pub(crate) fn shr(&mut self, id: Id, by: u8) -> Id {
@@ -425,6 +440,10 @@ mod tests {
         assert_eq!(v.bound(masked), 0xff0);
         let either = v.or(masked, mask);
         assert_eq!(v.bound(either), 0xfff);
+        let other = v.xor(masked, mask);
+        assert_eq!(v.bound(other), 0xfff);
+        let (whole, not) = (v.constant(U32), v.not(low));
+        assert_eq!(v.low(not, 32), v.xor(whole, low), "`not` and `xor` with ones");
         let shifted = v.shl(low, 3);
         assert_eq!(v.bound(shifted), U32 << 3);
         assert_eq!((ones(0), ones(64)), (0, u64::MAX));
