@@ -21,6 +21,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wardian_module::Module;
 use wardian_vm::{Kept, PublishedFunc, Registration, Watch};
 
+/// Target of events.
+const LOG: &str = "wardian::observe";
+
 /// A file that a profiler reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Profile {
@@ -90,7 +93,7 @@ impl Watch for Observer {
         match object::of_functions(&funcs) {
             Ok(object) => Some(Box::new(Registration::new(object))),
             Err(error) => {
-                tracing::warn!(target: "wardian::observe", %error, "no object for debuggers");
+                tracing::warn!(target: LOG, %error, "no object for debuggers");
                 None
             }
         }
@@ -153,7 +156,7 @@ impl Output {
         if let Err(error) = written
             && !self.failed.swap(true, Relaxed)
         {
-            tracing::warn!(target: "wardian::observe", %error, "the profiler's file lacks functions");
+            tracing::warn!(target: LOG, %error, "the profiler's file lacks functions");
         }
     }
 }

@@ -7,8 +7,7 @@
 //!
 //! Code lives in arenas, reserved whole: an anonymous file mapped twice, or, where a system refuses
 //! that or somebody who watches wants it so, plain memory whose protection changes once per range of
-//! text. The module table keeps its own
-//! protection (readable and writable) in the executable view.
+//! text. The module table keeps its own protection (readable and writable) in the executable view.
 //!
 //! A module's code comes whole, as an image, or function by function: see `tiered`.
 //!
