@@ -451,10 +451,13 @@ fn a_forked_child_keeps_the_code_it_inherited() {
     assert_eq!(funcs.map(|func| call_i32(&mut it.host, func).unwrap()), [90, 91, 12]);
 }
 
+/// A function, its address and its code.
+type Told = (DefinedFuncIndex, usize, Vec<u8>);
+
 /// Keeps what it is told, and says when what it returned is dropped.
 struct TestWatch {
     plain: bool,
-    told: Arc<Mutex<Vec<(DefinedFuncIndex, usize, Vec<u8>)>>>,
+    told: Arc<Mutex<Vec<Told>>>,
     kept: Arc<()>,
 }
 
