@@ -65,7 +65,7 @@ static CHANGING: Mutex<()> = Mutex::new(());
 pub struct Registration {
     entry: NonNull<Entry>,
     /// What the entry refers to; nobody writes to it.
-    _object: Box<[u8]>,
+    object: Box<[u8]>,
     process: u32,
 }
 
@@ -98,7 +98,7 @@ impl Registration {
             __jit_debug_register_code();
             entry
         };
-        Registration { entry, _object: object, process: crate::process() }
+        Registration { entry, object, process: crate::process() }
     }
 }
 
@@ -107,6 +107,7 @@ impl Drop for Registration {
         // NOTE [fork]: of the list that a child inherited, nothing changes; another thread of the parent
         // may have held the lock.
         if self.process != crate::process() {
+            std::mem::forget(std::mem::take(&mut self.object));
             return;
         }
         let _changing = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
