@@ -79,6 +79,10 @@ pub struct EngineArgs {
     /// The compiler (`-C help`).
     #[arg(short = 'C', long = "codegen", value_name = "KEY[=VALUE][,…]")]
     pub codegen: Vec<String>,
+
+    /// Seeing inside (`-D help`).
+    #[arg(short = 'D', long = "debug", value_name = "KEY[=VALUE][,…]")]
+    pub debug: Vec<String>,
 }
 
 impl EngineArgs {
@@ -86,6 +90,7 @@ impl EngineArgs {
         (self.wasm.iter().map(|list| (Group::Wasm, list)))
             .chain(self.optimize.iter().map(|list| (Group::Optimize, list)))
             .chain(self.codegen.iter().map(|list| (Group::Codegen, list)))
+            .chain(self.debug.iter().map(|list| (Group::Debug, list)))
     }
 
     /// The explanations that were asked for instead of an action.
@@ -124,6 +129,8 @@ Examples:
   wardian run --dir /data::/in::ro tool.wasm   /data as /in, for reading only
   wardian run --env HOME --env LANG=C tool.wasm
   wardian run --invoke add math.wat 1 2
+  perf record -g wardian run --profile perfmap tool.wasm   then `perf report`
+  gdb --args wardian run -D debug-info tool.wasm           then `break NAME`, `run`
 
 Exit code: the program's own; 134 after a trap, 1 after another error, 2 for a mistake in the command."
 )]
@@ -160,9 +167,24 @@ pub struct RunArgs {
     #[arg(long)]
     pub stats: bool,
 
+    /// Tell the profiler `perf` what functions lie where, in a file of this kind.
+    #[arg(long, value_name = "KIND", value_enum)]
+    pub profile: Option<Profile>,
+
     /// The program (binary or text), then its arguments.
     #[arg(value_name = "FILE", required = true, trailing_var_arg = true)]
     pub program: Vec<OsString>,
+}
+
+/// Files that `perf` reads.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Profile {
+    /// Names and addresses, in `/tmp/perf-PID.map`.
+    #[value(name = "perfmap")]
+    PerfMap,
+    /// Names, addresses and code, in `jit-PID.dump`.
+    #[value(name = "jitdump")]
+    JitDump,
 }
 
 /// `wardian compile`
@@ -413,6 +435,7 @@ fn option_help(args: &[OsString]) -> Option<String> {
         (Group::Wasm, ["-W", "--wasm"]),
         (Group::Optimize, ["-O", "--optimize"]),
         (Group::Codegen, ["-C", "--codegen"]),
+        (Group::Debug, ["-D", "--debug"]),
     ];
     let pair = args.windows(2).find(|pair| pair[1] == "help")?;
     let (group, _) = groups.iter().find(|(_, flags)| flags.iter().any(|flag| pair[0] == **flag))?;
@@ -484,6 +507,8 @@ mod tests {
         assert!(args.dirs.is_empty() && args.engine.help().is_none());
         let args = run("--dir .::/ run.wasm -5");
         assert_eq!(args.program, ["run.wasm", "-5"]);
+        assert_eq!(run("--profile jitdump x.wasm").profile, Some(Profile::JitDump));
+        assert!(parse("--profile vtune x.wasm").is_err());
         assert!(parse("--no-such-option x.wasm").is_err());
         assert!(parse("run").is_err());
     }

@@ -1,4 +1,4 @@
-//! The options behind `-W`, `-O` and `-C`: lists of `key=value`, separated by commas.
+//! The options behind `-W`, `-O`, `-C` and `-D`: lists of `key=value`, separated by commas.
 //!
 //! Every key stands once, in [`KEYS`] (proposals come from [`Proposal::ALL`]); parser, error texts and
 //! `-W help` read that list. Options act from left to right, so `-W all-proposals=y,simd=n` means what
@@ -54,7 +54,7 @@ impl Choices {
     }
 }
 
-/// The three option letters.
+/// The option letters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Group {
     /// `-W`: proposals and limits.
@@ -63,6 +63,8 @@ pub enum Group {
     Optimize,
     /// `-C`: the compiler.
     Codegen,
+    /// `-D`: seeing inside.
+    Debug,
 }
 
 impl Group {
@@ -72,6 +74,7 @@ impl Group {
             Group::Wasm => "-W",
             Group::Optimize => "-O",
             Group::Codegen => "-C",
+            Group::Debug => "-D",
         }
     }
 }
@@ -242,6 +245,10 @@ keys! {
         c.config.target_cpu(TargetCpu::from_name(v));
         Ok(())
     };
+    Debug "debug-info" = "y|n", "debuggers (gdb, LLDB) know functions by name and stop in them", |c, v| {
+        c.config.debug_info(switch(v)?);
+        Ok(())
+    };
 }
 
 /// Applies one option's list.
@@ -392,6 +399,11 @@ mod tests {
             let choices = check(Group::Wasm, &format!("timeout={text}")).unwrap();
             assert_eq!(choices.timeout, Some(Duration::from_millis(millis)), "{text}");
         }
+        assert!(
+            Engine::new(&check(Group::Debug, "debug-info").unwrap().config)
+                .unwrap()
+                .get_debug_info()
+        );
         assert_eq!(check(Group::Wasm, "fuel=2k").unwrap().fuel, Some(2048));
     }
 
@@ -413,13 +425,14 @@ mod tests {
         check(Group::Wasm, "max-wasm-stack=99999999999999g", "does not fit");
         check(Group::Optimize, "opt-level=3", "expected 0, 1, 2 or s");
         check(Group::Codegen, "cpu=", "name of a processor");
+        check(Group::Debug, "debug-info=1", "expected y or n");
         check(Group::Codegen, "cache-dir=", "expected a folder");
         check(Group::Codegen, "cache-size=lots", "expected a number");
     }
 
     #[test]
     fn names_are_unique_and_explained() {
-        for group in [Group::Wasm, Group::Optimize, Group::Codegen] {
+        for group in [Group::Wasm, Group::Optimize, Group::Codegen, Group::Debug] {
             let mut names = names(group);
             let count = names.len();
             names.sort_unstable();
