@@ -271,6 +271,17 @@ impl Checker<'_> {
         let index = match self.prover.values.node(index) {
             _ if index == ZERO => ZERO,
             Node::Shl(index, shift) if shift == by => index,
+            // The shift by the size of an element was done first, and lost nothing.
+            Node::ShlBy(value, count) => {
+                let number = self.prover.values.as_constant(value);
+                match number.filter(|number| number.trailing_zeros() >= u32::from(by)) {
+                    Some(number) => {
+                        let value = self.prover.values.constant(number >> by);
+                        self.prover.values.shl_by(value, count)
+                    }
+                    None => return Err("an index that is not one of elements".to_string().into()),
+                }
+            }
             _ => return Err("an index that is not one of elements".to_string().into()),
         };
         if access.size as u64 > bytes || !add.is_multiple_of(bytes) {

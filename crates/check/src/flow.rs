@@ -536,6 +536,10 @@ impl<'a> Walker<'a> {
                     Mnemonic::And => self.values.and(a, b),
                     Mnemonic::Or => self.values.or(a, b),
                     Mnemonic::Xor => self.values.xor(a, b),
+                    Mnemonic::Shl if bits == 64 && number.is_none() => {
+                        // Only the low bits of `cl` count, of which 8 were read.
+                        self.values.shl_by(a, b)
+                    }
                     Mnemonic::Shl if bits >= 32 => self.values.shl(a, number? as u8 & (bits - 1)),
                     Mnemonic::Shr if bits >= 32 => self.values.shr(a, number? as u8 & (bits - 1)),
                     _ => return None,
@@ -544,6 +548,11 @@ impl<'a> Walker<'a> {
             (Mnemonic::Not, 1) => {
                 let value = self.operand(instruction, state, 0);
                 self.values.not(value)
+            }
+            (Mnemonic::Shlx, 3) if bits == 64 => {
+                let (value, count) =
+                    (self.operand(instruction, state, 1), self.operand(instruction, state, 2));
+                self.values.shl_by(value, count)
             }
             (Mnemonic::Neg, 1) => {
                 let value = self.operand(instruction, state, 0);

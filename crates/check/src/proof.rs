@@ -594,6 +594,7 @@ impl<'a> Prover<'a> {
             Node::And(x, y) => format!("({} & {})", show(x), show(y)),
             Node::Or(x, y) => format!("({} | {})", show(x), show(y)),
             Node::Xor(x, y) => format!("({} ^ {})", show(x), show(y)),
+            Node::ShlBy(x, y) => format!("({} << {})", show(x), show(y)),
             Node::Shr(x, by) => format!("({} >> {by})", show(x)),
             Node::Shl(x, by) => format!("({} << {by})", show(x)),
             Node::Pick { flags, condition, no, yes } => {

@@ -60,6 +60,8 @@ pub(crate) enum Node {
     Xor(Id, Id),
     Shr(Id, u8),
     Shl(Id, u8),
+    /// By as many bits as a value says.
+    ShlBy(Id, Id),
     /// `yes` if the condition holds.
     Pick {
         flags: Id,
@@ -181,6 +183,7 @@ impl Values {
             | Node::And(x, y)
             | Node::Or(x, y)
             | Node::Xor(x, y)
+            | Node::ShlBy(x, y)
             | Node::Compare(x, y) => of(x).max(of(y)),
             Node::Pick { flags, no, yes, .. } => of(flags).max(of(no)).max(of(yes)),
             _ => 0,
@@ -363,9 +366,25 @@ impl Values {
         let core = match core {
             _ if by == 0 => return id,
             ZERO => ZERO,
-            core => self.make(Node::Shl(core, by)),
+            core => match self.node(core) {
+                // One way to write it, whichever shift comes first.
+                Node::ShlBy(value, count) if by < 64 => {
+                    let value = self.shl(value, by);
+                    self.shl_by(value, count)
+                }
+                _ => self.make(Node::Shl(core, by)),
+            },
         };
         self.sum(core, add << by)
+    }
+
+    /// A 64-bit value, by the low six bits of another.
+    pub(crate) fn shl_by(&mut self, value: Id, count: Id) -> Id {
+        match self.as_constant(count) {
+            Some(count) => self.shl(value, count as u8 & 63),
+            None if value == ZERO => ZERO,
+            None => self.make(Node::ShlBy(value, count)),
+        }
     }
 
     pub(crate) fn pick(&mut self, flags: Id, condition: ConditionCode, no: Id, yes: Id) -> Id {
