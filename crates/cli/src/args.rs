@@ -79,6 +79,10 @@ pub struct EngineArgs {
     /// The compiler (`-C help`).
     #[arg(short = 'C', long = "codegen", value_name = "KEY[=VALUE][,…]")]
     pub codegen: Vec<String>,
+
+    /// What there is to see of a program (`-D help`).
+    #[arg(short = 'D', long = "debug", value_name = "KEY[=VALUE][,…]")]
+    pub debug: Vec<String>,
 }
 
 impl EngineArgs {
@@ -86,6 +90,7 @@ impl EngineArgs {
         (self.wasm.iter().map(|list| (Group::Wasm, list)))
             .chain(self.optimize.iter().map(|list| (Group::Optimize, list)))
             .chain(self.codegen.iter().map(|list| (Group::Codegen, list)))
+            .chain(self.debug.iter().map(|list| (Group::Debug, list)))
     }
 
     /// The explanations that were asked for instead of an action.
@@ -413,6 +418,7 @@ fn option_help(args: &[OsString]) -> Option<String> {
         (Group::Wasm, ["-W", "--wasm"]),
         (Group::Optimize, ["-O", "--optimize"]),
         (Group::Codegen, ["-C", "--codegen"]),
+        (Group::Debug, ["-D", "--debug"]),
     ];
     let pair = args.windows(2).find(|pair| pair[1] == "help")?;
     let (group, _) = groups.iter().find(|(_, flags)| flags.iter().any(|flag| pair[0] == **flag))?;

@@ -1,10 +1,11 @@
-//! The options behind `-W`, `-O` and `-C`: lists of `key=value`, separated by commas.
+//! The options behind `-W`, `-O`, `-C` and `-D`: lists of `key=value`, separated by commas.
 //!
 //! Every key stands once, in [`KEYS`] (proposals come from [`Proposal::ALL`]); parser, error texts and
 //! `-W help` read that list. Options act from left to right, so `-W all-proposals=y,simd=n` means what
 //! it says.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 use wardian::{Cache, CacheConfig, Config, OptLevel, Proposal, Strategy, TargetCpu, TierUp};
 
@@ -27,6 +28,8 @@ pub struct Choices {
     pub timeout: Option<Duration>,
     /// Bytes that memories, tables and buffers may take together.
     pub budget: Option<u64>,
+    /// Where a core dump goes if the program traps.
+    pub coredump: Option<PathBuf>,
     /// What the program may spend, by instructions.
     pub fuel: Option<u64>,
     /// Whether compiled code is kept for the next run; programs decide if nothing was said.
@@ -54,7 +57,7 @@ impl Choices {
     }
 }
 
-/// The three option letters.
+/// The option letters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Group {
     /// `-W`: proposals and limits.
@@ -63,6 +66,8 @@ pub enum Group {
     Optimize,
     /// `-C`: the compiler.
     Codegen,
+    /// `-D`: what there is to see.
+    Debug,
 }
 
 impl Group {
@@ -72,6 +77,7 @@ impl Group {
             Group::Wasm => "-W",
             Group::Optimize => "-O",
             Group::Codegen => "-C",
+            Group::Debug => "-D",
         }
     }
 }
@@ -240,6 +246,17 @@ keys! {
             return Err("expected the name of a processor".into());
         }
         c.config.target_cpu(TargetCpu::from_name(v));
+        Ok(())
+    };
+    Debug "coredump" = "FILE", "if the program traps, `run` writes there what it held, as a wasm core dump", |c, v| {
+        if v.is_empty() {
+            return Err("expected a file".into());
+        }
+        if v.contains('%') {
+            return Err("patterns such as %p are not supported: expected the name of a file".into());
+        }
+        c.coredump = Some(v.into());
+        c.config.coredump_on_trap(true);
         Ok(())
     };
 }
@@ -413,13 +430,15 @@ mod tests {
         check(Group::Wasm, "max-wasm-stack=99999999999999g", "does not fit");
         check(Group::Optimize, "opt-level=3", "expected 0, 1, 2 or s");
         check(Group::Codegen, "cpu=", "name of a processor");
+        check(Group::Debug, "coredump=", "expected a file");
+        check(Group::Debug, "coredump=core.%p", "patterns such as %p are not supported");
         check(Group::Codegen, "cache-dir=", "expected a folder");
         check(Group::Codegen, "cache-size=lots", "expected a number");
     }
 
     #[test]
     fn names_are_unique_and_explained() {
-        for group in [Group::Wasm, Group::Optimize, Group::Codegen] {
+        for group in [Group::Wasm, Group::Optimize, Group::Codegen, Group::Debug] {
             let mut names = names(group);
             let count = names.len();
             names.sort_unstable();

@@ -798,3 +798,34 @@ fn events_are_logged_if_they_are_asked_for() {
     assert!(!run("wardian::instance=debug").contains("wardian::compile"));
     assert_eq!(run(""), "");
 }
+
+#[test]
+fn a_trap_leaves_a_core_dump_on_request() {
+    let folder = modules();
+    let core = folder.path().join("core");
+    check_in(folder.path(), "run -D coredump=core traps.wat", 134, "core dumped to `core`");
+    let dump = std::fs::read(&core).unwrap();
+    let mut frames = 0;
+    for payload in wasmparser::Parser::new(0).parse_all(&dump) {
+        if let wasmparser::Payload::CustomSection(section) = payload.unwrap() {
+            match section.as_known() {
+                wasmparser::KnownCustom::CoreDump(core) => assert_eq!(core.name, "traps.wat"),
+                wasmparser::KnownCustom::CoreDumpStack(stack) => frames = stack.frames.len(),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(frames, 2);
+    std::fs::remove_file(&core).unwrap();
+    check_in(folder.path(), "run -D coredump=core --invoke add lib.wat 1 2", 0, "3");
+    check_in(folder.path(), "run -D coredump=core wrong.wat", 1, "unknown import");
+    assert!(!core.exists(), "nothing trapped");
+    check_in(
+        folder.path(),
+        "run -D coredump=no/core traps.wat",
+        134,
+        "failed to dump core to `no/core`",
+    );
+    check("-D help", 0, "coredump=FILE");
+    check("run -D coredump=core.%p traps.wat", 2, "patterns such as %p");
+}

@@ -25,6 +25,7 @@ mod backtrace;
 mod builder;
 mod cache;
 mod config;
+mod coredump;
 mod engine;
 pub mod error;
 mod explore;
@@ -46,6 +47,7 @@ pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use builder::{CodeBuilder, CodeHint};
 pub use cache::{Cache, CacheConfig, CacheUsage};
 pub use config::*;
+pub use coredump::WasmCoreDump;
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{Error, ErrorKind, Result};
 pub use explore::{
