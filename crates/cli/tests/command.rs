@@ -829,3 +829,36 @@ fn a_trap_leaves_a_core_dump_on_request() {
     check("-D help", 0, "coredump=FILE");
     check("run -D coredump=core.%p traps.wat", 2, "patterns such as %p");
 }
+
+#[cfg(feature = "explore")]
+#[test]
+fn machine_code_is_shown_if_it_is_authentic() {
+    let folder = modules();
+    let check = |line, code, expected| check_in(folder.path(), line, code, expected);
+    check("objdump lib.wat --filter two", 0, "wasm[0]::function[1]::two:\n");
+    check("objdump lib.wat --addresses", 0, "00000000 wasm[0]::function[0]::add:\n         0: ");
+    check("objdump lib.wat --funcs exported --bytes --addrmap", 0, "╰─╼ addrmap: 0x");
+    check("objdump traps.wat", 0, "╰─╼ trap: out of bounds memory access");
+    check("objdump lib.wat --filter nobody", 1, "no function has `nobody` in its title");
+    check("objdump invalid.wat", 1, "expected i32, found i64");
+    check("objdump no-such-file.wat", 1, "failed to read `no-such-file.wat`");
+    check("objdump lib.wat --traps=maybe", 2, "maybe");
+
+    let run = |user: &str, line: &str| {
+        let home = folder.path().join(user);
+        std::fs::create_dir_all(&home).unwrap();
+        let mut command = wardian();
+        command.current_dir(folder.path()).args(line.split(' '));
+        command.env("HOME", &home).env("XDG_CONFIG_HOME", &home).env("XDG_DATA_HOME", &home);
+        outcome(command.env("XDG_STATE_HOME", &home).output().unwrap())
+    };
+    assert_eq!(run("me", "compile traps.wat -o traps.cwasm").0, Some(0));
+    let (code, text) = run("me", "objdump traps.cwasm");
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(run("me", "objdump traps.wat").1, text, "the artifact holds what is compiled");
+    assert!(!run("me", "objdump --traps=false traps.cwasm").1.contains("trap:"));
+    let (code, refused) = run("other", "objdump traps.cwasm");
+    assert!(code == Some(1) && refused.contains("not authentic"), "{refused}");
+    assert!(refused.contains("--vouched"), "{refused}");
+    assert_eq!(run("other", "objdump --vouched traps.cwasm"), (Some(0), text));
+}

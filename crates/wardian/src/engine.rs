@@ -401,6 +401,12 @@ impl Engine {
         self.loaded_artifact(found)
     }
 
+    /// For [`ModuleCode`](crate::ModuleCode), which runs nothing.
+    pub(crate) fn decode_unauthenticated(&self, bytes: &[u8]) -> Result<(Module, CodeImage)> {
+        let found = artifact::decode_to_show(bytes, &self.compatibility()).map_err(rejected)?;
+        Ok((self.decode(found.wasm.to_vec())?.0, found.image))
+    }
+
     fn loaded_artifact(&self, found: artifact::Artifact<'_>) -> Result<(Module, CodeImage)> {
         let (bytes, code_bytes) = (found.wasm.len(), found.image.text.len());
         tracing::debug!(target: log::MODULE, bytes, code_bytes, "artifact accepted");

@@ -24,6 +24,7 @@
 mod backtrace;
 mod builder;
 mod cache;
+mod code_view;
 mod config;
 mod coredump;
 mod engine;
@@ -46,6 +47,7 @@ mod val;
 pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use builder::{CodeBuilder, CodeHint};
 pub use cache::{Cache, CacheConfig, CacheUsage};
+pub use code_view::ModuleCode;
 pub use config::*;
 pub use coredump::WasmCoreDump;
 pub use engine::{Engine, EngineWeak, Precompiled};
