@@ -511,11 +511,12 @@ fn version_text() -> String {
         names.join(", ")
     };
     format!(
-        "{}\nproposals: {}\nnot in this version: {}\ncompilers: baseline, cranelift\nhosts: WASI preview 1\n\
+        "{}\nproposals: {}\nnot in this version: {}\ncompilers: {}\nhosts: WASI preview 1\n\
          built for: {}-{}",
         env!("CARGO_PKG_VERSION"),
         list(true),
         list(false),
+        if cfg!(feature = "cranelift") { "baseline, cranelift" } else { "none" },
         std::env::consts::ARCH,
         std::env::consts::OS
     )

@@ -23,7 +23,16 @@ mod options;
 mod progress;
 mod run;
 mod settings;
+#[cfg(feature = "wat")]
+mod text;
+#[cfg(not(feature = "wat"))]
+#[path = "text_none.rs"]
+mod text;
 mod timeout;
+#[cfg(feature = "wast")]
+mod wast;
+#[cfg(not(feature = "wast"))]
+#[path = "wast_none.rs"]
 mod wast;
 
 use args::{Cli, Command, EngineArgs};

@@ -6,7 +6,7 @@
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::explore::{ExploredFunction, TierCode, functions, origin, table_entry};
-use crate::module::binary_form;
+use crate::text::binary_form;
 use wardian_module::image::CodeImage;
 use wardian_module::layout::{Linkage, ModuleTable};
 use wardian_module::{DefinedFuncIndex, FuncIndex, Module};

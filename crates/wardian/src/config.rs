@@ -561,7 +561,8 @@ impl Config {
         self
     }
 
-    /// Whether the engine may compile. Without, it only loads artifacts. On by default.
+    /// Whether the engine may compile. Without, it only loads artifacts. On by default; a build without
+    /// compilers (cargo feature `cranelift`) never compiles.
     pub fn enable_compiler(&mut self, enable: bool) -> &mut Config {
         self.compiler = enable;
         self

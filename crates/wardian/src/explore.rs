@@ -4,6 +4,7 @@
 use crate::backtrace::demangle;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::text::binary_form;
 use std::ops::Range;
 use wardian_module::image::{FunctionCode, Inlined, Location, RelocTarget, frames_at};
 use wardian_module::layout::{Linkage, ModuleTable};
@@ -173,8 +174,7 @@ impl Explorer {
     /// When it is not valid; bodies of functions are only looked at by [`explore`](Explorer::explore).
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Explorer> {
         engine.check_compiler()?;
-        let wasm = wat::parse_bytes(bytes.as_ref())
-            .map_err(|error| Error::tagged(ErrorKind::InvalidModule, error.to_string()))?;
+        let wasm = binary_form(bytes.as_ref(), None)?;
         let (module, bodies) = engine.decode(wasm.into_owned())?;
         let functions = functions(&module);
         let linkage = if engine.config().is_lazy() { Linkage::Slots } else { Linkage::Direct };

@@ -40,6 +40,11 @@ mod linker;
 mod module;
 mod raw;
 mod store;
+#[cfg(feature = "wat")]
+mod text;
+#[cfg(not(feature = "wat"))]
+#[path = "text_none.rs"]
+mod text;
 mod typed;
 mod types;
 mod val;
