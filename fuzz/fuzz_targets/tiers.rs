@@ -1,5 +1,5 @@
-//! Fuzz target: modules made from the fuzzer's bytes run on every tier, and all tiers must agree. Memory
-//! accesses of the single-pass tier's code are proven on the way. Beside the coverage of the engine, the
+//! Fuzz target: modules made from the fuzzer's bytes run on every tier, and all tiers must agree. The
+//! memory accesses of all code are proven on the way (`wardian-check`). Beside the coverage of the engine, the
 //! fuzzer is shown the shape of the code that was made, and looks for more of it.
 
 #![forbid(unsafe_code)]

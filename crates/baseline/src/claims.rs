@@ -12,6 +12,13 @@ pub(crate) struct AccessClaim {
     pub(crate) memory: MemoryIndex,
 }
 
+/// Instructions that read a field of a function reference.
+#[derive(Clone, Copy)]
+pub(crate) struct ReferenceClaim {
+    /// Where they begin and end.
+    pub(crate) code: (u32, u32),
+}
+
 /// A jump through a table of distances.
 #[derive(Clone, Copy)]
 pub(crate) struct TableClaim {
@@ -34,14 +41,19 @@ pub(crate) struct ZeroClaim {
 #[derive(Default)]
 pub(crate) struct Claims {
     pub(crate) accesses: Vec<AccessClaim>,
+    pub(crate) references: Vec<ReferenceClaim>,
     pub(crate) tables: Vec<TableClaim>,
     pub(crate) zeros: Vec<ZeroClaim>,
+    /// Slots of live state that a frame that is replaced leaves behind.
+    pub(crate) live_slots: u32,
 }
 
 impl Claims {
     pub(crate) fn clear(&mut self) {
         self.accesses.clear();
+        self.references.clear();
         self.tables.clear();
         self.zeros.clear();
+        self.live_slots = 0;
     }
 }

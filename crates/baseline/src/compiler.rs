@@ -80,7 +80,7 @@ impl Compiler {
         linkage: Linkage,
         scratch: &mut Scratch,
     ) -> Result<FunctionCode, CompileError> {
-        let func = module.func_index(body.index);
+        let (func, index) = (module.func_index(body.index), body.index);
         let result = contain(func, scratch, |scratch| {
             self.compile_unguarded(module, layout, body, linkage, scratch)
         });
@@ -90,7 +90,7 @@ impl Compiler {
             match &result {
                 Ok(code) => {
                     let verdict =
-                        check::verify(module, layout, &self.settings, &code.bytes, claims);
+                        check::verify(module, layout, &self.settings, index, linkage, code, claims);
                     if let Err(what) = verdict {
                         panic!("func {}: the checker of machine code rejects it at {what}", func.0);
                     }

@@ -788,6 +788,11 @@ impl<'a> Tier<'a> {
             self.s.asm.jcc(Cond::E, stay);
             self.load_live_state(RCX);
             let first = (self.s.locals.len() as u32 - FIRST) * LIVE_SLOT;
+            if check::ON {
+                let operands = live.as_ref().map_or(0, SmallVec::len) as u32;
+                let slots = &mut self.s.claims.live_slots;
+                *slots = (*slots).max(first / LIVE_SLOT + operands);
+            }
             for (index, (loc, repr)) in live.into_iter().flatten().enumerate() {
                 let place = at(RCX, (first + index as u32 * LIVE_SLOT) as i32);
                 let scratch = if bank(repr) == Bank::General { RDX } else { XMM0 };

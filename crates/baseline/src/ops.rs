@@ -6,7 +6,7 @@
 
 use crate::asm::*;
 use crate::check;
-use crate::claims::AccessClaim;
+use crate::claims::{AccessClaim, ReferenceClaim};
 use crate::emit::*;
 use crate::state::*;
 use smallvec::SmallVec;
@@ -496,7 +496,12 @@ impl Emit for Tier<'_> {
         if let Some(trap) = null_trap {
             self.may_fault(trap);
         }
+        let start = self.s.asm.here();
         self.s.load(dst, at(base, offset as i32), repr);
+        if check::ON {
+            let code = (start, self.s.asm.here());
+            self.s.claims.references.push(ReferenceClaim { code });
+        }
         self.value_in(dst, repr)
     }
 

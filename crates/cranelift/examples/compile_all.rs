@@ -82,6 +82,10 @@ fn main() {
             );
         }
     }
+    let counts = wardian_check::counts();
+    if counts != wardian_check::Counts::default() {
+        println!("checked {} functions; too large: {}", counts.checked, counts.not_checked);
+    }
 }
 
 /// Compiles the replacement of every function at every loop.

@@ -271,7 +271,8 @@ impl Compiler {
             return Ok(());
         }
         let own = CallLayout::new(module.func_type(func).func_type());
-        check::verify(module, layout, &self.settings, &own, linkage, live_slots, code)
+        let index = module.defined_func(func).expect("it has a body");
+        check::verify(module, layout, &self.settings, &own, index, linkage, live_slots, code)
             .map(drop)
             .map_err(|what| {
                 let func = func.0;

@@ -126,6 +126,11 @@ fn run(options: &Options) -> Result<(), String> {
         totals.deepest_stack.into_inner(),
         totals.most_spills.into_inner(),
     );
+    let counts = wardian_check::counts();
+    println!(
+        "differ: machine code of {} functions was checked, of {} not, since they are too large",
+        counts.checked, counts.not_checked
+    );
     let mut failures = failures.into_inner().expect("nobody panics with it");
     failures.sort_unstable();
     match failures.is_empty() {

@@ -5,6 +5,9 @@
 use wardian_differ::{Case, Differ};
 
 const COUNT: u64 = 150;
+/// Right code that the checker once rejected: values made again where they are used, ways that nothing
+/// takes, differences instead of sums; a store that is always out of bounds.
+const ONCE_REJECTED: [u64; 4] = [1_017_169, 1_006_373, 1_064_039, 1_072_323];
 
 #[test]
 fn modules_do_the_same_on_every_tier() {
@@ -12,7 +15,7 @@ fn modules_do_the_same_on_every_tier() {
         let differ = Differ::new().expect("every mode is supported here");
         let (mut returned, mut trapped, mut limited) = (0, 0, 0);
         let mut shaped = [0; 2];
-        for seed in 0..COUNT {
+        for seed in (0..COUNT).chain(ONCE_REJECTED) {
             let Some(case) = Case::from_seed(seed) else { continue };
             let verdict = differ.check(&case).unwrap_or_else(|report| {
                 panic!("seed {seed}: {report}\nagain: cargo xtask differ --count 1 --seed {seed}")
@@ -26,6 +29,9 @@ fn modules_do_the_same_on_every_tier() {
         }
         assert!(returned > 100 && trapped > 50, "{returned} returned, {trapped} trapped");
         assert!(shaped.iter().all(|count| *count > 50), "{shaped:?} modules had shapes");
+        let counts = wardian_check::counts();
+        assert!(counts.checked > 1_000, "{counts:?}");
+        assert_eq!(counts.not_checked, 0, "the checker's bounds suffice for generated modules");
         assert!(limited < 5, "{limited} modules reached a limit");
     };
     let thread = std::thread::Builder::new().stack_size(96 << 20).spawn(test);

@@ -241,8 +241,11 @@ impl<E: Emit> Lowering<'_, E> {
     #[inline(never)]
     fn checked_store(&mut self, memory: MemoryIndex, offset: u64, access: Access) {
         let value = self.emit.pop();
-        if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
-            self.emit.memory_store(memory, access, addr, value, may_fault);
+        match self.address(memory, offset, access.bytes()) {
+            Some((addr, may_fault)) => {
+                self.emit.memory_store(memory, access, addr, value, may_fault);
+            }
+            None => self.emit.discard(value),
         }
     }
 
@@ -254,19 +257,21 @@ impl<E: Emit> Lowering<'_, E> {
             Plain::LoadLane(bits, lane) => {
                 let vector = self.emit.pop();
                 let access = lane_access(bits);
-                if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
-                    let scalar = self.emit.memory_load(memory, access, addr, may_fault);
-                    let vector = self.emit.replace_lane(bits, lane, vector, scalar);
-                    self.emit.push(vector);
-                }
+                let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) else {
+                    return self.emit.discard(vector);
+                };
+                let scalar = self.emit.memory_load(memory, access, addr, may_fault);
+                let vector = self.emit.replace_lane(bits, lane, vector, scalar);
+                self.emit.push(vector);
             }
             Plain::StoreLane(bits, lane) => {
                 let vector = self.emit.pop();
                 let access = lane_access(bits);
-                if let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) {
-                    let scalar = self.emit.extract_lane(bits, lane, vector);
-                    self.emit.memory_store(memory, access, addr, scalar, may_fault);
-                }
+                let Some((addr, may_fault)) = self.address(memory, offset, access.bytes()) else {
+                    return self.emit.discard(vector);
+                };
+                let scalar = self.emit.extract_lane(bits, lane, vector);
+                self.emit.memory_store(memory, access, addr, scalar, may_fault);
             }
         }
     }
@@ -295,6 +300,13 @@ impl<E: Emit> Lowering<'_, E> {
         u128::from(index) + u128::from(end) <= minimum
     }
 
+    /// Whether an access that ends at `index + end` is out of bounds of every memory of this type.
+    fn is_never_in_bounds(&self, memory: MemoryIndex, index: &Index<E::Value>, end: u64) -> bool {
+        let Some(index) = self.emit.constant_index(index) else { return false };
+        let maximum = self.module.memories[memory.index()].maximum_bytes();
+        u128::from(index) + u128::from(end) > maximum
+    }
+
     /// Pops an index and checks an access of `bytes` bytes at `index + offset`. `None` if it is always
     /// out of bounds: then the trap has been emitted and what follows cannot be reached.
     fn address(&mut self, memory: MemoryIndex, offset: u64, bytes: u32) -> Checked<E::Addr> {
@@ -317,6 +329,8 @@ impl<E: Emit> Lowering<'_, E> {
         let detail_index = self.copy_index(&index);
         let detail_offset = self.const_i64(offset);
         let details = Details::from_iter([detail_index, detail_offset]);
+        // Code generators make strange things of comparisons whose result they know.
+        let end = end.filter(|end| !self.is_never_in_bounds(memory, &index, *end));
         let checked = self.copy_index(&index);
         let out_of_bounds = match (ty, end) {
             (IndexType::I32, Some(end)) => {

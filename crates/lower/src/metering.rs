@@ -84,33 +84,46 @@ fn has_size(op: &Operator<'_>) -> bool {
 /// Finds the ends of segments. Told of every instruction of a body, in order.
 #[derive(Default)]
 struct Labels {
-    /// For each block that is open, whether its end is a label that something comes to.
-    blocks: Vec<bool>,
+    /// For each block that is open, whether something comes to its end by a branch.
+    blocks: Vec<Arrival>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// Nothing yet.
+    No,
+    /// Something does.
+    Yes,
+    /// Nothing will: branches to a loop go to its start.
+    Never,
 }
 
 impl Labels {
     fn branch(&mut self, depth: u32) {
         let count = self.blocks.len();
         // Not validated yet: there may be no such block.
-        if let Some(position) = count.checked_sub(1 + depth as usize) {
-            self.blocks[position] = true;
+        if let Some(position) = count.checked_sub(1 + depth as usize)
+            && self.blocks[position] == Arrival::No
+        {
+            self.blocks[position] = Arrival::Yes;
         }
     }
 
     /// Whether a segment ends behind this instruction.
     fn ends(&mut self, op: &Operator<'_>) -> bool {
         match op {
-            Operator::Block { .. } => self.blocks.push(false),
+            Operator::Block { .. } => self.blocks.push(Arrival::No),
             // Branches go to its start, which is here.
             Operator::Loop { .. } => {
-                self.blocks.push(false);
+                self.blocks.push(Arrival::Never);
                 return true;
             }
             Operator::If { .. } | Operator::TryTable { .. } => {
-                self.blocks.push(true);
+                self.blocks.push(Arrival::Yes);
                 return true;
             }
-            Operator::End => return self.blocks.pop().unwrap_or(true),
+            // The function's own end has no block here.
+            Operator::End => return self.blocks.pop().is_none_or(|end| end == Arrival::Yes),
             Operator::Br { relative_depth }
             | Operator::BrIf { relative_depth }
             | Operator::BrOnNull { relative_depth }

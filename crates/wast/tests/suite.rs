@@ -1,5 +1,5 @@
 //! The official suite, every folder, and our own scripts in `tests/wast`, in every memory mode and under
-//! every strategy.
+//! every strategy. The machine code of every function is checked (`wardian-check`).
 //!
 //! Which proposals a folder runs with and which directives are known to fail is data:
 //! `tests/wast/features.txt` and `tests/wast/expected.txt`. `WAST_ONLY=TEXT` runs only scripts whose
@@ -163,6 +163,17 @@ fn run_suite(mode: impl Fn(&mut Config)) -> Vec<Stats> {
         );
         assert!(verdict.passed > 70_000, "the suite has shrunk to {}", verdict.passed);
     }
+    // Of all modes that ran so far in this process.
+    let counts = wardian_check::counts();
+    println!(
+        "machine code: {} functions checked, {} too large",
+        counts.checked, counts.not_checked
+    );
+    assert!(counts.checked > 0);
+    assert_eq!(
+        counts.not_checked, 0,
+        "the checker's bounds suffice for all functions of the suites"
+    );
     engines.iter().map(|(_, engine)| engine.stats()).collect()
 }
 

@@ -1,0 +1,405 @@
+//! Machine code as a graph of blocks: instructions that can be reached, edges, and which block lies on
+//! every way to which.
+
+use crate::{Failed, Input, JumpTable, Stop, Stopped};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
+use std::collections::{BTreeMap, BTreeSet};
+use wardian_module::image::Reloc;
+
+pub(crate) struct Block {
+    /// Positions of its instructions.
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// Where it goes on; of a conditional jump, first where it does not jump.
+    pub(crate) next: Vec<u32>,
+    /// Edges to it: the block, and the position in its `next`.
+    pub(crate) before: Vec<(u32, u32)>,
+}
+
+/// The graph of a function. Block 0 is the entry; a block comes behind those that lead to it, except
+/// over back edges.
+pub(crate) struct Graph {
+    pub(crate) instructions: Vec<Instruction>,
+    pub(crate) blocks: Vec<Block>,
+    /// For each block: the nearest other that is on every way to it; and the other way round.
+    dominators: Vec<u32>,
+    dominated: Vec<Vec<u32>>,
+    /// First and last time that each block was seen in a walk over the tree of dominators.
+    seen: Vec<(u32, u32)>,
+    /// Jump tables by place.
+    pub(crate) tables: BTreeMap<u32, Vec<u32>>,
+}
+
+pub(crate) fn decode(bytes: &[u8], at: u32) -> Result<Instruction, String> {
+    let rest = bytes.get(at as usize..).unwrap_or_default();
+    let instruction = Decoder::with_ip(64, rest, at.into(), DecoderOptions::NONE).decode();
+    if instruction.is_invalid() {
+        return Err(format!("{at:#x}: no instruction"));
+    }
+    Ok(instruction)
+}
+
+/// The relocation inside of an instruction.
+pub(crate) fn reloc<'a>(relocs: &'a [Reloc], instruction: &Instruction) -> Option<&'a Reloc> {
+    let inside = instruction.ip() as u32..instruction.next_ip() as u32;
+    let sorted = relocs.is_sorted_by_key(|reloc| reloc.offset);
+    if !sorted {
+        return relocs.iter().find(|reloc| inside.contains(&reloc.offset));
+    }
+    let first = relocs.partition_point(|reloc| reloc.offset < inside.start);
+    relocs.get(first).filter(|reloc| inside.contains(&reloc.offset))
+}
+
+struct Explorer<'a> {
+    input: &'a Input<'a>,
+    instructions: BTreeMap<u32, Instruction>,
+    leaders: BTreeSet<u32>,
+    tables: BTreeMap<u32, Vec<u32>>,
+}
+
+impl Explorer<'_> {
+    fn bytes(&self) -> &[u8] {
+        &self.input.code.bytes
+    }
+
+    /// Where an instruction may go on.
+    fn targets(&self, instruction: &Instruction) -> Result<Vec<u32>, String> {
+        let at = instruction.ip() as u32;
+        let next = instruction.next_ip() as u32;
+        let near = instruction.near_branch_target() as u32;
+        Ok(match instruction.flow_control() {
+            FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall => vec![next],
+            FlowControl::ConditionalBranch => vec![next, near],
+            // To another function.
+            FlowControl::UnconditionalBranch
+                if reloc(&self.input.code.relocs, instruction).is_some() =>
+            {
+                vec![]
+            }
+            FlowControl::UnconditionalBranch => vec![near],
+            // Without a table, to another function.
+            FlowControl::IndirectBranch => self.table_of(instruction).cloned().unwrap_or_default(),
+            FlowControl::Return | FlowControl::Exception => vec![],
+            other => return Err(format!("{at:#x}: {other:?} is nothing a tier emits")),
+        })
+    }
+
+    fn table_of(&self, jump: &Instruction) -> Option<&Vec<u32>> {
+        let place = match &self.input.claims {
+            Some(claims) => {
+                let at = jump.ip() as u32;
+                claims.tables.iter().find(|table| table.jump == at)?.table
+            }
+            None => jump.next_ip() as u32,
+        };
+        self.tables.get(&place)
+    }
+
+    fn entry(&self, table: u32, at: u32) -> Option<u32> {
+        let bytes = self.bytes().get(at as usize..at as usize + 4)?;
+        Some(table.wrapping_add(u32::from_le_bytes(bytes.try_into().ok()?)))
+    }
+
+    /// The targets of a table that the tier has told of.
+    fn claimed(&self, claim: &JumpTable) -> Result<Vec<u32>, String> {
+        let targets: Option<Vec<u32>> =
+            (0..claim.count).map(|n| self.entry(claim.table, claim.table + 4 * n)).collect();
+        targets.ok_or(format!("{:#x}: the jump table is cut off", claim.jump))
+    }
+
+    /// The targets of the jump table behind `last`, if it is a jump through one. The code generator
+    /// writes such a jump as four instructions in a row, with the table behind them.
+    fn found(&self, before: &[Instruction; 3], last: &Instruction) -> Option<Vec<u32>> {
+        let start = last.next_ip() as u32;
+        let [lea, load, add] = before;
+        let through = last.flow_control() == FlowControl::IndirectBranch
+            && lea.mnemonic() == Mnemonic::Lea
+            && lea.is_ip_rel_memory_operand()
+            && lea.memory_displacement64() == u64::from(start)
+            && load.mnemonic() == Mnemonic::Movsxd
+            && load.memory_base() == lea.op0_register()
+            && add.mnemonic() == Mnemonic::Add
+            && add.op0_register() == last.op0_register();
+        if !through {
+            return None;
+        }
+        let mut targets = Vec::new();
+        let mut end = self.bytes().len() as u32;
+        let mut at = start;
+        while at + 4 <= end {
+            let target = self.entry(start, at)?;
+            // A jump over nothing, which the code generator left behind.
+            let left = self.bytes()[at as usize] == 0xe9 && at + 5 == end;
+            if left || target as usize >= self.bytes().len() {
+                break;
+            }
+            if target > start {
+                end = end.min(target);
+            }
+            targets.push(target);
+            at += 4;
+        }
+        Some(targets)
+    }
+
+    /// All instructions that can be reached, and where a jump goes.
+    fn explore(&mut self) -> Result<(), String> {
+        if let Some(claims) = &self.input.claims {
+            for claim in &claims.tables {
+                let targets = self.claimed(claim)?;
+                self.tables.insert(claim.table, targets);
+            }
+        }
+        let mut work = vec![0];
+        while let Some(mut at) = work.pop() {
+            let mut before = [Instruction::default(); 3];
+            while !self.instructions.contains_key(&at) {
+                let instruction = decode(self.bytes(), at)?;
+                self.instructions.insert(at, instruction);
+                let next = instruction.next_ip() as u32;
+                if self.input.claims.is_none()
+                    && let Some(targets) = self.found(&before, &instruction)
+                {
+                    self.tables.insert(next, targets);
+                }
+                before = [before[1], before[2], instruction];
+                let goes_on = matches!(
+                    instruction.flow_control(),
+                    FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall
+                );
+                if !goes_on {
+                    let targets = self.targets(&instruction)?;
+                    self.leaders.extend(&targets);
+                    work.extend(targets);
+                    break;
+                }
+                at = next;
+            }
+        }
+        if self.input.claims.is_none() { self.gaps() } else { Ok(()) }
+    }
+
+    /// Nothing lies between instructions that are reached but whole jump tables, so no target of theirs
+    /// was missed, and jumps that the code generator left behind.
+    fn gaps(&self) -> Result<(), String> {
+        let mut end = 0;
+        for (at, instruction) in &self.instructions {
+            if let Some(targets) = self.tables.get(&end) {
+                end += 4 * targets.len() as u32;
+            }
+            while end < *at
+                && let Ok(left) = decode(self.bytes(), end)
+                && left.flow_control() == FlowControl::UnconditionalBranch
+                && self.instructions.contains_key(&(left.near_branch_target() as u32))
+            {
+                end = left.next_ip() as u32;
+            }
+            if *at != end {
+                return Err(format!("{end:#x}: code or data up to {at:#x} that nothing reaches"));
+            }
+            end = instruction.next_ip() as u32;
+        }
+        Ok(())
+    }
+}
+
+impl Graph {
+    pub(crate) fn new(input: &Input<'_>, stop: &mut Stop) -> Result<Graph, Failed> {
+        let mut explorer = Explorer {
+            input,
+            instructions: BTreeMap::new(),
+            leaders: BTreeSet::from([0]),
+            tables: BTreeMap::new(),
+        };
+        explorer.explore()?;
+        let mut ends = Vec::new();
+        let all: Vec<Instruction> = explorer.instructions.values().copied().collect();
+        if let Some(pair) = all.windows(2).find(|pair| pair[0].next_ip() > pair[1].ip()) {
+            let at = pair[1].ip();
+            return Err(format!("{at:#x}: a jump into the middle of an instruction").into());
+        }
+        for (position, instruction) in all.iter().enumerate() {
+            let next = instruction.next_ip() as u32;
+            let flows = matches!(
+                instruction.flow_control(),
+                FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall
+            );
+            if !flows || explorer.leaders.contains(&next) {
+                ends.push(position + 1);
+            }
+        }
+        let mut blocks = Vec::new();
+        let mut start = 0;
+        for end in ends {
+            blocks.push((start, end, explorer.targets(&all[end - 1])?));
+            start = end;
+        }
+        if start != all.len() {
+            return Err("code that does not end".into());
+        }
+        let by_place: BTreeMap<u32, u32> =
+            (0..).zip(&blocks).map(|(n, (start, ..))| (all[*start].ip() as u32, n)).collect();
+        let mut targets = Vec::new();
+        for (.., next) in &blocks {
+            let next: Option<Vec<u32>> = next.iter().map(|at| by_place.get(at).copied()).collect();
+            targets.push(next.ok_or("a jump to where no block begins")?);
+        }
+        let order = order(&targets);
+        let mut position = vec![u32::MAX; blocks.len()];
+        for (n, block) in (0..).zip(&order) {
+            position[*block as usize] = n;
+        }
+        let mut sorted: Vec<Block> = order
+            .iter()
+            .map(|block| {
+                let (start, end, _) = blocks[*block as usize];
+                let next = targets[*block as usize].iter();
+                let next = next.map(|target| position[*target as usize]).collect();
+                Block { start, end, next, before: Vec::new() }
+            })
+            .collect();
+        for block in 0..sorted.len() {
+            for (way, target) in sorted[block].next.clone().into_iter().enumerate() {
+                sorted[target as usize].before.push((block as u32, way as u32));
+            }
+        }
+        let dominators = dominators(&sorted, stop)?;
+        let dominated = dominated(&dominators);
+        let seen = seen(&dominated);
+        let tables = explorer.tables;
+        Ok(Graph { instructions: all, blocks: sorted, dominators, dominated, seen, tables })
+    }
+
+    /// Whether every way to `inner` leads through `outer`.
+    pub(crate) fn dominates(&self, outer: u32, inner: u32) -> bool {
+        let ((first, last), (inner, _)) = (self.seen[outer as usize], self.seen[inner as usize]);
+        first <= inner && inner <= last
+    }
+
+    /// The nearest other block that is on every way to this one.
+    pub(crate) fn dominator(&self, block: u32) -> u32 {
+        self.dominators[block as usize]
+    }
+
+    /// The blocks whose nearest this is.
+    pub(crate) fn dominated(&self, block: u32) -> &[u32] {
+        &self.dominated[block as usize]
+    }
+
+    /// For each block, those where ways through it meet others.
+    pub(crate) fn frontiers(&self, stop: &mut Stop) -> Result<Vec<Vec<u32>>, Stopped> {
+        let mut frontiers = vec![Vec::new(); self.blocks.len()];
+        for (block, data) in (0..).zip(&self.blocks) {
+            // The entry is reached from outside, too.
+            if data.before.len() + usize::from(block == 0) < 2 {
+                continue;
+            }
+            for (from, _) in &data.before {
+                let mut at = *from;
+                while block == 0 || at != self.dominators[block as usize] {
+                    stop.work(1)?;
+                    let list: &mut Vec<u32> = &mut frontiers[at as usize];
+                    if list.last() != Some(&block) {
+                        list.push(block);
+                    }
+                    if at == 0 {
+                        break;
+                    }
+                    at = self.dominators[at as usize];
+                }
+            }
+        }
+        Ok(frontiers)
+    }
+}
+
+/// Blocks that the first one leads to, each behind those that lead to it, but for loops.
+fn order(next: &[Vec<u32>]) -> Vec<u32> {
+    let mut seen = vec![false; next.len()];
+    let mut order = Vec::new();
+    let mut stack = vec![(0u32, 0usize)];
+    seen[0] = true;
+    while let Some((block, way)) = stack.last_mut() {
+        match next[*block as usize].get(*way) {
+            Some(target) => {
+                *way += 1;
+                if !std::mem::replace(&mut seen[*target as usize], true) {
+                    stack.push((*target, 0));
+                }
+            }
+            None => {
+                order.push(*block);
+                stack.pop();
+            }
+        }
+    }
+    order.reverse();
+    order
+}
+
+fn dominators(blocks: &[Block], stop: &mut Stop) -> Result<Vec<u32>, Stopped> {
+    const NONE: u32 = u32::MAX;
+    let mut found = vec![NONE; blocks.len()];
+    found[0] = 0;
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for (block, data) in blocks.iter().enumerate().skip(1) {
+            let mut new = NONE;
+            for (before, _) in &data.before {
+                if found[*before as usize] == NONE {
+                    continue;
+                }
+                stop.work(1)?;
+                new = if new == NONE { *before } else { common(&found, new, *before, stop)? };
+            }
+            if found[block] != new {
+                found[block] = new;
+                changed = true;
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn common(found: &[u32], mut a: u32, mut b: u32, stop: &mut Stop) -> Result<u32, Stopped> {
+    let mut steps = 0;
+    while a != b {
+        let later = if a > b { &mut a } else { &mut b };
+        *later = found[*later as usize];
+        steps += 1;
+    }
+    stop.work(steps / 8)?;
+    Ok(a)
+}
+
+fn dominated(dominators: &[u32]) -> Vec<Vec<u32>> {
+    let mut children = vec![Vec::new(); dominators.len()];
+    for (block, dominator) in dominators.iter().enumerate().skip(1) {
+        children[*dominator as usize].push(block as u32);
+    }
+    children
+}
+
+fn seen(children: &[Vec<u32>]) -> Vec<(u32, u32)> {
+    let mut seen = vec![(0, 0); children.len()];
+    let mut time = 0;
+    let mut stack = vec![(0u32, 0usize)];
+    while let Some((block, nth)) = stack.last_mut() {
+        if *nth == 0 {
+            seen[*block as usize].0 = time;
+            time += 1;
+        }
+        match children[*block as usize].get(*nth) {
+            Some(child) => {
+                *nth += 1;
+                stack.push((*child, 0));
+            }
+            None => {
+                seen[*block as usize].1 = time - 1;
+                stack.pop();
+            }
+        }
+    }
+    seen
+}
