@@ -5,3 +5,6 @@
 
 #[doc = include_str!("limits.md")]
 pub mod limits {}
+
+#[doc = include_str!("debugging.md")]
+pub mod debugging {}

@@ -6,7 +6,7 @@ use crate::Input;
 use crate::value::Object;
 use rustc_hash::FxHashMap;
 use wardian_module::layout::{Field, GLOBAL_SIZE, Linkage, ModuleTable, table_element_size};
-use wardian_module::{GlobalIndex, MemoryIndex, MemoryPlan, TableIndex};
+use wardian_module::{GlobalIndex, Limits, MemoryIndex, MemoryPlan, TableIndex};
 
 /// The pointer on the way, as its offset in the context; and the offset.
 type Place = (Option<u32>, i64);
@@ -72,9 +72,16 @@ impl<'a> Fields<'a> {
         self.plans.len() as u32
     }
 
+    fn limits_of_table(&self, table: Object) -> Limits {
+        self.input.module.tables[(table - self.memories()) as usize].ty.limits
+    }
+
     /// Whether the base of an object may change.
     pub(crate) fn may_move(&self, object: Object) -> bool {
-        self.plans.get(object as usize).is_none_or(|plan| plan.may_move)
+        match self.plans.get(object as usize) {
+            Some(plan) => plan.may_move,
+            None => !self.limits_of_table(object).is_fixed(),
+        }
     }
 
     /// The length that an object has at least: bytes of a memory, elements of a table.
@@ -82,7 +89,7 @@ impl<'a> Fields<'a> {
         let Input { module, .. } = self.input;
         match module.memories.get(object as usize) {
             Some(memory) => memory.minimum_bytes(),
-            None => module.tables[(object - self.memories()) as usize].ty.limits.min.into(),
+            None => self.limits_of_table(object).min.into(),
         }
     }
 

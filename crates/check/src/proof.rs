@@ -243,6 +243,7 @@ impl<'a> Prover<'a> {
             let Fact { left, right, strict, .. } = &self.facts[fact as usize];
             let one = u64::from(*strict);
             let (value, least, most) = match (*left, *right) {
+                ((ZERO, a), (ZERO, b)) if a > b || *strict && a == b => return true,
                 ((ZERO, number), (value, 0)) if value != ZERO => {
                     (value, number.checked_add(one), Some(u64::MAX))
                 }
@@ -488,6 +489,13 @@ impl<'a> Prover<'a> {
         }
         if core == ZERO {
             return Ok(false);
+        }
+        // What was compared may be a number that no length is below.
+        let room = self.fields.least(object).checked_sub(u128::from(size));
+        if let Some(most) = room.map(|room| u64::try_from(room).unwrap_or(u64::MAX))
+            && self.below(index, most, place)?
+        {
+            return Ok(true);
         }
         if self.compared(object, core, core, add, size, place)? {
             return Ok(true);

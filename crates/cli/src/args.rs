@@ -83,7 +83,7 @@ pub struct EngineArgs {
     #[arg(short = 'C', long = "codegen", value_name = "KEY[=VALUE][,…]")]
     pub codegen: Vec<String>,
 
-    /// What there is to see of a program (`-D help`).
+    /// Seeing inside (`-D help`).
     #[arg(short = 'D', long = "debug", value_name = "KEY[=VALUE][,…]")]
     pub debug: Vec<String>,
 }
@@ -132,6 +132,8 @@ Examples:
   wardian run --dir /data::/in::ro tool.wasm   /data as /in, for reading only
   wardian run --env HOME --env LANG=C tool.wasm
   wardian run --invoke add math.wat 1 2
+  perf record -g wardian run --profile perfmap tool.wasm   then `perf report`
+  gdb --args wardian run -D debug-info tool.wasm           then `break NAME`, `run`
 
 Exit code: the program's own; 134 after a trap, 1 after another error, 2 for a mistake in the command."
 )]
@@ -168,9 +170,24 @@ pub struct RunArgs {
     #[arg(long)]
     pub stats: bool,
 
+    /// Tell the profiler `perf` what functions lie where, in a file of this kind.
+    #[arg(long, value_name = "KIND", value_enum)]
+    pub profile: Option<Profile>,
+
     /// The program (binary or text), then its arguments.
     #[arg(value_name = "FILE", required = true, trailing_var_arg = true)]
     pub program: Vec<OsString>,
+}
+
+/// Files that `perf` reads.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Profile {
+    /// Names and addresses, in `/tmp/perf-PID.map`.
+    #[value(name = "perfmap")]
+    PerfMap,
+    /// Names, addresses and code, in `jit-PID.dump`.
+    #[value(name = "jitdump")]
+    JitDump,
 }
 
 /// `wardian compile`
@@ -554,6 +571,8 @@ mod tests {
         assert!(args.dirs.is_empty() && args.engine.help().is_none());
         let args = run("--dir .::/ run.wasm -5");
         assert_eq!(args.program, ["run.wasm", "-5"]);
+        assert_eq!(run("--profile jitdump x.wasm").profile, Some(Profile::JitDump));
+        assert!(parse("--profile vtune x.wasm").is_err());
         assert!(parse("--no-such-option x.wasm").is_err());
         assert!(parse("run").is_err());
     }

@@ -66,7 +66,7 @@ pub enum Group {
     Optimize,
     /// `-C`: the compiler.
     Codegen,
-    /// `-D`: what there is to see.
+    /// `-D`: seeing inside.
     Debug,
 }
 
@@ -259,6 +259,10 @@ keys! {
         c.config.coredump_on_trap(true);
         Ok(())
     };
+    Debug "debug-info" = "y|n", "debuggers (gdb, LLDB) know functions by name and stop in them", |c, v| {
+        c.config.debug_info(switch(v)?);
+        Ok(())
+    };
 }
 
 /// Applies one option's list.
@@ -409,6 +413,11 @@ mod tests {
             let choices = check(Group::Wasm, &format!("timeout={text}")).unwrap();
             assert_eq!(choices.timeout, Some(Duration::from_millis(millis)), "{text}");
         }
+        assert!(
+            Engine::new(&check(Group::Debug, "debug-info").unwrap().config)
+                .unwrap()
+                .get_debug_info()
+        );
         assert_eq!(check(Group::Wasm, "fuel=2k").unwrap().fuel, Some(2048));
     }
 
@@ -432,6 +441,7 @@ mod tests {
         check(Group::Codegen, "cpu=", "name of a processor");
         check(Group::Debug, "coredump=", "expected a file");
         check(Group::Debug, "coredump=core.%p", "patterns such as %p are not supported");
+        check(Group::Debug, "debug-info=1", "expected y or n");
         check(Group::Codegen, "cache-dir=", "expected a folder");
         check(Group::Codegen, "cache-size=lots", "expected a number");
     }

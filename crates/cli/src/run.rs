@@ -1,6 +1,6 @@
 //! `wardian run`: a program with WASI, or one exported function.
 
-use crate::args::RunArgs;
+use crate::args::{Profile, RunArgs};
 use crate::options::Choices;
 use crate::timeout::Timeout;
 use std::io::Write as _;
@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 use wardian::error::Context as _;
 use wardian::{
-    Budget, CodeShape, Engine, Error, Extern, ExternType, Func, Instance, Linker, Module, Result,
-    Stats, Store, StoreLimits, StoreLimitsBuilder, Val, ValType, WasmCoreDump, bail, ensure,
-    format_err,
+    Budget, CodeShape, Engine, Error, Extern, ExternType, Func, Instance, Linker, Module,
+    ProfilingStrategy, Result, Stats, Store, StoreLimits, StoreLimitsBuilder, Val, ValType,
+    WasmCoreDump, bail, ensure, format_err,
 };
 use wardian_wasi::{DirPerms, FilePerms, I32Exit, WasiCtxBuilder, WasiP1Ctx, p1};
 
@@ -29,6 +29,11 @@ struct Host {
 pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
     let cache = choices.cache()?;
     choices.config.cache(cache);
+    choices.config.profiler(match args.profile {
+        None => ProfilingStrategy::None,
+        Some(Profile::PerfMap) => ProfilingStrategy::PerfMap,
+        Some(Profile::JitDump) => ProfilingStrategy::JitDump,
+    });
     let engine = Engine::new(&choices.config)?;
     let (file, _) = args.program.split_first().expect("`program` is required");
     let file = Path::new(file);

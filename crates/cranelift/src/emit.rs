@@ -259,6 +259,8 @@ impl<'a> Tier<'a> {
                 let ty = &self.module.memories[i.index()];
                 !MemoryPlan::new(self.settings, ty).may_move
             }
+            // A table moves when it grows.
+            Field::TableBase(i) => self.module.tables[i.index()].ty.limits.is_fixed(),
             _ => constant,
         }
     }

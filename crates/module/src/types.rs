@@ -259,6 +259,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Whether there is one size only, which never changes.
+    pub fn is_fixed(self) -> bool {
+        self.max == Some(self.min)
+    }
+
     /// Whether a table or memory of `size` now and limit `self.max` may be imported as `import`.
     /// spec 3.3.12 (matching, limits).
     pub fn matches(self, size: u64, import: Limits) -> bool {

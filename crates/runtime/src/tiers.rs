@@ -26,7 +26,7 @@ use wardian_lower::{Shape, loops_around};
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::{OUTER_LOOP, VmLayout};
 use wardian_module::{Body, DefinedFuncIndex, Module, Trap};
-use wardian_vm::{Code, CodeError, Failure, Source, Tier, Tiered};
+use wardian_vm::{Code, CodeError, Failure, Source, Tier, Tiered, Watch};
 use wasmparser::BinaryReader;
 
 /// How functions of an engine's modules become fast.
@@ -106,13 +106,15 @@ impl Tiers {
     }
 
     /// Code of a module whose bodies were validated, or, if validation is lazy, not. With a place in a
-    /// cache it starts with what was kept there, and its own optimized code is added to that.
+    /// cache it starts with what was kept there, and its own optimized code is added to that. `watch` is
+    /// told of all code.
     pub fn load(
         &self,
         module: Arc<Module>,
         bodies: Vec<Body>,
         counters: Counters,
         cached: Option<Cached>,
+        watch: Option<Box<dyn Watch>>,
     ) -> Result<Code, CodeError> {
         let layout = VmLayout::new(&module);
         let (mut kept, mut since) = (None, None);
@@ -137,7 +139,7 @@ impl Tiers {
             background: self.background.clone(),
         };
         let (shared, count) = (functions.shared.clone(), functions.first_count());
-        let code = Code::tiered(module, Box::new(functions))?;
+        let code = Code::tiered_watched(module, Box::new(functions), watch)?;
         if let (Some(kept), Some(since)) = (kept, since) {
             shared.publish_kept(code.as_tiered().expect("it was just made so"), kept, count, since);
         }

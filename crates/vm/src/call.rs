@@ -392,7 +392,7 @@ pub(crate) unsafe extern "C" fn epoch_entry(context: *const Context) {
 /// # Safety
 ///
 /// - Only generated code calls it, with ranges that it has checked.
-pub(crate) unsafe extern "sysv64" fn copy_bytes(target: *mut u8, source: *const u8, length: usize) {
+pub(crate) unsafe extern "C" fn copy_bytes(target: *mut u8, source: *const u8, length: usize) {
     // SAFETY: [compiled code] both ranges lie in memories of the running instance.
     unsafe { std::ptr::copy(source, target, length) }
 }
@@ -402,7 +402,7 @@ pub(crate) unsafe extern "sysv64" fn copy_bytes(target: *mut u8, source: *const 
 /// # Safety
 ///
 /// - Only generated code calls it, with a range that it has checked.
-pub(crate) unsafe extern "sysv64" fn fill_bytes(target: *mut u8, byte: u32, length: usize) {
+pub(crate) unsafe extern "C" fn fill_bytes(target: *mut u8, byte: u32, length: usize) {
     // SAFETY: [compiled code] the range lies in a memory of the running instance.
     unsafe { std::ptr::write_bytes(target, byte as u8, length) }
 }

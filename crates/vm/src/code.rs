@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Code lives in arenas, reserved whole: an anonymous file mapped twice, or, where a system refuses
-//! that, plain memory whose protection changes once per range of text. The module table keeps its own
-//! protection (readable and writable) in the executable view.
+//! that or somebody who watches wants it so, plain memory whose protection changes once per range of
+//! text. The module table keeps its own protection (readable and writable) in the executable view.
 //!
 //! A module's code comes whole, as an image, or function by function: see `tiered`.
 //!
@@ -27,11 +27,12 @@
 use crate::context::Frame;
 use crate::mapping::InitialMemory;
 use crate::tiered::{ChunkTables, Source, Tiered};
+use crate::watch::{Kept, PublishedFunc, Watch};
 use crate::{call, shims, sys};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use wardian_module::image::CodeImage;
+use wardian_module::image::{CodeImage, FuncRange};
 use wardian_module::layout::{CODE_PAGE, Linkage, ModuleTable, VmLayout};
 use wardian_module::{DefinedFuncIndex, Module, Trap, TypeIndex};
 
@@ -94,6 +95,8 @@ const ARENA_SIZES: [usize; 3] = [1 << 30, 128 << 20, 16 << 20];
 pub(crate) struct Arena {
     /// The process that made it: NOTE [fork].
     process: u32,
+    /// Whether it was to be plain memory: see [`Watch::plain_memory`].
+    plain: bool,
     /// First address of the executable view.
     start: NonNull<u8>,
     /// The writable view; without, protections change.
@@ -116,10 +119,10 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 impl Arena {
     /// An arena of the first size that the system grants, of at least `least` bytes.
-    fn new(least: usize) -> Result<Arena, CodeError> {
+    fn new(least: usize, plain: bool) -> Result<Arena, CodeError> {
         let mut refused = CodeError::Full;
         for size in ARENA_SIZES.into_iter().filter(|size| *size >= least) {
-            match Arena::of_size(size) {
+            match Arena::of_size(size, plain) {
                 Ok(arena) => return Ok(arena),
                 Err(error) => refused = CodeError::Memory(error),
             }
@@ -127,8 +130,8 @@ impl Arena {
         Err(refused)
     }
 
-    fn of_size(size: usize) -> std::io::Result<Arena> {
-        let dual = sys::dual_mapping(size).ok();
+    fn of_size(size: usize, plain: bool) -> std::io::Result<Arena> {
+        let dual = if plain { None } else { sys::dual_mapping(size).ok() };
         let start = match &dual {
             Some(dual) => dual.executable,
             None => sys::reserve(size)?,
@@ -139,7 +142,7 @@ impl Arena {
         // SAFETY: [arena] all-zero is a null `AtomicPtr`.
         let pages = unsafe { pages.assume_init() };
         let free = Mutex::new(vec![(0, count)]);
-        Ok(Arena { process: sys::process(), start, dual, pages, free })
+        Ok(Arena { process: sys::process(), plain, start, dual, pages, free })
     }
 
     /// Whether this process made it.
@@ -182,17 +185,17 @@ impl Arena {
 }
 
 /// Finds room for `count` pages, making arenas as needed.
-fn allocate(count: usize) -> Result<(&'static Arena, usize), CodeError> {
+fn allocate(count: usize, plain: bool) -> Result<(&'static Arena, usize), CodeError> {
     for slot in &LIST {
         if slot.get().is_none() {
             let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
             if slot.get().is_none() {
-                let _ = slot.set(Arena::new(count * CODE_PAGE)?);
+                let _ = slot.set(Arena::new(count * CODE_PAGE, plain)?);
                 COUNT.fetch_add(1, Release);
             }
         }
         let arena = slot.get().expect("made above");
-        if !arena.is_own() {
+        if !arena.is_own() || arena.plain != plain {
             continue;
         }
         if let Some(page) = arena.take(count) {
@@ -215,9 +218,9 @@ pub(crate) struct Pages {
 
 impl Pages {
     /// A range of at least `bytes` bytes, beginning with a table of `table_bytes`, a page multiple.
-    fn take(bytes: usize, table_bytes: usize) -> Result<Pages, CodeError> {
+    fn take(bytes: usize, table_bytes: usize, plain: bool) -> Result<Pages, CodeError> {
         let count = bytes.div_ceil(CODE_PAGE).max(1);
-        let (arena, start) = allocate(count)?;
+        let (arena, start) = allocate(count, plain)?;
         Pages::begin(arena, start, count, table_bytes).map_err(CodeError::Memory)
     }
 
@@ -407,6 +410,8 @@ impl CodeTables {
 
 /// Published machine code of one module.
 pub struct Code {
+    /// Of whole code. Dropped before it.
+    _kept: Option<Kept>,
     module: Arc<Module>,
     layout: VmLayout,
     form: Form,
@@ -438,6 +443,7 @@ pub(crate) fn with_table(
     module: &Module,
     linkage: Linkage,
     text_bytes: usize,
+    watch: Option<&dyn Watch>,
 ) -> Result<(Pages, usize), CodeError> {
     let mut table = vec![0; ModuleTable::size(module.types.len(), module.bodies.len(), linkage)];
     let mut put = |offset: u32, bytes: &[u8]| {
@@ -450,7 +456,8 @@ pub(crate) fn with_table(
     for (index, ty) in module.types.iter().enumerate() {
         put(ModuleTable::type_id(TypeIndex::from(index)), &ty.id().as_u32().to_le_bytes());
     }
-    let pages = Pages::take(table.len() + text_bytes, table.len())?;
+    let plain = watch.is_some_and(Watch::plain_memory);
+    let pages = Pages::take(table.len() + text_bytes, table.len(), plain)?;
     pages.write(0, &table).map_err(CodeError::Memory)?;
     Ok((pages, table.len()))
 }
@@ -459,28 +466,56 @@ impl Code {
     /// Makes `image` executable as the code of `module`. By [compiled code] the image stems from a tier
     /// or an authenticated artifact.
     pub fn publish(module: Arc<Module>, image: CodeImage) -> Result<Code, CodeError> {
+        Code::publish_watched(module, image, None)
+    }
+
+    /// As [`publish`](Code::publish), and tells `watch` of it.
+    pub fn publish_watched(
+        module: Arc<Module>,
+        image: CodeImage,
+        watch: Option<&dyn Watch>,
+    ) -> Result<Code, CodeError> {
         image.check().map_err(|error| CodeError::Image(error.0))?;
         if image.funcs.len() != module.bodies.len() {
             let (found, expected) = (image.funcs.len(), module.bodies.len());
             return Err(CodeError::Image(format!("{found} functions for a module of {expected}")));
         }
-        let (mut pages, table_bytes) = with_table(&module, Linkage::Direct, image.text.len())?;
+        let (mut pages, table_bytes) =
+            with_table(&module, Linkage::Direct, image.text.len(), watch)?;
         pages.write(table_bytes, &image.text).map_err(CodeError::Memory)?;
         let layout = VmLayout::new(&module);
+        let kept = watch.and_then(|watch| {
+            let text = pages.address(table_bytes) as usize;
+            let published = |(index, range): (usize, &FuncRange)| PublishedFunc {
+                func: DefinedFuncIndex::from(index),
+                address: text + range.start as usize,
+                bytes: &image.text[range.start as usize..range.end as usize],
+            };
+            watch.published(&image.funcs.iter().enumerate().map(published).collect::<Vec<_>>())
+        });
         pages.enter(CodeTables::Whole {
             module: module.clone(),
             text: pages.address(table_bytes) as usize,
             image: CodeImage { text: Vec::new(), ..image },
         });
         let form = Form::Whole(pages, table_bytes);
-        Ok(Code { module, layout, form, initial: InitialMemories::default() })
+        Ok(Code { _kept: kept, module, layout, form, initial: InitialMemories::default() })
     }
 
     /// Code of `module` that holds no function yet: each is asked for when it is first called.
     pub fn tiered(module: Arc<Module>, source: Box<dyn Source>) -> Result<Code, CodeError> {
+        Code::tiered_watched(module, source, None)
+    }
+
+    /// As [`tiered`](Code::tiered), and tells `watch` of each function that is published.
+    pub fn tiered_watched(
+        module: Arc<Module>,
+        source: Box<dyn Source>,
+        watch: Option<Box<dyn Watch>>,
+    ) -> Result<Code, CodeError> {
         let layout = VmLayout::new(&module);
-        let form = Form::Tiered(Tiered::new(module.clone(), source)?);
-        Ok(Code { module, layout, form, initial: InitialMemories::default() })
+        let form = Form::Tiered(Tiered::new(module.clone(), source, watch)?);
+        Ok(Code { _kept: None, module, layout, form, initial: InitialMemories::default() })
     }
 
     /// The functions that come one by one, unless the module was published whole.
@@ -612,7 +647,7 @@ mod tests {
 
     #[test]
     fn ranges_merge_when_given_back() {
-        let arena = Arena::of_size(16 << 20).unwrap();
+        let arena = Arena::of_size(16 << 20, false).unwrap();
         let taken: Vec<_> = (0..4).map(|_| arena.take(3).unwrap()).collect();
         assert_eq!(taken, [0, 3, 6, 9]);
         for start in [3, 9, 0, 6] {
@@ -631,7 +666,7 @@ mod tests {
         let arenas = ARENAS.get_or_init(|| {
             let mut arenas = Vec::new();
             for allowed in 0.. {
-                let (arena, hits) = refuse(allowed, 1, || Arena::of_size(16 << 20));
+                let (arena, hits) = refuse(allowed, 1, || Arena::of_size(16 << 20, false));
                 arenas.extend(arena);
                 if hits == 0 {
                     break;

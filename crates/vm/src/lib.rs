@@ -42,6 +42,9 @@
 //!   stated where it stands.
 //! - **[guards]** The guards of a context change only while its store is borrowed exclusively and none of
 //!   its generated code runs; the handler reads them only at a fault of such code.
+//! - **[debugger list]** The list of code that debuggers read, which two linked symbols hold, changes only
+//!   under the lock of its file; an entry and its object live until it is taken out. No other library of
+//!   the process uses the interface while an engine with `debug_info` exists: it knows no common lock.
 //! - **[signal handler]** The handler runs on the faulting thread, takes no lock, allocates nothing and
 //!   touches only its arguments, the lookup table and the context of the running store.
 
@@ -55,6 +58,12 @@ pub mod block;
 pub mod call;
 pub mod code;
 mod context;
+#[cfg_attr(all(target_os = "linux", target_arch = "x86_64", not(miri)), path = "debugger/gdb.rs")]
+#[cfg_attr(
+    any(not(all(target_os = "linux", target_arch = "x86_64")), miri),
+    path = "debugger/none.rs"
+)]
+mod debugger;
 pub mod host;
 mod mapping;
 #[cfg_attr(any(test, feature = "refusals"), path = "refusals/injected.rs")]
@@ -74,10 +83,12 @@ mod sys;
 mod tiered;
 mod unwind;
 mod values;
+mod watch;
 
 pub use call::*;
 pub use code::{Code, CodeError, VouchedArtifact};
 pub use context::{BuiltinCall, Exit, Failure, Frame, Host, TrapReport, stack_left};
+pub use debugger::Registration;
 pub use host::*;
 pub use mapping::{InitialMemory, Reservations};
 #[cfg(feature = "refusals")]
@@ -88,6 +99,7 @@ pub use values::{
     ExternIndexValue, ExternNonNull, NullExtern, NullFunc, Results, Values, Vector, WasmValue,
     kind_of,
 };
+pub use watch::{Kept, PublishedFunc, Watch};
 
 /// Whether this platform can run machine code, and if not, why.
 pub fn supported() -> Result<(), &'static str> {
@@ -97,4 +109,10 @@ pub fn supported() -> Result<(), &'static str> {
 /// A number for the present process that no child of it has.
 pub fn process() -> u32 {
     sys::process()
+}
+
+/// Maps the first page of a file, executable, for good; nothing reads it. A profiler that records mappings
+/// learns of the file so.
+pub fn show_to_profilers(file: &std::fs::File) -> std::io::Result<()> {
+    sys::map_executable(file)
 }

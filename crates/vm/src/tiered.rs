@@ -26,6 +26,7 @@
 use crate::code::Code;
 use crate::code::{CodeError, CodeTables, Pages, with_table};
 use crate::context::{Failure, Frame};
+use crate::watch::{Kept, PublishedFunc, Watch};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -81,11 +82,14 @@ pub struct Tiered {
     /// The tier of each function's present code; 0 for none.
     tiers: Box<[AtomicU8]>,
     text_size: AtomicUsize,
+    watch: Option<Box<dyn Watch>>,
     growing: Mutex<Growing>,
 }
 
 #[derive(Default)]
 struct Growing {
+    /// Of `watch`. Dropped before the chunks.
+    kept: Vec<Kept>,
     chunks: Vec<Chunk>,
     /// By function and loop.
     replacements: HashMap<(DefinedFuncIndex, u32), Replacement>,
@@ -109,9 +113,14 @@ const ALIGN: usize = 64;
 const MAX_ALIGN: usize = CODE_PAGE;
 
 impl Tiered {
-    pub(crate) fn new(module: Arc<Module>, source: Box<dyn Source>) -> Result<Tiered, CodeError> {
-        let count = module.bodies.len();
-        let (base, table_bytes) = with_table(&module, Linkage::Slots, count * (STUB + LAZY))?;
+    pub(crate) fn new(
+        module: Arc<Module>,
+        source: Box<dyn Source>,
+        watch: Option<Box<dyn Watch>>,
+    ) -> Result<Tiered, CodeError> {
+        let (count, watcher) = (module.bodies.len(), watch.as_deref());
+        let (base, table_bytes) =
+            with_table(&module, Linkage::Slots, count * (STUB + LAZY), watcher)?;
         let tiered = Tiered {
             tiers: (0..count).map(|_| AtomicU8::new(0)).collect(),
             module,
@@ -119,6 +128,7 @@ impl Tiered {
             base,
             table_bytes,
             text_size: AtomicUsize::new(0),
+            watch,
             growing: Mutex::default(),
         };
         let mut text = Vec::with_capacity(count * (STUB + LAZY));
@@ -274,6 +284,10 @@ impl Tiered {
         });
         chunk.next = start + size;
         self.text_size.fetch_add(size, Relaxed);
+        if let Some(watch) = &self.watch {
+            let published = PublishedFunc { func, address: address as usize, bytes: &bytes };
+            growing.kept.extend(watch.published(&[published]));
+        }
         Ok(address)
     }
 

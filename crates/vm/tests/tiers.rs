@@ -450,3 +450,67 @@ fn a_forked_child_keeps_the_code_it_inherited() {
     wait_for(child);
     assert_eq!(funcs.map(|func| call_i32(&mut it.host, func).unwrap()), [90, 91, 12]);
 }
+
+/// A function, its address and its code.
+type Told = (DefinedFuncIndex, usize, Vec<u8>);
+
+/// Keeps what it is told, and says when what it returned is dropped.
+struct TestWatch {
+    plain: bool,
+    told: Arc<Mutex<Vec<Told>>>,
+    kept: Arc<()>,
+}
+
+impl Watch for TestWatch {
+    fn published(&self, funcs: &[PublishedFunc<'_>]) -> Option<Kept> {
+        let told = funcs.iter().map(|func| (func.func, func.address, func.bytes.to_vec()));
+        self.told.lock().unwrap().extend(told);
+        Some(Box::new(self.kept.clone()))
+    }
+
+    fn plain_memory(&self) -> bool {
+        self.plain
+    }
+}
+
+#[test]
+fn who_watches_is_told_of_all_code_and_when_it_goes() {
+    for plain in [false, true] {
+        let made = Arc::new(AtomicUsize::new(0));
+        let (told, kept) = (Arc::<Mutex<Vec<_>>>::default(), Arc::new(()));
+        let told_before = told.clone();
+        let make = Box::new(move |_: &Tiered, func: DefinedFuncIndex| {
+            assert_eq!(
+                told_before.lock().unwrap().len(),
+                func.index(),
+                "no sooner than it is made"
+            );
+            Ok(framed(&constant(func.0)))
+        });
+        let source = TestSource { made, lock: Mutex::new(()), make, hot: never_hot() };
+        let watch = TestWatch { plain, told: told.clone(), kept: kept.clone() };
+        let watch = Some(Box::new(watch) as Box<dyn Watch>);
+        let code = Code::tiered_watched(module(RETURNS_I32, 2), Box::new(source), watch).unwrap();
+        let code = Arc::new(code);
+        let (mut host, instance) = instantiate(&code);
+        for index in [0, 1, 0] {
+            let func = func(&host, instance, index);
+            assert_eq!(call_i32(&mut host, func).unwrap(), index as i32);
+        }
+        let tiered = code.as_tiered().unwrap();
+        let faster = framed(&constant(7));
+        assert!(tiered.publish(DefinedFuncIndex(1), Tier::Optimized, &faster).unwrap());
+        assert!(!tiered.publish(DefinedFuncIndex(1), Tier::Baseline, &faster).unwrap());
+        let told = told.lock().unwrap();
+        let bytes: Vec<_> = told.iter().map(|(func, _, bytes)| (func.0, bytes.clone())).collect();
+        let expected = [(0, 0), (1, 1), (1, 7)].map(|(f, n)| (f, framed(&constant(n)).bytes));
+        assert_eq!(bytes, expected);
+        // In plain memory protection is that of pages, so each function begins one.
+        assert!(!plain || told.iter().all(|(_, address, _)| address.is_multiple_of(4096)));
+        assert!(told.is_sorted_by_key(|(_, address, _)| *address));
+        // One in `kept`, one in the watch, and one for each that was told.
+        assert_eq!(Arc::strong_count(&kept), 2 + told.len());
+        drop((host, code));
+        assert_eq!(Arc::strong_count(&kept), 1);
+    }
+}

@@ -56,6 +56,8 @@ pub struct Config {
     pub(crate) module_version: ModuleVersionStrategy,
     pub(crate) regalloc: RegallocAlgorithm,
     pub(crate) allocation: InstanceAllocationStrategy,
+    pub(crate) debug_info: bool,
+    pub(crate) profiler: ProfilingStrategy,
 }
 
 impl Default for Config {
@@ -79,6 +81,8 @@ impl Default for Config {
             module_version: ModuleVersionStrategy::default(),
             regalloc: RegallocAlgorithm::default(),
             allocation: InstanceAllocationStrategy::default(),
+            debug_info: false,
+            profiler: ProfilingStrategy::None,
         }
     }
 }
@@ -146,6 +150,31 @@ pub enum InstanceAllocationStrategy {
     /// From the system, when they are made.
     #[default]
     OnDemand,
+}
+
+/// Which profiler is told of the code of modules.
+///
+/// ```
+/// use wardian::{Config, Engine, ProfilingStrategy};
+///
+/// let engine = Engine::new(Config::new().profiler(ProfilingStrategy::PerfMap))?;
+/// let file = format!("/tmp/perf-{}.map", std::process::id());
+/// assert!(std::fs::exists(&file)?);
+/// # std::fs::remove_file(file)?;
+/// # Ok::<(), wardian::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum ProfilingStrategy {
+    /// None.
+    #[default]
+    None,
+    /// Linux's `perf`, by the file `/tmp/perf-PID.map`: `perf report` shows names of functions.
+    PerfMap,
+    /// Linux's `perf`, by the file `jit-PID.dump` in the present folder, which holds the code too:
+    /// `perf inject --jit` makes of it what `perf report` and `perf annotate` show. Recordings need
+    /// `perf record -k mono`.
+    JitDump,
 }
 
 /// Whether calls are replaced by the bodies of small functions.
@@ -699,6 +728,29 @@ impl Config {
         self
     }
 
+    /// Whether debuggers (gdb, LLDB) are told of the code of modules: they show its functions by name, in
+    /// backtraces too, and stop in them. Code takes more memory then. Off by default.
+    ///
+    /// At most one engine library of a process may offer its code to debuggers: their interface has no
+    /// lock that several know.
+    ///
+    /// ```
+    /// use wardian::{Config, Engine};
+    ///
+    /// assert!(Engine::new(Config::new().debug_info(true))?.get_debug_info());
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    pub fn debug_info(&mut self, enable: bool) -> &mut Config {
+        self.debug_info = enable;
+        self
+    }
+
+    /// Which profiler is told of the code of modules. [`ProfilingStrategy::None`] by default.
+    pub fn profiler(&mut self, profiler: ProfilingStrategy) -> &mut Config {
+        self.profiler = profiler;
+        self
+    }
+
     /// Every choice by its name, as text: for logs and bug reports.
     ///
     /// ```
@@ -725,6 +777,8 @@ impl Config {
             module_version,
             regalloc,
             allocation,
+            debug_info,
+            profiler,
         } = self;
         let Settings {
             proposals,
@@ -776,6 +830,8 @@ impl Config {
             ("wasm_backtrace_max_frames", backtrace_max_frames),
             ("wasm_backtrace_details", backtrace_details),
             ("coredump_on_trap", coredump_on_trap),
+            ("debug_info", debug_info),
+            ("profiler", profiler),
         ];
         let proposals =
             Proposal::ALL.iter().map(|&p| (switch(p), proposals.contains(p).to_string()));

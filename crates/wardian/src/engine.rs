@@ -3,8 +3,8 @@
 //! Invariant: an engine's configuration was validated and never changes.
 
 use crate::config::{
-    ArtifactKey, Config, Inlining, ModuleVersionStrategy, OptLevel, RegallocAlgorithm, Strategy,
-    WasmBacktraceDetails,
+    ArtifactKey, Config, Inlining, ModuleVersionStrategy, OptLevel, ProfilingStrategy,
+    RegallocAlgorithm, Strategy, WasmBacktraceDetails,
 };
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::module::read_module;
@@ -19,6 +19,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 use wardian_module::image::CodeImage;
 use wardian_module::{Module, Settings};
+use wardian_observe::{Observers, Profile};
 use wardian_runtime as rt;
 use wardian_runtime::{CompileProgress, Stats, artifact, log};
 use wardian_vm::Code;
@@ -47,6 +48,7 @@ struct EngineInner {
     /// Dropped after `tiers`, whose last work goes into it.
     cache: Option<rt::ModuleCache>,
     counters: rt::Counters,
+    observers: Observers,
     artifact_key: Arc<rt::LazyKey>,
     reservations: Arc<wardian_vm::Reservations>,
     epoch: Arc<AtomicU64>,
@@ -76,7 +78,7 @@ impl Engine {
     /// # Errors
     ///
     /// When the choices contradict each other, ask for a proposal that this version cannot run, or
-    /// when this machine cannot run generated code.
+    /// when this machine cannot run generated code; when the file of a profiler cannot be made.
     pub fn new(config: &Config) -> Result<Engine> {
         config.validate()?;
         wardian_vm::supported().map_err(Error::msg)?;
@@ -100,8 +102,16 @@ impl Engine {
             let compatibility = artifact::Compatibility::new(&config.settings, &compiler.isa_key());
             rt::ModuleCache::new(cache.runtime().clone(), compatibility, artifact_key.clone())
         });
+        let profile = match config.profiler {
+            ProfilingStrategy::None => None,
+            ProfilingStrategy::PerfMap => Some(Profile::PerfMap),
+            ProfilingStrategy::JitDump => Some(Profile::JitDump),
+        };
+        let observers =
+            Observers::new(config.debug_info, profile).context("failed to start profiling")?;
         Ok(Engine {
             inner: Arc::new(EngineInner {
+                observers,
                 config: config.clone(),
                 settings: Arc::new(config.settings.clone()),
                 tiers,
@@ -220,7 +230,8 @@ impl Engine {
             false => self.decode(wasm)?,
         };
         let cached = place.map(|place| rt::Cached { place, found, valid, start });
-        inner.tiers.load(Arc::new(module), bodies, counters.clone(), cached).map_err(limit)
+        let watch = inner.observers.of_module(&module);
+        inner.tiers.load(Arc::new(module), bodies, counters.clone(), cached, watch).map_err(limit)
     }
 
     fn load_whole(&self, wasm: Vec<u8>, counters: &rt::Counters) -> Result<Code> {
@@ -233,7 +244,7 @@ impl Engine {
         let module = Arc::new(module);
         if let (Some(place), Some(image)) = (&place, found) {
             let (functions, bytes) = (image.funcs.len(), image.text.len());
-            match Code::publish(module.clone(), image) {
+            match self.publish(module.clone(), image) {
                 Ok(code) => {
                     place.loaded(counters, functions, bytes, start);
                     return Ok(code);
@@ -248,7 +259,17 @@ impl Engine {
         if let Some(place) = place {
             place.save_image(image.clone());
         }
-        Code::publish(module, image).map_err(limit)
+        self.publish(module, image).map_err(limit)
+    }
+
+    /// Makes the code of a whole module executable.
+    pub(crate) fn publish(
+        &self,
+        module: Arc<Module>,
+        image: CodeImage,
+    ) -> Result<Code, wardian_vm::CodeError> {
+        let watch = self.inner.observers.of_module(&module);
+        Code::publish_watched(module, image, watch.as_deref())
     }
 
     /// A module with its fully optimized code.
@@ -532,6 +553,11 @@ impl Engine {
     /// See [`Config::consume_fuel`].
     pub fn get_consume_fuel(&self) -> bool {
         self.settings().consume_fuel
+    }
+
+    /// See [`Config::debug_info`].
+    pub fn get_debug_info(&self) -> bool {
+        self.config().debug_info
     }
 
     /// See [`Config::wasm_backtrace_max_frames`]; 0 for none.

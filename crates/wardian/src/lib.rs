@@ -18,6 +18,7 @@
 //! | `wardian::cache` | the code cache: found, missing, refused and why, kept, removed |
 //! | `wardian::instance` | instances that are made |
 //! | `wardian::trap` | traps: which, where |
+//! | `wardian::observe` | what debuggers and profilers could not be told |
 
 #![forbid(unsafe_code)]
 

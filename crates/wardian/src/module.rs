@@ -173,7 +173,8 @@ impl Module {
         module: wardian_module::Module,
         image: wardian_module::image::CodeImage,
     ) -> Result<Module> {
-        let code = Code::publish(Arc::new(module), image)
+        let code = engine
+            .publish(Arc::new(module), image)
             .map_err(|error| Error::tagged(ErrorKind::Limit, error.to_string()))?;
         Ok(Module::of_code(engine, code, Counters::default()))
     }

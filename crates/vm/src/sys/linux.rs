@@ -85,6 +85,12 @@ pub(crate) fn reserve(size: usize) -> io::Result<NonNull<u8>> {
     map(null_mut(), size, libc::PROT_NONE, flags, -1)
 }
 
+/// Maps the first page of a file for reading and executing, and leaves it so.
+pub(crate) fn map_executable(file: &File) -> io::Result<()> {
+    let protection = libc::PROT_READ | libc::PROT_EXEC;
+    map(null_mut(), page_size(), protection, libc::MAP_PRIVATE, file.as_raw_fd()).map(drop)
+}
+
 /// # Safety
 ///
 /// - The range is page-aligned and lies in a mapping that the caller owns.

@@ -25,6 +25,10 @@ fn layout(size: usize) -> io::Result<Layout> {
     Layout::from_size_align(size, page_size()).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
+pub(crate) fn map_executable(_file: &File) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Here a reservation costs memory.
 const LARGEST: usize = 16 << 20;
 

@@ -41,7 +41,7 @@ fn choices_are_told() -> Result<()> {
     config.relaxed_simd_deterministic(true).signals_based_traps(false);
     config.memory_may_move(false).memory_reservation(1 << 20).memory_guard_size(0);
     config.memory_reservation_for_growth(1 << 18).max_wasm_stack(1 << 19);
-    config.memory_init_cow(false);
+    config.memory_init_cow(false).debug_info(true);
     config.wasm_backtrace_max_frames(None);
     let engine = Engine::new(&config)?;
     assert_eq!(engine.get_strategy(), Some(Strategy::Cranelift));
@@ -59,6 +59,7 @@ fn choices_are_told() -> Result<()> {
     assert_eq!(engine.get_max_wasm_stack(), 1 << 19);
     assert_eq!(engine.get_wasm_backtrace_max_frames(), 0);
     assert_eq!(engine.get_target(), None);
+    assert!(engine.get_debug_info() && !Engine::default().get_debug_info());
     Ok(())
 }
 
@@ -98,6 +99,8 @@ fn every_knob_works_or_is_refused() -> Result<()> {
         .wasm_backtrace_max_frames(NonZeroUsize::new(4))
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .enable_compiler(true)
+        .debug_info(false)
+        .profiler(ProfilingStrategy::None)
         .cache(None);
     config.module_version(ModuleVersionStrategy::Custom("v".into()))?;
     Engine::new(&config)?;
@@ -243,5 +246,21 @@ fn caches() -> Result<()> {
     let directory: &Path = cache.directory();
     assert!(directory.starts_with(folder.path()));
     assert_eq!((cache.cache_hits(), cache.cache_misses()), (0, 0));
+    Ok(())
+}
+
+// uses: ProfilingStrategy
+#[test]
+fn profilers_are_chosen() -> Result<()> {
+    for (strategy, file) in [
+        (ProfilingStrategy::None, None),
+        (ProfilingStrategy::PerfMap, Some(format!("/tmp/perf-{}.map", std::process::id()))),
+        (ProfilingStrategy::JitDump, Some(format!("jit-{}.dump", std::process::id()))),
+    ] {
+        Engine::new(Config::new().profiler(strategy))?;
+        if let Some(file) = file {
+            std::fs::remove_file(file)?;
+        }
+    }
     Ok(())
 }
