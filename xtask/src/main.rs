@@ -78,6 +78,12 @@ const COMMANDS: &[Command] = &[
         run: steps::package,
     },
     Command {
+        name: "features",
+        arguments: "",
+        help: "builds with fewer features, and an artifact that runs where there is no compiler",
+        run: steps::features,
+    },
+    Command {
         name: "cross-check",
         arguments: "",
         help: "cargo check for the platforms that have to compile, where their target is installed",

@@ -33,6 +33,7 @@ const CI: &[Step] = &[
     ("tidy", |repo| tidy::run(repo, &[])),
     ("licenses", |repo| licenses::run(repo, &[])),
     ("tests", tests),
+    ("features", |repo| features(repo, &[])),
 ];
 
 /// Runs the steps in order; prints what each took.
@@ -177,6 +178,55 @@ pub fn package(repo: &Repo, arguments: &[String]) -> Outcome {
         _ => return Err("the only argument is `--verify`".to_owned()),
     }
     run(command)
+}
+
+/// Choices of features of `wardian` beside the default, which everything else builds.
+const FEATURES: &[&str] = &["", "cranelift", "parallel", "wat", "cranelift,wat", "parallel,wat"];
+
+/// Builds with fewer features. What a command with a compiler wrote, one without has to run.
+pub fn features(repo: &Repo, _: &[String]) -> Outcome {
+    let lint = |package: &str, features: &str| {
+        let features = ["--no-default-features", "--features", features];
+        let arguments = [&["clippy", "--package", package], &features[..]].concat();
+        cargo(repo, &[&arguments[..], &["--", "-D", "warnings"]].concat())
+    };
+    FEATURES.iter().try_for_each(|features| lint("wardian", features))?;
+    ["", "cranelift", "cranelift,wat"].iter().try_for_each(|f| lint("wardian-cli", f))?;
+    let tests = ["--package", "wardian-runtime", "--no-default-features", "--lib", "compilers::"];
+    cargo(repo, &[&["test", "--quiet"], &tests[..]].concat())?;
+
+    let folder = repo.root.join("target/features");
+    std::fs::create_dir_all(&folder).map_err(|error| format!("target/features: {error}"))?;
+    let text = r#"(module (func (export "seven") (result i32) i32.const 7))"#;
+    std::fs::write(folder.join("seven.wat"), text).map_err(|error| error.to_string())?;
+    let wardian = |arguments: &[&str]| -> Result<(bool, String), String> {
+        let mut command = Command::new(repo.root.join("target/debug/wardian"));
+        // A key of its own.
+        command.current_dir(&folder).env("HOME", &folder).env("XDG_CONFIG_HOME", &folder);
+        command.env("XDG_DATA_HOME", &folder).env("XDG_CACHE_HOME", &folder).args(arguments);
+        let output = command.output().map_err(|error| format!("cannot start wardian: {error}"))?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
+    };
+    cargo(repo, &["build", "--quiet", "--package", "wardian-cli"])?;
+    expect(&wardian(&["compile", "seven.wat", "-o", "seven.cwasm"])?, true, "")?;
+    cargo(repo, &["build", "--quiet", "--package", "wardian-cli", "--no-default-features"])?;
+    let run = ["run", "--allow-precompiled", "--invoke", "seven", "seven.cwasm"];
+    expect(&wardian(&run)?, true, "7\n")?;
+    expect(&wardian(&["run", "seven.wat"])?, false, "cargo feature `wat`")?;
+    std::fs::write(folder.join("empty.wasm"), b"\0asm\x01\0\0\0").map_err(|e| e.to_string())?;
+    expect(&wardian(&["run", "empty.wasm"])?, false, "cargo feature `cranelift`")?;
+    // The next test of the command needs no surprise.
+    cargo(repo, &["build", "--quiet", "--package", "wardian-cli"])
+}
+
+/// An error unless a program ended like this and printed this.
+fn expect((success, text): &(bool, String), expected: bool, part: &str) -> Outcome {
+    if *success == expected && text.contains(part) {
+        return Ok(());
+    }
+    let end = if *success { "succeeded" } else { "failed" };
+    Err(format!("expected `{part}`, but wardian {end} and printed:\n{text}"))
 }
 
 /// A platform whose target is not installed is said to be not checked, and is not counted as

@@ -19,6 +19,7 @@ Examples:
   wardian compile app.wasm -o app.cwasm      compile now,
   wardian run --allow-precompiled app.cwasm  run later
   wardian explore app.wasm                   see what functions are compiled to
+  wardian objdump app.cwasm                  the same of an artifact, as text
   wardian -W help                            list what can be switched
 
 Environment:
@@ -54,6 +55,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Show functions as text, operations and machine code, on a page for a browser.
     Explore(ExploreArgs),
+    /// Show the machine code of an artifact or module, as text.
+    Objdump(ObjdumpArgs),
     /// Show or clear the cache of compiled code.
     Cache(CacheArgs),
     /// Show every setting and its value.
@@ -274,6 +277,66 @@ pub struct ExploreArgs {
     pub functions: Vec<String>,
 }
 
+/// `wardian objdump`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  wardian objdump app.cwasm                            what `wardian compile` made
+  wardian objdump app.wasm --filter main --addrmap     what it would make, for some functions
+  wardian objdump app.cwasm --addresses --bytes
+
+An artifact is shown if it is authentic: made with this user's key, and with the same -W, -O and -C
+options. Nothing of it is run.")]
+pub struct ObjdumpArgs {
+    /// Options of the engine.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+
+    /// The artifact or module (binary or text).
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Show only functions whose title contains this: `wasm[0]::function[3]::name`.
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+
+    /// Which functions.
+    #[arg(long, value_name = "KIND", value_enum, default_value = "wasm")]
+    pub funcs: FunctionKind,
+
+    /// Show addresses, counted from the start of the code.
+    #[arg(long)]
+    pub addresses: bool,
+
+    /// Show the bytes of instructions.
+    #[arg(long)]
+    pub bytes: bool,
+
+    /// Show which instructions can trap, and how.
+    #[arg(long, value_name = "true|false", require_equals = true, num_args = 0..=1,
+          default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub traps: bool,
+
+    /// Show which instruction of the module code stems from, by its offset there.
+    #[arg(long, alias = "address-map", value_name = "true|false", require_equals = true, num_args = 0..=1,
+          default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub addrmap: bool,
+
+    /// Show an artifact also if it is not authentic. Its code need not be that of its module.
+    #[arg(long)]
+    pub vouched: bool,
+}
+
+/// Functions of a module's code.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FunctionKind {
+    /// Those of the module; there are no others.
+    #[value(alias = "all")]
+    Wasm,
+    /// Those that it exports.
+    Exported,
+}
+
 /// `wardian cache`
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -465,11 +528,12 @@ fn version_text() -> String {
         names.join(", ")
     };
     format!(
-        "{}\nproposals: {}\nnot in this version: {}\ncompilers: baseline, cranelift\nhosts: WASI preview 1\n\
+        "{}\nproposals: {}\nnot in this version: {}\ncompilers: {}\nhosts: WASI preview 1\n\
          built for: {}-{}",
         env!("CARGO_PKG_VERSION"),
         list(true),
         list(false),
+        if cfg!(feature = "cranelift") { "baseline, cranelift" } else { "none" },
         std::env::consts::ARCH,
         std::env::consts::OS
     )

@@ -3,8 +3,8 @@
 //! The module is read with every proposal of the validator on, so that modules can be looked at that
 //! this version cannot run. Everything printed comes from one [`Report`]; text and JSON are two views.
 
+use crate::text::binary_form;
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 use wardian::error::Context as _;
@@ -69,20 +69,6 @@ pub fn inspect(path: &Path, as_json: bool) -> Result<String> {
     let report = read(&bytes).with_context(|| format!("failed to inspect `{}`", path.display()))?;
     let file = path.display().to_string();
     Ok(if as_json { format!("{:#}\n", report.to_json(&file)) } else { report.to_text(&file) })
-}
-
-/// The binary that a file in text form stands for; a binary stays what it is.
-///
-/// # Errors
-///
-/// When it is neither; the place is named.
-fn binary_form<'a>(path: &Path, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>> {
-    wat::parse_bytes(bytes)
-        .map_err(|mut error| {
-            error.set_path(path);
-            error
-        })
-        .with_context(|| format!("failed to read `{}` as text format", path.display()))
 }
 
 fn read(wasm: &[u8]) -> Result<Report> {

@@ -14,17 +14,32 @@ mod explore;
 #[path = "explore_none.rs"]
 mod explore;
 mod inspect;
+#[cfg(feature = "explore")]
+mod objdump;
+#[cfg(not(feature = "explore"))]
+#[path = "objdump_none.rs"]
+mod objdump;
 mod options;
 mod progress;
 mod run;
 mod settings;
+#[cfg(feature = "wat")]
+mod text;
+#[cfg(not(feature = "wat"))]
+#[path = "text_none.rs"]
+mod text;
 mod timeout;
+#[cfg(feature = "wast")]
+mod wast;
+#[cfg(not(feature = "wast"))]
+#[path = "wast_none.rs"]
 mod wast;
 
 use args::{Cli, Command, EngineArgs};
 use clap::CommandFactory as _;
 use compile::compile;
 use explore::explore;
+use objdump::objdump;
 use options::Choices;
 use run::run;
 use std::io::Write as _;
@@ -76,6 +91,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Run(args) => with_choices(&args.engine, |choices| run(&args, choices)),
         Command::Compile(args) => with_choices(&args.engine, |choices| compile(&args, choices)),
         Command::Explore(args) => with_choices(&args.engine, |choices| explore(&args, choices)),
+        Command::Objdump(args) => with_choices(&args.engine, |choices| objdump(&args, choices)),
         Command::Cache(args) => with_choices(&args.engine, |choices| cache::cache(&args, &choices)),
         Command::Wast(args) => with_choices(&args.engine, |choices| wast(&args, choices)),
     }

@@ -5,6 +5,7 @@
 //! it says.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 use wardian::{Cache, CacheConfig, Config, OptLevel, Proposal, Strategy, TargetCpu, TierUp};
 
@@ -27,6 +28,8 @@ pub struct Choices {
     pub timeout: Option<Duration>,
     /// Bytes that memories, tables and buffers may take together.
     pub budget: Option<u64>,
+    /// Where a core dump goes if the program traps.
+    pub coredump: Option<PathBuf>,
     /// What the program may spend, by instructions.
     pub fuel: Option<u64>,
     /// Whether compiled code is kept for the next run; programs decide if nothing was said.
@@ -245,6 +248,17 @@ keys! {
         c.config.target_cpu(TargetCpu::from_name(v));
         Ok(())
     };
+    Debug "coredump" = "FILE", "if the program traps, `run` writes there what it held, as a wasm core dump", |c, v| {
+        if v.is_empty() {
+            return Err("expected a file".into());
+        }
+        if v.contains('%') {
+            return Err("patterns such as %p are not supported: expected the name of a file".into());
+        }
+        c.coredump = Some(v.into());
+        c.config.coredump_on_trap(true);
+        Ok(())
+    };
     Debug "debug-info" = "y|n", "debuggers (gdb, LLDB) know functions by name and stop in them", |c, v| {
         c.config.debug_info(switch(v)?);
         Ok(())
@@ -425,6 +439,8 @@ mod tests {
         check(Group::Wasm, "max-wasm-stack=99999999999999g", "does not fit");
         check(Group::Optimize, "opt-level=3", "expected 0, 1, 2 or s");
         check(Group::Codegen, "cpu=", "name of a processor");
+        check(Group::Debug, "coredump=", "expected a file");
+        check(Group::Debug, "coredump=core.%p", "patterns such as %p are not supported");
         check(Group::Debug, "debug-info=1", "expected y or n");
         check(Group::Codegen, "cache-dir=", "expected a folder");
         check(Group::Codegen, "cache-size=lots", "expected a number");

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 use wardian::error::Context as _;
 use wardian::{
-    Budget, CodeShape, Engine, Extern, ExternType, Func, Instance, Linker, Module,
-    ProfilingStrategy, Result, Stats, Store, StoreLimits, StoreLimitsBuilder, Val, ValType, bail,
-    ensure, format_err,
+    Budget, CodeShape, Engine, Error, Extern, ExternType, Func, Instance, Linker, Module,
+    ProfilingStrategy, Result, Stats, Store, StoreLimits, StoreLimitsBuilder, Val, ValType,
+    WasmCoreDump, bail, ensure, format_err,
 };
 use wardian_wasi::{DirPerms, FilePerms, I32Exit, WasiCtxBuilder, WasiP1Ctx, p1};
 
@@ -71,6 +71,10 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
 
     let ran = start(args, &module, &linker, &mut store).with_context(what);
     drop(timeout);
+    let ran = match (ran, &choices.coredump) {
+        (Err(error), Some(target)) => Err(dump(error, &store, file, target)),
+        (ran, _) => ran,
+    };
     if args.stats {
         // If standard error is closed, nobody wants to know.
         let _ = std::io::stderr().write_all(stats(&engine.stats()).as_bytes());
@@ -88,6 +92,25 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
             Some(I32Exit(code)) => Ok(ExitCode::from(*code as u8)),
             None => Err(error),
         },
+    }
+}
+
+/// Writes the core dump of a trap, if that is what ended the program, and tells of it.
+fn dump(error: Error, store: &Store<Host>, program: &Path, target: &Path) -> Error {
+    let Some(dump) = error.downcast_ref::<WasmCoreDump>() else { return error };
+    let name = target.display();
+    let written = std::fs::File::create(target).map_err(Error::from).and_then(|file| {
+        let mut out = std::io::BufWriter::new(file);
+        let left_out = dump.write_to(store, &program.to_string_lossy(), &mut out)?;
+        out.flush()?;
+        Ok(left_out)
+    });
+    match written {
+        Ok(0) => error.context(format!("core dumped to `{name}`")),
+        Ok(left_out) => error.context(format!(
+            "core dumped to `{name}`, without {left_out} bytes of memories that the format has no room for"
+        )),
+        Err(failure) => error.context(format!("failed to dump core to `{name}`: {failure:#}")),
     }
 }
 

@@ -798,3 +798,67 @@ fn events_are_logged_if_they_are_asked_for() {
     assert!(!run("wardian::instance=debug").contains("wardian::compile"));
     assert_eq!(run(""), "");
 }
+
+#[test]
+fn a_trap_leaves_a_core_dump_on_request() {
+    let folder = modules();
+    let core = folder.path().join("core");
+    check_in(folder.path(), "run -D coredump=core traps.wat", 134, "core dumped to `core`");
+    let dump = std::fs::read(&core).unwrap();
+    let mut frames = 0;
+    for payload in wasmparser::Parser::new(0).parse_all(&dump) {
+        if let wasmparser::Payload::CustomSection(section) = payload.unwrap() {
+            match section.as_known() {
+                wasmparser::KnownCustom::CoreDump(core) => assert_eq!(core.name, "traps.wat"),
+                wasmparser::KnownCustom::CoreDumpStack(stack) => frames = stack.frames.len(),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(frames, 2);
+    std::fs::remove_file(&core).unwrap();
+    check_in(folder.path(), "run -D coredump=core --invoke add lib.wat 1 2", 0, "3");
+    check_in(folder.path(), "run -D coredump=core wrong.wat", 1, "unknown import");
+    assert!(!core.exists(), "nothing trapped");
+    check_in(
+        folder.path(),
+        "run -D coredump=no/core traps.wat",
+        134,
+        "failed to dump core to `no/core`",
+    );
+    check("-D help", 0, "coredump=FILE");
+    check("run -D coredump=core.%p traps.wat", 2, "patterns such as %p");
+}
+
+#[cfg(feature = "explore")]
+#[test]
+fn machine_code_is_shown_if_it_is_authentic() {
+    let folder = modules();
+    let check = |line, code, expected| check_in(folder.path(), line, code, expected);
+    check("objdump lib.wat --filter two", 0, "wasm[0]::function[1]::two:\n");
+    check("objdump lib.wat --addresses", 0, "00000000 wasm[0]::function[0]::add:\n         0: ");
+    check("objdump lib.wat --funcs exported --bytes --addrmap", 0, "╰─╼ addrmap: 0x");
+    check("objdump traps.wat", 0, "╰─╼ trap: out of bounds memory access");
+    check("objdump lib.wat --filter nobody", 1, "no function has `nobody` in its title");
+    check("objdump invalid.wat", 1, "expected i32, found i64");
+    check("objdump no-such-file.wat", 1, "failed to read `no-such-file.wat`");
+    check("objdump lib.wat --traps=maybe", 2, "maybe");
+
+    let run = |user: &str, line: &str| {
+        let home = folder.path().join(user);
+        std::fs::create_dir_all(&home).unwrap();
+        let mut command = wardian();
+        command.current_dir(folder.path()).args(line.split(' '));
+        command.env("HOME", &home).env("XDG_CONFIG_HOME", &home).env("XDG_DATA_HOME", &home);
+        outcome(command.env("XDG_STATE_HOME", &home).output().unwrap())
+    };
+    assert_eq!(run("me", "compile traps.wat -o traps.cwasm").0, Some(0));
+    let (code, text) = run("me", "objdump traps.cwasm");
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(run("me", "objdump traps.wat").1, text, "the artifact holds what is compiled");
+    assert!(!run("me", "objdump --traps=false traps.cwasm").1.contains("trap:"));
+    let (code, refused) = run("other", "objdump traps.cwasm");
+    assert!(code == Some(1) && refused.contains("not authentic"), "{refused}");
+    assert!(refused.contains("--vouched"), "{refused}");
+    assert_eq!(run("other", "objdump --vouched traps.cwasm"), (Some(0), text));
+}

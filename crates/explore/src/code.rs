@@ -8,7 +8,7 @@ use iced_x86::{
     OpKind, Register, SymbolResolver, SymbolResult,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use wardian::{Explorer, TierCode};
+use wardian::{CodeOrigin, Explorer, ModuleCode, TierCode};
 
 /// A line of a listing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct CodeLine {
     /// Offset in the function's code.
     pub(crate) offset: usize,
     pub(crate) text: String,
+    /// Whether it is an instruction, and not data between code.
+    pub(crate) is_code: bool,
     /// What a reader should know: that it may trap, or whose code it is.
     pub(crate) note: String,
     /// Offset in the module of the instruction it stems from.
@@ -27,9 +29,10 @@ const DATA_BYTES: usize = 16;
 /// How far before an indirect jump its table is looked for, in instructions.
 const TABLE_WINDOW: usize = 8;
 
-/// The listing of a function's code.
+/// The listing of a function's code as a tier made it.
 pub(crate) fn listing(explorer: &Explorer, code: &TierCode) -> Vec<CodeLine> {
-    let Flow { instructions, entries } = follow(&code.bytes);
+    let flow = follow(&code.bytes);
+    let instructions = &flow.instructions;
     let mut symbols = HashMap::new();
     for reference in &code.references {
         // The instruction that it lies in.
@@ -42,6 +45,51 @@ pub(crate) fn listing(explorer: &Explorer, code: &TierCode) -> Vec<CodeLine> {
             symbols.insert(*from as u64, name.to_string());
         }
     }
+    lines(code, 0, flow, symbols)
+}
+
+/// The listing of a function's code in that of its module, where it begins at `start`. Places in it are
+/// shown as they count there.
+pub(crate) fn listing_in(module: &ModuleCode, start: usize, code: &TierCode) -> Vec<CodeLine> {
+    let flow = follow(&code.bytes);
+    let mut symbols = HashMap::new();
+    for (at, instruction) in &flow.instructions {
+        let target = match instruction.op0_kind() {
+            OpKind::NearBranch64 => instruction.near_branch_target(),
+            _ if instruction.is_ip_rel_memory_operand() => instruction.ip_rel_memory_address(),
+            _ => continue,
+        };
+        if target as usize >= code.bytes.len()
+            && let Some(name) = module.describe((start as i64).wrapping_add(target as i64))
+        {
+            let name = if instruction.mnemonic() == Mnemonic::Lea { "module table" } else { &name };
+            symbols.insert((start + at) as u64, name.to_string());
+        }
+    }
+    lines(code, start, flow, symbols)
+}
+
+/// The same instruction `by` bytes further on.
+fn moved(instruction: &Instruction, by: usize) -> Instruction {
+    let mut moved = *instruction;
+    moved.set_ip(instruction.ip().wrapping_add(by as u64));
+    if instruction.op0_kind() == OpKind::NearBranch64 {
+        moved.set_near_branch64(instruction.near_branch64().wrapping_add(by as u64));
+    }
+    if instruction.is_ip_rel_memory_operand() {
+        let address = instruction.ip_rel_memory_address();
+        moved.set_memory_displacement64(address.wrapping_add(by as u64));
+    }
+    moved
+}
+
+fn lines(
+    code: &TierCode,
+    start: usize,
+    flow: Flow,
+    symbols: HashMap<u64, String>,
+) -> Vec<CodeLine> {
+    let Flow { instructions, entries } = flow;
     let mut formatter =
         IntelFormatter::with_options(Some(Box::new(Symbols { by_instruction: symbols })), None);
     let options = formatter.options_mut();
@@ -60,11 +108,13 @@ pub(crate) fn listing(explorer: &Explorer, code: &TierCode) -> Vec<CodeLine> {
     while at < code.bytes.len() {
         let from = at;
         let mut text = String::new();
+        let mut is_code = false;
         if let Some(instruction) = instructions.get(&at) {
-            formatter.format(instruction, &mut text);
+            formatter.format(&moved(instruction, start), &mut text);
+            is_code = true;
             at = instruction.next_ip() as usize;
         } else if let Some(target) = entries.get(&at) {
-            text = format!("case → {target:#x}");
+            text = format!("case → {:#x}", target + start);
             at += 4;
         } else {
             let next = instructions.range(at..).next().map_or(code.bytes.len(), |(next, _)| *next);
@@ -86,23 +136,34 @@ pub(crate) fn listing(explorer: &Explorer, code: &TierCode) -> Vec<CodeLine> {
                 at = end;
             }
         }
-        lines.push(line(code, from, text));
+        lines.push(line(code, from, text, is_code));
     }
     lines
 }
 
-fn line(code: &TierCode, offset: usize, text: String) -> CodeLine {
+/// Where the code at an offset stems from.
+pub(crate) fn origin_at(code: &TierCode, offset: usize) -> Option<&CodeOrigin> {
     let after = code.origins.partition_point(|(start, _)| *start <= offset);
-    let origin = after.checked_sub(1).map(|position| &code.origins[position].1);
+    after.checked_sub(1).map(|position| &code.origins[position].1)
+}
+
+/// How the instruction at an offset may trap.
+pub(crate) fn trap_at(code: &TierCode, offset: usize) -> Option<&str> {
+    let found = code.traps.binary_search_by_key(&offset, |(at, _)| *at).ok()?;
+    Some(&code.traps[found].1)
+}
+
+fn line(code: &TierCode, offset: usize, text: String, is_code: bool) -> CodeLine {
+    let origin = origin_at(code, offset);
     let mut notes: Vec<String> = Vec::new();
-    if let Ok(found) = code.traps.binary_search_by_key(&offset, |(at, _)| *at) {
-        notes.push(format!("may trap: {}", code.traps[found].1));
+    if let Some(trap) = trap_at(code, offset) {
+        notes.push(format!("may trap: {trap}"));
     }
     if let Some(inner) = origin.and_then(|origin| origin.inlined.last()) {
         notes.push(format!("inlined from func {inner}"));
     }
     let wasm = origin.and_then(|origin| origin.wasm);
-    CodeLine { offset, text, note: notes.join("; "), wasm }
+    CodeLine { offset, text, is_code, note: notes.join("; "), wasm }
 }
 
 /// What was found by following code.

@@ -1,19 +1,25 @@
 //! One page of HTML that shows functions of a module side by side: their WebAssembly text, the operations
 //! that they are lowered to, and the machine code of each tier.
 //!
+//! [`objdump`] writes a module's whole machine code as text.
+//!
 //! [`page`] chooses functions (`choose`), disassembles what the tiers made of them (`code`) and writes the
 //! page (`write`), which holds everything it needs and loads nothing.
 //!
 //! Invariants:
 //! - The same engine, module and choice give the same page.
-//! - Nothing that comes from the module reaches the page as markup or script: it is data, and the page's
+//! - Nothing that comes from the module reaches the page as markup or script, or a terminal as anything but
+//!   text: it is data, and the page's
 //!   script shows it as text. Characters that would change how text around them is shown are escaped.
 
 #![forbid(unsafe_code)]
 
 mod choose;
 mod code;
+mod objdump;
 mod write;
+
+pub use objdump::{Functions, ObjdumpOptions, objdump};
 
 use wardian::error::Context as _;
 use wardian::{Engine, Explorer, Result};

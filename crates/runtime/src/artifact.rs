@@ -22,10 +22,10 @@
 //! read from an artifact is copied before it is used; nothing is mapped.
 //!
 //! Invariant: of bytes without a holder's MAC nothing but magic, version and total length is looked
-//! at, unless the host vouched for them ([`Source`]); and whatever bytes are admitted, decoding them
-//! gives an error or an image that keeps the rules of [`CodeImage`], and allocates less than twice
-//! their size. The kernel's axiom [compiled code] names this as one of the two ways by which code
-//! enters.
+//! at, unless the host vouched for them ([`Source`]) or only shows them ([`decode_to_show`]); and
+//! whatever bytes are admitted, decoding them gives an error or an image that keeps the rules of
+//! [`CodeImage`], and allocates less than twice their size. The kernel's axiom [compiled code] names
+//! this as one of the two ways by which code enters.
 //!
 //! NOTE [stable prefix]
 //! A later version of the format may change everything after the wasm but neither the prefix nor the
@@ -226,6 +226,14 @@ pub fn decode<'a>(
     parse(content, compatibility)
 }
 
+/// As [`decode`], of bytes that nobody vouches for. Who calls it shows the image and never publishes it.
+pub fn decode_to_show<'a>(
+    bytes: &'a [u8],
+    compatibility: &Compatibility,
+) -> Result<Artifact<'a>, ArtifactError> {
+    parse(frame(bytes)?.0, compatibility)
+}
+
 /// The wasm that an artifact of any version carries, for compiling it anew. Nothing is authenticated:
 /// it is to be treated as a module from anywhere, and may differ from the one that the artifact was
 /// made of.
@@ -280,7 +288,7 @@ fn frame(bytes: &[u8]) -> Result<(&[u8], &[u8; MAC_BYTES]), ArtifactError> {
     }
 }
 
-/// Decodes trusted content: all of an artifact but its MAC, which [`frame`] found.
+/// Decodes content: all of an artifact but its MAC, which [`frame`] found.
 fn parse<'a>(
     content: &'a [u8],
     compatibility: &Compatibility,

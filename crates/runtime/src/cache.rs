@@ -278,9 +278,11 @@ impl ModuleCache {
     fn place(&self, wasm: &[u8], parallel: bool, kind: Kind) -> Place {
         let mut hasher = blake3::Hasher::new();
         match parallel && wasm.len() >= PARALLEL_BYTES {
-            true => hasher.update_rayon(wasm),
-            false => hasher.update(wasm),
-        };
+            true => crate::parallel::hash(&mut hasher, wasm),
+            false => {
+                hasher.update(wasm);
+            }
+        }
         let digest = hasher.finalize();
         let mut hasher = blake3::Hasher::new();
         hasher.update(digest.as_bytes());

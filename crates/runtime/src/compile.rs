@@ -1,13 +1,13 @@
 //! From validated sections to a code image: every body validated and compiled, in parallel when it
 //! pays. And single functions, for modules that are compiled while they run.
 
+use crate::compilers::{baseline, optimizing};
 use crate::log;
+use crate::parallel;
 use crate::stats::{Compiled, Counters, Made};
-use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
-use wardian_cranelift::Scratch;
 use wardian_lower::Shape;
 use wardian_module::image::{CodeImage, FunctionCode, link};
 use wardian_module::layout::{Linkage, ModuleTable, VmLayout};
@@ -20,7 +20,8 @@ use wasmparser::{
     WasmFeatures,
 };
 
-pub use wardian_cranelift::CompileError;
+pub use optimizing::CompileError;
+use optimizing::Scratch;
 
 /// How far the compilation of a module has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,9 +71,9 @@ impl Bodies {
 
 /// The compilers of an engine.
 pub struct Compiler {
-    pub(crate) optimizing: wardian_cranelift::Compiler,
-    pub(crate) baseline: wardian_baseline::Compiler,
-    first_scratches: Pool<wardian_baseline::Scratch>,
+    pub(crate) optimizing: optimizing::Compiler,
+    pub(crate) baseline: baseline::Compiler,
+    first_scratches: Pool<baseline::Scratch>,
     scratches: Pool<Scratch>,
     parallel: bool,
     /// Threads of a pool do not survive `fork`.
@@ -103,11 +104,18 @@ impl<S: Default> Pool<S> {
 impl Compiler {
     /// Compilers for this machine, or for another processor of its architecture by name.
     pub fn new(settings: &Settings, cpu: &str, parallel: bool) -> Result<Compiler, String> {
-        let optimizing = wardian_cranelift::Compiler::with_cpu(settings, cpu)?;
-        let baseline = wardian_baseline::Compiler::new(settings, features(&optimizing));
+        let optimizer = optimizing::Compiler::with_cpu(settings, cpu)?;
+        let first = baseline::Compiler::new(settings, features(&optimizer));
         let process = wardian_vm::process();
         let (first_scratches, scratches) = (Pool::default(), Pool::default());
-        Ok(Compiler { optimizing, baseline, first_scratches, scratches, parallel, process })
+        Ok(Compiler {
+            optimizing: optimizer,
+            baseline: first,
+            first_scratches,
+            scratches,
+            parallel,
+            process,
+        })
     }
 
     /// Everything that the code depends on beside the settings: target and processor features.
@@ -122,7 +130,7 @@ impl Compiler {
 
     /// Whether work may be shared among threads: asked for, and not in a child of the process that made it.
     pub fn is_parallel(&self) -> bool {
-        self.parallel && self.process == wardian_vm::process()
+        parallel::ENABLED && self.parallel && self.process == wardian_vm::process()
     }
 
     /// Compiles a function for its first call: with the single-pass tier, or, if that refuses the
@@ -175,8 +183,8 @@ impl Compiler {
 }
 
 /// What the single-pass tier may use: what the optimizing tier was allowed to.
-fn features(optimizing: &wardian_cranelift::Compiler) -> wardian_baseline::Features {
-    wardian_baseline::Features {
+fn features(optimizing: &optimizing::Compiler) -> baseline::Features {
+    baseline::Features {
         sse3: optimizing.has("has_sse3"),
         ssse3: optimizing.has("has_ssse3"),
         sse41: optimizing.has("has_sse41"),
@@ -219,7 +227,7 @@ pub fn compile(
         Ok(code)
     };
     let funcs: Vec<FunctionCode> = if compiler.is_parallel() && bytes >= PARALLEL_BYTES {
-        bodies.into_par_iter().map_init(Scratch::new, one).collect::<Result<_, _>>()?
+        parallel::map_init(bodies, Scratch::new, one)?
     } else {
         let mut scratch = Scratch::new();
         bodies.into_iter().map(|body| one(&mut scratch, body)).collect::<Result<_, _>>()?
@@ -243,12 +251,12 @@ pub fn decode_valid(
         return Ok((module, code.bodies));
     }
     let (code, valid) = (OnceLock::new(), OnceLock::new());
-    let module = rayon::scope(|scope| {
+    let module = parallel::scope(|scope| {
         decode_with(wasm, proposals, |module, bodies| {
             let code = code.get_or_init(|| Unvalidated::new(module, bodies));
             let run = |run: &[Body]| code.validate_run(run).err();
             let all = move |bodies: &[Body]| {
-                bodies.par_chunks(VALIDATION_RUN).find_map_first(run).map_or(Ok(()), Err)
+                parallel::find_first(bodies, VALIDATION_RUN, run).map_or(Ok(()), Err)
             };
             let valid = &valid;
             scope.spawn(move |_| {

@@ -2,6 +2,7 @@
 //! makes of them. Nothing of it is ever run.
 
 use crate::compile::{Bodies, CompileError, Compiler};
+use crate::compilers::{baseline, optimizing};
 use wardian_lower::{Outcome, Recorder, Shape, lower};
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::{Linkage, VmLayout};
@@ -56,17 +57,17 @@ impl Explorer {
         let outcome = lower(&self.module, settings, body, &mut scratch, &mut recorder)?;
         debug_assert_eq!(outcome, Outcome::Complete, "the recorder takes everything");
         let (module, layout, linkage) = (&self.module, &self.layout, self.linkage);
-        let mut scratch = wardian_baseline::Scratch::new();
+        let mut scratch = baseline::Scratch::new();
         scratch.every_location = true;
-        let baseline = compiler.baseline.compile(
+        let first = compiler.baseline.compile(
             module,
             layout,
             self.bodies.of(&self.module, func),
             linkage,
             &mut scratch,
         );
-        let baseline = baseline.map(|code| (code, scratch.shape()));
-        let mut scratch = wardian_cranelift::Scratch::new();
+        let first = first.map(|code| (code, scratch.shape()));
+        let mut scratch = optimizing::Scratch::new();
         let optimized = compiler.optimizing.compile(
             module,
             layout,
@@ -75,6 +76,6 @@ impl Explorer {
             &mut scratch,
         );
         let optimized = optimized.map(|code| (code, scratch.shape()));
-        Ok(Explored { operations: recorder.into_lines(), baseline, optimized })
+        Ok(Explored { operations: recorder.into_lines(), baseline: first, optimized })
     }
 }

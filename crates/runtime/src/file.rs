@@ -53,7 +53,7 @@ fn read_halves(file: &File, size: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; size];
     let middle = size / 2;
     let (low, high) = bytes.split_at_mut(middle);
-    let (low, high) = rayon::join(|| fill(low, 0), || fill(high, middle));
+    let (low, high) = crate::parallel::join(|| fill(low, 0), || fill(high, middle));
     let read = match (low?, high?) {
         (low, high) if low == middle => middle + high,
         // It became shorter.

@@ -11,11 +11,21 @@ mod budget;
 mod builtins;
 mod cache;
 mod compile;
+#[cfg(feature = "compiler")]
+mod compilers;
+#[cfg(not(feature = "compiler"))]
+#[path = "compilers_none.rs"]
+mod compilers;
 mod explore;
 mod file;
 mod initial;
 mod instantiate;
 pub mod log;
+#[cfg(feature = "parallel")]
+mod parallel;
+#[cfg(not(feature = "parallel"))]
+#[path = "parallel_none.rs"]
+mod parallel;
 mod stats;
 mod store;
 mod tiers;
@@ -25,6 +35,7 @@ pub use budget::{Budget, BudgetShare};
 pub use builtins::builtin;
 pub use cache::{Cache, CacheUsage, DEFAULT_LIMIT, KeptFunctions, LazyKey, ModuleCache, Place};
 pub use compile::{CompileError, CompileProgress, Compiler, compile, decode_valid};
+pub use compilers::HAS_COMPILER;
 pub use explore::{Explored, Explorer, RecordedLine};
 pub use file::read_file;
 pub use initial::prepare_initial_memories;

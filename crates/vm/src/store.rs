@@ -282,6 +282,8 @@ pub struct Counts {
     pub memories: usize,
     /// Tables.
     pub tables: usize,
+    /// Globals.
+    pub globals: usize,
 }
 
 fn out_of_memory() -> std::io::Error {
@@ -1089,6 +1091,7 @@ impl Store {
             instances: self.instances.len(),
             memories: self.memories.len(),
             tables: self.tables.len(),
+            globals: self.globals.len(),
         }
     }
 

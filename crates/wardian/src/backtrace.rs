@@ -17,7 +17,7 @@ use wardian_module::{FuncIndex, Module};
 use wardian_vm as vm;
 
 /// Frames of a backtrace that was not limited by the configuration.
-const DEFAULT_FRAMES: usize = 20;
+pub(crate) const DEFAULT_FRAMES: usize = 20;
 
 /// Longest function name that is shown, in bytes. Demangling can make a name exponentially longer.
 const NAME_MAX: usize = 4 << 10;
@@ -122,6 +122,11 @@ impl WasmBacktrace {
         let (names, symbols) = (OnceLock::new(), OnceLock::new());
         let shared = Arc::new(Shared { raw: raw.into(), details, names, symbols });
         WasmBacktrace { shared, frames: OnceLock::new() }
+    }
+
+    /// The same frames.
+    pub(crate) fn share(&self) -> WasmBacktrace {
+        WasmBacktrace { shared: self.shared.clone(), frames: OnceLock::new() }
     }
 
     /// The frames, innermost first.

@@ -5,7 +5,8 @@
 
 use crate::engine::Engine;
 use crate::error::{Context as _, Error, ErrorKind, Result};
-use crate::module::{Module, binary_form};
+use crate::module::Module;
+use crate::text::binary_form;
 use std::borrow::Cow;
 use std::path::Path;
 

@@ -50,6 +50,7 @@ pub struct Config {
     pub(crate) target_cpu: TargetCpu,
     pub(crate) backtrace_max_frames: Option<NonZeroUsize>,
     pub(crate) backtrace_details: WasmBacktraceDetails,
+    pub(crate) coredump_on_trap: bool,
     pub(crate) compiler: bool,
     pub(crate) target: Option<String>,
     pub(crate) module_version: ModuleVersionStrategy,
@@ -74,6 +75,7 @@ impl Default for Config {
             target_cpu: TargetCpu::Native,
             backtrace_max_frames: NonZeroUsize::new(20),
             backtrace_details: WasmBacktraceDetails::Enable,
+            coredump_on_trap: false,
             compiler: true,
             target: None,
             module_version: ModuleVersionStrategy::default(),
@@ -588,7 +590,8 @@ impl Config {
         self
     }
 
-    /// Whether the engine may compile. Without, it only loads artifacts. On by default.
+    /// Whether the engine may compile. Without, it only loads artifacts. On by default; a build without
+    /// compilers (cargo feature `cranelift`) never compiles.
     pub fn enable_compiler(&mut self, enable: bool) -> &mut Config {
         self.compiler = enable;
         self
@@ -717,6 +720,14 @@ impl Config {
         self
     }
 
+    /// Whether errors of traps carry a [`WasmCoreDump`](crate::WasmCoreDump). Off by default. A dump is a few
+    /// words for each object of the store until it is written; as a layer of the error, it keeps the store's
+    /// modules.
+    pub fn coredump_on_trap(&mut self, enable: bool) -> &mut Config {
+        self.coredump_on_trap = enable;
+        self
+    }
+
     /// Whether debuggers (gdb, LLDB) are told of the code of modules: they show its functions by name, in
     /// backtraces too, and stop in them. Code takes more memory then. Off by default.
     ///
@@ -760,6 +771,7 @@ impl Config {
             target_cpu,
             backtrace_max_frames,
             backtrace_details,
+            coredump_on_trap,
             compiler,
             target,
             module_version,
@@ -817,6 +829,7 @@ impl Config {
             ("cache", &cache),
             ("wasm_backtrace_max_frames", backtrace_max_frames),
             ("wasm_backtrace_details", backtrace_details),
+            ("coredump_on_trap", coredump_on_trap),
             ("debug_info", debug_info),
             ("profiler", profiler),
         ];

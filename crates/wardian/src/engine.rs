@@ -7,7 +7,8 @@ use crate::config::{
     RegallocAlgorithm, Strategy, WasmBacktraceDetails,
 };
 use crate::error::{Context as _, Error, ErrorKind, Result};
-use crate::module::{binary_form, read_module};
+use crate::module::read_module;
+use crate::text::binary_form;
 use std::fmt;
 use std::fs::File;
 use std::hash::Hash;
@@ -287,11 +288,15 @@ impl Engine {
 
     /// An error unless the engine may compile.
     pub(crate) fn check_compiler(&self) -> Result<()> {
-        if self.config().compiler {
-            return Ok(());
-        }
-        let text =
-            "this engine does not compile (`Config::enable_compiler`): it loads artifacts only";
+        let text = match (rt::HAS_COMPILER, self.config().compiler) {
+            (true, true) => return Ok(()),
+            (true, false) => {
+                "this engine does not compile (`Config::enable_compiler`): it loads artifacts only"
+            }
+            (false, _) => {
+                "this build of wardian has no compiler (cargo feature `cranelift`): it loads artifacts only"
+            }
+        };
         Err(Error::tagged(ErrorKind::Misuse, text))
     }
 
@@ -422,6 +427,12 @@ impl Engine {
         self.loaded_artifact(found)
     }
 
+    /// For [`ModuleCode`](crate::ModuleCode), which runs nothing.
+    pub(crate) fn decode_unauthenticated(&self, bytes: &[u8]) -> Result<(Module, CodeImage)> {
+        let found = artifact::decode_to_show(bytes, &self.compatibility()).map_err(rejected)?;
+        Ok((self.decode(found.wasm.to_vec())?.0, found.image))
+    }
+
     fn loaded_artifact(&self, found: artifact::Artifact<'_>) -> Result<(Module, CodeImage)> {
         let (bytes, code_bytes) = (found.wasm.len(), found.image.text.len());
         tracing::debug!(target: log::MODULE, bytes, code_bytes, "artifact accepted");
@@ -452,7 +463,7 @@ impl Engine {
 /// are `None` in an engine that has none.
 impl Engine {
     fn of_compiler<R>(&self, choice: R) -> Option<R> {
-        self.config().compiler.then_some(choice)
+        (rt::HAS_COMPILER && self.config().compiler).then_some(choice)
     }
 
     /// See [`Config::strategy`].

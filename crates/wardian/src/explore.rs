@@ -4,8 +4,9 @@
 use crate::backtrace::demangle;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::text::binary_form;
 use std::ops::Range;
-use wardian_module::image::{FunctionCode, RelocTarget, frames_at};
+use wardian_module::image::{FunctionCode, Inlined, Location, RelocTarget, frames_at};
 use wardian_module::layout::{Linkage, ModuleTable};
 use wardian_module::{DefinedFuncIndex, FuncIndex, Module, TypeIndex};
 use wardian_runtime as rt;
@@ -117,7 +118,7 @@ pub struct TierCode {
     pub origins: Vec<(usize, CodeOrigin)>,
     /// Instructions that may trap, by their offset, and how.
     pub traps: Vec<(usize, String)>,
-    /// Distances that are filled in when the code is loaded: four bytes each.
+    /// Distances that are not filled in yet: four bytes each.
     pub references: Vec<CodeReference>,
     /// What it looks like.
     pub shape: CodeShape,
@@ -173,8 +174,7 @@ impl Explorer {
     /// When it is not valid; bodies of functions are only looked at by [`explore`](Explorer::explore).
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Explorer> {
         engine.check_compiler()?;
-        let wasm = wat::parse_bytes(bytes.as_ref())
-            .map_err(|error| Error::tagged(ErrorKind::InvalidModule, error.to_string()))?;
+        let wasm = binary_form(bytes.as_ref(), None)?;
         let (module, bodies) = engine.decode(wasm.into_owned())?;
         let functions = functions(&module);
         let linkage = if engine.config().is_lazy() { Linkage::Slots } else { Linkage::Direct };
@@ -238,7 +238,7 @@ impl Explorer {
 }
 
 /// What lies at `offset` of the module table.
-fn table_entry(module: &Module, offset: i64) -> String {
+pub(crate) fn table_entry(module: &Module, offset: i64) -> String {
     let (types, funcs) = (module.types.len(), module.bodies.len());
     let at = |start: u32, size: i64| (offset - i64::from(start)) / size;
     let func = |position: i64| module.func_index(DefinedFuncIndex(position as u32)).0;
@@ -264,7 +264,7 @@ fn table_entry(module: &Module, offset: i64) -> String {
     }
 }
 
-fn functions(module: &Module) -> Vec<ExploredFunction> {
+pub(crate) fn functions(module: &Module) -> Vec<ExploredFunction> {
     let names = module.func_names();
     let mut functions: Vec<ExploredFunction> = Vec::with_capacity(module.bodies.len());
     for (position, body) in module.bodies.iter().enumerate() {
@@ -286,22 +286,31 @@ fn functions(module: &Module) -> Vec<ExploredFunction> {
     functions
 }
 
+/// Where code of a function at `offset` stems from; `locations` counts from the same start.
+pub(crate) fn origin(
+    module: &Module,
+    func: DefinedFuncIndex,
+    locations: &[Location],
+    inlined: &[Inlined],
+    offset: u32,
+) -> CodeOrigin {
+    let start = module.bodies[func.index()].start;
+    let mut frames: Vec<_> = frames_at(func, locations, inlined, offset).collect();
+    // The outermost is the function itself. Code of no instruction counts as that of its start.
+    let own = frames.pop().and_then(|(_, wasm)| wasm).map(|wasm| wasm as usize);
+    let inlined = frames.iter().rev().map(|(func, _)| module.func_index(*func).0).collect();
+    CodeOrigin { wasm: own.filter(|wasm| *wasm != start), inlined }
+}
+
 fn tier_code(
     module: &Module,
     func: DefinedFuncIndex,
     code: FunctionCode,
     shape: CodeShape,
 ) -> TierCode {
-    let start = module.bodies[func.index()].start;
-    let origin = |offset: u32| {
-        let mut frames: Vec<_> = frames_at(func, &code.locations, &code.inlined, offset).collect();
-        // The outermost is the function itself. Code of no instruction counts as that of its start.
-        let own = frames.pop().and_then(|(_, wasm)| wasm).map(|wasm| wasm as usize);
-        let inlined = frames.iter().rev().map(|(func, _)| module.func_index(*func).0).collect();
-        CodeOrigin { wasm: own.filter(|wasm| *wasm != start), inlined }
-    };
     let starts = code.locations.iter().map(|location| location.offset);
-    let origins = starts.map(|offset| (offset as usize, origin(offset))).collect();
+    let at = |offset| origin(module, func, &code.locations, &code.inlined, offset);
+    let origins = starts.map(|offset| (offset as usize, at(offset))).collect();
     let traps = code.traps.iter().map(|site| (site.offset as usize, site.trap.to_string()));
     let references = code.relocs.iter().map(|reloc| CodeReference {
         offset: reloc.offset as usize,

@@ -1,6 +1,7 @@
 //! Functions: handles, calls by value and by type, and host functions from Rust closures.
 
 use crate::backtrace::WasmBacktrace;
+use crate::coredump::WasmCoreDump;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::externals::Extern;
@@ -16,7 +17,7 @@ use crate::types::{FuncType, ValType};
 use crate::val::Val;
 use smallvec::SmallVec;
 use std::sync::Arc;
-
+use wardian_module::Trap;
 use wardian_vm::{self as vm, CallError, Exit, Failure, FuncId, InstanceId, StoreId, Value};
 
 /// A function of a store: a guest's or the host's.
@@ -388,11 +389,23 @@ pub(crate) fn exit_error<T>(store: &StoreInner<T>, exit: Exit) -> Error {
             },
         },
     };
-    if exit.frames.is_empty() || error.is::<WasmBacktrace>() {
+    let config = store.engine.config();
+    // An error that passed through other guests has had both since the first of them.
+    let wants_dump = config.coredump_on_trap && error.is::<Trap>() && !error.is::<WasmCoreDump>();
+    let wants_backtrace = config.backtrace_max_frames.is_some()
+        && !exit.frames.is_empty()
+        && !error.is::<WasmBacktrace>();
+    if !wants_dump && !wants_backtrace {
         return error;
     }
     let kind = error.kind();
-    error.context(WasmBacktrace::of_frames(store, exit.frames)).with_tag(kind)
+    let backtrace = WasmBacktrace::of_frames(store, exit.frames);
+    let dump = wants_dump.then(|| WasmCoreDump::new(store, backtrace.share()));
+    let error = if wants_backtrace { error.context(backtrace).with_tag(kind) } else { error };
+    match dump {
+        Some(dump) => error.context(dump).with_tag(kind),
+        None => error,
+    }
 }
 
 /// The error of a trap that arose outside of guest frames.

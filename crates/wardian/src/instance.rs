@@ -88,6 +88,15 @@ impl<'instance> Export<'instance> {
 }
 
 impl Instance {
+    /// The instance of this id.
+    pub(crate) fn of_id(store: StoreId, id: InstanceId) -> Instance {
+        Instance { store, id }
+    }
+
+    pub(crate) fn id(&self) -> InstanceId {
+        self.id
+    }
+
     /// Makes an instance of `module` with `imports` in the module's order, and runs its start function.
     ///
     /// # Errors

@@ -25,7 +25,9 @@
 mod backtrace;
 mod builder;
 mod cache;
+mod code_view;
 mod config;
+mod coredump;
 mod engine;
 pub mod error;
 mod explore;
@@ -39,6 +41,11 @@ mod linker;
 mod module;
 mod raw;
 mod store;
+#[cfg(feature = "wat")]
+mod text;
+#[cfg(not(feature = "wat"))]
+#[path = "text_none.rs"]
+mod text;
 mod typed;
 mod types;
 mod val;
@@ -46,7 +53,9 @@ mod val;
 pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use builder::{CodeBuilder, CodeHint};
 pub use cache::{Cache, CacheConfig, CacheUsage};
+pub use code_view::ModuleCode;
 pub use config::*;
+pub use coredump::WasmCoreDump;
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{Error, ErrorKind, Result};
 pub use explore::{

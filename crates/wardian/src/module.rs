@@ -2,8 +2,8 @@
 
 use crate::engine::Engine;
 use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::text::binary_form;
 use crate::types::{ExportType, ExternType, ImportType};
-use std::borrow::Cow;
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -12,16 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wardian_module::{DefinedFuncIndex, ExternIndex};
 use wardian_runtime::{Counters, Stats};
 use wardian_vm::{Code, VouchedArtifact};
-
-/// The binary form of what is in binary or text form, in this file if it is in one.
-pub(crate) fn binary_form<'a>(bytes: &'a [u8], path: Option<&Path>) -> Result<Cow<'a, [u8]>> {
-    wat::parse_bytes(bytes).map_err(|mut error| {
-        if let Some(path) = path {
-            error.set_path(path);
-        }
-        Error::tagged(ErrorKind::InvalidModule, error.to_string())
-    })
-}
 
 /// The binary form of the module in a file of either form.
 pub(crate) fn read_module(engine: &Engine, path: &Path) -> Result<Vec<u8>> {

@@ -3,6 +3,7 @@
 //! A store owns all that is created in it, until it is dropped. Handles are small copies (a store's
 //! number and an index); every use of one is given the store and checked against it.
 
+use crate::backtrace::DEFAULT_FRAMES;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::func::host_error;
@@ -135,6 +136,11 @@ impl<T> StoreInner<T> {
         }
     }
 
+    /// The module of every instance, each once.
+    pub(crate) fn modules(&self) -> &[Module] {
+        &self.modules
+    }
+
     /// The module with this code, if an instance has it.
     pub(crate) fn module_of(&self, code: &Arc<wardian_module::Module>) -> Option<&Module> {
         self.modules.iter().rev().find(|kept| Arc::ptr_eq(kept.code().module(), code))
@@ -200,7 +206,11 @@ impl<T: 'static> Store<T> {
         let config = engine.config();
         let limits = vm::StoreLimits {
             max_wasm_stack: config.max_wasm_stack,
-            backtrace_frames: config.backtrace_max_frames.map_or(0, |frames| frames.get()),
+            backtrace_frames: match config.backtrace_max_frames {
+                Some(frames) => frames.get(),
+                None if config.coredump_on_trap => DEFAULT_FRAMES,
+                None => 0,
+            },
         };
         let settings = Arc::clone(engine.settings());
         let (epoch, reservations) = (engine.epoch().clone(), engine.reservations());

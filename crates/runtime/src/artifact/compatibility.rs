@@ -107,7 +107,20 @@ impl Compatibility {
 
     /// Accepts the key of an artifact if it equals this one, else says what differs.
     pub(super) fn check(&self, found: &[u8]) -> Result<(), ArtifactError> {
-        if found == self.as_bytes() { Ok(()) } else { Err(self.difference(found)) }
+        let same = || found == self.as_bytes() || self.for_cpu_of(found).as_deref() == Some(found);
+        if same() { Ok(()) } else { Err(self.difference(found)) }
+    }
+
+    /// This key for the processor that another names, if this one can do all that one can. Without compilers
+    /// only: code that is made here has one list of features, and that is this key's.
+    fn for_cpu_of(&self, found: &[u8]) -> Option<Vec<u8>> {
+        let is_cpu = |line: &&str| line.split_once('=').is_some_and(|(name, _)| name == CPU);
+        let theirs = std::str::from_utf8(found).ok()?.split('\n').find(is_cpu)?;
+        if !crate::compilers::can_run(&theirs[CPU.len() + 1..]) {
+            return None;
+        }
+        let lines = self.0.split('\n').map(|line| if is_cpu(&line) { theirs } else { line });
+        Some(lines.collect::<Vec<_>>().join("\n").into_bytes())
     }
 
     #[cold]

@@ -69,6 +69,7 @@ fn every_knob_works_or_is_refused() -> Result<()> {
     let mut config = Config::new();
     config
         .wasm_multi_value(true)
+        .coredump_on_trap(true)
         .wasm_bulk_memory(true)
         .wasm_reference_types(true)
         .wasm_simd(true)

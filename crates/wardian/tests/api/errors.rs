@@ -88,6 +88,24 @@ fn backtraces_of_traps() -> Result<()> {
     Ok(())
 }
 
+// uses: WasmCoreDump
+#[test]
+fn core_dumps_of_traps() -> Result<()> {
+    let engine = Engine::new(Config::new().coredump_on_trap(true))?;
+    let mut store = Store::new(&engine, ());
+    let text = "(module (memory 1) (global i32 (i32.const 1)) (func $f unreachable) (start $f))";
+    let module = Module::new(&engine, text)?;
+    let error = Instance::new(&mut store, &module, &[]).unwrap_err();
+    let dump: &WasmCoreDump = error.downcast_ref().expect("a trap has one");
+    assert_eq!(dump.frames()[0].func_index(), 0);
+    assert!(Module::same(&dump.modules()[0], &module));
+    assert_eq!(dump.instances().len(), 1);
+    assert_eq!(dump.globals()[0].get(&mut store).unwrap_i32(), 1);
+    assert_eq!(dump.memories()[0].size(&store), 1);
+    assert!(dump.serialize(&mut store, "program").starts_with(b"\0asm"));
+    Ok(())
+}
+
 // uses: WasmBacktrace
 #[test]
 fn backtraces_on_request() -> Result<()> {
