@@ -93,14 +93,16 @@ impl<E: Emit> Lowering<'_, E> {
         trap: Trap,
     ) -> Addr<E::Addr> {
         let limits = self.module.tables[table.index()].ty.limits;
-        if self.emit.constant_index(&index).is_some_and(|index| index < limits.min) {
+        let constant = self.emit.constant_index(&index);
+        if constant.is_some_and(|index| index < limits.min) {
             // Tables never shrink.
             return Addr(self.emit.table_addr(table, index));
         }
         let info = TrapInfo { trap, place: table.0 };
         let detail = self.copy_index(&index);
         let checked = self.copy_index(&index);
-        let length = match limits.is_fixed() {
+        // Code generators make strange things of comparisons whose result they know.
+        let length = match limits.is_fixed() && constant.is_none() {
             true => self.const_i64(limits.min),
             false => self.emit.load_field(Field::TableLength(table)),
         };
