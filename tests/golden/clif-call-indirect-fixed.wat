@@ -1,5 +1,5 @@
 ;;! tier = "cranelift"
-;; A table that never grows: its length is a constant, and its base does not change.
+;; The base of a table that never grows does not change.
 (module
   (type $t (func (param i32) (result i32)))
   (table 4 4 funcref)
@@ -22,8 +22,8 @@
 ;;
 ;;                                 block0(v0: i64, v1: i32, v2: i32):
 ;; @002a                               v3 = uextend.i64 v2
-;; @002a                               v4 = iconst.i64 4
-;; @002a                               v5 = icmp uge v3, v4  ; v4 = 4
+;; @002a                               v4 = load.i64 notrap aligned region1 v0+24
+;; @002a                               v5 = icmp uge v3, v4
 ;; @002a                               v6 = uextend.i32 v5
 ;; @002a                               brif v6, block1, block2
 ;;

@@ -902,11 +902,6 @@ impl Emit for Tier<'_> {
         let element = self.module.tables[table.index()].ty.element;
         let size = table_element_size(element.heap.top());
         let table_base = self.load_field(Field::TableBase(table));
-        let constant = self.constant_of(*index.as_value());
-        let constant = constant.and_then(|index| index.checked_mul(size.into()));
-        if let Some(offset) = constant.and_then(|offset| i32::try_from(offset).ok()) {
-            return Address { base: table_base, offset };
-        }
         let offset = self.b.ins().ishl_imm_u(index.into_value(), i64::from(size.trailing_zeros()));
         Address { base: self.b.ins().iadd(table_base, offset), offset: 0 }
     }
