@@ -249,12 +249,22 @@ impl Checker<'_> {
             self.accepted.compared += 1;
             return Ok(());
         }
+        self.unproven(format_args!("memory {memory}"), index, place)
+    }
+
+    /// Nothing shows that an index lies inside: an error, unless nothing comes here.
+    fn unproven(
+        &mut self,
+        object: std::fmt::Arguments<'_>,
+        index: Id,
+        place: Place,
+    ) -> Result<(), Failed> {
         if self.prover.is_never_reached(place) {
             self.accepted.never_reached += 1;
             return Ok(());
         }
         let facts = self.prover.told(index, place);
-        Err(format!("an index of memory {memory} is not proven: {facts}").into())
+        Err(format!("an index of {object} is not proven: {facts}").into())
     }
 
     /// An access to an element of a table, at `index + add` bytes.
@@ -268,22 +278,22 @@ impl Checker<'_> {
     ) -> Result<(), Failed> {
         let bytes = self.prover.fields.element_bytes(table);
         let by = bytes.trailing_zeros() as u8;
-        let index = match self.prover.values.node(index) {
-            _ if index == ZERO => ZERO,
-            Node::Shl(index, shift) if shift == by => index,
+        let values = &mut self.prover.values;
+        let index = match values.node(index) {
+            _ if index == ZERO => Some(ZERO),
+            Node::Shl(index, shift) if shift == by => Some(index),
             // The shift by the size of an element was done first, and lost nothing.
             Node::ShlBy(value, count) => {
-                let number = self.prover.values.as_constant(value);
-                match number.filter(|number| number.trailing_zeros() >= u32::from(by)) {
-                    Some(number) => {
-                        let value = self.prover.values.constant(number >> by);
-                        self.prover.values.shl_by(value, count)
-                    }
-                    None => return Err("an index that is not one of elements".to_string().into()),
-                }
+                let number = values.as_constant(value);
+                let number = number.filter(|number| number.trailing_zeros() >= u32::from(by));
+                number.map(|number| {
+                    let value = values.constant(number >> by);
+                    values.shl_by(value, count)
+                })
             }
-            _ => return Err("an index that is not one of elements".to_string().into()),
+            _ => None,
         };
+        let index = index.ok_or_else(|| "an index that is not one of elements".to_string())?;
         if access.size as u64 > bytes || !add.is_multiple_of(bytes) {
             return Err("not an element".to_string().into());
         }
@@ -298,12 +308,7 @@ impl Checker<'_> {
                 return Ok(());
             }
         }
-        if self.prover.is_never_reached(place) {
-            self.accepted.never_reached += 1;
-            return Ok(());
-        }
-        let facts = self.prover.told(whole, place);
-        Err(format!("an index of table {table} is not proven: {facts}").into())
+        self.unproven(format_args!("table {table}"), whole, place)
     }
 
     /// A read from a jump table of the function, or from a table of constants.

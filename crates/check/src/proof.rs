@@ -347,12 +347,20 @@ impl<'a> Prover<'a> {
         if self.values.bound(value) <= most {
             return Ok(true);
         }
+        self.one_deeper(|prover| prover.below_by_parts(value, most, place))
+    }
+
+    /// A step into an expression; where there were too many, nothing is proven.
+    fn one_deeper(
+        &mut self,
+        prove: impl FnOnce(&mut Self) -> Result<bool, Stopped>,
+    ) -> Result<bool, Stopped> {
         self.stop.prove(1)?;
         if self.level > LEVELS {
             return Ok(false);
         }
         self.level += 1;
-        let holds = self.below_by_parts(value, most, place);
+        let holds = prove(self);
         self.level -= 1;
         holds
     }
@@ -464,14 +472,7 @@ impl<'a> Prover<'a> {
         size: u64,
         place: Place,
     ) -> Result<bool, Stopped> {
-        self.stop.prove(1)?;
-        if self.level > LEVELS {
-            return Ok(false);
-        }
-        self.level += 1;
-        let holds = self.inside_by_parts(object, index, size, place);
-        self.level -= 1;
-        holds
+        self.one_deeper(|prover| prover.inside_by_parts(object, index, size, place))
     }
 
     fn inside_by_parts(
