@@ -189,7 +189,8 @@ fn range(length: usize, start: u64, count: u64) -> Option<std::ops::Range<usize>
     Some(start as usize..end as usize)
 }
 
-fn slice_mut(bytes: &mut [u8], start: u64, count: u64) -> Result<&mut [u8], Trap> {
+/// A range of a memory's bytes.
+pub(crate) fn slice_mut(bytes: &mut [u8], start: u64, count: u64) -> Result<&mut [u8], Trap> {
     let range = range(bytes.len(), start, count).ok_or(Trap::MemoryOutOfBounds)?;
     Ok(&mut bytes[range])
 }
@@ -216,7 +217,7 @@ fn memory_copy(
 }
 
 /// `memory.init`
-pub(crate) fn memory_init(
+fn memory_init(
     store: &mut Store,
     instance: InstanceId,
     memory: MemoryId,

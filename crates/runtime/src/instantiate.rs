@@ -3,14 +3,15 @@
 //!
 //! A trap part-way leaves the instance in the store: tables of others may refer to its functions.
 
-use crate::builtins::{func_value, memory_init, table_init};
+use crate::builtins::{func_value, slice_mut, table_init};
 use crate::initial;
 use crate::store::{Dropped, Limiter, Store, element_bytes, minimum_bytes, refused};
 use std::sync::Arc;
 use wardian_module::{
-    ConstExpr, ConstOp, DataIndex, ElemIndex, GlobalIndex, HeapTop, SegmentMode, TableIndex,
+    ConstExpr, ConstOp, DataIndex, ElemIndex, GlobalIndex, HeapTop, MemoryIndex, SegmentMode,
+    TableIndex,
 };
-use wardian_vm::{Code, Extern, Failure, FuncId, InstanceId, Value};
+use wardian_vm::{Code, Extern, Failure, FuncId, InstanceId, MemoryId, Value};
 
 /// Why an instance could not be made.
 #[derive(Debug)]
@@ -103,15 +104,24 @@ impl Store {
                 self.drop_elements(instance, index);
             }
         }
+        // Modules may have tens of thousands of segments, nearly all for one memory.
+        let mut last: Option<(MemoryIndex, MemoryId)> = None;
         for (index, segment) in module.data.iter().enumerate() {
             let index = DataIndex::from(index);
             if let SegmentMode::Active(memory, offset) = &segment.mode {
                 let own = memory.index().checked_sub(module.imported_memories);
                 if own.and_then(|own| images.get(own)).is_none_or(Option::is_none) {
                     let offset = index_of(eval(self, instance, offset));
-                    let id = self.memory_of(instance, *memory);
-                    let count = segment.bytes.len() as u64;
-                    memory_init(self, instance, id, index, offset, 0, count)?;
+                    let id = match last {
+                        Some((of, id)) if of == *memory => id,
+                        _ => self.memory_of(instance, *memory),
+                    };
+                    last = Some((*memory, id));
+                    let data = module.data_bytes(index);
+                    let bytes = self.kernel.memory_bytes_mut(id);
+                    slice_mut(bytes, offset, data.len() as u64)
+                        .map_err(Failure::from)?
+                        .copy_from_slice(data);
                 }
                 self.drop_data(instance, index);
             }

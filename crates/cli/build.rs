@@ -1,0 +1,52 @@
+//! How the command is linked on Linux: functions that run in every start lie together, and the list of
+//! addresses to adjust is short. Otherwise a start touches half of the pages of code there are, each of
+//! which counts as memory and takes time.
+//!
+//! `start.ld` names the functions; `cargo xtask start-order` writes it. It is only an order: of functions
+//! that it does not know, or that are gone, nothing worse comes than a page more. It is used where the
+//! linker is known to be the one that comes with the compiler, or the system's; elsewhere, and in builds
+//! without optimizations, the command is linked as usual.
+
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::process::Command;
+
+const ORDER: &str = "start.ld";
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={ORDER}");
+    if !is_plain_linux() {
+        return;
+    }
+    let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/{ORDER}");
+    if has_packed_relocations() {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// Whether the command is built with optimizations for the Linux that builds it, by a linker that nobody
+/// chose.
+fn is_plain_linux() -> bool {
+    let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
+    // Among the flags would be another linker.
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    is("CARGO_CFG_TARGET_OS", "linux")
+        && is("CARGO_CFG_TARGET_ENV", "gnu")
+        && is("PROFILE", "release")
+        && env::var("HOST") == env::var("TARGET")
+        && env::var_os("RUSTC_LINKER").is_none()
+        && !flags.contains("link")
+}
+
+/// Whether this system's loader knows them (glibc 2.36). A program that has them runs on no older one.
+fn has_packed_relocations() -> bool {
+    let Ok(asked) = Command::new("getconf").arg("GNU_LIBC_VERSION").output() else { return false };
+    let text = String::from_utf8_lossy(&asked.stdout);
+    let version = text.trim().strip_prefix("glibc ").and_then(|text| text.split_once('.'));
+    version.is_some_and(|(major, minor)| {
+        major == "2" && minor.parse().is_ok_and(|minor: u32| minor >= 36)
+    })
+}
