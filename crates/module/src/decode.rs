@@ -89,7 +89,10 @@ pub struct Body {
 }
 
 /// Decodes and validates all of a module but its function bodies.
-pub fn decode(wasm: Vec<u8>, proposals: Proposals) -> Result<(Module, Vec<Body>), DecodeError> {
+pub fn decode(
+    wasm: impl Into<Arc<Vec<u8>>>,
+    proposals: Proposals,
+) -> Result<(Module, Vec<Body>), DecodeError> {
     let mut bodies = Vec::new();
     let module = decode_with(wasm, proposals, |_, found| bodies = found)?;
     Ok((module, bodies))
@@ -98,15 +101,15 @@ pub fn decode(wasm: Vec<u8>, proposals: Proposals) -> Result<(Module, Vec<Body>)
 /// As [`decode`]. The bodies are given away, with the module as known by then, when the last was found and
 /// nothing behind them was looked at.
 pub fn decode_with(
-    wasm: Vec<u8>,
+    wasm: impl Into<Arc<Vec<u8>>>,
     proposals: Proposals,
     bodies: impl FnOnce(&Module, Vec<Body>),
 ) -> Result<Module, DecodeError> {
+    let wasm = wasm.into();
     if wasm.len() > MAX_MODULE_BYTES {
         let message = format!("the module has {} bytes, the limit is 1 GiB", wasm.len());
         return Err(DecodeError::new(message, MAX_MODULE_BYTES));
     }
-    let wasm = Arc::new(wasm);
     decode_sections(&wasm, proposals, bodies).map_err(|mut error| {
         error.missing = error.missing.or_else(|| missing(&wasm, proposals, error.offset));
         error
@@ -431,6 +434,15 @@ impl Decoder {
     }
 
     fn const_expr(&mut self, expr: wasmparser::ConstExpr<'_>) -> Result<ConstExpr, DecodeError> {
+        // As nearly all are: a module may have tens of thousands of data segments.
+        const I32_CONST: u8 = 0x41;
+        const END: u8 = 0x0b;
+        let mut bytes = expr.get_binary_reader();
+        if let (Ok(I32_CONST), Ok(value), Ok(END), true) =
+            (bytes.read_u8(), bytes.read_var_i32(), bytes.read_u8(), bytes.eof())
+        {
+            return Ok(ConstExpr::I32(value));
+        }
         let mut ops: SmallVec<[ConstOp; 4]> = SmallVec::new();
         let mut reader = expr.get_operators_reader();
         while !reader.eof() {

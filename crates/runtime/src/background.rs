@@ -2,16 +2,18 @@
 //! writes to the code cache. Each is of one engine and starts with its first task.
 //!
 //! NOTE [background tasks]
-//! Tasks run in the order they came, one at a time. `stop` drops those that wait and returns when the
+//! Tasks run one at a time, in the order in which they are due: at once, or after a delay. `stop` drops those that wait and returns when the
 //! running one has ended; afterwards none is accepted. In a child of the process that made it there is
 //! no thread, and a lock that the thread held at `fork` stays locked for ever: nothing here is locked
 //! there.
 
 use crate::log;
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Work that compiles a hot function, or other work that can wait.
 pub type Task = Box<dyn FnOnce() + Send>;
@@ -31,12 +33,50 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    tasks: VecDeque<Task>,
+    tasks: BinaryHeap<Reverse<Waiting>>,
+    /// How many there were.
+    count: u64,
     thread: Option<JoinHandle<()>>,
     stopped: bool,
     /// A task is running.
     busy: bool,
+    /// The thread waits for a task, or for one to be due. To wake it otherwise would cost as much as
+    /// pushing a hundred tasks.
+    idle: bool,
 }
+
+/// A task, with when it is due, in order of that and of its number.
+struct Waiting {
+    due: Instant,
+    number: u64,
+    task: Task,
+}
+
+impl Waiting {
+    fn key(&self) -> (Instant, u64) {
+        (self.due, self.number)
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Waiting) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Waiting) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Waiting) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Waiting {}
 
 /// Stack of the thread, in bytes: more than compilers were seen to need in debug builds.
 pub(crate) const STACK: usize = 8 << 20;
@@ -54,6 +94,11 @@ impl Background {
 
     /// Runs `task` some time, or gives it back because it never will.
     pub(crate) fn push(&self, task: Task) -> Result<(), Task> {
+        self.push_after(Duration::ZERO, task)
+    }
+
+    /// As [`push`](Background::push), not before `delay` has passed.
+    pub(crate) fn push_after(&self, delay: Duration, task: Task) -> Result<(), Task> {
         if !self.is_own() {
             return Err(task);
         }
@@ -72,8 +117,14 @@ impl Background {
                 }
             }
         }
-        state.tasks.push_back(task);
-        self.shared.changed.notify_all();
+        state.count += 1;
+        let waiting = Waiting { due: Instant::now() + delay, number: state.count, task };
+        state.tasks.push(Reverse(waiting));
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        if idle {
+            self.shared.changed.notify_all();
+        }
         Ok(())
     }
 
@@ -117,22 +168,40 @@ impl Shared {
     fn work(&self) {
         let mut state = self.lock();
         while !state.stopped {
-            match state.tasks.pop_front() {
-                Some(task) => {
-                    state.busy = true;
-                    drop(state);
-                    if catch_unwind(AssertUnwindSafe(task)).is_err() {
-                        tracing::error!(target: log::TIERS, "background work panicked");
-                    }
-                    state = self.lock();
-                    state.busy = false;
-                    self.changed.notify_all();
+            let wait = state
+                .tasks
+                .peek()
+                .map(|Reverse(next)| next.due.saturating_duration_since(Instant::now()));
+            state = match wait {
+                Some(Duration::ZERO) => self.run_next(state),
+                Some(delay) => {
+                    state.idle = true;
+                    let waited = self.changed.wait_timeout(state, delay);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
                 }
                 None => {
-                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state.idle = true;
+                    self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
                 }
-            }
+            };
+            state.idle = false;
         }
+    }
+
+    fn run_next<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let Some(Reverse(Waiting { task, .. })) = state.tasks.pop() else { return state };
+        state.busy = true;
+        drop(state);
+        if catch_unwind(AssertUnwindSafe(task)).is_err() {
+            tracing::error!(target: log::TIERS, "background work panicked");
+        }
+        let mut state = self.lock();
+        state.busy = false;
+        if state.tasks.is_empty() {
+            // `wait` may be waiting.
+            self.changed.notify_all();
+        }
+        state
     }
 }
 
@@ -158,6 +227,27 @@ mod tests {
         assert!(background.push(Box::new(|| ())).is_err());
         background.wait();
         background.stop();
+    }
+
+    #[test]
+    fn what_is_due_later_runs_later_and_is_waited_for() {
+        let background = Background::new("wardian-test");
+        let (send, receive) = channel();
+        let task = |name: u32| -> Task {
+            let send = send.clone();
+            Box::new(move || send.send(name).unwrap())
+        };
+        let start = Instant::now();
+        let delay = Duration::from_millis(300);
+        assert!(background.push_after(delay, task(3)).is_ok());
+        assert!(background.push_after(Duration::from_secs(3600), task(4)).is_ok());
+        assert!(background.push(task(1)).is_ok());
+        assert!(background.push(task(2)).is_ok());
+        let order: Vec<u32> = receive.iter().take(3).collect();
+        assert_eq!(order, [1, 2, 3]);
+        assert!(start.elapsed() >= delay);
+        background.stop();
+        assert!(receive.try_recv().is_err(), "the last was dropped");
     }
 
     #[test]

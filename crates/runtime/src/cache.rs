@@ -20,7 +20,8 @@
 mod folder;
 
 use crate::artifact::{
-    ArtifactKey, CachedFunction, Compatibility, Content, Entry, FileError, KeyError, user_folder,
+    ArtifactError, ArtifactKey, CachedFunction, Compatibility, Content, Entry, EntryFunctions,
+    FileError, KeyError, user_folder,
 };
 use crate::background::Background;
 use crate::log;
@@ -317,14 +318,11 @@ impl Place {
 
     /// The functions that were kept, if they are to be trusted.
     pub fn load_functions(&self, counters: &Counters) -> Option<KeptFunctions> {
-        let found = self.load().and_then(|entry| match entry.content {
-            Content::Functions(functions) => {
-                Some(KeptFunctions { validated: entry.validated, functions })
-            }
-            Content::Image(_) => None,
+        let found = self.read(|bytes, key, compatibility| {
+            EntryFunctions::new(bytes, key, compatibility, &self.digest)
         });
         self.count(counters, found.is_some());
-        found
+        found.map(|(validated, functions)| KeptFunctions { validated, functions })
     }
 
     fn count(&self, counters: &Counters, hit: bool) {
@@ -347,6 +345,16 @@ impl Place {
     }
 
     fn load(&self) -> Option<Entry> {
+        self.read(|bytes, key, compatibility| {
+            Entry::decode(&bytes, key, compatibility, &self.digest)
+        })
+    }
+
+    /// What `decode` makes of the entry's bytes; `None` if there are none, or they are in doubt.
+    fn read<R>(
+        &self,
+        decode: impl FnOnce(Vec<u8>, &ArtifactKey, &Compatibility) -> Result<R, ArtifactError>,
+    ) -> Option<R> {
         let Inner { cache, compatibility, key, .. } = &*self.inner;
         let name = &self.name;
         let read = Folder::open(&cache.path)
@@ -369,7 +377,7 @@ impl Place {
                 return None;
             }
         };
-        match Entry::decode(&bytes, key, compatibility, &self.digest) {
+        match decode(bytes, key, compatibility) {
             Ok(entry) => Some(entry),
             Err(error) => {
                 tracing::warn!(target: log::CACHE, name, %error, "a cache entry is refused");
@@ -440,7 +448,7 @@ impl Place {
 pub struct KeptFunctions {
     /// Whether all bodies of the module are known to be valid: NOTE [validated entries].
     pub validated: bool,
-    pub(crate) functions: Vec<CachedFunction>,
+    pub(crate) functions: EntryFunctions,
 }
 
 /// Collects what a run made of a module, for the next run.

@@ -41,6 +41,8 @@ pub struct CompileProgress {
 const PARALLEL_BYTES: usize = 64 << 10;
 /// The same for validating.
 const PARALLEL_VALIDATION_BYTES: usize = 256 << 10;
+/// Bytes of modules that are decoded while another thread looks for them in the cache.
+const PARALLEL_LOOK_UP_BYTES: usize = 1 << 20;
 /// Bodies that a thread validates in a row.
 const VALIDATION_RUN: usize = 64;
 /// States of compilers that wait for their next function.
@@ -240,10 +242,11 @@ pub fn compile(
 /// the code are decoded, when it pays. Errors outside of bodies come first, then that of the first body.
 pub fn decode_valid(
     compiler: &Compiler,
-    wasm: Vec<u8>,
+    wasm: impl Into<Arc<Vec<u8>>>,
     proposals: Proposals,
     counters: &Counters,
 ) -> Result<(Module, Vec<Body>), DecodeError> {
+    let wasm = wasm.into();
     if !compiler.is_parallel() || wasm.len() < PARALLEL_VALIDATION_BYTES {
         let (module, bodies) = decode(wasm, proposals)?;
         let code = Unvalidated::new(&module, bodies);
@@ -254,10 +257,7 @@ pub fn decode_valid(
     let module = parallel::scope(|scope| {
         decode_with(wasm, proposals, |module, bodies| {
             let code = code.get_or_init(|| Unvalidated::new(module, bodies));
-            let run = |run: &[Body]| code.validate_run(run).err();
-            let all = move |bodies: &[Body]| {
-                parallel::find_first(bodies, VALIDATION_RUN, run).map_or(Ok(()), Err)
-            };
+            let all = move |bodies: &[Body]| code.validate_shared(bodies);
             let valid = &valid;
             scope.spawn(move |_| {
                 valid.set(code.validate(counters, all)).expect("it is set once");
@@ -267,6 +267,37 @@ pub fn decode_valid(
     valid.into_inner().expect("the scope waited for it")?;
     let code = code.into_inner().expect("decoding gave them");
     Ok((module, code.bodies))
+}
+
+/// Decodes a module, and has `look_up` find out, on another thread when that pays, what there is for its
+/// bytes and whether its bodies are known to be valid by that, or need not be validated now. The others
+/// are validated.
+pub fn decode_beside<R: Send>(
+    compiler: &Compiler,
+    wasm: Vec<u8>,
+    proposals: Proposals,
+    counters: &Counters,
+    look_up: impl FnOnce(&[u8]) -> (R, bool) + Send,
+) -> Result<(Module, Vec<Body>, R), DecodeError> {
+    let wasm = Arc::new(wasm);
+    if !compiler.is_parallel() || wasm.len() < PARALLEL_LOOK_UP_BYTES {
+        let (found, known) = look_up(&wasm);
+        let (module, bodies) = match known {
+            true => decode(wasm, proposals)?,
+            false => decode_valid(compiler, wasm, proposals, counters)?,
+        };
+        return Ok((module, bodies, found));
+    }
+    let bytes = wasm.clone();
+    let here = || decode(wasm, proposals);
+    let (decoded, (found, known)) = parallel::beside(here, move || look_up(&bytes));
+    let (module, bodies) = decoded?;
+    if known {
+        return Ok((module, bodies, found));
+    }
+    let code = Unvalidated::new(&module, bodies);
+    code.validate(counters, |bodies| code.validate_shared(bodies))?;
+    Ok((module, code.bodies, found))
 }
 
 /// Bodies that are still to be validated, and what that takes.
@@ -293,6 +324,12 @@ impl Unvalidated {
         how(&self.bodies)?;
         counters.validated(self.bodies.iter().map(|body| body.range.len()).sum(), start);
         Ok(())
+    }
+
+    /// By several threads.
+    fn validate_shared(&self, bodies: &[Body]) -> Result<(), DecodeError> {
+        let run = |run: &[Body]| self.validate_run(run).err();
+        parallel::find_first(bodies, VALIDATION_RUN, run).map_or(Ok(()), Err)
     }
 
     fn validate_run(&self, bodies: &[Body]) -> Result<(), DecodeError> {

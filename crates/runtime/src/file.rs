@@ -51,6 +51,7 @@ fn read_halves(file: &File, size: usize) -> io::Result<Vec<u8>> {
     };
     // Zeroed memory of this size is fresh from the system, and not touched here.
     let mut bytes = vec![0; size];
+    wardian_vm::prefer_large_pages(&mut bytes);
     let middle = size / 2;
     let (low, high) = bytes.split_at_mut(middle);
     let (low, high) = crate::parallel::join(|| fill(low, 0), || fill(high, middle));

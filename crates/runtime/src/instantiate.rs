@@ -8,10 +8,13 @@ use crate::initial;
 use crate::store::{Dropped, Limiter, Store, element_bytes, minimum_bytes, refused};
 use std::sync::Arc;
 use wardian_module::{
-    ConstExpr, ConstOp, DataIndex, ElemIndex, GlobalIndex, HeapTop, MemoryIndex, SegmentMode,
-    TableIndex,
+    ConstExpr, ConstOp, DataIndex, ElemIndex, GlobalIndex, HeapTop, MemoryIndex, Module,
+    SegmentMode, TableIndex,
 };
-use wardian_vm::{Code, Extern, Failure, FuncId, InstanceId, MemoryId, Value};
+use wardian_vm::{Code, Extern, Failure, FuncId, InitialMemory, InstanceId, MemoryId, Value};
+
+/// Bytes of segments from which on they are worth a look before they are copied.
+const MUCH_DATA: usize = 2 << 20;
 
 /// Why an instance could not be made.
 #[derive(Debug)]
@@ -104,6 +107,7 @@ impl Store {
                 self.drop_elements(instance, index);
             }
         }
+        self.expect_data(instance, &module, images);
         // Modules may have tens of thousands of segments, nearly all for one memory.
         let mut last: Option<(MemoryIndex, MemoryId)> = None;
         for (index, segment) in module.data.iter().enumerate() {
@@ -128,6 +132,39 @@ impl Store {
         }
         let start = module.start.and_then(|index| self.kernel.instance_func(instance, index));
         Ok((instance, start))
+    }
+}
+
+impl Store {
+    /// Tells the system of memories whose beginning large segments are about to fill.
+    fn expect_data(
+        &mut self,
+        instance: InstanceId,
+        module: &Module,
+        images: &[Option<Arc<InitialMemory>>],
+    ) {
+        let all: usize = module.data.iter().map(|segment| segment.bytes.len()).sum();
+        if all < MUCH_DATA || images.iter().any(Option::is_some) {
+            return;
+        }
+        // The first memory stands for all: few modules have more, and nothing depends on it.
+        let (mut bytes, mut range) = (0, usize::MAX..0);
+        for segment in &module.data {
+            if let SegmentMode::Active(MemoryIndex(0), ConstExpr::I32(offset)) = segment.mode {
+                let start = offset as u32 as usize;
+                let end = start.saturating_add(segment.bytes.len());
+                bytes += segment.bytes.len();
+                range = range.start.min(start)..range.end.max(end);
+            }
+        }
+        // Untouched holes would take memory.
+        if bytes >= MUCH_DATA && range.len() / 8 * 7 <= bytes {
+            let memory = self.memory_of(instance, MemoryIndex(0));
+            let content = self.kernel.memory_bytes_mut(memory);
+            if let Some(content) = content.get_mut(range) {
+                wardian_vm::prefer_large_pages(content);
+            }
+        }
     }
 }
 

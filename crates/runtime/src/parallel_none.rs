@@ -23,6 +23,12 @@ pub(crate) fn join<A, B>(a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B)
     (a(), b())
 }
 
+/// What both give.
+pub(crate) fn beside<A, B>(here: impl FnOnce() -> A, elsewhere: impl FnOnce() -> B) -> (A, B) {
+    let found = elsewhere();
+    (here(), found)
+}
+
 /// What `act` makes of each item, in order, or its first error.
 pub(crate) fn map_init<T, S, R, E>(
     items: Vec<T>,

@@ -73,6 +73,12 @@ const AGAIN: i32 = 1_000;
 const NEAR: i32 = OUTER_LOOP - 1;
 /// How long a frame that asks may stay inside of a loop whose replacement is there.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// Bytes of a body from which on it is not optimized as soon as it is hot.
+const LARGE: usize = 16 << 10;
+/// How long each byte past that is waited for: about half of what its compilation takes. Whatever else is
+/// hot is optimized meanwhile, and a program that ends soon is not slowed down in vain (`python -c
+/// 'print(1)'` runs for 45 ms; its interpreter loop, the first thing to be hot, takes 150).
+const DELAY_PER_BYTE: Duration = Duration::from_nanos(700);
 /// Bytes of stack that compiling may use on the guest's thread; with less left it goes to another.
 const COMPILER_STACK: usize = if cfg!(debug_assertions) { 2 << 20 } else { 1 << 20 };
 /// Threads that may compile different functions of a module at once.
@@ -338,6 +344,13 @@ impl Shared {
     fn publish_kept(&self, tiered: &Tiered, kept: KeptFunctions, count: i32, since: Instant) {
         let (mut functions, mut bytes) = (0, 0);
         for function in kept.functions {
+            let function = match function {
+                Ok(function) => function,
+                Err(error) => {
+                    tracing::warn!(target: log::CACHE, %error, "the rest of cached code is refused");
+                    break;
+                }
+            };
             let known = function.func.index() < self.module.bodies.len();
             let published = known.then(|| {
                 tiered.set_counter(function.func, count);
@@ -518,7 +531,7 @@ impl Source for Functions {
                 self.shared.optimize(&Arc::downgrade(code), func, head);
                 synchronous(*count)
             }
-            _ => self.hand_over(self.task(code, func, head), again),
+            _ => self.hand_over(func, self.task(code, func, head), again),
         }
     }
 
@@ -559,14 +572,18 @@ impl Functions {
                 shared.fulfil(&code, func, Some(outer), before);
             }
         };
-        Err(self.hand_over(Box::new(look_up), AGAIN))
+        Err(self.hand_over(func, Box::new(look_up), AGAIN))
     }
 
-    /// Has a task done some time; what to count until then, or for ever if it will never be done.
-    fn hand_over(&self, task: Task, again: i32) -> i32 {
+    /// Has a task for a function done some time; what to count until then, or for ever if it will never be
+    /// done.
+    fn hand_over(&self, func: DefinedFuncIndex, task: Task, again: i32) -> i32 {
+        let bytes = self.shared.module.bodies[func.index()].len();
+        let past = u32::try_from(bytes.saturating_sub(LARGE)).unwrap_or(u32::MAX);
+        let delay = DELAY_PER_BYTE.saturating_mul(past);
         match &self.tier_up {
             TierUp::Executor(execute) => execute(task),
-            TierUp::Background if self.background.push(task).is_ok() => {}
+            TierUp::Background if self.background.push_after(delay, task).is_ok() => {}
             _ => return i32::MAX,
         }
         again

@@ -111,6 +111,12 @@ pub fn process() -> u32 {
     sys::process()
 }
 
+/// Tells the system that all of `bytes`, none of which was touched yet, will be written: it may clear large
+/// pages at once, where it would clear small ones at a fault each. Less than a large page stays as it is.
+pub fn prefer_large_pages(bytes: &mut [u8]) {
+    sys::prefer_large_pages(bytes);
+}
+
 /// Maps the first page of a file, executable, for good; nothing reads it. A profiler that records mappings
 /// learns of the file so.
 pub fn show_to_profilers(file: &std::fs::File) -> std::io::Result<()> {

@@ -219,15 +219,29 @@ impl Engine {
     fn load_tiered(&self, wasm: Vec<u8>, counters: &rt::Counters) -> Result<Code> {
         let inner = &*self.inner;
         let start = Instant::now();
-        let place =
-            inner.cache.as_ref().map(|cache| cache.functions(&wasm, inner.compiler.is_parallel()));
-        let found = place.as_ref().and_then(|place| place.load_functions(counters));
-        // NOTE [validated entries]
-        let known = found.as_ref().is_some_and(|found| found.validated);
-        let valid = known || !inner.config.lazy_validation;
-        let (module, bodies) = match valid && !known {
-            true => self.decode_valid(wasm, counters)?,
-            false => self.decode(wasm)?,
+        let (lazy, parallel) = (inner.config.lazy_validation, inner.compiler.is_parallel());
+        let (module, bodies, (place, found), valid) = match &inner.cache {
+            Some(cache) => {
+                let look_up = |wasm: &[u8]| {
+                    let place = cache.functions(wasm, parallel);
+                    let found = place.load_functions(counters);
+                    // NOTE [validated entries]
+                    let known = found.as_ref().is_some_and(|found| found.validated);
+                    (((place, found), known || !lazy), known || lazy)
+                };
+                let proposals = self.settings().proposals;
+                let (module, bodies, ((place, found), valid)) =
+                    rt::decode_beside(&inner.compiler, wasm, proposals, counters, look_up)
+                        .map_err(invalid)?;
+                (module, bodies, (Some(place), found), valid)
+            }
+            None => {
+                let (module, bodies) = match lazy {
+                    true => self.decode(wasm)?,
+                    false => self.decode_valid(wasm, counters)?,
+                };
+                (module, bodies, (None, None), !lazy)
+            }
         };
         let cached = place.map(|place| rt::Cached { place, found, valid, start });
         let watch = inner.observers.of_module(&module);

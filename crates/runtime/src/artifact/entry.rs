@@ -31,6 +31,7 @@ use super::{
     decode_locations, decode_maps, decode_traps, encode_tables, malformed, maps_bytes, outside,
     pair, section,
 };
+use std::ops::Range;
 use wardian_module::DefinedFuncIndex;
 use wardian_module::image::{CodeImage, FunctionCode, Reloc, RelocTarget};
 use wardian_vm::Tier;
@@ -44,6 +45,9 @@ const DIGEST_BYTES: usize = blake3::OUT_LEN;
 const RELOC_BYTES: usize = 16;
 /// What a function takes beside its tables.
 const FUNCTION_BYTES: usize = 4 + 1 + 4 + 7 * 4;
+/// Kinds of content.
+const FUNCTIONS: u8 = 0;
+const IMAGE: u8 = 1;
 /// The target of a relocation that is no function.
 const MODULE_TABLE: u32 = u32::MAX;
 
@@ -86,8 +90,8 @@ impl Entry {
         out.extend_from_slice(digest.as_bytes());
         out.push(u8::from(self.validated));
         out.push(match &self.content {
-            Content::Functions(_) => 0,
-            Content::Image(_) => 1,
+            Content::Functions(_) => FUNCTIONS,
+            Content::Image(_) => IMAGE,
         });
         out.extend_from_slice(&(compatibility.as_bytes().len() as u64).to_le_bytes());
         out.extend_from_slice(compatibility.as_bytes());
@@ -132,27 +136,88 @@ impl Entry {
         compatibility: &Compatibility,
         digest: &blake3::Hash,
     ) -> Result<Entry, ArtifactError> {
+        let Head { validated, kind, mut rest } = Head::read(bytes, key, compatibility, digest)?;
+        let content = match kind {
+            FUNCTIONS => Content::Functions(decode_functions(&mut rest)?),
+            IMAGE => Content::Image(decode_image(&mut rest)?),
+            _ => return Err(malformed(format!("expected content of kind 0 or 1, found {kind}"))),
+        };
+        if !rest.0.is_empty() {
+            return Err(malformed(format!("{} bytes past its content", rest.0.len())));
+        }
+        Ok(Entry { validated, content })
+    }
+}
+
+/// What stands before the content of an entry that is to be trusted.
+struct Head<'a> {
+    validated: bool,
+    kind: u8,
+    rest: Reader<'a>,
+}
+
+impl<'a> Head<'a> {
+    fn read(
+        bytes: &'a [u8],
+        key: &ArtifactKey,
+        compatibility: &Compatibility,
+        digest: &blake3::Hash,
+    ) -> Result<Head<'a>, ArtifactError> {
         let content = authenticate(bytes, key)?;
-        let mut reader = Reader(&content[PREFIX_BYTES..]);
-        let (Some(found), Some(&[validated, kind])) =
-            (reader.take(1, DIGEST_BYTES), reader.take(1, 2))
+        let mut rest = Reader(&content[PREFIX_BYTES..]);
+        let (Some(found), Some(&[validated @ ..=1, kind])) =
+            (rest.take(1, DIGEST_BYTES), rest.take(1, 2))
         else {
-            return Err(malformed("no room for its head".into()));
+            return Err(malformed("its head is cut off, or not one".into()));
         };
         if found != digest.as_bytes() {
             return Err(ArtifactError::Compatibility("made of another module".into()));
         }
-        let length = reader.u64();
-        compatibility.check(section("key", length, 1, &mut reader)?)?;
-        let content = match kind {
-            0 => Content::Functions(decode_functions(&mut reader)?),
-            1 => Content::Image(decode_image(&mut reader)?),
-            _ => return Err(malformed(format!("expected content of kind 0 or 1, found {kind}"))),
-        };
-        if validated > 1 || !reader.0.is_empty() {
-            return Err(malformed(format!("{} bytes past its content", reader.0.len())));
+        let length = rest.u64();
+        compatibility.check(section("key", length, 1, &mut rest)?)?;
+        Ok(Head { validated: validated == 1, kind, rest })
+    }
+}
+
+/// The functions of an entry, decoded one after the other: in memory there is one of them at a time,
+/// beside the bytes of all.
+pub(crate) struct EntryFunctions {
+    /// Of the whole entry.
+    bytes: Vec<u8>,
+    /// Bytes and functions that are still to be decoded.
+    range: Range<usize>,
+    left: u64,
+}
+
+impl EntryFunctions {
+    /// Of an entry with functions, and whether all bodies of the module were validated; otherwise as
+    /// [`Entry::decode`].
+    pub(crate) fn new(
+        bytes: Vec<u8>,
+        key: &ArtifactKey,
+        compatibility: &Compatibility,
+        digest: &blake3::Hash,
+    ) -> Result<(bool, EntryFunctions), ArtifactError> {
+        let Head { validated, kind, mut rest } = Head::read(&bytes, key, compatibility, digest)?;
+        if kind != FUNCTIONS {
+            return Err(malformed(format!("expected content of kind 0, found {kind}")));
         }
-        Ok(Entry { validated: validated == 1, content })
+        let left = function_count(&mut rest)?;
+        let end = bytes.len() - MAC_BYTES;
+        let range = end - rest.0.len()..end;
+        Ok((validated, EntryFunctions { bytes, range, left }))
+    }
+}
+
+impl Iterator for EntryFunctions {
+    type Item = Result<CachedFunction, ArtifactError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let mut reader = Reader(&self.bytes[self.range.clone()]);
+        let function = decode_function(&mut reader);
+        self.range.start = self.range.end - reader.0.len();
+        Some(function)
     }
 }
 
@@ -248,10 +313,13 @@ fn encode_function(out: &mut Vec<u8>, function: &CachedFunction) {
 }
 
 fn decode_functions(reader: &mut Reader<'_>) -> Result<Vec<CachedFunction>, ArtifactError> {
+    (0..function_count(reader)?).map(|_| decode_function(reader)).collect()
+}
+
+fn function_count(reader: &mut Reader<'_>) -> Result<u64, ArtifactError> {
     let count = reader.u64();
     let bounded = count.filter(|count| *count <= (reader.0.len() / FUNCTION_BYTES) as u64);
-    let bounded = bounded.ok_or_else(|| outside("function", count, reader.0.len()))?;
-    (0..bounded).map(|_| decode_function(reader)).collect()
+    bounded.ok_or_else(|| outside("function", count, reader.0.len()))
 }
 
 fn decode_function(reader: &mut Reader<'_>) -> Result<CachedFunction, ArtifactError> {
@@ -359,6 +427,15 @@ mod tests {
         for entry in entries() {
             let bytes = entry.encode(&key(), &compatibility(), &digest());
             assert_eq!(decode(&bytes).unwrap(), entry);
+            let one_by_one = EntryFunctions::new(bytes, &key(), &compatibility(), &digest());
+            match entry.content {
+                Content::Functions(expected) => {
+                    let (validated, found) = one_by_one.unwrap();
+                    assert!(validated == entry.validated);
+                    assert_eq!(found.collect::<Result<Vec<_>, _>>().unwrap(), expected);
+                }
+                Content::Image(_) => assert!(one_by_one.is_err()),
+            }
         }
     }
 

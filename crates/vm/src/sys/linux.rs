@@ -161,6 +161,21 @@ pub(crate) unsafe fn discard(start: *mut u8, size: usize) -> io::Result<()> {
     }
 }
 
+/// Bytes of a large page.
+const LARGE_PAGE: usize = 2 << 20;
+
+/// Asks for large pages below the whole ones of them in `bytes`, where nothing was written yet.
+pub(crate) fn prefer_large_pages(bytes: &mut [u8]) {
+    let start = (bytes.as_mut_ptr() as usize).next_multiple_of(LARGE_PAGE);
+    let end = (bytes.as_ptr_range().end as usize) & !(LARGE_PAGE - 1);
+    if start < end {
+        let pages = bytes.as_mut_ptr().with_addr(start).cast();
+        // SAFETY: [foreign function] the range lies in `bytes`; the advice changes no content, and where
+        // the system does not follow it, nothing changes.
+        unsafe { libc::madvise(pages, end - start, libc::MADV_HUGEPAGE) };
+    }
+}
+
 /// An anonymous file of some bytes, which nobody can change any more.
 pub(crate) fn sealed_file(content: &[u8]) -> io::Result<File> {
     refusals::allow()?;
