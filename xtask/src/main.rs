@@ -10,6 +10,7 @@ mod documents;
 mod licenses;
 mod repo;
 mod rust_source;
+mod start_order;
 mod steps;
 mod tidy;
 mod unsafe_audit;
@@ -82,6 +83,12 @@ const COMMANDS: &[Command] = &[
         arguments: "",
         help: "builds with fewer features, and an artifact that runs where there is no compiler",
         run: steps::features,
+    },
+    Command {
+        name: "start-order",
+        arguments: "",
+        help: "which functions run in every start, for the linker (needs valgrind and a release build)",
+        run: start_order::run,
     },
     Command {
         name: "cross-check",

@@ -229,7 +229,14 @@ pub fn compile(
         Ok(code)
     };
     let funcs: Vec<FunctionCode> = if compiler.is_parallel() && bytes >= PARALLEL_BYTES {
-        parallel::map_init(bodies, Scratch::new, one)?
+        // The largest first: it takes most memory, and by now there is no code of others.
+        let mut bodies = bodies;
+        bodies.sort_unstable_by_key(|body| std::cmp::Reverse(body.range.len()));
+        let order: Vec<_> = bodies.iter().map(|body| body.index).collect();
+        let funcs = parallel::map_init(bodies, Scratch::new, one)?;
+        let mut funcs: Vec<_> = order.into_iter().zip(funcs).collect();
+        funcs.sort_unstable_by_key(|(index, _)| *index);
+        funcs.into_iter().map(|(_, code)| code).collect()
     } else {
         let mut scratch = Scratch::new();
         bodies.into_iter().map(|body| one(&mut scratch, body)).collect::<Result<_, _>>()?
