@@ -36,6 +36,10 @@
 //! - **[shim frame]** Entry shims save all callee-saved registers in a frame whose address the context
 //!   holds; exit shims store their own frame's address before any host code runs. A pending failure is
 //!   noticed only by a shim, after every host frame above it has returned.
+//! - **[stack maps]** At a safepoint, the places that a return address's stack map lists lie in the frame
+//!   that waits there, are aligned, and hold references into the heap; code reads them again when the call
+//!   has returned, and whatever it finds there leads nowhere but into the heap's region. (A part of
+//!   [compiled code].)
 //! - **[host signature]** A host record pairs an entry with the function type it was instantiated for;
 //!   records are made by `HostFunc` only, which derives both from the same Rust types.
 //! - **[foreign function]** A call into the C library that has no other duties than valid arguments,
@@ -64,6 +68,7 @@ mod context;
     path = "debugger/none.rs"
 )]
 mod debugger;
+mod heap;
 pub mod host;
 mod mapping;
 #[cfg_attr(any(test, feature = "refusals"), path = "refusals/injected.rs")]
@@ -89,6 +94,7 @@ pub use call::*;
 pub use code::{Code, CodeError, VouchedArtifact};
 pub use context::{BuiltinCall, Exit, Failure, Frame, Host, TrapReport, stack_left};
 pub use debugger::Registration;
+pub use heap::Roots;
 pub use host::*;
 pub use mapping::{InitialMemory, Reservations};
 #[cfg(feature = "refusals")]
