@@ -13,7 +13,9 @@ use cranelift_codegen::binemit::Reloc as ClifReloc;
 use cranelift_codegen::ir::{ExternalName, TrapCode};
 use cranelift_codegen::{CompiledCode, Context, FinalizedRelocTarget};
 use wardian_lower::CompileError;
-use wardian_module::image::{FunctionCode, Inlined, Location, Reloc, RelocTarget, TrapSite};
+use wardian_module::image::{
+    FunctionCode, Inlined, Location, Reloc, RelocTarget, StackMaps, TrapSite,
+};
 use wardian_module::{DefinedFuncIndex, Trap};
 
 /// Largest frame, in bytes, that is checked after it was made. The kernel keeps a reserve of at least
@@ -81,6 +83,7 @@ pub(crate) fn finish(
         traps,
         locations,
         inlined,
+        stack_maps: StackMaps::default(),
     };
     // Return address and saved frame pointer lie above what the layout counts.
     let frame = buffer.frame_layout().map_or(0, |layout| layout.frame_to_fp_offset + 16);
@@ -173,6 +176,7 @@ pub(crate) fn join(
     gate.relocs.extend(body.relocs.into_iter().map(|r| Reloc { offset: r.offset + distance, ..r }));
     // The gate has no places of its own.
     gate.inlined = body.inlined;
+    gate.stack_maps.extend(&body.stack_maps, distance);
     gate.traps
         .extend(body.traps.into_iter().map(|t| TrapSite { offset: t.offset + distance, ..t }));
     gate.locations

@@ -31,7 +31,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wardian_module::image::{
-    FunctionCode, Inlined, Location, RelocTarget, TrapSite, check_locations, frames_at,
+    FunctionCode, Inlined, Location, RelocTarget, StackMaps, TrapSite, check_locations, frames_at,
 };
 use wardian_module::layout::{CODE_PAGE, Linkage, ModuleTable};
 use wardian_module::{DefinedFuncIndex, Module, Trap};
@@ -281,6 +281,7 @@ impl Tiered {
             traps: code.traps.as_slice().into(),
             locations: code.locations.as_slice().into(),
             inlined: code.inlined.as_slice().into(),
+            stack_maps: code.stack_maps.clone(),
         });
         chunk.next = start + size;
         self.text_size.fetch_add(size, Relaxed);
@@ -386,6 +387,7 @@ fn check(module: &Module, code: &FunctionCode) -> Result<(), CodeError> {
         return Err(refused("function or relocation out of bounds"));
     }
     check_locations(&code.locations, &code.inlined, module.bodies.len())
+        .and_then(|()| code.stack_maps.check(size as u64))
         .map_err(|error| CodeError::Image(error.0))?;
     let sorted = code.traps.is_sorted_by_key(|t| t.offset)
         && code.traps.last().is_none_or(|t| (t.offset as usize) < size);
@@ -415,6 +417,7 @@ struct Published {
     traps: Box<[TrapSite]>,
     locations: Box<[Location]>,
     inlined: Box<[Inlined]>,
+    stack_maps: StackMaps,
 }
 
 impl ChunkTables {
@@ -429,6 +432,11 @@ impl ChunkTables {
         let (func, offset) = self.find(pc)?;
         let found = func.traps.binary_search_by_key(&offset, |t| t.offset).ok()?;
         Some(func.traps[found].trap)
+    }
+
+    /// Where the frame that comes back to `pc` has references.
+    pub(crate) fn references_at(&self, pc: usize) -> &[i32] {
+        self.find(pc).map_or(&[], |(func, offset)| func.stack_maps.at(offset))
     }
 
     pub(crate) fn frames_at(&self, pc: usize, frames: &mut Vec<Frame>) {
