@@ -16,7 +16,7 @@
 //! - each object that stands for a host value is in `externs`.
 
 use crate::chunks::{CHUNK, Chunks, Use};
-use crate::memory::{Memory, NULL_PAGE};
+use crate::memory::{Memory, NULL_PAGE, word};
 use crate::shape::*;
 
 /// Objects larger than this begin in the old generation.
@@ -473,15 +473,13 @@ impl Heap {
         }
     }
 
-    /// What an object is, with the tag of its type, if `reference` is that of an object.
-    pub fn object(&self, memory: &Memory<'_>, reference: u32) -> Option<(Kind, u32)> {
+    /// What an object is, with the tag of its type, if `reference` is that of an object. `bytes` are the
+    /// region's.
+    pub fn object(&self, bytes: &[u8], reference: u32) -> Option<(Kind, u32)> {
         if reference < self.young_start || !reference.is_multiple_of(8) {
             return None;
         }
-        if u64::from(reference) + 16 > memory.end() {
-            return None;
-        }
-        let descriptor = self.shapes.find(memory, memory.read32(reference))?;
+        let descriptor = self.shapes.find(bytes, word(bytes, reference)?)?;
         Some((descriptor.kind, descriptor.tag))
     }
 
@@ -518,10 +516,10 @@ impl Heap {
         Some((object, number))
     }
 
-    /// The number of the host value behind an object, if it is one's.
-    pub fn extern_number(&self, memory: &Memory<'_>, object: u32) -> Option<u32> {
-        let (kind, _) = self.object(memory, object)?;
-        let number = memory.read32(object + ARRAY_LENGTH);
+    /// The number of the host value behind an object, if it is one's. `bytes` are the region's.
+    pub fn extern_number(&self, bytes: &[u8], object: u32) -> Option<u32> {
+        let (kind, _) = self.object(bytes, object)?;
+        let number = word(bytes, object + ARRAY_LENGTH)?;
         let known = self.externs.get(number as usize) == Some(&Extern::At(object));
         (kind == Kind::Extern && known).then_some(number)
     }

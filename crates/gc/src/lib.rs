@@ -1,6 +1,6 @@
 //! The collected heap: allocation and collection, on a slice of bytes.
 //!
-//! The collector is precise, moves objects, and has two generations. It knows nothing of machines, guests
+//! The collector is precise, moves objects, and has two generations. It knows nothing of modules, machines
 //! or the kernel: it is given bytes, roots and the layout of types. References are 32-bit offsets; 0 is
 //! null, odd ones are integers of 31 bits.
 //!

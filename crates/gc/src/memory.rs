@@ -3,8 +3,7 @@
 //! Every access is checked: what an object holds is never trusted, and an offset that leads nowhere
 //! panics, which the kernel's border turns into an error of the call.
 
-/// Bytes at the start of the region that nothing can touch: no offset below is an object.
-pub const NULL_PAGE: u32 = 64 << 10;
+pub use wardian_module::layout::NULL_PAGE;
 
 /// A heap's bytes.
 #[derive(Debug)]
@@ -17,6 +16,11 @@ impl<'a> Memory<'a> {
     /// The region whose bytes from [`NULL_PAGE`] on are `bytes`.
     pub fn new(bytes: &'a mut [u8]) -> Memory<'a> {
         Memory { bytes }
+    }
+
+    /// The bytes from [`NULL_PAGE`] on.
+    pub fn all(&self) -> &[u8] {
+        self.bytes
     }
 
     /// Offset of the first byte behind the last.
@@ -108,6 +112,12 @@ impl<'a> Memory<'a> {
             self.write64(to.wrapping_add(offset), word);
         }
     }
+}
+
+/// 32 bits of a region's bytes, if they lie in it.
+pub(crate) fn word(bytes: &[u8], offset: u32) -> Option<u32> {
+    let start = (offset as usize).checked_sub(NULL_PAGE as usize)?;
+    bytes.get(start..)?.first_chunk().map(|word| u32::from_le_bytes(*word))
 }
 
 #[cold]

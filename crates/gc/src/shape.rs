@@ -3,37 +3,33 @@
 //! A shape lies in the heap, where generated code reads it; its descriptor lies here, where no guest can
 //! change it. An object's header leads to the first, which names the second by its position.
 
-use crate::memory::Memory;
+use crate::memory::{Memory, word};
 
-// ORDER object layout: as `wardian_module::layout` states it.
+pub use wardian_module::layout::{FORWARDED, NO_BARRIER};
+use wardian_module::layout::{
+    MIN_DISPLAY, OBJECT_ELEMENTS, OBJECT_FIELDS, OBJECT_LENGTH, SHAPE_ARRAY, SHAPE_DEPTH,
+    SHAPE_DESCRIPTOR, SHAPE_DISPLAY, SHAPE_EXN, SHAPE_EXTERN, SHAPE_KIND, SHAPE_SIZE, SHAPE_STRUCT,
+};
 
-/// Bit of an object's flags: it is young, or remembered already.
-pub const NO_BARRIER: u32 = 1;
-/// Bit of an object's flags: it has moved, and its first word says where to.
-pub const FORWARDED: u32 = 2;
 /// Bytes before the fields of a struct.
-pub const OBJECT_HEADER: u32 = 8;
+pub const OBJECT_HEADER: u32 = OBJECT_FIELDS;
 /// Offset of the length of an array, and of what an extern object holds.
-pub const ARRAY_LENGTH: u32 = 8;
+pub const ARRAY_LENGTH: u32 = OBJECT_LENGTH;
 /// Bytes before the elements of an array.
-pub const ARRAY_HEADER: u32 = 16;
-/// Bytes of a shape before its display.
-const SHAPE_HEADER: u32 = 16;
-/// Fewest entries of a display.
-const DISPLAY: u32 = 8;
+pub const ARRAY_HEADER: u32 = OBJECT_ELEMENTS;
 
 /// What an object is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Kind {
     /// A struct.
-    Struct = 1,
+    Struct = SHAPE_STRUCT as u8,
     /// An array.
-    Array = 2,
+    Array = SHAPE_ARRAY as u8,
     /// A reference to a value of the host.
-    Extern = 3,
+    Extern = SHAPE_EXTERN as u8,
     /// An exception.
-    Exn = 4,
+    Exn = SHAPE_EXN as u8,
 }
 
 /// Where references lie in an object.
@@ -96,13 +92,13 @@ impl Shapes {
         parent: Option<u32>,
     ) -> Option<u32> {
         let depth = match parent {
-            Some(parent) => memory.read32(parent + 4).checked_add(1)?,
+            Some(parent) => memory.read32(parent + SHAPE_DEPTH).checked_add(1)?,
             None => 0,
         };
         let shape = self.next;
-        let display = depth.checked_add(1)?.max(DISPLAY);
+        let display = depth.checked_add(1)?.max(MIN_DISPLAY);
         let size =
-            display.checked_mul(4)?.checked_add(SHAPE_HEADER)?.checked_next_multiple_of(8)?;
+            display.checked_mul(4)?.checked_add(SHAPE_DISPLAY)?.checked_next_multiple_of(8)?;
         let next = shape.checked_add(size).filter(|next| *next <= self.end)?;
         let (mut few, mut many) = (0, Vec::new());
         if let References::At(offsets) = &layout.references {
@@ -117,17 +113,17 @@ impl Shapes {
             self.many.push(many.into());
             self.many.len() as u32 - 1
         };
-        memory.write32(shape, layout.kind as u32);
-        memory.write32(shape + 4, depth);
-        memory.write32(shape + 8, self.descriptors.len() as u32);
-        memory.write32(shape + 12, layout.size);
+        memory.write32(shape + SHAPE_KIND, layout.kind as u32);
+        memory.write32(shape + SHAPE_DEPTH, depth);
+        memory.write32(shape + SHAPE_DESCRIPTOR, self.descriptors.len() as u32);
+        memory.write32(shape + SHAPE_SIZE, layout.size);
         for level in 0..display {
             let entry = match parent {
                 _ if level == depth => shape,
-                Some(parent) if level < depth => memory.read32(parent + SHAPE_HEADER + 4 * level),
+                Some(parent) if level < depth => memory.read32(parent + SHAPE_DISPLAY + 4 * level),
                 _ => 0,
             };
-            memory.write32(shape + SHAPE_HEADER + 4 * level, entry);
+            memory.write32(shape + SHAPE_DISPLAY + 4 * level, entry);
         }
         self.descriptors.push(Descriptor {
             shape,
@@ -145,17 +141,17 @@ impl Shapes {
     /// The descriptor of a shape, whatever the heap holds there.
     #[inline(always)]
     pub(crate) fn descriptor(&self, memory: &Memory<'_>, shape: u32) -> &Descriptor {
-        match self.descriptors.get(memory.read32(shape.wrapping_add(8)) as usize) {
+        match self.descriptors.get(memory.read32(shape.wrapping_add(SHAPE_DESCRIPTOR)) as usize) {
             Some(descriptor) => descriptor,
             None => no_shape(shape),
         }
     }
 
     /// The descriptor, if the offset is really that of a shape.
-    pub(crate) fn find(&self, memory: &Memory<'_>, shape: u32) -> Option<&Descriptor> {
+    pub(crate) fn find(&self, bytes: &[u8], shape: u32) -> Option<&Descriptor> {
         let start = self.descriptors.first()?.shape;
         let inside = shape >= start && shape < self.next && shape.is_multiple_of(8);
-        let position = if inside { memory.read32(shape + 8) } else { u32::MAX };
+        let position = if inside { word(bytes, shape + SHAPE_DESCRIPTOR)? } else { u32::MAX };
         self.descriptors.get(position as usize).filter(|found| found.shape == shape)
     }
 

@@ -174,7 +174,7 @@ impl Mutator {
                     continue;
                 }
                 _ => {
-                    let host = self.heap.extern_number(&memory, object).expect("a host value");
+                    let host = self.heap.extern_number(memory.all(), object).expect("a host value");
                     assert_eq!(self.externs[&host], number);
                     assert!(!self.dead.contains(&host) || self.externs[&host] == number);
                     continue;
@@ -338,7 +338,7 @@ fn shapes_know_their_supertypes() {
         }
         assert!(depth >= 7 || memory.read32(shape + 16 + 4 * 7) == 0);
     }
-    assert_eq!(heap.object(&memory, chain[0]), None, "a shape is no object");
+    assert_eq!(heap.object(memory.all(), chain[0]), None, "a shape is no object");
 }
 
 /// Every word of a small heap is replaced by others: collections panic or go on, and end.

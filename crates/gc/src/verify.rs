@@ -37,7 +37,7 @@ impl Heap {
                 assert!(fits, "{object:#x} lies in the old generation, not in {holds:?}");
             }
             let (shape, flags) = (memory.read32(object), memory.read32(object + 4));
-            let descriptor = self.shapes.find(memory, shape);
+            let descriptor = self.shapes.find(memory.all(), shape);
             let descriptor = descriptor.unwrap_or_else(|| panic!("{object:#x} has a shape"));
             assert_eq!(flags & FORWARDED, 0, "{object:#x} has not moved");
             let marked = flags & NO_BARRIER != 0;

@@ -365,7 +365,7 @@ impl Store {
 
     fn object(&self, reference: u32) -> Option<(Kind, u32)> {
         let heap = self.heap.as_ref()?;
-        heap.gc.object_in(self.kernel.heap_bytes(), reference)
+        heap.gc.object(self.kernel.heap_bytes(), reference)
     }
 
     /// Whether a reference is of a type. A function's type is known to the kernel.
@@ -501,7 +501,7 @@ impl Store {
 
     fn host_number(&self, reference: u32) -> Option<u32> {
         let heap = self.heap.as_ref()?;
-        heap.gc.extern_number_in(self.kernel.heap_bytes(), reference)
+        heap.gc.extern_number(self.kernel.heap_bytes(), reference)
     }
 
     /// The host value of a reference, if it is that of one.
