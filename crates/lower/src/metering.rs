@@ -49,7 +49,13 @@ pub fn size_cost(builtin: Builtin, args: [u64; 4]) -> u64 {
         | Builtin::TableFillFunc
         | Builtin::TableFillRef
         | Builtin::TableCopy
-        | Builtin::TableInit => args[2],
+        | Builtin::TableInit
+        | Builtin::ArrayCopy
+        | Builtin::ArrayInitData
+        | Builtin::ArrayInitElem => args[2],
+        Builtin::GcAllocArray => args[0],
+        Builtin::ArrayNewData | Builtin::ArrayNewElem => args[1],
+        Builtin::ArrayFill => args[3],
         _ => 0,
     }
 }

@@ -13,7 +13,7 @@ use wardian_gc::{self as gc, Attempt, Kind, Layout, Memory, References, Step, Wh
 use wardian_module::layout::{NO_BARRIER, OBJECT_ELEMENTS};
 use wardian_module::{
     ArrayType, CompositeType, HeapType, RefType, RegisteredType, StorageType, StructType, Trap,
-    TypeId, TypeIndex, ValType, is_subtype,
+    TypeId, TypeIndex, ValType,
 };
 use wardian_vm::{Failure, InstanceId, Value};
 
@@ -270,8 +270,10 @@ impl Store {
         let mut all = |visit: &mut dyn FnMut(u32) -> u32| {
             outside.each(visit);
             roots.each(visit);
-            let segments = element_refs.values_mut().flat_map(|values| &mut **values);
-            for value in operands.iter_mut().chain(segments) {
+            for reference in element_refs.values_mut().flat_map(|references| &mut **references) {
+                *reference = visit(*reference);
+            }
+            for value in &mut *operands {
                 if let Value::Ref(reference) = value {
                     *reference = visit(*reference);
                 }
@@ -373,18 +375,14 @@ impl Store {
         if reference == 0 {
             return ty.nullable;
         }
-        use HeapType::*;
-        match (self.referent(reference), ty.heap) {
-            (None, _) => false,
+        let Some(referent) = self.referent(reference) else { return false };
+        match (referent, ty.heap) {
+            (Referent::Exn(_), heap) => heap == HeapType::Exn,
             // Both hierarchies have the same references: one's are converted to the other's.
-            (Some(Referent::Exn(_)), heap) => heap == Exn,
-            (Some(_), Extern | Any) => true,
-            (Some(Referent::I31(_)), heap) => matches!(heap, Eq | I31),
-            (Some(Referent::Object(found)), ConcreteStruct(id) | ConcreteArray(id)) => {
-                is_subtype(found.id(), id)
-            }
-            (Some(Referent::Object(found)), heap) => found.heap_type().matches(heap),
-            (Some(Referent::Extern), _) => false,
+            (_, HeapType::Extern | HeapType::Any) => true,
+            (Referent::I31(_), heap) => matches!(heap, HeapType::Eq | HeapType::I31),
+            (Referent::Object(found), heap) => found.heap_type().matches(heap),
+            (Referent::Extern, _) => false,
         }
     }
 
@@ -427,7 +425,7 @@ impl Store {
     }
 
     /// Bits of a value as objects hold it.
-    fn storage_bits(&mut self, value: Value) -> u128 {
+    pub(crate) fn storage_bits(&mut self, value: Value) -> u128 {
         match value {
             Value::I32(v) => u128::from(v as u32),
             Value::I64(v) => u128::from(v as u64),
