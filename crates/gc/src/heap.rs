@@ -35,15 +35,15 @@ pub struct Config {
     pub eden_bytes: u32,
     /// Whether an object stays young for one more collection before it becomes old.
     pub aging: bool,
-    /// Collect at every allocation.
-    pub zeal: bool,
+    /// Collect at each allocation of so many; never for that reason if 0.
+    pub zeal: u32,
     /// Bytes to ask for at first.
     pub initial_bytes: u64,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { eden_bytes: 4 << 20, aging: false, zeal: false, initial_bytes: 0 }
+        Config { eden_bytes: 4 << 20, aging: false, zeal: 0, initial_bytes: 0 }
     }
 }
 
@@ -142,6 +142,9 @@ pub struct Heap {
     /// Bytes of the old generation from which on all is collected.
     pub(crate) threshold: u64,
     pub(crate) broken: bool,
+    /// Allocations since the last one that collected for the sake of it, and whether the next one does.
+    zeal_count: u32,
+    zeal_due: bool,
     pub(crate) stats: Stats,
 }
 
@@ -188,6 +191,8 @@ impl Heap {
             granted: 0,
             threshold: 2 * u64::from(eden),
             broken: false,
+            zeal_count: 0,
+            zeal_due: config.zeal == 1,
             stats: Stats::default(),
         };
         let references = References::At(Vec::new());
@@ -211,7 +216,7 @@ impl Heap {
 
     /// Where generated code puts its next object, and where it must stop.
     pub fn window(&self) -> (u32, u32) {
-        (self.next, if self.config.zeal || self.broken { self.next } else { self.eden_end() })
+        (self.next, if self.config.zeal > 0 || self.broken { self.next } else { self.eden_end() })
     }
 
     /// Takes over where generated code has come to.
@@ -305,7 +310,7 @@ impl Heap {
         if self.broken {
             return Step::OutOfMemory;
         }
-        if self.config.zeal && !attempt.young && !attempt.full && self.eden > 0 {
+        if self.zeal_due && !attempt.young && !attempt.full && self.eden > 0 {
             // Every few times all moves.
             let turn = self.stats.young_collections + self.stats.full_collections;
             let which = if turn % 4 == 3 { Which::Full } else { Which::Young };
@@ -455,6 +460,10 @@ impl Heap {
             self.next += bytes;
             object
         };
+        if self.config.zeal > 0 {
+            self.zeal_count = (self.zeal_count + 1) % self.config.zeal;
+            self.zeal_due = self.zeal_count + 1 == self.config.zeal;
+        }
         memory.bytes_mut(object, bytes as usize).fill(0);
         memory.write32(object, shape);
         memory.write32(object + 4, NO_BARRIER);

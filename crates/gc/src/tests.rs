@@ -232,7 +232,7 @@ const EDEN: u32 = 64 << 10;
 const TURNS: usize = if cfg!(miri) { 300 } else { 20_000 };
 
 fn configs() -> impl Iterator<Item = Config> {
-    [(false, false), (true, false), (false, true), (true, true)]
+    [(false, 0), (true, 0), (false, 1), (true, 1), (true, 3)]
         .into_iter()
         .map(|(aging, zeal)| Config { eden_bytes: EDEN, aging, zeal, ..Config::default() })
 }
@@ -240,7 +240,7 @@ fn configs() -> impl Iterator<Item = Config> {
 #[test]
 fn what_can_be_reached_stays_as_it_was() {
     for config in configs() {
-        let turns = if config.zeal { TURNS / 20 } else { TURNS };
+        let turns = if config.zeal > 0 { TURNS / 20 } else { TURNS };
         for seed in 1..5 {
             let mut mutator = Mutator::new(config, 64 << 20, 1 << 30);
             let refused = mutator.run(&mut Random(seed * 0x9e37_79b9), turns);
@@ -252,11 +252,11 @@ fn what_can_be_reached_stays_as_it_was() {
 #[test]
 fn little_memory_is_refused_and_then_there_is_room_again() {
     for config in configs() {
-        let turns = if config.zeal { TURNS / 20 } else { TURNS };
+        let turns = if config.zeal > 0 { TURNS / 20 } else { TURNS };
         let mut mutator = Mutator::new(config, 64 << 20, 3 << 20);
         let refused = mutator.run(&mut Random(77), turns);
         assert!(mutator.heap.granted() <= 3 << 20);
-        if !cfg!(miri) && !config.zeal {
+        if !cfg!(miri) && config.zeal == 0 {
             assert!(refused > 0);
         }
         // The region itself is the limit here.
@@ -269,7 +269,7 @@ fn little_memory_is_refused_and_then_there_is_room_again() {
 
 #[test]
 fn garbage_does_not_stay() {
-    for config in configs().filter(|config| !config.zeal) {
+    for config in configs().filter(|config| config.zeal == 0) {
         let mut mutator = Mutator::new(config, 64 << 20, 16 << 20);
         // A list that is always cut off at its head, links from old to young included.
         for turn in 0..if cfg!(miri) { 500 } else { 200_000 } {
@@ -287,7 +287,7 @@ fn garbage_does_not_stay() {
 
 #[test]
 fn host_values_are_found_dead() {
-    for config in configs().filter(|config| !config.zeal) {
+    for config in configs().filter(|config| config.zeal == 0) {
         let mut mutator = Mutator::new(config, 64 << 20, 1 << 30);
         let count = if cfg!(miri) { 100 } else { 100_000 };
         for turn in 0..count {

@@ -167,6 +167,18 @@ impl Store {
         if end <= u64::from(self.array_length(array)) { Ok(()) } else { Err(Trap::ArrayOutOfBounds) }
     }
 
+    /// Elements of an array of bytes.
+    pub fn array_bytes(&self, array: u32) -> &[u8] {
+        let length = self.array_length(array) as usize;
+        self.heap_slice(array.wrapping_add(OBJECT_ELEMENTS), length)
+    }
+
+    /// Elements of an array of bytes.
+    pub fn array_bytes_mut(&mut self, array: u32) -> &mut [u8] {
+        let length = self.array_length(array) as usize;
+        self.heap_slice_mut(array.wrapping_add(OBJECT_ELEMENTS), length)
+    }
+
     /// Writes bytes of elements of `size` bytes, from an index on; the array has so many.
     fn write_elements(&mut self, array: u32, size: u32, index: u32, bytes: &[u8]) {
         let start = array.wrapping_add(Store::element_offset(size, index));

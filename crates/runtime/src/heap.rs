@@ -9,6 +9,7 @@
 use crate::store::{Limiter, Store};
 use std::any::Any;
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use wardian_gc::{self as gc, Attempt, Kind, Layout, Memory, References, Step, Which};
 use wardian_module::layout::{NO_BARRIER, OBJECT_ELEMENTS};
 use wardian_module::{
@@ -28,8 +29,8 @@ pub struct HeapConfig {
     pub nursery_bytes: u32,
     /// Whether an object that survives a collection is still young after it.
     pub aging: bool,
-    /// Collect at every allocation: to find mistakes.
-    pub zeal: bool,
+    /// Collect at each allocation of so many: to find mistakes.
+    pub zeal: Option<NonZeroU32>,
 }
 
 impl Default for HeapConfig {
@@ -39,7 +40,7 @@ impl Default for HeapConfig {
             initial_bytes: 0,
             nursery_bytes: 4 << 20,
             aging: false,
-            zeal: false,
+            zeal: None,
         }
     }
 }
@@ -110,7 +111,7 @@ impl Store {
         let gc_config = gc::Config {
             eden_bytes: config.nursery_bytes,
             aging: config.aging,
-            zeal: config.zeal,
+            zeal: config.zeal.map_or(0, NonZeroU32::get),
             initial_bytes: config.initial_bytes,
         };
         let mut memory = Memory::new(self.kernel.heap_bytes_mut());
@@ -448,53 +449,52 @@ impl Store {
 
     // ---- host values ----
 
-    /// Keeps a host value as long as something reaches the reference that is returned. `None` when there
-    /// is no room for it.
+    /// Keeps a host value as long as something reaches the reference that is returned. Without room for it,
+    /// it comes back, with the limiter's error if there was one.
     pub fn add_host_value(
         &mut self,
         limiter: &mut dyn Limiter,
         value: HostValue,
-    ) -> Result<Option<u32>, Failure> {
+    ) -> Result<u32, (HostValue, Option<Failure>)> {
         let bytes = host_bytes(&value);
-        if self.make_heap().is_err() {
-            return Ok(None);
-        }
-        let Some(heap) = &self.heap else { return Ok(None) };
-        let many = heap.host_bytes + bytes > heap.host_threshold;
-        if many || !self.make_room(limiter, bytes) {
-            match self.gc(limiter) {
-                Err(Failure::Trap(_)) | Ok(()) => {}
-                Err(other) => return Err(other),
-            }
-            if let Some(heap) = &mut self.heap {
-                heap.host_threshold = HOST_BYTES.max(2 * (heap.host_bytes + bytes));
-            }
-            if !self.make_room(limiter, bytes) {
-                self.settle();
-                return Ok(None);
-            }
-        }
-        let room = self.make_heap_room(limiter, |heap, attempt| {
-            heap.plan(gc::Heap::EXTERN_BYTES, attempt)
-        });
-        match room {
+        match self.make_host_room(limiter, bytes) {
             Ok(()) => {}
-            Err(Failure::Trap(_)) => return Ok(None),
-            Err(other) => return Err(other),
+            Err(Failure::Trap(_)) => return Err((value, None)),
+            Err(failure) => return Err((value, Some(failure))),
         }
-        // What was asked for meanwhile may have changed the share.
-        if !self.make_room(limiter, bytes) {
-            return Ok(None);
-        }
-        let Some(heap) = &mut self.heap else { return Ok(None) };
+        let Some(heap) = &mut self.heap else { return Err((value, None)) };
         let mut memory = Memory::new(self.kernel.heap_bytes_mut());
-        let Some((object, number)) = heap.gc.allocate_extern(&mut memory) else { return Ok(None) };
+        let Some((object, number)) = heap.gc.allocate_extern(&mut memory) else {
+            return Err((value, None));
+        };
         let slots = heap.host_values.len().max(number as usize + 1);
         heap.host_values.resize_with(slots, || None);
         heap.host_values[number as usize] = Some(value);
         heap.host_bytes += bytes;
         self.show_window();
-        Ok(Some(object))
+        Ok(object)
+    }
+
+    /// Makes room for a host value of so many bytes, and for its object.
+    fn make_host_room(&mut self, limiter: &mut dyn Limiter, bytes: u64) -> Result<(), Failure> {
+        self.make_heap().map_err(|_| out_of_memory())?;
+        let many = |heap: &Heap| heap.host_bytes + bytes > heap.host_threshold;
+        if self.heap.as_deref().is_some_and(many) || !self.make_room(limiter, bytes) {
+            match self.gc(limiter) {
+                // There may be room all the same.
+                Ok(()) | Err(Failure::Trap(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+            if let Some(heap) = &mut self.heap {
+                heap.host_threshold = HOST_BYTES.max(2 * (heap.host_bytes + bytes));
+            }
+        }
+        self.make_heap_room(limiter, |heap, attempt| heap.plan(gc::Heap::EXTERN_BYTES, attempt))?;
+        if self.make_room(limiter, bytes) {
+            return Ok(());
+        }
+        self.settle();
+        Err(out_of_memory())
     }
 
     fn host_number(&self, reference: u32) -> Option<u32> {

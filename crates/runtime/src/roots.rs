@@ -32,6 +32,11 @@ impl OwnedRoot {
     pub fn get(&self) -> u32 {
         self.0.load(Relaxed)
     }
+
+    /// A number that clones of it have in common, and no other root while it lives.
+    pub fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
 }
 
 /// All roots of a store.
@@ -69,6 +74,11 @@ impl HostRoots {
     /// Number of scoped roots: what [`leave`](HostRoots::leave) takes to leave the scope that begins now.
     pub fn enter(&self) -> usize {
         self.scoped.len()
+    }
+
+    /// Makes room for so many scoped roots at once.
+    pub fn reserve(&mut self, additional: usize) {
+        self.scoped.reserve(additional);
     }
 
     /// Leaves a scope and all in it.

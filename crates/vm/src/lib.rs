@@ -102,8 +102,8 @@ pub use refusals::refuse;
 pub use store::*;
 pub use tiered::{Source, Tier, Tiered};
 pub use values::{
-    ExternIndexValue, ExternNonNull, NullExtern, NullFunc, Results, Values, Vector, WasmValue,
-    kind_of,
+    AnyHeap, ArrayHeap, EqHeap, ExternHeap, Heap, I31Heap, NonNull, NullExtern, NullFunc, Nullable,
+    Results, StructHeap, Values, Vector, WasmValue, kind_of,
 };
 pub use watch::{Kept, PublishedFunc, Watch};
 
