@@ -5,9 +5,7 @@
 use crate::builtins::{range, segment_item, segment_length};
 use crate::store::{Limiter, Store};
 use wardian_module::layout::OBJECT_ELEMENTS;
-use wardian_module::{
-    Builtin, DataIndex, ElemIndex, RegisteredType, StorageType, Trap, TypeIndex,
-};
+use wardian_module::{Builtin, DataIndex, ElemIndex, RegisteredType, StorageType, Trap, TypeIndex};
 use wardian_vm::{BuiltinCall, Failure, InstanceId, Value};
 
 /// A place in an array, as a word: see `Builtin::ArrayFill`.
@@ -164,7 +162,11 @@ impl Store {
     /// A trap unless an array has these elements.
     pub fn check_elements(&self, array: u32, index: u32, length: u32) -> Result<(), Trap> {
         let end = u64::from(index) + u64::from(length);
-        if end <= u64::from(self.array_length(array)) { Ok(()) } else { Err(Trap::ArrayOutOfBounds) }
+        if end <= u64::from(self.array_length(array)) {
+            Ok(())
+        } else {
+            Err(Trap::ArrayOutOfBounds)
+        }
     }
 
     /// Elements of an array of bytes.

@@ -920,7 +920,9 @@ impl Config {
         ] {
             if !range.contains(&value) {
                 let (start, end) = range.into_inner();
-                return Err(refused(format!("`{name}` must be {start} to {end} bytes, found {value}")));
+                return Err(refused(format!(
+                    "`{name}` must be {start} to {end} bytes, found {value}"
+                )));
             }
         }
         if !STACK_RANGE.contains(&self.max_wasm_stack) {

@@ -6,7 +6,7 @@ use crate::guest_memory::{GuestMemory, OutOfBounds};
 use crate::store::{
     AsContext, AsContextMut, StoreContext, StoreContextMut, StoreInner, WRONG_STORE, check_store,
 };
-use crate::types::{ExternType, GlobalType, MemoryType, RefType, Mutability, TableType};
+use crate::types::{ExternType, GlobalType, MemoryType, Mutability, RefType, TableType};
 use crate::val::{Ref, Val};
 use wardian_module::ExternIndex;
 use wardian_runtime::InstantiateError;

@@ -286,10 +286,7 @@ impl StructType {
     /// # Errors
     ///
     /// When there are more than 10,000 fields.
-    pub fn new(
-        engine: &Engine,
-        fields: impl IntoIterator<Item = FieldType>,
-    ) -> Result<StructType> {
+    pub fn new(engine: &Engine, fields: impl IntoIterator<Item = FieldType>) -> Result<StructType> {
         StructType::with_finality_and_supertype(engine, Finality::Final, None, fields)
     }
 

@@ -515,7 +515,8 @@ impl Rooted<StructRef> {
     ) -> Result<impl ExactSizeIterator<Item = Val> + 'a> {
         let mut store = store.into();
         let count = self.ty(&store)?.as_module().fields().len();
-        let vals: Result<Vec<Val>> = (0..count).map(|index| self.field(&mut store, index)).collect();
+        let vals: Result<Vec<Val>> =
+            (0..count).map(|index| self.field(&mut store, index)).collect();
         Ok(vals?.into_iter())
     }
 

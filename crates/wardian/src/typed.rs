@@ -2,10 +2,10 @@
 
 use crate::error::Result;
 use crate::func::{Caller, Func, exit_error, host_call};
-use crate::store::{AsContextMut, CallHook, StoreInner, check_store};
-use crate::types::{HeapType, RefType, ValType};
 use crate::refs::{AnyRef, ArrayRef, EqRef, I31, StructRef};
 use crate::rooted::{Rooted, RootedGcRef};
+use crate::store::{AsContextMut, CallHook, StoreInner, check_store};
+use crate::types::{HeapType, RefType, ValType};
 use crate::val::{ExternRef, Ref, V128, Val};
 use wardian_runtime as rt;
 use wardian_vm::{

@@ -281,7 +281,8 @@ impl Ref {
     pub(crate) fn to_value_of(&self, store: &rt::Store, ty: m::RefType) -> Result<Option<Value>> {
         let value = self.to_value(store)?;
         let fits = match (self, value) {
-            (Ref::Func(_), Value::Func(func)) => match func.and_then(|f| store.kernel.func_type(f)) {
+            (Ref::Func(_), Value::Func(func)) => match func.and_then(|f| store.kernel.func_type(f))
+            {
                 Some(own) => own.heap_type().matches(ty.heap),
                 None => ty.nullable && ty.heap.top() == m::HeapTop::Func,
             },
@@ -299,9 +300,7 @@ impl Ref {
     /// A reference of type `ty`.
     pub(crate) fn from_value(value: Value, ty: m::RefType, store: &mut rt::Store) -> Ref {
         match (value, ty.heap.top()) {
-            (Value::Func(id), _) => {
-                Ref::Func(id.map(|id| Func { store: store.kernel.id(), id }))
-            }
+            (Value::Func(id), _) => Ref::Func(id.map(|id| Func { store: store.kernel.id(), id })),
             (Value::Ref(reference), m::HeapTop::Extern) => {
                 Ref::Extern(Rooted::new(store, reference))
             }
