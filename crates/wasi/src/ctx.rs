@@ -61,6 +61,8 @@ pub struct WasiP1Ctx {
 pub(crate) struct Bounce {
     bytes: Vec<u8>,
     share: Option<BudgetShare>,
+    /// Bytes that calls moved, listed or subscribed to, and which were not paid for yet.
+    pub moved: u64,
 }
 
 impl Bounce {
@@ -281,7 +283,7 @@ impl WasiCtxBuilder {
         // stops at the first descriptor that is none.
         let preopens = builder.preopens.into_iter().map(Kind::Dir);
         let share = || builder.budget.as_ref().map(Budget::share);
-        let bounce = Bounce { bytes: Vec::new(), share: share() };
+        let bounce = Bounce { share: share(), ..Bounce::default() };
         let mut table = Table::default();
         for kind in streams.into_iter().chain(preopens).chain(builder.sockets) {
             table

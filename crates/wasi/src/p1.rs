@@ -273,9 +273,9 @@ fn read_vectored(
     until_short: bool,
     mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
 ) -> Result<u32, Errno> {
-    let mut done = 0;
-    while done < iovecs.total {
-        let want = (iovecs.total - done).min(limits::BOUNCE_BYTES as u64) as usize;
+    let (mut done, total) = (0, iovecs.total.min(limits::TRANSFER_BYTES));
+    while done < total {
+        let want = (total - done).min(limits::BOUNCE_BYTES as u64) as usize;
         let buffer = bounce.room(want)?;
         let count = match read(buffer, done) {
             Ok(count) => count,
@@ -291,6 +291,7 @@ fn read_vectored(
             Ok(memory.write(addr, part)?)
         })?;
         done += count as u64;
+        bounce.moved += count as u64;
         if count < want || !until_short {
             break;
         }
@@ -305,9 +306,10 @@ fn write_vectored(
     iovecs: &Iovecs,
     mut write: impl FnMut(&[u8], u64) -> io::Result<usize>,
 ) -> Result<u32, Errno> {
-    let mut done = 0;
-    'all: while done < iovecs.total {
-        let want = (iovecs.total - done).min(limits::BOUNCE_BYTES as u64) as usize;
+    let (mut done, total) = (0, iovecs.total.min(limits::TRANSFER_BYTES));
+    'all: while done < total {
+        let want = (total - done).min(limits::BOUNCE_BYTES as u64) as usize;
+        bounce.moved += want as u64;
         let buffer = bounce.room(want)?;
         let mut target = &mut *buffer;
         iovecs.ranges(done, want as u64, |addr, len| {
@@ -534,6 +536,7 @@ impl WasiP1Ctx {
     ) -> Result<(), Errno> {
         memory.check(buf.into(), buf_len.into())?;
         let size = limits::BOUNCE_BYTES.min(buf_len as usize);
+        self.bounce.moved += u64::from(buf_len);
         let buffer = self.bounce.room(size)?;
         let (mut at, end) = (u64::from(buf), u64::from(buf) + u64::from(buf_len));
         while at < end {
@@ -932,9 +935,8 @@ impl WasiP1Ctx {
             used += count as u32;
             Ok::<bool, Errno>(used < buf_len)
         };
-        for (entry, next) in
-            dir.list(cookie, self.budget.as_ref())?.iter().zip(cookie.saturating_add(1)..)
-        {
+        let entries = dir.list(cookie, self.budget.as_ref(), &mut self.bounce.moved)?;
+        for (entry, next) in entries.iter().zip(cookie.saturating_add(1)..) {
             let mut dirent = [0; DIRENT_SIZE];
             dirent[0..8].copy_from_slice(&next.to_le_bytes());
             dirent[8..16].copy_from_slice(&entry.ino.to_le_bytes());
