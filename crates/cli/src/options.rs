@@ -452,7 +452,8 @@ mod tests {
         let book = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/options.md");
         let book = std::fs::read_to_string(book).unwrap();
         for group in [Group::Wasm, Group::Optimize, Group::Codegen, Group::Debug] {
-            let chapter = book.split("\n## ").find(|c| c.starts_with(&format!("`{}`", group.flag())));
+            let chapter =
+                book.split("\n## ").find(|c| c.starts_with(&format!("`{}`", group.flag())));
             let rows = chapter.expect("a chapter").lines().filter(|line| line.starts_with("| `"));
             let mut explained: Vec<(String, String)> = rows
                 .map(|row| {

@@ -116,7 +116,7 @@ fn no_load_reads_past_its_last_byte() {
             for (name, offset) in [("f", 0), ("n", if text.contains("_lane ") { 0 } else { 40 })] {
                 let name = format!("{name}{number}");
                 let func = instance.get_typed_func::<u32, i32>(&mut store, &name)?;
-                let bytes: Vec<u8> = (0..*size).map(|at| 0x3f + (at * 29) as u8).collect();
+                let bytes: Vec<u8> = (0..*size).map(|at| (at * 29 + 0x3f) as u8).collect();
                 let end = 65_536 - size;
                 memory.data_mut(&mut store).fill(0xcc);
                 memory.write(&mut store, 128, &bytes)?;

@@ -102,6 +102,13 @@ macro_rules! for_each_p1_function {
 }
 
 /// A core type of a parameter.
+///
+/// ```
+/// use wardian_wasi::p1::{CoreType, FUNCTIONS};
+///
+/// let seek = FUNCTIONS.iter().find(|function| function.name == "fd_seek").unwrap();
+/// assert_eq!(seek.params, [CoreType::I32, CoreType::I64, CoreType::I32, CoreType::I32]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CoreType {
     /// `i32`
@@ -114,6 +121,15 @@ pub enum CoreType {
 type Call = fn(&mut WasiP1Ctx, &mut dyn GuestMemory, &[u64]) -> Result<(), Errno>;
 
 /// A function of preview 1 for callers that know it at run time only.
+///
+/// ```
+/// use wardian_wasi::{Errno, WasiCtxBuilder, p1::FUNCTIONS};
+///
+/// let mut memory = vec![0_u8; 65_536];
+/// let mut wasi = WasiCtxBuilder::new().build_p1();
+/// let close = FUNCTIONS.iter().find(|function| function.name == "fd_close").unwrap();
+/// assert_eq!(close.call(&mut wasi, &mut memory, &[77]), Err(Errno::BADF));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Function {
     /// The name.
