@@ -11,6 +11,7 @@
 //!  │ imported globals *value …                    │    ┌────────────────┼──────────
 //!  │ own globals     16 bytes each …              │    │ builtin shim   │ functions
 //!  │ function references  FuncRef …               │    │ type ids       │
+//!  │ tags            id u32 …                     │    │                │
 //!  └──────────────────────────────────────────────┘    │ code slots     │ (tiered only)
 //!                                                      │ counters       │ (tiered only)
 //!                                                      └────────────────┴──────────
@@ -72,10 +73,18 @@ pub struct StoreContext {
     /// The shim by which the optimizing tier calls `Builtin::EpochReached`: it takes nothing, and leaves
     /// all registers as they were. Never changes.
     pub epoch_shim: *const u8,
+    /// Values of the exception that was thrown last, [`PAYLOAD_SLOT`] bytes each, until its handler has
+    /// read them: NOTE [exceptions]. Large enough for any tag that code of the store knows.
+    pub payload: Cell<*mut u8>,
+    /// Id of its tag.
+    pub thrown_tag: Cell<u32>,
 }
 
 /// Bytes of a value in `StoreContext::live_state`.
 pub const LIVE_SLOT: u32 = 16;
+
+/// Bytes of a value in `StoreContext::payload`.
+pub const PAYLOAD_SLOT: u32 = 16;
 
 /// What a turn of a loop with a loop inside takes from its function's counter; others and entries take 1.
 /// At most 127, the largest number of a short instruction.
@@ -98,6 +107,14 @@ pub enum Linkage {
     /// Through the code slots of the module table, whose content changes ([`Field::CodeSlot`]).
     Slots,
 }
+
+// NOTE [exceptions]
+// Who throws writes the exception's values to `StoreContext::payload`, in order, each at a multiple of
+// `PAYLOAD_SLOT`, and calls the shim with the id of the tag (`Field::TagId`), or, if the handler is in the
+// same function, sets `StoreContext::thrown_tag` and goes there. The handler of another frame is found by
+// `image::ExceptionTable`: the kernel walks the frames between the throw and the entry of the guest, and
+// compares ids in the VM context of each. Handlers read the values before anything else can throw or
+// collect. Traps are no exceptions and reach no handler.
 
 /// A function as tables, imports and references see it. A `funcref` is a pointer to one; null is 0.
 #[derive(Debug)]
@@ -223,6 +240,14 @@ pub enum Field {
     Epoch,
     /// Address of the shim that calls `Builtin::EpochReached` without arguments and keeps all registers.
     EpochShim,
+    /// Id of a tag, unique in the store. Constant.
+    TagId(TagIndex),
+    /// Address of the shim that throws: `(context, id of a tag)`. Does not come back. Constant.
+    ThrowShim,
+    /// Address of the values of an exception.
+    Payload,
+    /// Id of the tag of the exception that was thrown last.
+    ThrownTag,
 }
 
 /// A field of a [`FuncRef`] reached through a reference.
@@ -341,6 +366,7 @@ pub struct VmLayout {
     imported_globals: u32,
     globals: u32,
     func_refs: u32,
+    tags: u32,
     size: u32,
     /// Offsets in the module table.
     slots: u32,
@@ -350,6 +376,7 @@ pub struct VmLayout {
 const STORAGE: u32 = size_of::<Storage>() as u32;
 const POINTER: u32 = size_of::<*const u8>() as u32;
 const FUNC_REF: u32 = size_of::<FuncRef>() as u32;
+const TAG: u32 = size_of::<u32>() as u32;
 
 impl VmLayout {
     /// The layout for instances of `module`.
@@ -368,6 +395,7 @@ impl VmLayout {
         let imported_tables = take(module.imported_tables, POINTER);
         let imported_globals = take(module.imported_globals, POINTER);
         let func_refs = take(module.func_ref_count as usize, FUNC_REF);
+        let tags = take(module.tags.len(), TAG);
         let size = next.next_multiple_of(VmLayout::ALIGN);
         VmLayout {
             memories,
@@ -377,6 +405,7 @@ impl VmLayout {
             imported_globals,
             globals,
             func_refs,
+            tags,
             size,
             slots: ModuleTable::slot(module.types.len(), DefinedFuncIndex(0)),
             counters: ModuleTable::counter(
@@ -434,6 +463,11 @@ impl VmLayout {
     pub fn func_ref_of(&self, module: &Module, func: FuncIndex) -> u32 {
         let position = module.func_refs[func.index()];
         self.func_ref(position.expect("validation admits ref.func of declared functions only"))
+    }
+
+    /// Offset of the id of a tag, imports first.
+    pub const fn tag(&self, tag: TagIndex) -> u32 {
+        self.tags + tag.0 * TAG
     }
 
     /// How generated code of `module` reaches `field`.
@@ -509,18 +543,21 @@ impl VmLayout {
                 constant: true,
                 region: Region::Constant,
             },
-            Field::BuiltinShim | Field::CopyRoutine | Field::FillRoutine => Path {
-                root: Root::ModuleTable,
-                through: None,
-                offset: match field {
-                    Field::CopyRoutine => ModuleTable::COPY_ROUTINE,
-                    Field::FillRoutine => ModuleTable::FILL_ROUTINE,
-                    _ => ModuleTable::BUILTIN_SHIM,
-                },
-                repr: Repr::Pointer,
-                constant: true,
-                region: Region::Constant,
-            },
+            Field::BuiltinShim | Field::CopyRoutine | Field::FillRoutine | Field::ThrowShim => {
+                Path {
+                    root: Root::ModuleTable,
+                    through: None,
+                    offset: match field {
+                        Field::CopyRoutine => ModuleTable::COPY_ROUTINE,
+                        Field::FillRoutine => ModuleTable::FILL_ROUTINE,
+                        Field::ThrowShim => ModuleTable::THROW_SHIM,
+                        _ => ModuleTable::BUILTIN_SHIM,
+                    },
+                    repr: Repr::Pointer,
+                    constant: true,
+                    region: Region::Constant,
+                }
+            }
             Field::CodeSlot(i) => Path {
                 root: Root::ModuleTable,
                 through: None,
@@ -544,6 +581,9 @@ impl VmLayout {
             }
             Field::Epoch => store(offset_of!(StoreContext, epoch), Repr::Pointer, true),
             Field::EpochShim => store(offset_of!(StoreContext, epoch_shim), Repr::Pointer, true),
+            Field::TagId(i) => at((None, self.tag(i)), Repr::I32, true, Region::Constant),
+            Field::Payload => store(offset_of!(StoreContext, payload), Repr::Pointer, false),
+            Field::ThrownTag => store(offset_of!(StoreContext, thrown_tag), Repr::I32, false),
         }
     }
 
@@ -587,7 +627,9 @@ impl ModuleTable {
     pub const COPY_ROUTINE: u32 = 16;
     /// Offset of the address of the routine that fills bytes.
     pub const FILL_ROUTINE: u32 = 24;
-    const TYPE_IDS: u32 = 32;
+    /// Offset of the address of the shim that throws.
+    pub const THROW_SHIM: u32 = 32;
+    const TYPE_IDS: u32 = 40;
 
     /// Offset of the id of a type.
     pub const fn type_id(index: TypeIndex) -> u32 {
