@@ -411,7 +411,7 @@ impl<'a> Tier<'a> {
         let used = local < FIRST || self.uses.is_used(local - FIRST);
         if used {
             self.s.store(at(RBP, disp), reg, repr);
-            if repr == Repr::I32 {
+            if matches!(repr, Repr::I32 | Repr::Ref) {
                 ins!(self.s.asm, movl_rm, reg, reg);
             }
             self.s.cache(local, reg);
@@ -421,7 +421,7 @@ impl<'a> Tier<'a> {
     /// Copies a register that came from outside: see [clean i32].
     fn move_clean(&mut self, dst: Reg, src: Reg, repr: Repr) {
         match repr {
-            Repr::I32 => ins!(self.s.asm, movl_rm, dst, src),
+            Repr::I32 | Repr::Ref => ins!(self.s.asm, movl_rm, dst, src),
             repr => self.s.move_reg(dst, src, repr),
         }
     }

@@ -700,9 +700,9 @@ impl Emit for Tier<'_> {
         builtin.result().map(|word| {
             self.s.take(RAX, 0);
             let repr = match word {
-                Word::W32 => {
+                Word::W32 | Word::Ref => {
                     ins!(self.s.asm, movl_rm, RAX, RAX);
-                    Repr::I32
+                    if word == Word::Ref { Repr::Ref } else { Repr::I32 }
                 }
                 Word::W64 => Repr::I64,
                 Word::FuncRef => Repr::Pointer,
@@ -813,7 +813,7 @@ impl Emit for Tier<'_> {
             let repr = Repr::of(*ty);
             match (place(result), result) {
                 (Some(reg), _) => {
-                    if repr == Repr::I32 {
+                    if matches!(repr, Repr::I32 | Repr::Ref) {
                         ins!(self.s.asm, movl_rm, reg, reg);
                     }
                     self.s.push_reg(reg, repr);

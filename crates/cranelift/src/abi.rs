@@ -17,7 +17,7 @@ pub(crate) const POINTER: Type = types::I64;
 
 pub(crate) fn clif_type(repr: Repr) -> Type {
     match repr {
-        Repr::I32 => types::I32,
+        Repr::I32 | Repr::Ref => types::I32,
         Repr::I64 => types::I64,
         Repr::F32 => types::F32,
         Repr::F64 => types::F64,
@@ -46,7 +46,7 @@ pub(crate) fn signature(ty: &FuncType, layout: &CallLayout) -> Signature {
 
 fn word_type(word: Word) -> Type {
     match word {
-        Word::W32 => types::I32,
+        Word::W32 | Word::Ref => types::I32,
         Word::W64 => types::I64,
         Word::FuncRef => POINTER,
     }

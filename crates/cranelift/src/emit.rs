@@ -240,6 +240,7 @@ impl<'a> Tier<'a> {
             Region::Table(_) | Region::ImportedTable => "table",
             Region::Global(_) | Region::ImportedGlobal => "global",
             Region::Tiering => "tiering",
+            Region::ObjectHead | Region::ObjectField(_) | Region::ArrayElements(_) => "object",
         };
         let data = AliasRegionData { user_id: region.number(), description: description.into() };
         let made = (self.regions.len() < limits::REGIONS)

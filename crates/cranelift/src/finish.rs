@@ -17,7 +17,8 @@ use cranelift_codegen::{
 use std::collections::HashMap;
 use wardian_lower::CompileError;
 use wardian_module::image::{
-    ExceptionTable, FunctionCode, Handler, Inlined, Location, Reloc, RelocTarget, TrapSite, TryCall,
+    ExceptionTable, FunctionCode, Handler, Inlined, Location, Reloc, RelocTarget, StackMaps,
+    TrapSite, TryCall,
 };
 use wardian_module::{DefinedFuncIndex, TagIndex, Trap};
 
@@ -88,6 +89,7 @@ pub(crate) fn finish(
         locations,
         inlined,
         exceptions,
+        stack_maps: StackMaps::default(),
     };
     // Return address and saved frame pointer lie above what the layout counts.
     let frame = buffer.frame_layout().map_or(0, |layout| layout.frame_to_fp_offset + 16);
@@ -229,6 +231,7 @@ pub(crate) fn join(
     // The gate has no places and no handlers of its own.
     gate.inlined = body.inlined;
     gate.exceptions.append(&body.exceptions, distance);
+    gate.stack_maps.extend(&body.stack_maps, distance);
     gate.traps
         .extend(body.traps.into_iter().map(|t| TrapSite { offset: t.offset + distance, ..t }));
     gate.locations

@@ -239,6 +239,87 @@ impl ExceptionTable {
     }
 }
 
+/// Where the references of frames are while they call: for return addresses, places in the frame that
+/// hold references into the heap (`layout::Repr::Ref`). At a return address that is not listed, there are
+/// none.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StackMaps {
+    /// Return addresses, as offsets in the code, in order.
+    returns: Vec<u32>,
+    /// For each, where its places end in `places`.
+    ends: Vec<u32>,
+    /// Distances in bytes from the frame pointer.
+    places: Vec<i32>,
+}
+
+impl StackMaps {
+    /// From its parts, which `check` looks at.
+    pub fn from_parts(returns: Vec<u32>, ends: Vec<u32>, places: Vec<i32>) -> StackMaps {
+        StackMaps { returns, ends, places }
+    }
+
+    /// Return addresses; for each, where its places end; places.
+    pub fn parts(&self) -> (&[u32], &[u32], &[i32]) {
+        (&self.returns, &self.ends, &self.places)
+    }
+
+    /// Adds a return address, which lies behind those before it.
+    pub fn push(&mut self, offset: u32, places: impl IntoIterator<Item = i32>) {
+        let before = self.places.len();
+        self.places.extend(places);
+        if self.places.len() > before {
+            self.returns.push(offset);
+            self.ends.push(self.places.len() as u32);
+        }
+    }
+
+    /// Adds those of a function that starts at `start`.
+    pub fn extend(&mut self, other: &StackMaps, start: u32) {
+        let first = self.places.len() as u32;
+        self.returns.extend(other.returns.iter().map(|offset| offset + start));
+        self.ends.extend(other.ends.iter().map(|end| end + first));
+        self.places.extend_from_slice(&other.places);
+    }
+
+    /// Number of return addresses.
+    pub fn len(&self) -> usize {
+        self.returns.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.returns.is_empty()
+    }
+
+    /// The places for the return address at `offset`.
+    pub fn at(&self, offset: u32) -> &[i32] {
+        let Ok(position) = self.returns.binary_search(&offset) else { return &[] };
+        let start = position.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.places[start as usize..self.ends[position] as usize]
+    }
+
+    /// Every return address with its places.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &[i32])> {
+        self.returns.iter().map(|offset| (*offset, self.at(*offset)))
+    }
+
+    /// Checks the maps of code of `length` bytes: addresses in order and in the code, places that are
+    /// aligned.
+    pub fn check(&self, length: u64) -> Result<(), ImageError> {
+        let ordered = self.returns.is_sorted_by(|a, b| a < b)
+            && self.returns.last().is_none_or(|offset| u64::from(*offset) <= length);
+        let whole = self.ends.len() == self.returns.len()
+            && self.ends.is_sorted()
+            && self.ends.last().map_or(0, |end| *end as usize) == self.places.len()
+            && u32::try_from(self.places.len()).is_ok();
+        if ordered && whole && self.places.iter().all(|place| place % 4 == 0) {
+            Ok(())
+        } else {
+            Err(ImageError("stack maps out of order".into()))
+        }
+    }
+}
+
 /// One compiled function. Offsets count from its start.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FunctionCode {
@@ -256,6 +337,8 @@ pub struct FunctionCode {
     pub inlined: Vec<Inlined>,
     /// Where exceptions go that leave its calls.
     pub exceptions: ExceptionTable,
+    /// Where its frames have references.
+    pub stack_maps: StackMaps,
 }
 
 /// Position of a function in the text.
@@ -282,6 +365,8 @@ pub struct CodeImage {
     pub inlined: Vec<Inlined>,
     /// Where exceptions go that leave calls.
     pub exceptions: ExceptionTable,
+    /// Where frames have references.
+    pub stack_maps: StackMaps,
 }
 
 /// An image could not be made or is not sound.
@@ -352,6 +437,7 @@ pub fn link(funcs: Vec<FunctionCode>, table_bytes: usize) -> Result<CodeImage, I
         image
             .locations
             .extend(locations.map(|l| Location { offset: l.offset + start, wasm: place(l.wasm) }));
+        image.stack_maps.extend(&func.stack_maps, start);
         let inlined = func.inlined.iter();
         image.inlined.extend(inlined.map(|i| Inlined { outer: place(i.outer), ..*i }));
         image.exceptions.append(&func.exceptions, start);
@@ -372,6 +458,7 @@ impl CodeImage {
             end = func.end;
         }
         check_locations(&self.locations, &self.inlined, self.funcs.len())?;
+        self.stack_maps.check(length)?;
         let sorted = self.traps.is_sorted_by_key(|t| t.offset)
             && self.traps.last().is_none_or(|t| u64::from(t.offset) < length);
         self.exceptions.check(length as usize)?;
@@ -490,6 +577,30 @@ mod tests {
         assert!(!check(&[call(5, 0)], &[handler(0, 1)]), "no end");
         assert!(!check(&[call(5, 0)], &[handler(Handler::OUTER, 0)]), "a circle");
         assert!(!check(&[call(5, 0)], &[handler(Handler::OUTER, 1), Handler::LAST]), "forwards");
+    }
+
+    #[test]
+    fn stack_maps_are_found_by_return_address() {
+        let mut maps = StackMaps::default();
+        maps.push(5, [-8, -12]);
+        maps.push(9, []);
+        maps.push(12, [16]);
+        let code = FunctionCode { stack_maps: maps, ..func(12, Vec::new()) };
+        let image = link(vec![func(3, Vec::new()), code.clone(), code], 4096).unwrap();
+        let maps = &image.stack_maps;
+        assert_eq!(
+            (maps.at(16 + 5), maps.at(16 + 9), maps.at(16 + 12)),
+            (&[-8, -12][..], &[][..], &[16][..])
+        );
+        assert_eq!(maps.iter().count(), 4);
+        let check = |returns: &[u32], ends: &[u32], places: &[i32]| {
+            StackMaps::from_parts(returns.into(), ends.into(), places.into()).check(40).is_ok()
+        };
+        assert!(check(&[3, 40], &[1, 2], &[-8, 4]));
+        assert!(!check(&[3, 41], &[1, 2], &[-8, 4]), "outside");
+        assert!(!check(&[3, 3], &[1, 2], &[-8, 4]), "twice the same");
+        assert!(!check(&[3], &[1], &[-8, 4]) && !check(&[3], &[3], &[-8]), "places of nobody");
+        assert!(!check(&[3], &[1], &[-6]), "not aligned");
     }
 
     #[test]

@@ -393,6 +393,18 @@ impl CodeTables {
         }
     }
 
+    /// Where the frame that comes back to `pc` has references into the heap: in bytes from its frame pointer.
+    #[expect(dead_code, reason = "the collector's")]
+    fn references_at(&self, pc: usize) -> &[i32] {
+        match self {
+            CodeTables::Whole { text, image, .. } => {
+                let offset = pc.checked_sub(*text).and_then(|at| u32::try_from(at).ok());
+                offset.map_or(&[], |offset| image.stack_maps.at(offset))
+            }
+            CodeTables::Chunk(chunk) => chunk.references_at(pc),
+        }
+    }
+
     fn frames_at(&self, pc: usize, frames: &mut Vec<Frame>) {
         match self {
             CodeTables::Whole { module, text, image, .. } => {

@@ -32,8 +32,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wardian_module::image::{
-    ExceptionTable, FunctionCode, Inlined, Location, RelocTarget, TrapSite, check_locations,
-    frames_at,
+    ExceptionTable, FunctionCode, Inlined, Location, RelocTarget, StackMaps, TrapSite,
+    check_locations, frames_at,
 };
 use wardian_module::layout::{CODE_PAGE, Linkage, ModuleTable, VmLayout};
 use wardian_module::{DefinedFuncIndex, Module, TagIndex, Trap};
@@ -284,6 +284,7 @@ impl Tiered {
             locations: code.locations.as_slice().into(),
             inlined: code.inlined.as_slice().into(),
             exceptions: code.exceptions.clone(),
+            stack_maps: code.stack_maps.clone(),
         });
         chunk.next = start + size;
         self.text_size.fetch_add(size, Relaxed);
@@ -390,6 +391,7 @@ fn check(module: &Module, code: &FunctionCode) -> Result<(), CodeError> {
         return Err(refused("function or relocation out of bounds"));
     }
     check_locations(&code.locations, &code.inlined, module.bodies.len())
+        .and_then(|()| code.stack_maps.check(size as u64))
         .map_err(|error| CodeError::Image(error.0))?;
     code.exceptions.check(size).map_err(|error| CodeError::Image(error.0))?;
     if !code.exceptions.names_tags_below(module.tags.len()) {
@@ -426,6 +428,7 @@ struct Published {
     locations: Box<[Location]>,
     inlined: Box<[Inlined]>,
     exceptions: ExceptionTable,
+    stack_maps: StackMaps,
 }
 
 impl ChunkTables {
@@ -449,6 +452,11 @@ impl ChunkTables {
         let table = &func.exceptions;
         let call = table.call_at(offset + 1)?;
         Some(Handlers { table, call, base: self.start + func.start as usize, tags: self.tags })
+    }
+
+    /// Where the frame that comes back to `pc` has references.
+    pub(crate) fn references_at(&self, pc: usize) -> &[i32] {
+        self.find(pc).map_or(&[], |(func, offset)| func.stack_maps.at(offset))
     }
 
     pub(crate) fn frames_at(&self, pc: usize, frames: &mut Vec<Frame>) {

@@ -432,6 +432,9 @@ impl HeapType {
             m::HeapType::Exn => HeapType::Exn,
             m::HeapType::NoExn => HeapType::NoExn,
             m::HeapType::ConcreteFunc(id) => HeapType::ConcreteFunc(FuncType::from_id(id)),
+            // No engine admits such a type yet.
+            m::HeapType::ConcreteStruct(_) => HeapType::Struct,
+            m::HeapType::ConcreteArray(_) => HeapType::Array,
         }
     }
 
