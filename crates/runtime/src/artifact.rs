@@ -784,7 +784,7 @@ mod tests {
             "precompiled module is cut off: expected 20 bytes, found 10",
         );
         check(
-            ArtifactError::Version { found: 9, expected: VERSION },
+            ArtifactError::Version { found: 9, expected: 3 },
             "precompiled module of another version of wardian: expected format 3, found format 9",
         );
         check(
