@@ -40,6 +40,10 @@
 //!   that waits there, are aligned, and hold references into the heap; code reads them again when the call
 //!   has returned, and whatever it finds there leads nowhere but into the heap's region. (A part of
 //!   [compiled code].)
+//! - **[handler]** A throw goes on in a guest frame of its own activation only, at a handler that the
+//!   table of the frame's code names for the call that the frame waits in, with the frame's own stack and
+//!   frame pointer; no host frame lies between. Code that has handlers keeps nothing else across such calls
+//!   but what lies in its frame.
 //! - **[host signature]** A host record pairs an entry with the function type it was instantiated for;
 //!   records are made by `HostFunc` only, which derives both from the same Rust types.
 //! - **[foreign function]** A call into the C library that has no other duties than valid arguments,
@@ -68,6 +72,7 @@ mod context;
     path = "debugger/none.rs"
 )]
 mod debugger;
+mod exceptions;
 mod heap;
 pub mod host;
 mod mapping;
@@ -98,7 +103,7 @@ pub use heap::Roots;
 pub use host::*;
 pub use mapping::{InitialMemory, Reservations};
 #[cfg(feature = "refusals")]
-pub use refusals::refuse;
+pub use refusals::{lost_mappings, refuse};
 pub use store::*;
 pub use tiered::{Source, Tier, Tiered};
 pub use values::{

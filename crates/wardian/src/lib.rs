@@ -64,7 +64,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use explore::{
     CodeOrigin, CodeReference, ExploredFunction, Explorer, OperationLine, Stages, TierCode,
 };
-pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, Table};
+pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, Table, Tag};
 pub use func::{Caller, Func};
 pub use gc_types::{ArrayType, FieldType, Finality, StorageType, StructType};
 pub use guest_memory::*;
@@ -130,6 +130,15 @@ pub use wardian_runtime::CompileProgress;
 /// ```
 pub use wardian_runtime::Stats;
 /// ```
+/// use wardian::{Budget, BudgetShare};
+///
+/// let budget = Budget::new(100);
+/// let mut share: BudgetShare = budget.share();
+/// assert!(share.resize(60) && !share.resize(101));
+/// assert_eq!((budget.taken(), budget.limit()), (60, 100));
+/// ```
+pub use wardian_runtime::{Budget, BudgetShare};
+/// ```
 /// use wardian::{Engine, Module, VouchedArtifact};
 ///
 /// # fn main() -> wardian::Result<()> {
@@ -141,13 +150,4 @@ pub use wardian_runtime::Stats;
 /// # Ok(())
 /// # }
 /// ```
-/// ```
-/// use wardian::{Budget, BudgetShare};
-///
-/// let budget = Budget::new(100);
-/// let mut share: BudgetShare = budget.share();
-/// assert!(share.resize(60) && !share.resize(101));
-/// assert_eq!((budget.taken(), budget.limit()), (60, 100));
-/// ```
-pub use wardian_runtime::{Budget, BudgetShare};
 pub use wardian_vm::VouchedArtifact;
