@@ -13,6 +13,7 @@
 //!   `rbx`, `r12` to `r15`, `rbp` and the frame as they were (the epoch shim: all registers), pops its
 //!   stack arguments, and may move memories that may move, and tables. It writes only to result areas,
 //!   which hold no spilled value.
+//! - The store's heap is as large as `layout` says ([heap access]), where a module uses it.
 //! - Fields lie where the layout says; a memory or table never shrinks, and has at least the length
 //!   that its type says.
 //! - A jump through a register is a tail call, or one through a table of distances: of the optimizing
@@ -122,6 +123,8 @@ pub struct Accepted {
     pub compared: usize,
     /// To elements of tables, behind a comparison.
     pub elements: usize,
+    /// To the store's heap.
+    pub objects: usize,
     /// To tables in the code, of jumps or constants, behind a comparison.
     pub tables: usize,
     /// Where nothing comes.

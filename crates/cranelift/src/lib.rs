@@ -18,10 +18,12 @@ mod control;
 mod emit;
 mod faults;
 mod finish;
+mod heap;
 mod numeric;
 mod pressure;
 mod proven;
 mod replace;
+mod roots;
 mod simd;
 
 pub use compiler::{Compiler, Scratch};

@@ -8,9 +8,11 @@
 #![forbid(unsafe_code)]
 
 mod call;
+mod cast;
 mod driver;
 mod emit;
 mod error;
+mod gc;
 mod inline;
 mod loops;
 mod memory;
