@@ -157,6 +157,7 @@ impl Compiler {
             traps: buffers.traps.clone(),
             locations: buffers.locations.clone(),
             stack_maps: std::mem::take(&mut buffers.stack_maps),
+            exceptions: buffers.exceptions.clone(),
             ..FunctionCode::default()
         })
     }

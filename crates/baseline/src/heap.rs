@@ -14,9 +14,7 @@ use crate::state::*;
 use smallvec::SmallVec;
 use wardian_lower::*;
 use wardian_module::builtin::Word;
-use wardian_module::layout::{
-    Field, OBJECT_SHAPE, Repr, SHAPE_DEPTH, SHAPE_DISPLAY, SHAPE_KIND,
-};
+use wardian_module::layout::{Field, OBJECT_SHAPE, Repr, SHAPE_DEPTH, SHAPE_DISPLAY, SHAPE_KIND};
 use wardian_module::{Builtin, Operation, Trap, TypeIndex};
 
 /// Places in stack maps of one function above which the tier gives up.

@@ -18,6 +18,7 @@ mod compiler;
 mod control;
 mod emit;
 mod encode;
+mod exceptions;
 mod heap;
 mod ops;
 mod scalar;

@@ -780,7 +780,27 @@ impl Emit for Tier<'_> {
         })
     }
 
-    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool) {
+    fn enter_scope(&mut self, scope: Scope, catches: &[Catch], outer: Option<Scope>) {
+        self.add_scope(scope, catches, outer);
+    }
+
+    fn landing(&mut self, scope: Scope, catch: usize) {
+        self.land(scope, catch);
+    }
+
+    fn throw(&mut self, tag: Value, scope: Option<Scope>) {
+        self.throw_in(tag, scope);
+    }
+
+    fn store_payload(&mut self, index: u32, repr: Repr, value: Value) {
+        self.put_payload(index, repr, value);
+    }
+
+    fn load_payload(&mut self, index: u32, repr: Repr) -> Value {
+        self.take_payload(index, repr)
+    }
+
+    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool, scope: Option<Scope>) {
         let module = self.module;
         let layout = module.types[ty.index()].call_layout();
         let from = self.s.stack.len() - layout.params.len();
@@ -844,6 +864,7 @@ impl Emit for Tier<'_> {
         let places = self.places(from);
         self.transfer(direct, false);
         self.note_places(places);
+        self.called_in(scope);
         self.s.release(context);
         if has_code {
             self.s.unhold(RAX);
@@ -892,6 +913,11 @@ pub(crate) fn access_repr(access: Access) -> Repr {
 }
 
 impl Tier<'_> {
+    /// Address of the values of an exception.
+    pub(crate) fn payload(&mut self) -> Value {
+        self.load_field(Field::Payload)
+    }
+
     #[inline(always)]
     fn memory_base(&mut self, memory: MemoryIndex) -> Value {
         if memory.0 == 0 && self.s.base_path.is_some() {
@@ -1104,7 +1130,9 @@ impl Alu {
             Arith::Sub => Alu::Sub,
             Arith::And => Alu::And,
             Arith::Or => Alu::Or,
-            Arith::Shl | Arith::ShrU | Arith::ShrS => unreachable!("shifts have a shape of their own"),
+            Arith::Shl | Arith::ShrU | Arith::ShrS => {
+                unreachable!("shifts have a shape of their own")
+            }
         }
     }
 }

@@ -380,7 +380,7 @@ impl State {
     }
 
     #[cold]
-    fn fail(&mut self, what: &'static str) {
+    pub(crate) fn fail(&mut self, what: &'static str) {
         self.failed.get_or_insert(what);
     }
 

@@ -8,12 +8,15 @@
 //! - A cold block that raises a trap calls the shim from an instruction whose source location is that
 //!   of the WebAssembly instruction, so that its return address tells it.
 
-use crate::abi::{POINTER, V128, builtin_signature, clif_type, epoch_signature, signature};
+use crate::abi::{
+    POINTER, V128, builtin_signature, clif_type, epoch_signature, signature, throw_signature,
+};
 use crate::control::Frame;
+use crate::exceptions::ScopeData;
 use crate::faults::store_code;
 use crate::proven::Proven;
 use crate::replace::Replacement;
-use crate::roots::Roots;
+use crate::roots::{Roots, Saved};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
     self, AliasRegion, AliasRegionData, BlockArg, Endianness, ExtFuncData, ExternalName,
@@ -30,8 +33,8 @@ use wardian_module::abi::{CallLayout, ResultLoc};
 use wardian_module::builtin::Word;
 use wardian_module::image::{Inlined, Location};
 use wardian_module::layout::{
-    Field, FuncRefField, Linkage, Region, Repr, Root, VmLayout, memory_region, table_element_size,
-    table_region,
+    Field, FuncRefField, Linkage, PAYLOAD_SLOT, Region, Repr, Root, VmLayout, memory_region,
+    table_element_size, table_region,
 };
 use wardian_module::{
     Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, MemoryPlan, Module, Operation,
@@ -125,6 +128,8 @@ pub(crate) struct Tier<'a> {
     /// Those of them that hold references.
     pub(crate) ref_locals: Vec<Variable>,
     pub(crate) roots: Roots,
+    /// Calls with handlers, and what was saved at each.
+    pub(crate) saved_calls: Vec<(ir::Inst, SmallVec<[Saved; 8]>)>,
     /// Where a cast goes on that is decided early.
     pub(crate) passed: Option<ir::Block>,
     /// Types of all variables, and whether they hold references.
@@ -145,6 +150,9 @@ pub(crate) struct Tier<'a> {
     /// The area that calls of this function have their results in: one for all, since results are
     /// read right after the call.
     result_slot: Option<StackSlot>,
+    /// What is around calls: see `exceptions`.
+    pub(crate) scopes: Vec<ScopeData>,
+    throw_shim: Option<SigRef>,
     shapes: HashMap<TypeIndex, Rc<CallShape>>,
     funcs: HashMap<DefinedFuncIndex, ir::FuncRef>,
     builtins: HashMap<Builtin, SigRef>,
@@ -160,7 +168,7 @@ pub(crate) struct Tier<'a> {
     pub(crate) branch_work: usize,
 }
 
-fn trap_code(trap: Trap) -> TrapCode {
+pub(crate) fn trap_code(trap: Trap) -> TrapCode {
     TrapCode::user(trap.code()).expect("codes of traps are small and not zero")
 }
 
@@ -200,6 +208,7 @@ impl<'a> Tier<'a> {
             locals: Vec::new(),
             ref_locals: Vec::new(),
             roots: Roots::default(),
+            saved_calls: Vec::new(),
             passed: None,
             variables: Vec::new(),
             spare: Vec::new(),
@@ -210,6 +219,8 @@ impl<'a> Tier<'a> {
             context: Value::from_u32(0),
             area: None,
             result_slot: None,
+            scopes: Vec::new(),
+            throw_shim: None,
             shapes: HashMap::new(),
             funcs: HashMap::new(),
             builtins: HashMap::new(),
@@ -404,6 +415,16 @@ impl<'a> Tier<'a> {
         self.b.ins().call_indirect(signature, shim, &values)
     }
 
+    /// The signature of the shim that throws.
+    pub(crate) fn throw_signature(&mut self) -> SigRef {
+        *self.throw_shim.get_or_insert_with(|| self.b.import_signature(throw_signature()))
+    }
+
+    /// The function's context.
+    pub(crate) fn context(&self) -> Value {
+        self.context
+    }
+
     /// Calls a routine of the host that needs no shim.
     fn call_routine(&mut self, field: Field, params: [Type; 3], args: [Value; 3]) {
         let routine = self.load_field(field);
@@ -430,7 +451,7 @@ impl<'a> Tier<'a> {
     }
 
     /// Reads it again after something that may have changed it.
-    fn read_fuel(&mut self) {
+    pub(crate) fn read_fuel(&mut self) {
         if let Some(variable) = self.fuel {
             let value = self.load_field(Field::Fuel);
             self.b.def_var(variable, value);
@@ -1200,7 +1221,36 @@ impl Emit for Tier<'_> {
         result
     }
 
-    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool) {
+    fn enter_scope(&mut self, scope: Scope, catches: &[Catch], outer: Option<Scope>) {
+        self.add_scope(scope, catches, outer);
+    }
+
+    fn landing(&mut self, scope: Scope, catch: usize) {
+        self.land(scope, catch);
+    }
+
+    fn throw(&mut self, tag: Value, scope: Option<Scope>) {
+        self.throw_in(tag, scope);
+    }
+
+    fn store_payload(&mut self, index: u32, _repr: Repr, value: Value) {
+        let base = self.load_field(Field::Payload);
+        // A function type has at most 1,000 parameters.
+        let offset = (index * PAYLOAD_SLOT) as i32;
+        self.b.ins().store(Self::area_flags(), value, base, offset);
+    }
+
+    fn load_payload(&mut self, index: u32, repr: Repr) -> Value {
+        let base = self.load_field(Field::Payload);
+        let offset = (index * PAYLOAD_SLOT) as i32;
+        let value = self.b.ins().load(clif_type(repr), Self::area_flags(), base, offset);
+        if repr == Repr::Ref {
+            self.roots.mark(value);
+        }
+        value
+    }
+
+    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool, scope: Option<Scope>) {
         let shape = self.shape(ty);
         let CallShape { signature, layout } = &*shape;
         let (func, code, context) = match callee {
@@ -1227,18 +1277,15 @@ impl Emit for Tier<'_> {
         args.push(context);
         args.extend(area);
         args.extend(self.stack.drain(from..));
-        let saved = if tail { SmallVec::new() } else { self.save_roots(from) };
-        let call = match (func, code, tail) {
-            (Some(func), _, false) => self.b.ins().call(func, &args),
-            (Some(func), _, true) => self.b.ins().return_call(func, &args),
-            (None, Some(code), false) => self.b.ins().call_indirect(*signature, code, &args),
-            (None, Some(code), true) => self.b.ins().return_call_indirect(*signature, code, &args),
-            (None, None, _) => unreachable!("a callee is a function or an address"),
-        };
         if tail {
+            match (func, code) {
+                (Some(func), _) => self.b.ins().return_call(func, &args),
+                (None, Some(code)) => self.b.ins().return_call_indirect(*signature, code, &args),
+                (None, None) => unreachable!("a callee is a function or an address"),
+            };
             return;
         }
-        self.reload_roots(call, &saved);
+        let results = self.call_in(scope, func, code, *signature, &args, from);
         self.read_fuel();
         let mut in_registers = 0;
         for (loc, ty) in
@@ -1247,7 +1294,7 @@ impl Emit for Tier<'_> {
             let value = match loc {
                 ResultLoc::Int(_) | ResultLoc::Vector(_) => {
                     in_registers += 1;
-                    self.b.inst_results(call)[in_registers - 1]
+                    results[in_registers - 1]
                 }
                 ResultLoc::Area(offset) => {
                     let area = area.expect("a result lies in it");

@@ -22,7 +22,12 @@ impl Tier<'_> {
         self.b.ins().iadd(base, offset)
     }
 
-    fn heap_flags(&mut self, region: Region, access: Access, trap: Option<TrapCode>) -> MemFlagsData {
+    fn heap_flags(
+        &mut self,
+        region: Region,
+        access: Access,
+        trap: Option<TrapCode>,
+    ) -> MemFlagsData {
         let region = self.region(region);
         let flags = match access {
             // Objects are aligned to 8 bytes only.

@@ -8,6 +8,8 @@
 //! parameters that only it used. So no liveness is computed before code exists, and inlining, loops and
 //! replacement need no rules of their own.
 //!
+//! A landing reads all that the calls that lead to it have saved: it needs what each of them did.
+//!
 //! Invariant [renamed]: behind a safepoint no value is used that was a reference before it. Operands below
 //! a block are variables (`replace`), so that each way through the block has its own.
 //!
@@ -23,7 +25,8 @@ use cranelift_codegen::ir::{
 };
 use cranelift_frontend::Variable;
 use smallvec::SmallVec;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use wardian_lower::Emit;
 
 /// What holds a reference.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -75,7 +78,6 @@ impl Roots {
         self.values.contains(value)
     }
 
-
     pub(crate) fn has_any(&self) -> bool {
         self.any
     }
@@ -94,7 +96,8 @@ impl Tier<'_> {
     /// Saves what holds references, of the operand stack up to `height`.
     pub(crate) fn save_roots(&mut self, height: usize) -> SmallVec<[Saved; 8]> {
         let mut saved = SmallVec::new();
-        if !self.roots.has_any() {
+        // Locals are saved even if all are null yet: a landing reads them, whichever call leads there.
+        if !self.roots.has_any() && self.ref_locals.is_empty() {
             return saved;
         }
         for position in 0..self.ref_locals.len() {
@@ -137,12 +140,50 @@ impl Tier<'_> {
     pub(crate) fn reload_root(&mut self, call: Inst, saved: &Saved) -> Value {
         let slot = self.roots.slot.expect("something was saved there");
         let Saved { offset, value, store, .. } = *saved;
-        let address = self.b.ins().stack_addr(POINTER, slot, offset as i32);
-        let again = self.b.ins().load(types::I32, MemFlagsData::trusted(), address, 0);
-        self.roots.mark(again);
+        let again = self.load_root(slot, offset);
         let load = self.b.func.dfg.value_def(again).unwrap_inst();
         self.roots.roots.push(Root { call, offset, value, store, load });
         again
+    }
+
+    fn load_root(&mut self, slot: StackSlot, offset: u32) -> Value {
+        let address = self.b.ins().stack_addr(POINTER, slot, offset as i32);
+        let value = self.b.ins().load(types::I32, MemFlagsData::trusted(), address, 0);
+        self.roots.mark(value);
+        value
+    }
+
+    /// At the start of a landing to which these calls lead: variables are read again. Each call saved
+    /// them.
+    pub(crate) fn reload_landed(&mut self, calls: &[u32]) {
+        let Some(slot) = self.roots.slot else { return };
+        let homed = self.homes.iter().copied();
+        let variables: Vec<Variable> = self
+            .ref_locals
+            .iter()
+            .copied()
+            .chain(homed.filter(|home| self.is_ref_variable(*home)))
+            .collect();
+        self.branch_work += variables.len() * calls.len();
+        if calls.is_empty() || self.gave_up() {
+            return;
+        }
+        let saved_calls = std::mem::take(&mut self.saved_calls);
+        for variable in variables {
+            let home = Home::Variable(variable.as_u32());
+            let Some(offset) = self.roots.places.get(&home).copied() else { continue };
+            let value = self.load_root(slot, offset);
+            let load = self.b.func.dfg.value_def(value).unwrap_inst();
+            for position in calls {
+                let (call, saved) = &saved_calls[*position as usize];
+                if let Some(saved) = saved.iter().find(|saved| saved.home == home) {
+                    let Saved { offset, value, store, .. } = *saved;
+                    self.roots.roots.push(Root { call: *call, offset, value, store, load });
+                }
+            }
+            self.b.def_var(variable, value);
+        }
+        self.saved_calls = saved_calls;
     }
 
     /// Behind a call: what was saved is read again and takes the place of what was there.
@@ -194,24 +235,30 @@ pub(crate) fn prune(func: &mut Function, roots: Roots) {
     let Roots { roots, slot, .. } = roots;
     let Some(slot) = slot else { return };
     let mut is_store = EntitySet::new();
-    let mut of_load = SecondaryMap::with_default(u32::MAX);
+    let mut of_load: SecondaryMap<Value, SmallVec<[u32; 1]>> = SecondaryMap::new();
     for (position, root) in (0..).zip(&roots) {
         is_store.insert(root.store);
-        of_load[func.dfg.inst_results(root.load)[0]] = position;
+        of_load[func.dfg.inst_results(root.load)[0]].push(position);
     }
     let needed = find_needed(func, &roots, &is_store, &of_load);
     drop_parameters(func, &needed);
     let mut kept_stores = EntitySet::new();
+    let mut told: HashSet<(Inst, u32)> = HashSet::new();
     for root in &roots {
         if !needed.contains(func.dfg.inst_results(root.load)[0]) {
-            func.layout.remove_inst(root.load);
+            if func.layout.inst_block(root.load).is_some() {
+                func.layout.remove_inst(root.load);
+            }
             continue;
         }
-        let entry = UserStackMapEntry { ty: types::I32, slot, offset: root.offset };
-        func.dfg.append_user_stack_map_entry(root.call, entry);
+        if told.insert((root.call, root.offset)) {
+            let entry = UserStackMapEntry { ty: types::I32, slot, offset: root.offset };
+            func.dfg.append_user_stack_map_entry(root.call, entry);
+        }
         // What was read from this very place lies there still.
         let value = func.dfg.resolve_aliases(root.value);
-        let is_there = of_load[value] != u32::MAX && roots[of_load[value] as usize].offset == root.offset;
+        let loaded = of_load[value].first().map(|load| roots[*load as usize].offset);
+        let is_there = loaded == Some(root.offset);
         if !is_there {
             kept_stores.insert(root.store);
         }
@@ -228,7 +275,7 @@ fn find_needed(
     func: &Function,
     roots: &[Root],
     is_store: &EntitySet<Inst>,
-    of_load: &SecondaryMap<Value, u32>,
+    of_load: &SecondaryMap<Value, SmallVec<[u32; 1]>>,
 ) -> EntitySet<Value> {
     let mut needed = EntitySet::with_capacity(func.dfg.num_values());
     let mut open: Vec<Value> = Vec::new();
@@ -254,9 +301,8 @@ fn find_needed(
         if !needed.insert(value) {
             continue;
         }
-        if let Some(root) = roots.get(of_load[value] as usize) {
-            open.push(root.value);
-        } else if let ValueDef::Param(block, position) = func.dfg.value_def(value) {
+        open.extend(of_load[value].iter().map(|root| roots[*root as usize].value));
+        if let ValueDef::Param(block, position) = func.dfg.value_def(value) {
             for (inst, call) in &ways[block] {
                 let calls = func.dfg.insts[*inst]
                     .branch_destination(&func.dfg.jump_tables, &func.dfg.exception_tables);
@@ -285,8 +331,8 @@ fn drop_parameters(func: &mut Function, needed: &EntitySet<Value>) {
     for block in entry.into_iter().chain(blocks) {
         let Some(last) = func.layout.last_inst(block) else { continue };
         let dfg = &mut func.dfg;
-        let calls = dfg.insts[last]
-            .branch_destination_mut(&mut dfg.jump_tables, &mut dfg.exception_tables);
+        let calls =
+            dfg.insts[last].branch_destination_mut(&mut dfg.jump_tables, &mut dfg.exception_tables);
         for call in calls {
             let target = call.block(&dfg.value_lists);
             // From the last to the first, so that positions stay right.

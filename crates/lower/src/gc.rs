@@ -11,8 +11,8 @@
 use crate::driver::{Failure, Lowering};
 use crate::emit::*;
 use wardian_module::layout::{
-    Field, HEAP_GUARD, NO_BARRIER, NULL_PAGE, OBJECT_ELEMENTS, OBJECT_FLAGS, OBJECT_LENGTH,
-    Region, Repr,
+    Field, HEAP_GUARD, NO_BARRIER, NULL_PAGE, OBJECT_ELEMENTS, OBJECT_FLAGS, OBJECT_LENGTH, Region,
+    Repr,
 };
 use wardian_module::{Builtin, HeapTop, StorageType, StructType, Trap, TypeIndex, ValType};
 use wasmparser::Operator;
@@ -208,7 +208,8 @@ impl<'a, E: Emit> Lowering<'a, E> {
     fn array_new_fixed(&mut self, ty: TypeIndex, count: u32) {
         let array_type = self.module.types[ty.index()].as_array().expect("validated");
         let storage = array_type.element.storage;
-        let bytes = u32::try_from(array_type.size(count)).ok().filter(|bytes| *bytes < MAX_IN_PLACE);
+        let bytes =
+            u32::try_from(array_type.size(count)).ok().filter(|bytes| *bytes < MAX_IN_PLACE);
         let object = if let Some(bytes) = bytes {
             let object = self.emit.allocate(ty, bytes, Some(count));
             let copy = self.emit.copy(&object);
@@ -226,7 +227,13 @@ impl<'a, E: Emit> Lowering<'a, E> {
             let value = self.emit.pop();
             let distance = position.wrapping_mul(storage.bytes());
             if distance < HEAP_GUARD - OBJECT_ELEMENTS - 16 {
-                self.init(&object, OBJECT_ELEMENTS + distance, element_region(storage), storage, value);
+                self.init(
+                    &object,
+                    OBJECT_ELEMENTS + distance,
+                    element_region(storage),
+                    storage,
+                    value,
+                );
             } else {
                 let copy = self.emit.copy(&object);
                 let distance = self.emit.constant(Const::I32(distance));

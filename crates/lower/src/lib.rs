@@ -12,6 +12,7 @@ mod cast;
 mod driver;
 mod emit;
 mod error;
+mod exceptions;
 mod gc;
 mod inline;
 mod loops;

@@ -5,8 +5,8 @@
 use crate::instantiate::eval;
 use crate::store::{Limiter, Store};
 use wardian_module::{
-    Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, Operation, Rounding, TableIndex, Trap, TypeId,
-    is_subtype,
+    Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, Operation, Rounding, TableIndex, Trap,
+    TypeId, is_subtype,
 };
 use wardian_vm::{BuiltinCall, Extern, Failure, InstanceId, MemoryId, TableId, Value};
 
