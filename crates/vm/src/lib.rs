@@ -97,7 +97,7 @@ pub use debugger::Registration;
 pub use host::*;
 pub use mapping::{InitialMemory, Reservations};
 #[cfg(feature = "refusals")]
-pub use refusals::refuse;
+pub use refusals::{lost_mappings, refuse};
 pub use store::*;
 pub use tiered::{Source, Tier, Tiered};
 pub use values::{

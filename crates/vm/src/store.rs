@@ -367,6 +367,11 @@ impl Store {
         self.context().shared.epoch_deadline.set(now.saturating_add(ticks));
     }
 
+    /// Whether the epoch has grown so far: what code asks before it calls `Builtin::EpochReached`.
+    pub fn is_epoch_reached(&self) -> bool {
+        self.epoch.load(Relaxed) >= self.context().shared.epoch_deadline.get()
+    }
+
     /// Its number.
     pub fn id(&self) -> StoreId {
         self.id

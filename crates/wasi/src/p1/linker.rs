@@ -3,10 +3,11 @@
 //! Everything here is made from the table `for_each_p1_function`. The memory of a call is the
 //! caller's export `memory`; a program that imports WASI without exporting its memory is told so.
 
-use wardian::{Caller, Error, Extern, Linker, Memory, Result};
+use wardian::{Caller, Error, Extern, GuestMemory, Linker, Memory, Result};
 
 use super::for_each_p1_function;
 use crate::ctx::WasiP1Ctx;
+use crate::limits;
 use crate::types::Errno;
 
 /// The module name of preview 1.
@@ -32,11 +33,19 @@ pub fn add_to_linker_sync<T: 'static>(
         };
     }
     macro_rules! add_one {
+        ($module:expr, random_get, $($rest:tt)*) => {
+            linker.func_wrap($module, "random_get", move |caller: Caller<'_, T>, buf: u32, len: u32| {
+                random_get(caller, f, buf, len)
+            })?;
+        };
         ($module:expr, $name:ident, $method:ident, $($arg:ident: $ty:ident),*) => {
             linker.func_wrap($module, stringify!($name), move |mut caller: Caller<'_, T> $(, $arg: $ty)*| {
                 let memory = guest_memory(&mut caller, stringify!($name))?;
                 let (mut memory, data) = memory.guest_and_store_mut(&mut caller);
-                let result = f(data).$method(&mut memory $(, $arg)*);
+                let ctx = f(data);
+                let result = ctx.$method(&mut memory $(, $arg)*);
+                let moved = std::mem::take(&mut ctx.bounce.moved);
+                pay(&mut caller, moved)?;
                 wardian::Result::Ok(status(stringify!($name), result))
             })?;
         };
@@ -70,6 +79,39 @@ fn guest_memory<T: 'static>(caller: &mut Caller<'_, T>, function: &str) -> Resul
         None => Err(Error::msg(format!(
             "WASI function `{function}` needs the memory of its caller: expected an export `memory`, found none"
         ))),
+    }
+}
+
+/// Lets a guest pay for what a call did for it, byte by byte.
+fn pay<T: 'static>(caller: &mut Caller<'_, T>, bytes: u64) -> Result<()> {
+    if bytes > 0 { caller.check_interrupts(bytes) } else { Ok(()) }
+}
+
+/// `random_get` in pieces, as the only call that must do all that it was asked to: between them its
+/// guest can be stopped.
+fn random_get<T: 'static>(
+    mut caller: Caller<'_, T>,
+    f: impl Fn(&mut T) -> &mut WasiP1Ctx,
+    buf: u32,
+    len: u32,
+) -> Result<i32> {
+    let memory = guest_memory(&mut caller, "random_get")?;
+    let (guest, _) = memory.guest_and_store_mut(&mut caller);
+    if let Err(error) = guest.check(buf.into(), len.into()) {
+        return Ok(status("random_get", Err(error.into())));
+    }
+    let mut done = 0;
+    loop {
+        let piece = (len - done).min(limits::RANDOM_BYTES);
+        pay(&mut caller, piece.into())?;
+        let (mut guest, data) = memory.guest_and_store_mut(&mut caller);
+        let ctx = f(data);
+        let result = ctx.random_get(&mut guest, buf + done, piece);
+        ctx.bounce.moved = 0;
+        done += piece;
+        if result.is_err() || done == len {
+            return Ok(status("random_get", result));
+        }
     }
 }
 
