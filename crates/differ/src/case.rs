@@ -70,7 +70,7 @@ fn config(choice: u8) -> Config {
         gc_enabled: false,
         exceptions_enabled: false,
         threads_enabled: false,
-        wide_arithmetic_enabled: false,
+        wide_arithmetic_enabled: true,
         compact_imports_enabled: false,
         ..Config::default()
     }

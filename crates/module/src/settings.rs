@@ -73,7 +73,7 @@ define_proposals! {
     /// Shared memories and atomics.
     Threads, "threads", false, false, [THREADS];
     /// 128-bit addition and multiplication.
-    WideArithmetic, "wide-arithmetic", false, false, [WIDE_ARITHMETIC];
+    WideArithmetic, "wide-arithmetic", true, true, [WIDE_ARITHMETIC];
     /// Memories with pages of one byte.
     CustomPageSizes, "custom-page-sizes", false, false, [CUSTOM_PAGE_SIZES];
     /// Stack switching.
