@@ -113,8 +113,13 @@ impl<E: Emit> Lowering<'_, E> {
             Operator::MemorySize { mem } => {
                 let ty = self.module.memories[mem as usize];
                 let length = self.emit.load_field(Field::MemoryLength(MemoryIndex(mem)));
-                let shift = self.const_i64(u64::from(ty.page_size_log2));
-                let pages = self.emit.arith(Arith::ShrU, length, shift);
+                let pages = match ty.page_size_log2 {
+                    0 => length,
+                    log2 => {
+                        let shift = self.const_i64(u64::from(log2));
+                        self.emit.arith(Arith::ShrU, length, shift)
+                    }
+                };
                 self.push_index(ty.index, pages);
             }
             Operator::MemoryGrow { mem } => {

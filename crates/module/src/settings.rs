@@ -71,11 +71,11 @@ define_proposals! {
     /// Exceptions in their first form.
     LegacyExceptions, "legacy-exceptions", false, false, [LEGACY_EXCEPTIONS];
     /// Shared memories and atomics.
-    Threads, "threads", false, false, [THREADS];
+    Threads, "threads", true, true, [THREADS];
     /// 128-bit addition and multiplication.
     WideArithmetic, "wide-arithmetic", true, true, [WIDE_ARITHMETIC];
     /// Memories with pages of one byte.
-    CustomPageSizes, "custom-page-sizes", false, false, [CUSTOM_PAGE_SIZES];
+    CustomPageSizes, "custom-page-sizes", true, true, [CUSTOM_PAGE_SIZES];
     /// Stack switching.
     StackSwitching, "stack-switching", false, false, [STACK_SWITCHING];
 }

@@ -989,10 +989,7 @@ impl MemoryTypeBuilder {
             return Err(invalid("a shared memory needs a maximum".into()));
         }
         limits(ty.limits.min, ty.limits.max)?;
-        let largest = match ty.index {
-            m::IndexType::I32 => (1u128 << 32) >> ty.page_size_log2,
-            m::IndexType::I64 => (1u128 << 64) >> ty.page_size_log2,
-        };
+        let largest = ty.addressable_bytes() >> ty.page_size_log2;
         let pages = ty.limits.max.unwrap_or(ty.limits.min);
         if u128::from(pages) > largest {
             return Err(invalid(format!(
