@@ -230,9 +230,17 @@ impl MemoryPlan {
         let page = 1 << 16;
         let round =
             |bytes: u64| bytes.checked_next_multiple_of(page).unwrap_or(u64::MAX - (page - 1));
-        let reservation = round(settings.memory_reservation);
         let guard = round(settings.memory_guard_size);
-        let confined = ty.index == IndexType::I32 && reservation >= 1 << 32;
+        // What follows is the same for all types that a memory can be imported as: limits say nothing.
+        let confined = ty.index == IndexType::I32 && round(settings.memory_reservation) >= 1 << 32;
+        let reservation = match ty.shared {
+            // It never moves, so there has to be room for all that it may become.
+            true => {
+                let most = u64::try_from(ty.maximum_bytes()).unwrap_or(u64::MAX);
+                round(settings.memory_reservation).max(round(most))
+            }
+            false => round(settings.memory_reservation),
+        };
         let guarded = settings.signals_based_traps
             && confined
             && guard > 0

@@ -323,9 +323,7 @@ impl MemoryType {
     /// else what the index type can address.
     pub fn maximum_bytes(&self) -> u128 {
         match self.limits.max {
-            Some(pages) => {
-                (u128::from(pages) << self.page_size_log2).min(self.addressable_bytes())
-            }
+            Some(pages) => (u128::from(pages) << self.page_size_log2).min(self.addressable_bytes()),
             None => self.addressable_bytes(),
         }
     }

@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::externals::{Extern, Global, Memory, Table};
 use crate::func::Func;
+use crate::shared_memory::SharedMemory;
 use crate::store::AsContextMut;
 use crate::val::Val;
 use std::fmt;
@@ -873,8 +874,12 @@ impl MemoryType {
     ///
     /// # Errors
     ///
-    /// As [`Memory::new`].
+    /// As [`Memory::new`] and [`SharedMemory::new`].
     pub fn default_value(&self, store: impl AsContextMut) -> Result<Extern> {
+        if self.is_shared() {
+            let engine = store.as_context().0.engine.clone();
+            return Ok(SharedMemory::new(&engine, self.clone())?.into());
+        }
         Ok(Memory::new(store, self.clone())?.into())
     }
 

@@ -3,7 +3,7 @@
 //! Everything here is made from the table `for_each_p1_function`. The memory of a call is the
 //! caller's export `memory`; a program that imports WASI without exporting its memory is told so.
 
-use wardian::{Caller, Error, Extern, Linker, Memory, Result};
+use wardian::{Caller, Error, Extern, GuestMemoryMut, Linker, Result};
 
 use super::for_each_p1_function;
 use crate::ctx::WasiP1Ctx;
@@ -34,8 +34,7 @@ pub fn add_to_linker_sync<T: 'static>(
     macro_rules! add_one {
         ($module:expr, $name:ident, $method:ident, $($arg:ident: $ty:ident),*) => {
             linker.func_wrap($module, stringify!($name), move |mut caller: Caller<'_, T> $(, $arg: $ty)*| {
-                let memory = guest_memory(&mut caller, stringify!($name))?;
-                let (mut memory, data) = memory.guest_and_store_mut(&mut caller);
+                let (mut memory, data) = guest_and_data(&mut caller, stringify!($name))?;
                 let result = f(data).$method(&mut memory $(, $arg)*);
                 wardian::Result::Ok(status(stringify!($name), result))
             })?;
@@ -64,10 +63,14 @@ pub fn add_to_linker_sync<T: 'static>(
     Ok(())
 }
 
-fn guest_memory<T: 'static>(caller: &mut Caller<'_, T>, function: &str) -> Result<Memory> {
-    match caller.get_export("memory").and_then(Extern::into_memory) {
-        Some(memory) => Ok(memory),
-        None => Err(Error::msg(format!(
+fn guest_and_data<'a, T: 'static>(
+    caller: &'a mut Caller<'_, T>,
+    function: &str,
+) -> Result<(GuestMemoryMut<'a>, &'a mut T)> {
+    match caller.get_export("memory") {
+        Some(Extern::Memory(memory)) => Ok(memory.guest_and_store_mut(caller)),
+        Some(Extern::SharedMemory(memory)) => Ok((memory.guest(), caller.data_mut())),
+        _ => Err(Error::msg(format!(
             "WASI function `{function}` needs the memory of its caller: expected an export `memory`, found none"
         ))),
     }
