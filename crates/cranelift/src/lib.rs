@@ -16,6 +16,7 @@ mod check;
 mod compiler;
 mod control;
 mod emit;
+mod exceptions;
 mod faults;
 mod finish;
 mod numeric;
