@@ -3,6 +3,7 @@
 //! Everything here is made from the table `for_each_p1_function`. The memory of a call is the
 //! caller's export `memory`; a program that imports WASI without exporting its memory is told so.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use wardian::{Caller, Error, Extern, GuestMemoryMut, Linker, Result};
 
 use super::for_each_p1_function;
@@ -23,6 +24,59 @@ pub fn add_to_linker_sync<T: 'static>(
     linker: &mut Linker<T>,
     f: impl Fn(&mut T) -> &mut WasiP1Ctx + Copy + Send + Sync + 'static,
 ) -> Result<()> {
+    add_to_linker(linker, Own(f))
+}
+
+/// As [`add_to_linker_sync`], for programs whose threads have a store each and one state together. A call
+/// holds the lock as long as it lasts: where one thread sleeps or waits for input, calls of others wait too.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use wardian::{Engine, Linker};
+/// use wardian_wasi::{WasiP1Ctx, p1};
+///
+/// let mut linker = Linker::<Arc<Mutex<WasiP1Ctx>>>::new(&Engine::default());
+/// p1::add_to_linker_shared(&mut linker, |wasi| wasi)?;
+/// # Ok::<(), wardian::Error>(())
+/// ```
+pub fn add_to_linker_shared<T: 'static>(
+    linker: &mut Linker<T>,
+    f: impl Fn(&mut T) -> &Arc<Mutex<WasiP1Ctx>> + Copy + Send + Sync + 'static,
+) -> Result<()> {
+    add_to_linker(linker, Shared(f))
+}
+
+/// How a call finds its state.
+trait Find<T>: Copy + Send + Sync + 'static {
+    fn with<R>(&self, data: &mut T, act: impl FnOnce(&mut WasiP1Ctx) -> R) -> R;
+}
+
+#[derive(Clone, Copy)]
+struct Own<F>(F);
+
+impl<T, F> Find<T> for Own<F>
+where
+    F: Fn(&mut T) -> &mut WasiP1Ctx + Copy + Send + Sync + 'static,
+{
+    fn with<R>(&self, data: &mut T, act: impl FnOnce(&mut WasiP1Ctx) -> R) -> R {
+        act((self.0)(data))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Shared<F>(F);
+
+impl<T, F> Find<T> for Shared<F>
+where
+    F: Fn(&mut T) -> &Arc<Mutex<WasiP1Ctx>> + Copy + Send + Sync + 'static,
+{
+    fn with<R>(&self, data: &mut T, act: impl FnOnce(&mut WasiP1Ctx) -> R) -> R {
+        // Calls leave nothing half done where they panic.
+        act(&mut (self.0)(data).lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn add_to_linker<T: 'static>(linker: &mut Linker<T>, find: impl Find<T>) -> Result<()> {
     macro_rules! add {
         ($($([unstable: $other:ident])? $name:ident($($arg:ident: $ty:ident),*);)*) => {
             $(
@@ -35,7 +89,7 @@ pub fn add_to_linker_sync<T: 'static>(
         ($module:expr, $name:ident, $method:ident, $($arg:ident: $ty:ident),*) => {
             linker.func_wrap($module, stringify!($name), move |mut caller: Caller<'_, T> $(, $arg: $ty)*| {
                 let (mut memory, data) = guest_and_data(&mut caller, stringify!($name))?;
-                let result = f(data).$method(&mut memory $(, $arg)*);
+                let result = find.with(data, |wasi| wasi.$method(&mut memory $(, $arg)*));
                 wardian::Result::Ok(status(stringify!($name), result))
             })?;
         };
@@ -56,7 +110,7 @@ pub fn add_to_linker_sync<T: 'static>(
             module,
             "proc_exit",
             move |mut caller: Caller<'_, T>, code: u32| -> Result<()> {
-                Err(Error::from(f(caller.data_mut()).proc_exit(code)))
+                Err(Error::from(find.with(caller.data_mut(), |wasi| wasi.proc_exit(code))))
             },
         )?;
     }
