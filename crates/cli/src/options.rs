@@ -464,6 +464,32 @@ mod tests {
         check(Group::Codegen, "cache-size=lots", "expected a number");
     }
 
+    /// `docs/options.md` has a table for each letter, with a row for each key and no other.
+    #[test]
+    fn the_book_explains_every_key() {
+        let book = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/options.md");
+        let book = std::fs::read_to_string(book).unwrap();
+        for group in [Group::Wasm, Group::Optimize, Group::Codegen, Group::Debug] {
+            let chapter =
+                book.split("\n## ").find(|c| c.starts_with(&format!("`{}`", group.flag())));
+            let rows = chapter.expect("a chapter").lines().filter(|line| line.starts_with("| `"));
+            let mut explained: Vec<(String, String)> = rows
+                .map(|row| {
+                    let row = row.replace("\\|", "/");
+                    let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+                    assert!(cells[3..5].iter().all(|cell| !cell.is_empty()), "{row}");
+                    (cells[1].trim_matches('`').to_string(), cells[2].replace('/', "|"))
+                })
+                .collect();
+            let keys = KEYS.iter().filter(|key| key.group == group);
+            let mut known: Vec<_> =
+                keys.map(|key| (key.name.to_string(), key.values.to_string())).collect();
+            explained.sort();
+            known.sort();
+            assert_eq!(explained, known, "{}", group.flag());
+        }
+    }
+
     #[test]
     fn names_are_unique_and_explained() {
         for group in [Group::Wasm, Group::Optimize, Group::Codegen, Group::Debug] {

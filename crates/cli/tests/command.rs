@@ -947,3 +947,50 @@ fn threads_of_programs() {
     check("run -S help", 0, "max-threads=COUNT");
     check("run -S nothing=y x.wat", 2, "unknown option");
 }
+
+/// The same for what commands write: an error that names the file, and no part of it.
+#[cfg(all(unix, feature = "explore", feature = "wat"))]
+#[test]
+fn a_full_disk_leaves_no_part_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let functions: String = (0..100)
+        .map(|n| format!("(func (export \"f{n}\") (result i32) (i32.const {n}))"))
+        .collect();
+    let text = format!(
+        r#"(module (memory 1) {functions}
+            (func (export "trap") (memory.fill (i32.const 0) (i32.const 7) (i32.const 60000))
+              unreachable))"#
+    );
+    std::fs::write(folder.path().join("app.wat"), text).unwrap();
+    let run = |limited: bool, line: &str| {
+        let limit = if limited { "trap '' XFSZ; ulimit -f 1;" } else { "" };
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{limit} exec \"$0\" {line}"));
+        command.arg(env!("CARGO_BIN_EXE_wardian")).current_dir(folder.path());
+        command.env_remove("WARDIAN_LOG").env("HOME", folder.path());
+        for name in ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"] {
+            command.env(name, folder.path().join("user"));
+        }
+        outcome(command.output().unwrap())
+    };
+    // The key is made while there is room.
+    assert_eq!(run(false, "compile app.wat -o app.cwasm").0, Some(0));
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    let before = files();
+    let artifact = std::fs::read(folder.path().join("app.cwasm")).unwrap();
+    for (line, name) in [
+        ("compile app.wat -o app.cwasm", "app.cwasm"),
+        ("compile app.wat -o new.cwasm", "new.cwasm"),
+        ("explore app.wat -o app.html", "app.html"),
+    ] {
+        let (code, text) = run(true, line);
+        assert!(code == Some(1) && text.contains(name), "{line}: {text}");
+        assert_eq!(files(), before, "{line}");
+    }
+    let kept = std::fs::read(folder.path().join("app.cwasm")).unwrap();
+    assert!(kept == artifact, "the artifact of before is whole");
+    let (code, text) = run(true, "run -C cache=n -D coredump=core --invoke trap app.wat");
+    assert!(code == Some(134) && text.contains("failed to dump core to `core`"), "{text}");
+    let (code, text) = run(true, "run --allow-precompiled --invoke f42 app.cwasm");
+    assert!(code == Some(0) && text.contains("42\n"), "{text}");
+}

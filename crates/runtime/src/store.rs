@@ -163,8 +163,14 @@ impl Store {
         self.settings.consume_fuel
     }
 
-    /// Takes fuel for something that is about to be done; if there is less, takes nothing and fails.
-    pub(crate) fn pay(&self, fuel: u64) -> Result<(), Trap> {
+    /// Whether guests stop at the store's deadline, and it has come.
+    pub fn is_deadline_reached(&self) -> bool {
+        self.settings.epoch_interruption && self.kernel.is_epoch_reached()
+    }
+
+    /// Takes fuel for something that is about to be done, if guests pay; if there is less, takes nothing
+    /// and fails.
+    pub fn pay(&self, fuel: u64) -> Result<(), Trap> {
         if fuel > 0 && self.settings.consume_fuel {
             let left = self.kernel.fuel().checked_sub(fuel).ok_or(Trap::OutOfFuel)?;
             self.kernel.set_fuel(left);

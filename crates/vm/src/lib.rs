@@ -103,7 +103,7 @@ pub use debugger::Registration;
 pub use host::*;
 pub use mapping::{InitialMemory, Reservations};
 #[cfg(feature = "refusals")]
-pub use refusals::refuse;
+pub use refusals::{lost_mappings, refuse};
 pub use shared::{Gate, SharedMemory};
 pub use store::*;
 pub use tiered::{Source, Tier, Tiered};

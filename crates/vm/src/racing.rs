@@ -87,7 +87,7 @@ mod tests {
         let mut place = [0u64; 1];
         let start: *mut u8 = place.as_mut_ptr().cast();
         // SAFETY: [racing bytes] aligned bytes of this function's own.
-        let mut exchange = |at: usize, bytes, expected, new| unsafe {
+        let exchange = |at: usize, bytes, expected, new| unsafe {
             compare_exchange(start.add(at), bytes, expected, new)
         };
         assert_eq!(exchange(0, 8, 0, u64::MAX), 0);

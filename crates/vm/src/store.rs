@@ -426,8 +426,8 @@ impl Store {
         self.context().shared.epoch_deadline.set(now.saturating_add(ticks));
     }
 
-    /// Whether the epoch is at the deadline, or past it.
-    pub fn epoch_is_reached(&self) -> bool {
+    /// Whether the epoch has grown so far: what code asks before it calls `Builtin::EpochReached`.
+    pub fn is_epoch_reached(&self) -> bool {
         self.epoch.load(Relaxed) >= self.context().shared.epoch_deadline.get()
     }
 

@@ -126,6 +126,15 @@ pub use wardian_runtime::CompileProgress;
 /// ```
 pub use wardian_runtime::Stats;
 /// ```
+/// use wardian::{Budget, BudgetShare};
+///
+/// let budget = Budget::new(100);
+/// let mut share: BudgetShare = budget.share();
+/// assert!(share.resize(60) && !share.resize(101));
+/// assert_eq!((budget.taken(), budget.limit()), (60, 100));
+/// ```
+pub use wardian_runtime::{Budget, BudgetShare};
+/// ```
 /// use wardian::{Engine, Module, VouchedArtifact};
 ///
 /// # fn main() -> wardian::Result<()> {
@@ -137,13 +146,4 @@ pub use wardian_runtime::Stats;
 /// # Ok(())
 /// # }
 /// ```
-/// ```
-/// use wardian::{Budget, BudgetShare};
-///
-/// let budget = Budget::new(100);
-/// let mut share: BudgetShare = budget.share();
-/// assert!(share.resize(60) && !share.resize(101));
-/// assert_eq!((budget.taken(), budget.limit()), (60, 100));
-/// ```
-pub use wardian_runtime::{Budget, BudgetShare};
 pub use wardian_vm::VouchedArtifact;

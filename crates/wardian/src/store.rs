@@ -104,7 +104,7 @@ impl<T: 'static> StoreInner<T> {
             if let Some(result) = waiter.park(pause) {
                 return Ok(result as u64);
             }
-            if self.rt.kernel.epoch_is_reached() {
+            if self.rt.kernel.is_epoch_reached() {
                 vm::Host::epoch_reached(self)?;
             }
         }

@@ -4,10 +4,11 @@
 //! caller's export `memory`; a program that imports WASI without exporting its memory is told so.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use wardian::{Caller, Error, Extern, GuestMemoryMut, Linker, Result};
+use wardian::{Caller, Error, Extern, GuestMemory, GuestMemoryMut, Linker, Result};
 
 use super::for_each_p1_function;
 use crate::ctx::WasiP1Ctx;
+use crate::limits;
 use crate::types::Errno;
 
 /// The module name of preview 1.
@@ -86,10 +87,19 @@ fn add_to_linker<T: 'static>(linker: &mut Linker<T>, find: impl Find<T>) -> Resu
         };
     }
     macro_rules! add_one {
+        ($module:expr, random_get, $($rest:tt)*) => {
+            linker.func_wrap($module, "random_get", move |caller: Caller<'_, T>, buf: u32, len: u32| {
+                random_get(caller, find, buf, len)
+            })?;
+        };
         ($module:expr, $name:ident, $method:ident, $($arg:ident: $ty:ident),*) => {
             linker.func_wrap($module, stringify!($name), move |mut caller: Caller<'_, T> $(, $arg: $ty)*| {
                 let (mut memory, data) = guest_and_data(&mut caller, stringify!($name))?;
-                let result = find.with(data, |wasi| wasi.$method(&mut memory $(, $arg)*));
+                let (result, moved) = find.with(data, |ctx| {
+                    let result = ctx.$method(&mut memory $(, $arg)*);
+                    (result, std::mem::take(&mut ctx.bounce.moved))
+                });
+                pay(&mut caller, moved)?;
                 wardian::Result::Ok(status(stringify!($name), result))
             })?;
         };
@@ -127,6 +137,40 @@ fn guest_and_data<'a, T: 'static>(
         _ => Err(Error::msg(format!(
             "WASI function `{function}` needs the memory of its caller: expected an export `memory`, found none"
         ))),
+    }
+}
+
+/// Lets a guest pay for what a call did for it, byte by byte.
+fn pay<T: 'static>(caller: &mut Caller<'_, T>, bytes: u64) -> Result<()> {
+    if bytes > 0 { caller.check_interrupts(bytes) } else { Ok(()) }
+}
+
+/// `random_get` in pieces, as the only call that must do all that it was asked to: between them its
+/// guest can be stopped.
+fn random_get<T: 'static>(
+    mut caller: Caller<'_, T>,
+    find: impl Find<T>,
+    buf: u32,
+    len: u32,
+) -> Result<i32> {
+    let (guest, _) = guest_and_data(&mut caller, "random_get")?;
+    if let Err(error) = guest.check(buf.into(), len.into()) {
+        return Ok(status("random_get", Err(error.into())));
+    }
+    let mut done = 0;
+    loop {
+        let piece = (len - done).min(limits::RANDOM_BYTES);
+        pay(&mut caller, piece.into())?;
+        let (mut guest, data) = guest_and_data(&mut caller, "random_get")?;
+        let result = find.with(data, |ctx| {
+            let result = ctx.random_get(&mut guest, buf + done, piece);
+            ctx.bounce.moved = 0;
+            result
+        });
+        done += piece;
+        if result.is_err() || done == len {
+            return Ok(status("random_get", result));
+        }
     }
 }
 
