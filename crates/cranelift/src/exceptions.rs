@@ -54,6 +54,12 @@ impl Tier<'_> {
         self.read_fuel();
     }
 
+    /// Jumps to a landing.
+    pub(crate) fn go_to_landing(&mut self, scope: Scope, catch: usize) {
+        let block = self.landing_block(scope, catch);
+        self.b.ins().jump(block, &[]);
+    }
+
     /// The handlers of a call in this scope.
     fn handlers(&mut self, scope: Option<Scope>) -> Vec<ExceptionTableItem> {
         let mut items = Vec::new();

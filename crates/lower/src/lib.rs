@@ -13,6 +13,7 @@ mod emit;
 mod error;
 mod exceptions;
 mod inline;
+mod legacy;
 mod loops;
 mod memory;
 mod metering;
