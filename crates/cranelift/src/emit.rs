@@ -1333,6 +1333,10 @@ impl Emit for Tier<'_> {
         self.land(scope, catch);
     }
 
+    fn jump_to_landing(&mut self, scope: Scope, catch: usize) {
+        self.go_to_landing(scope, catch);
+    }
+
     fn throw(&mut self, tag: Value, scope: Option<Scope>) {
         self.throw_in(tag, scope);
     }

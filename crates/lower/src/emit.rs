@@ -303,8 +303,8 @@ pub enum BlockKind {
 ///
 /// `depth` counts enclosing blocks outwards, 0 the innermost, as in the text format; the function body
 /// itself is the outermost block. Code that cannot be reached is not forwarded: after
-/// [`Emit::branch`], [`Emit::branch_table`], [`Emit::ret`], [`Emit::trap`], [`Emit::throw`] and tail calls
-/// the next call is [`Emit::else_`] or [`Emit::end`] of the innermost block that was entered, or
+/// [`Emit::branch`], [`Emit::branch_table`], [`Emit::ret`], [`Emit::trap`], [`Emit::throw`],
+/// [`Emit::jump_to_landing`] and tail calls the next call is [`Emit::else_`] or [`Emit::end`] of the innermost block that was entered, or
 /// [`Emit::landing`] in it.
 pub trait Emit {
     /// An operand inside an expansion. Not `Copy`: see the invariants of this file.
@@ -434,6 +434,8 @@ pub trait Emit {
     /// block is the one that the scope was entered in; the operands are those below its parameters. Every
     /// call and throw in the scope came before.
     fn landing(&mut self, scope: Scope, catch: usize);
+    /// Goes on at a landing of a scope that is in force, with the exception in the store's context.
+    fn jump_to_landing(&mut self, scope: Scope, catch: usize);
     /// Throws an exception whose values were stored and whose tag has this id (an `i32`), by the shim,
     /// with a scope in force.
     fn throw(&mut self, tag: Self::Value, scope: Option<Scope>);

@@ -385,6 +385,10 @@ impl Emit for Recorder<'_> {
         self.line(format_args!("landing {}.{catch}", scope.0));
     }
 
+    fn jump_to_landing(&mut self, scope: Scope, catch: usize) {
+        self.line(format_args!("jump_to_landing {}.{catch}", scope.0));
+    }
+
     fn throw(&mut self, tag: Recorded, scope: Option<Scope>) {
         self.line(format_args!("throw v{}{}", tag.0, in_scope(scope)));
     }

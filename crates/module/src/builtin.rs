@@ -119,6 +119,10 @@ define_builtins! {
     GcRemember(object: Ref);
     /// The store's number of a function, by which objects refer to it; that of null is 0.
     FuncToId(func: FuncRef) -> W32;
+    /// The exception whose tag and values the store's context holds, as an object.
+    ExnNew() -> Ref;
+    /// Puts tag and values of an exception, not null, into the store's context; the tag's id.
+    ExnThrow(exception: Ref) -> W32;
     /// Whether the type with this id is, or was declared below, another: 1 or 0. Constant: type.
     IsSubtype(id: W32) -> W32;
     /// Whether a function, not null, has a type or one below it: 1 or 0. Constant: type.
@@ -214,6 +218,7 @@ impl Builtin {
                 | Builtin::GcRemember
                 | Builtin::FuncToId
                 | Builtin::IsSubtype
+                | Builtin::ExnThrow
                 | Builtin::FuncIs
                 | Builtin::ArrayFill
                 | Builtin::ArrayCopy

@@ -122,6 +122,8 @@ pub fn builtin(
         | Builtin::GcAllocArray
         | Builtin::GcRemember
         | Builtin::FuncToId
+        | Builtin::ExnNew
+        | Builtin::ExnThrow
         | Builtin::ArrayFill
         | Builtin::ArrayCopy
         | Builtin::ArrayNewData
