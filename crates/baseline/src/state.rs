@@ -380,7 +380,7 @@ impl State {
     }
 
     #[cold]
-    fn fail(&mut self, what: &'static str) {
+    pub(crate) fn fail(&mut self, what: &'static str) {
         self.failed.get_or_insert(what);
     }
 
@@ -466,6 +466,11 @@ impl State {
             self.uncache(reg);
             cached &= cached - 1;
         }
+    }
+
+    /// Registers that hold or cache something.
+    pub(crate) fn occupied(&self) -> u32 {
+        (self.used | self.cached) & self.temps
     }
 
     /// Whether anyone holds `reg`.

@@ -62,6 +62,14 @@ pub(crate) fn builtin_signature(params: &[Word], result: Option<Word>) -> Signat
     signature
 }
 
+/// The signature of the shim that throws: context, id of the tag.
+pub(crate) fn throw_signature() -> Signature {
+    let mut signature = Signature::new(CallConv::Tail);
+    signature.params.push(AbiParam::special(POINTER, ArgumentPurpose::VMContext));
+    signature.params.push(AbiParam::new(types::I32));
+    signature
+}
+
 /// The signature of the epoch shim. No register changes.
 pub(crate) fn epoch_signature() -> Signature {
     Signature::new(CallConv::PreserveAll)

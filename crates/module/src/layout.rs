@@ -5,13 +5,15 @@
 //!  ┌──────────────────────────────────────────────┐           ┌─────────────────┐
 //!  │ Owner { store ───────────────────────────────┼──────────>│ stack_limit     │
 //!  │ own memories    {base, length} …             │           │ fuel, epoch …   │
-//!  │ imported memories  *{base, length} …         │           └─────────────────┘
+//!  │   a shared one  *{base, length}              │           └─────────────────┘
+//!  │ imported memories  *{base, length} …         │
 //!  │ own tables      {base, length} …             │
 //!  │ imported tables *{base, length} …            │      module table   │ text
 //!  │ imported globals *value …                    │    ┌────────────────┼──────────
 //!  │ own globals     16 bytes each …              │    │ builtin shim   │ functions
 //!  │ object headers  8 bytes per type …           │    │                │
 //!  │ function references  FuncRef …               │    │ type ids       │
+//!  │ tags            id u32 …                     │    │                │
 //!  └──────────────────────────────────────────────┘    │ code slots     │ (tiered only)
 //!                                                      │ counters       │ (tiered only)
 //!                                                      └────────────────┴──────────
@@ -87,6 +89,11 @@ pub struct StoreContext {
     /// The shim by which the optimizing tier calls `Builtin::EpochReached`: it takes nothing, and leaves
     /// all registers as they were. Never changes.
     pub epoch_shim: *const u8,
+    /// Values of the exception that was thrown last, [`PAYLOAD_SLOT`] bytes each, until its handler has
+    /// read them: NOTE [exceptions]. Large enough for any tag that code of the store knows.
+    pub payload: Cell<*mut u8>,
+    /// Id of its tag.
+    pub thrown_tag: Cell<u32>,
     /// Start of the store's heap. Set before code of a module that uses the heap runs (or anything makes an
     /// object), and never changed after.
     pub gc_base: Cell<*mut u8>,
@@ -148,6 +155,9 @@ pub const SHAPE_EXN: u32 = 4;
 /// Bytes of a value in `StoreContext::live_state`.
 pub const LIVE_SLOT: u32 = 16;
 
+/// Bytes of a value in `StoreContext::payload`.
+pub const PAYLOAD_SLOT: u32 = 16;
+
 /// What a turn of a loop with a loop inside takes from its function's counter; others and entries take 1.
 /// At most 127, the largest number of a short instruction.
 pub const OUTER_LOOP: i32 = 32;
@@ -170,6 +180,14 @@ pub enum Linkage {
     Slots,
 }
 
+// NOTE [exceptions]
+// Who throws writes the exception's values to `StoreContext::payload`, in order, each at a multiple of
+// `PAYLOAD_SLOT`, and calls the shim with the id of the tag (`Field::TagId`), or, if the handler is in the
+// same function, sets `StoreContext::thrown_tag` and goes there. The handler of another frame is found by
+// `image::ExceptionTable`: the kernel walks the frames between the throw and the entry of the guest, and
+// compares ids in the VM context of each. Handlers read the values before anything else can throw or
+// collect. Traps are no exceptions and reach no handler.
+
 /// A function as tables, imports and references see it. A `funcref` is a pointer to one; null is 0.
 #[derive(Debug)]
 #[repr(C)]
@@ -185,6 +203,10 @@ pub struct FuncRef {
 }
 
 /// Storage of a memory or table.
+///
+/// That of a memory which threads share lies outside of all VM contexts: its own instance reaches it by a
+/// pointer too. Its base never changes, and its length, which grows at any time, is read and written as
+/// one (aligned) word.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Storage {
@@ -296,6 +318,14 @@ pub enum Field {
     Epoch,
     /// Address of the shim that calls `Builtin::EpochReached` without arguments and keeps all registers.
     EpochShim,
+    /// Id of a tag, unique in the store. Constant.
+    TagId(TagIndex),
+    /// Address of the shim that throws: `(context, id of a tag)`. Does not come back. Constant.
+    ThrowShim,
+    /// Address of the values of an exception.
+    Payload,
+    /// Id of the tag of the exception that was thrown last.
+    ThrownTag,
     /// Address of the store's heap.
     GcBase,
     /// Offset of the next object, 64 bits.
@@ -437,6 +467,7 @@ pub struct VmLayout {
     globals: u32,
     object_headers: u32,
     func_refs: u32,
+    tags: u32,
     size: u32,
     /// Offsets in the module table.
     slots: u32,
@@ -446,6 +477,7 @@ pub struct VmLayout {
 const STORAGE: u32 = size_of::<Storage>() as u32;
 const POINTER: u32 = size_of::<*const u8>() as u32;
 const FUNC_REF: u32 = size_of::<FuncRef>() as u32;
+const TAG: u32 = size_of::<u32>() as u32;
 const OBJECT_HEADER: u32 = 8;
 
 impl VmLayout {
@@ -467,6 +499,7 @@ impl VmLayout {
         let headers = if module.uses_heap { module.types.len() } else { 0 };
         let object_headers = take(headers, OBJECT_HEADER);
         let func_refs = take(module.func_ref_count as usize, FUNC_REF);
+        let tags = take(module.tags.len(), TAG);
         let size = next.next_multiple_of(VmLayout::ALIGN);
         VmLayout {
             memories,
@@ -477,6 +510,7 @@ impl VmLayout {
             globals,
             object_headers,
             func_refs,
+            tags,
             size,
             slots: ModuleTable::slot(module.types.len(), DefinedFuncIndex(0)),
             counters: ModuleTable::counter(
@@ -495,7 +529,7 @@ impl VmLayout {
         self.size
     }
 
-    /// Offset of the [`Storage`] of the `n`th own memory.
+    /// Offset of the [`Storage`] of the `n`th own memory; of a pointer to it, if the memory is shared.
     pub const fn memory(&self, n: usize) -> u32 {
         self.memories + n as u32 * STORAGE
     }
@@ -541,6 +575,11 @@ impl VmLayout {
         self.func_ref(position.expect("validation admits ref.func of declared functions only"))
     }
 
+    /// Offset of the id of a tag, imports first.
+    pub const fn tag(&self, tag: TagIndex) -> u32 {
+        self.tags + tag.0 * TAG
+    }
+
     /// How generated code of `module` reaches `field`.
     pub fn path(&self, module: &Module, field: Field) -> Path {
         let storage = |index: usize, imported: usize, own: u32, import: u32, part: usize| {
@@ -565,6 +604,10 @@ impl VmLayout {
             at((through, offset as u32), repr, constant, Region::Store)
         };
         let memory = |i: MemoryIndex, part| {
+            let own = i.index().checked_sub(module.imported_memories);
+            if let Some(own) = own.filter(|_| module.memories[i.index()].shared) {
+                return (Some(self.memory(own)), part as u32);
+            }
             storage(
                 i.index(),
                 module.imported_memories,
@@ -614,18 +657,21 @@ impl VmLayout {
                 constant: true,
                 region: Region::Constant,
             },
-            Field::BuiltinShim | Field::CopyRoutine | Field::FillRoutine => Path {
-                root: Root::ModuleTable,
-                through: None,
-                offset: match field {
-                    Field::CopyRoutine => ModuleTable::COPY_ROUTINE,
-                    Field::FillRoutine => ModuleTable::FILL_ROUTINE,
-                    _ => ModuleTable::BUILTIN_SHIM,
-                },
-                repr: Repr::Pointer,
-                constant: true,
-                region: Region::Constant,
-            },
+            Field::BuiltinShim | Field::CopyRoutine | Field::FillRoutine | Field::ThrowShim => {
+                Path {
+                    root: Root::ModuleTable,
+                    through: None,
+                    offset: match field {
+                        Field::CopyRoutine => ModuleTable::COPY_ROUTINE,
+                        Field::FillRoutine => ModuleTable::FILL_ROUTINE,
+                        Field::ThrowShim => ModuleTable::THROW_SHIM,
+                        _ => ModuleTable::BUILTIN_SHIM,
+                    },
+                    repr: Repr::Pointer,
+                    constant: true,
+                    region: Region::Constant,
+                }
+            }
             Field::CodeSlot(i) => Path {
                 root: Root::ModuleTable,
                 through: None,
@@ -661,6 +707,9 @@ impl VmLayout {
             }
             Field::Epoch => store(offset_of!(StoreContext, epoch), Repr::Pointer, true),
             Field::EpochShim => store(offset_of!(StoreContext, epoch_shim), Repr::Pointer, true),
+            Field::TagId(i) => at((None, self.tag(i)), Repr::I32, true, Region::Constant),
+            Field::Payload => store(offset_of!(StoreContext, payload), Repr::Pointer, false),
+            Field::ThrownTag => store(offset_of!(StoreContext, thrown_tag), Repr::I32, false),
         }
     }
 
@@ -704,7 +753,9 @@ impl ModuleTable {
     pub const COPY_ROUTINE: u32 = 16;
     /// Offset of the address of the routine that fills bytes.
     pub const FILL_ROUTINE: u32 = 24;
-    const TYPE_IDS: u32 = 32;
+    /// Offset of the address of the shim that throws.
+    pub const THROW_SHIM: u32 = 32;
+    const TYPE_IDS: u32 = 40;
 
     /// Offset of the id of a type.
     pub const fn type_id(index: TypeIndex) -> u32 {

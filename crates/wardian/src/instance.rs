@@ -1,10 +1,11 @@
 //! Instances, and modules whose imports were resolved once.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::externals::{Extern, Global, Memory, Table};
-use crate::func::{Func, call_values, exit_error, failure_error};
+use crate::externals::{Extern, Global, Memory, Table, Tag};
+use crate::func::{Func, call_start, exit_error, failure_error};
 use crate::linker::Definition;
 use crate::module::{Module, ModuleExport};
+use crate::shared_memory::SharedMemory;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreInner, WRONG_STORE, check_store};
 use crate::typed::{TypedFunc, WasmParams, WasmResults};
 use crate::types::ExternType;
@@ -76,6 +77,11 @@ impl<'instance> Export<'instance> {
         self.item.into_memory()
     }
 
+    /// The shared memory, if it is one.
+    pub fn into_shared_memory(self) -> Option<SharedMemory> {
+        self.item.into_shared_memory()
+    }
+
     /// The table, if it is one.
     pub fn into_table(self) -> Option<Table> {
         self.item.into_table()
@@ -84,6 +90,11 @@ impl<'instance> Export<'instance> {
     /// The global, if it is one.
     pub fn into_global(self) -> Option<Global> {
         self.item.into_global()
+    }
+
+    /// The tag, if it is one.
+    pub fn into_tag(self) -> Option<Tag> {
+        self.item.into_tag()
     }
 }
 
@@ -111,14 +122,15 @@ impl Instance {
     ) -> Result<Instance> {
         let store = store.as_context_mut().0;
         for import in imports {
-            check_store(import.store(), store.id())?;
+            import.check_store(store)?;
         }
         let expected = module.imports().len();
         if expected != imports.len() {
             let text = format!("expected {expected} imports, found {}", imports.len());
             return Err(Error::tagged(ErrorKind::Link, text));
         }
-        let imports: Vec<_> = imports.iter().map(|import| import.to_kernel()).collect();
+        let imports = imports.iter().map(|import| import.to_kernel(store));
+        let imports = imports.collect::<Result<Vec<_>>>()?;
         Instance::with_kernel_imports(store, module, &imports)
     }
 
@@ -134,7 +146,7 @@ impl Instance {
         let (id, start) = made.map_err(|error| match error {
             InstantiateError::Import(position) => {
                 let import = module.imports().nth(position).expect("the position of an import");
-                let found = Extern::from_kernel(store.id(), imports[position]);
+                let found = Extern::from_kernel(store, imports[position]);
                 let found = found.ty(StoreContext(store));
                 incompatible(import.module(), import.name(), &import.ty(), &found)
             }
@@ -149,7 +161,7 @@ impl Instance {
             "instantiated"
         );
         if let Some(start) = start {
-            match call_values(store, start, &[], &mut [])? {
+            match call_start(store, start)? {
                 Ok(()) => {}
                 Err(CallError::Exit(exit)) => return Err(exit_error(store, exit)),
                 Err(CallError::Mismatch) => {
@@ -215,6 +227,11 @@ impl Instance {
         self.get_export(store, name)?.into_memory()
     }
 
+    /// The exported shared memory of this name.
+    pub fn get_shared_memory(&self, store: impl AsContextMut, name: &str) -> Option<SharedMemory> {
+        self.get_export(store, name)?.into_shared_memory()
+    }
+
     /// The exported table of this name.
     pub fn get_table(&self, store: impl AsContextMut, name: &str) -> Option<Table> {
         self.get_export(store, name)?.into_table()
@@ -223,6 +240,11 @@ impl Instance {
     /// The exported global of this name.
     pub fn get_global(&self, store: impl AsContextMut, name: &str) -> Option<Global> {
         self.get_export(store, name)?.into_global()
+    }
+
+    /// The exported tag of this name.
+    pub fn get_tag(&self, store: impl AsContextMut, name: &str) -> Option<Tag> {
+        self.get_export(store, name)?.into_tag()
     }
 
     /// The exported function of this name, with its type checked.
