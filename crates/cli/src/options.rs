@@ -326,8 +326,20 @@ pub fn help(group: Group) -> String {
     for (option, help) in lines {
         writeln!(text, "  {} {option:width$}  {help}", group.flag()).expect("strings take all");
     }
+    for (unit, meaning) in UNITS {
+        if text.contains(&format!("={unit}")) || text.contains(&format!("|{unit}")) {
+            writeln!(text, "{unit}: {meaning}").expect("strings take all");
+        }
+    }
     text
 }
+
+/// What the values of options are written in.
+const UNITS: &[(&str, &str)] = &[
+    ("BYTES", "a number such as 65536, 0x10000, 64k, 1m or 4g (k, m, g: times 2^10, 2^20, 2^30)"),
+    ("COUNT", "a number in the same form"),
+    ("TIME", "a number with its unit: 500ms, 1.5s, 2m (minutes), 1h; seconds without one"),
+];
 
 fn names(group: Group) -> Vec<&'static str> {
     let proposals = Proposal::ALL.iter().map(|p| p.flag()).filter(|_| group == Group::Wasm);
@@ -483,6 +495,7 @@ mod tests {
             let help = help(group);
             assert!(names.iter().all(|name| *name == "help" || help.contains(name)));
         }
+        assert!(help(Group::Wasm).contains("\nTIME: ") && !help(Group::Debug).contains("TIME"));
         assert!(asks_for_help("simd=y,help") && !asks_for_help("simd=y"));
     }
 }
