@@ -88,7 +88,9 @@ impl Tier<'_> {
         self.parallel_move(&moves);
         self.mark();
         let shim = self.path(Field::ThrowShim).offset;
+        let places = self.places(self.s.stack.len());
         ins!(self.s.asm, callq_m, in_module_table(shim));
+        self.note_places(places);
         self.called_in(scope);
         self.s.asm.undefined();
         self.s.release(tag);

@@ -8,12 +8,13 @@ use crate::asm::*;
 use crate::check;
 use crate::claims::{AccessClaim, ReferenceClaim};
 use crate::emit::*;
+use crate::heap::Places;
 use crate::state::*;
 use smallvec::SmallVec;
 use wardian_lower::*;
 use wardian_module::abi::{ArgLoc, ResultLoc};
 use wardian_module::builtin::Word;
-use wardian_module::layout::{Field, FuncRefField, Linkage, Repr, table_element_size};
+use wardian_module::layout::{Field, FuncRefField, Linkage, Region, Repr, table_element_size};
 use wardian_module::{
     Builtin, FuncIndex, HeapTop, MemoryIndex, Operation, TableIndex, Trap, TypeIndex, ValType,
 };
@@ -22,10 +23,10 @@ use wasmparser::Operator;
 /// An address: `base + index * 2^shift + disp`, not computed yet.
 #[derive(Debug)]
 pub(crate) struct Address {
-    base: Value,
-    index: Option<Value>,
-    shift: u8,
-    disp: i32,
+    pub(crate) base: Value,
+    pub(crate) index: Option<Value>,
+    pub(crate) shift: u8,
+    pub(crate) disp: i32,
 }
 
 impl Tier<'_> {
@@ -40,7 +41,7 @@ impl Tier<'_> {
     }
 
     /// The memory operand of an address. Its registers stay held until `release_addr`.
-    fn mem_of(&mut self, addr: &mut Address) -> Mem {
+    pub(crate) fn mem_of(&mut self, addr: &mut Address) -> Mem {
         let base = self.s.reg_of(&mut addr.base);
         if let Some(index) = &addr.index
             && let Loc::Const(bits) = index.loc()
@@ -71,7 +72,7 @@ impl Tier<'_> {
         }
     }
 
-    fn release_addr(&mut self, addr: Address) {
+    pub(crate) fn release_addr(&mut self, addr: Address) {
         self.s.release(addr.base);
         if let Some(index) = addr.index {
             self.s.release(index);
@@ -105,12 +106,12 @@ impl Tier<'_> {
     }
 
     /// Wraps a register that an expansion holds. Pinned ones are those of the next local.
-    fn value_in(&self, reg: Reg, repr: Repr) -> Value {
+    pub(crate) fn value_in(&self, reg: Reg, repr: Repr) -> Value {
         debug_assert!(self.s.temps & 1 << reg != 0);
         Value::new(Loc::Reg(reg), repr)
     }
 
-    fn trap_cold(&mut self, info: TrapInfo, details: Details<Value>) -> Label {
+    pub(crate) fn trap_cold(&mut self, info: TrapInfo, details: Details<Value>) -> Label {
         if self.settings.signals_based_traps && details.is_empty() {
             return self.cold(ColdKind::Fault(info.trap));
         }
@@ -331,6 +332,7 @@ impl Emit for Tier<'_> {
             Const::F64(v) => self.s.constant(v, Repr::F64),
             Const::V128(v) => self.vector_constant(v),
             Const::NullPointer => self.s.constant(0, Repr::Pointer),
+            Const::NullRef => self.s.constant(0, Repr::Ref),
         }
     }
 
@@ -338,17 +340,18 @@ impl Emit for Tier<'_> {
         self.s.clobber_flags();
         let repr = a.repr();
         let wide = wide(repr);
-        if matches!(op, Arith::Shl | Arith::ShrU) {
+        if matches!(op, Arith::Shl | Arith::ShrU | Arith::ShrS) {
             let Loc::Const(count) = b.loc() else {
                 unreachable!("expansions shift by constants");
             };
             let dst = self.s.own(a);
             let count = count as u8;
             match op {
+                Arith::ShrS => ins_wide!(self.s.asm, wide, sarl_mi, sarq_mi, dst, count),
                 Arith::Shl => ins_wide!(self.s.asm, wide, shll_mi, shlq_mi, dst, count),
                 _ => ins_wide!(self.s.asm, wide, shrl_mi, shrq_mi, dst, count),
             }
-            return self.value_in(dst, repr);
+            return self.value_in(dst, no_reference(repr));
         }
         if op != Arith::Sub && (matches!(a.loc(), Loc::Const(_)) || self.s.is_own(&b)) {
             (a, b) = (b, a);
@@ -363,7 +366,7 @@ impl Emit for Tier<'_> {
             (None, imm) => self.alu_imm(Alu::of(op), wide, dst, imm.unwrap_or(0)),
         }
         self.s.release(b);
-        self.value_in(dst, repr)
+        self.value_in(dst, no_reference(repr))
     }
 
     fn compare(&mut self, op: Compare, mut a: Value, mut b: Value) -> Value {
@@ -660,6 +663,67 @@ impl Emit for Tier<'_> {
         self.read_lane(lane_bits, lane, vector)
     }
 
+    fn allocate(&mut self, ty: TypeIndex, bytes: u32, length: Option<u32>) -> Value {
+        self.new_object(ty, bytes, length)
+    }
+
+    fn heap_load(
+        &mut self,
+        object: Value,
+        offset: u32,
+        _region: Region,
+        access: Access,
+        null_trap: bool,
+    ) -> Value {
+        self.load_object(object, offset, access, null_trap)
+    }
+
+    fn heap_store(
+        &mut self,
+        object: Value,
+        offset: u32,
+        _region: Region,
+        access: Access,
+        value: Value,
+        null_trap: bool,
+    ) {
+        self.store_object(object, offset, access, value, null_trap);
+    }
+
+    fn is_constant_null(&self, value: &Value) -> bool {
+        // Null, and any `i31`: constants are no objects.
+        value.is_const()
+    }
+
+    fn func_of_id(&mut self, index: Index<Value>) -> Value {
+        let base = self.load_field(Field::FuncIdsBase);
+        let mut addr = Address { base, index: Some(index.into_value()), shift: 3, disp: 0 };
+        let mem = self.mem_of(&mut addr);
+        self.release_addr(addr);
+        let dst = self.s.alloc(Bank::General);
+        self.s.load(dst, mem, Repr::Pointer);
+        self.value_in(dst, Repr::Pointer)
+    }
+
+    fn slow(
+        &mut self,
+        condition: Value,
+        builtin: Builtin,
+        first: u32,
+        args: SmallVec<[Value; 4]>,
+        otherwise: Option<Value>,
+    ) -> Option<Value> {
+        self.slow_builtin(condition, Operation::new(builtin, first, 0), args, otherwise)
+    }
+
+    fn ref_test(&mut self, value: Value, test: RefTest) -> Value {
+        self.test_reference(value, test)
+    }
+
+    fn ref_cast(&mut self, value: Value, test: RefTest, info: TrapInfo) {
+        self.cast_reference(value, test, info);
+    }
+
     fn trap_if(&mut self, condition: Value, info: TrapInfo, details: Details<Value>) {
         let cond = self.s.condition(condition);
         let label = self.trap_cold(info, details);
@@ -691,7 +755,12 @@ impl Emit for Tier<'_> {
             .zip([RDX, RCX, R8, R9])
             .map(|(value, reg)| (value.loc(), value.repr(), reg))
             .collect();
+        let places = match builtin.may_collect() {
+            true => self.places(self.s.stack.len()),
+            false => Places::new(),
+        };
         self.call_shim(Operation::new(builtin, first, second).pack(), moves);
+        self.note_places(places);
         for value in args {
             self.s.release(value);
         }
@@ -792,7 +861,9 @@ impl Emit for Tier<'_> {
             self.reserve_area(layout.area_bytes);
             ins!(self.s.asm, leaq_rm, RSI, at(RSP, layout.stack_bytes as i32));
         }
+        let places = self.places(from);
         self.transfer(direct, false);
+        self.note_places(places);
         self.called_in(scope);
         self.s.release(context);
         if has_code {
@@ -829,7 +900,12 @@ impl Emit for Tier<'_> {
     }
 }
 
-fn access_repr(access: Access) -> Repr {
+/// What arithmetic makes of a value of this representation: no reference.
+fn no_reference(repr: Repr) -> Repr {
+    if repr == Repr::Ref { Repr::I32 } else { repr }
+}
+
+pub(crate) fn access_repr(access: Access) -> Repr {
     match access {
         Access::Full(repr) | Access::Narrow { to: repr, .. } => repr,
         Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => Repr::V128,
@@ -894,6 +970,12 @@ impl Tier<'_> {
             self.may_fault(Trap::MemoryOutOfBounds);
         }
         let start = self.s.asm.here();
+        self.load_plain(access, dst, mem);
+        self.claim_access(memory, start);
+    }
+
+    #[inline(always)]
+    pub(crate) fn load_plain(&mut self, access: Access, dst: Reg, mem: Mem) {
         match access {
             Access::Full(repr) => self.s.load(dst, mem, repr),
             Access::Narrow { bits, signed, to } => match (bits, signed, to) {
@@ -910,7 +992,6 @@ impl Tier<'_> {
                 self.vector_load(access, dst, mem);
             }
         }
-        self.claim_access(memory, start);
     }
 
     /// Writes the register, or the immediate if there is one.
@@ -928,6 +1009,12 @@ impl Tier<'_> {
             self.may_fault(Trap::MemoryOutOfBounds);
         }
         let start = self.s.asm.here();
+        self.store_plain(access, reg, imm, mem);
+        self.claim_access(memory, start);
+    }
+
+    #[inline(always)]
+    pub(crate) fn store_plain(&mut self, access: Access, reg: Reg, imm: Option<i32>, mem: Mem) {
         match (access, imm) {
             (Access::Narrow { bits: 8, .. }, None) => ins!(self.s.asm, movb_mr, mem, reg),
             (Access::Narrow { bits: 16, .. }, None) => ins!(self.s.asm, movw_mr, mem, reg),
@@ -949,7 +1036,6 @@ impl Tier<'_> {
                 unreachable!("only loads extend")
             }
         }
-        self.claim_access(memory, start);
     }
 
     /// A loaded value: in the register of the local that is set next, or in one of its own.
@@ -1044,7 +1130,9 @@ impl Alu {
             Arith::Sub => Alu::Sub,
             Arith::And => Alu::And,
             Arith::Or => Alu::Or,
-            Arith::Shl | Arith::ShrU => unreachable!("shifts have a shape of their own"),
+            Arith::Shl | Arith::ShrU | Arith::ShrS => {
+                unreachable!("shifts have a shape of their own")
+            }
         }
     }
 }

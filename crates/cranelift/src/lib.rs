@@ -19,10 +19,12 @@ mod emit;
 mod exceptions;
 mod faults;
 mod finish;
+mod heap;
 mod numeric;
 mod pressure;
 mod proven;
 mod replace;
+mod roots;
 mod simd;
 
 pub use compiler::{Compiler, Scratch};

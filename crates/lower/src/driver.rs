@@ -19,8 +19,8 @@ use smallvec::SmallVec;
 use std::collections::HashMap;
 use wardian_module::layout::Field;
 use wardian_module::{
-    Body, Builtin, DecodeError, DefinedFuncIndex, FuncIndex, GlobalIndex, HeapTop, HeapType,
-    IndexType, Module, RefType, Settings, TagIndex, Trap, TypeIndex, ValType,
+    Body, Builtin, DecodeError, DefinedFuncIndex, FuncIndex, GlobalIndex, HeapTop, IndexType,
+    Module, Settings, TagIndex, Trap, TypeIndex, ValType,
 };
 use wasmparser::{
     BinaryReader, BlockType, FuncValidator, FuncValidatorAllocations, FunctionBody, Operator,
@@ -389,17 +389,14 @@ impl<E: Emit> Lowering<'_, E> {
         self.validator.get_operand_type(0).flatten()
     }
 
-    /// A type as the validator knows it, as exact as its representation needs. The validator names
-    /// defined types by its own ids; all defined types of this version are functions.
+    /// A type as the validator knows it, as exact as its representation needs.
     fn operand_type(&self, ty: wasmparser::ValType, offset: usize) -> Result<ValType, DecodeError> {
-        match ty {
-            wasmparser::ValType::Ref(ty)
-                if matches!(ty.heap_type(), wasmparser::HeapType::Concrete(_)) =>
-            {
-                Ok(ValType::Ref(RefType { nullable: ty.is_nullable(), heap: HeapType::Func }))
-            }
-            ty => self.module.val_type(ty, offset),
+        if let wasmparser::ValType::Ref(ty) = ty
+            && let Some(ty) = self.erased(ty)
+        {
+            return Ok(ValType::Ref(ty));
         }
+        self.module.val_type(ty, offset)
     }
 
     /// The hierarchy of a reference operand.
@@ -587,7 +584,7 @@ impl<E: Emit> Lowering<'_, E> {
                 let top = self.module.heap_type(hty, offset)?.top();
                 let null = self.emit.constant(match top {
                     HeapTop::Func => Const::NullPointer,
-                    HeapTop::Extern | HeapTop::Any | HeapTop::Exn => Const::I32(0),
+                    HeapTop::Extern | HeapTop::Any | HeapTop::Exn => Const::NullRef,
                 });
                 self.emit.push(null);
             }
@@ -621,7 +618,11 @@ impl<E: Emit> Lowering<'_, E> {
             Operator::ReturnCallRef { type_index } => self.call_ref(TypeIndex(type_index), true),
 
             ref op => {
-                if self.memory_op(op) || self.table_op(op) {
+                if self.memory_op(op)
+                    || self.table_op(op)
+                    || self.gc_op(op)?
+                    || self.cast_op(op, offset, operand)?
+                {
                     return Ok(());
                 }
                 let message = format!("instruction {op:?} is not supported by this version");

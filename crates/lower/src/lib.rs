@@ -8,10 +8,12 @@
 #![forbid(unsafe_code)]
 
 mod call;
+mod cast;
 mod driver;
 mod emit;
 mod error;
 mod exceptions;
+mod gc;
 mod inline;
 mod loops;
 mod memory;

@@ -89,7 +89,9 @@ fn plain_access(op: &Operator<'_>) -> Option<(MemArg, Plain)> {
 fn memory_of(memarg: MemArg) -> MemoryIndex {
     match memarg.target {
         MemArgTarget::Memory(index) => MemoryIndex(index),
-        MemArgTarget::Array(_) => unreachable!("validated: no arrays without the gc proposal"),
+        MemArgTarget::Array(_) => {
+            unreachable!("validated: no wide accesses to arrays without their proposal")
+        }
     }
 }
 

@@ -31,6 +31,10 @@ macro_rules! visits {
     // Instructions that consume a reference without naming its type.
     (@before $v:ident RefIsNull) => { $v.lowering.top_operand() };
     (@before $v:ident BrOnNonNull) => { $v.lowering.top_operand() };
+    (@before $v:ident RefTestNonNull) => { $v.lowering.top_operand() };
+    (@before $v:ident RefTestNullable) => { $v.lowering.top_operand() };
+    (@before $v:ident RefCastNonNull) => { $v.lowering.top_operand() };
+    (@before $v:ident RefCastNullable) => { $v.lowering.top_operand() };
     (@before $v:ident $op:ident) => { None::<wasmparser::ValType> };
 
     (+ $v:ident mvp Block $visit:ident [$ty:ident] $operand:ident) => {

@@ -105,8 +105,8 @@ define_builtins! {
     EpochReached();
     /// A new struct: its header is written, its fields are zero or null. Constant: type.
     GcAllocStruct() -> Ref;
-    /// A new array: header and length are written, its elements are zero or null. Constant: type. Traps
-    /// where there cannot be an array so long.
+    /// A new array: header and length are written, its elements are zero or null. Constants: type; 1 if it
+    /// was paid for already. Traps where there cannot be an array so long.
     GcAllocArray(length: W32) -> Ref;
     /// A reference is about to be stored in an object without `layout::NO_BARRIER`, or was just now.
     GcRemember(object: Ref);
@@ -114,6 +114,8 @@ define_builtins! {
     FuncToId(func: FuncRef) -> W32;
     /// Whether the type with this id is, or was declared below, another: 1 or 0. Constant: type.
     IsSubtype(id: W32) -> W32;
+    /// Whether a function, not null, has a type or one below it: 1 or 0. Constant: type.
+    FuncIs(func: FuncRef) -> W32;
     /// `array.fill`. Constant: type. `place` is the array, not null, and from bit 32 on the first index;
     /// the value's bits are in `low` and, of a vector, `high`; a function is its number.
     ArrayFill(place: W64, low: W64, high: W64, length: W32);
@@ -205,6 +207,7 @@ impl Builtin {
                 | Builtin::GcRemember
                 | Builtin::FuncToId
                 | Builtin::IsSubtype
+                | Builtin::FuncIs
                 | Builtin::ArrayFill
                 | Builtin::ArrayCopy
                 | Builtin::ArrayInitData

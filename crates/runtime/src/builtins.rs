@@ -5,8 +5,8 @@
 use crate::instantiate::eval;
 use crate::store::{Limiter, Store};
 use wardian_module::{
-    Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, Rounding, TableIndex, Trap, TypeId,
-    is_subtype,
+    Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, Operation, Rounding, TableIndex, Trap,
+    TypeId, is_subtype,
 };
 use wardian_vm::{BuiltinCall, Extern, Failure, InstanceId, MemoryId, TableId, Value};
 
@@ -99,6 +99,11 @@ pub fn builtin(
             let found = TypeId::from_u32(a as u32);
             Ok(found.is_some_and(|found| is_subtype(found, expected)).into())
         }
+        Builtin::FuncIs => {
+            let expected = store.kernel.instance_code(instance).module().types[first as usize].id();
+            let found = func.and_then(|func| store.kernel.func_type(func));
+            Ok(found.is_some_and(|found| is_subtype(found.id(), expected)).into())
+        }
         // There is no heap yet, and no engine admits a module that needs it.
         Builtin::GcAllocStruct
         | Builtin::GcAllocArray
@@ -116,8 +121,10 @@ pub fn builtin(
 /// Pays for the size of what a builtin is about to do; what was paid. What is out of bounds is not done,
 /// and costs nothing.
 fn pay(store: &Store, call: &BuiltinCall) -> Result<u64, Trap> {
-    let cost = wardian_lower::size_cost(call.operation.builtin, call.args);
-    if cost == 0 || !store.consumes_fuel() || !in_bounds(store, call) {
+    let Operation { builtin, second, .. } = call.operation;
+    let is_paid = builtin == Builtin::GcAllocArray && second == 1;
+    let cost = wardian_lower::size_cost(builtin, call.args);
+    if cost == 0 || is_paid || !store.consumes_fuel() || !in_bounds(store, call) {
         return Ok(0);
     }
     store.pay(cost)?;
