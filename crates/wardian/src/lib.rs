@@ -40,6 +40,7 @@ mod limits;
 mod linker;
 mod module;
 mod raw;
+mod shared_memory;
 mod store;
 #[cfg(feature = "wat")]
 mod text;
@@ -73,6 +74,7 @@ pub use limits::{
 pub use linker::{Linker, UnknownImportError};
 pub use module::{Module, ModuleExport, ModuleFunction, ResourcesRequired};
 pub use raw::ValRaw;
+pub use shared_memory::{SharedMemory, WaitResult};
 pub use store::{AsContext, AsContextMut, CallHook, Store, StoreContext, StoreContextMut};
 pub use typed::{
     IntoFunc, NoExtern, NoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
