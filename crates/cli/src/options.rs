@@ -481,7 +481,7 @@ mod tests {
     fn the_book_explains_every_key() {
         let book = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/options.md");
         let book = std::fs::read_to_string(book).unwrap();
-        for group in [Group::Wasm, Group::Optimize, Group::Codegen, Group::Debug] {
+        for group in [Group::Wasm, Group::Optimize, Group::Codegen, Group::Debug, Group::System] {
             let chapter =
                 book.split("\n## ").find(|c| c.starts_with(&format!("`{}`", group.flag())));
             let rows = chapter.expect("a chapter").lines().filter(|line| line.starts_with("| `"));
