@@ -54,6 +54,29 @@ impl Store {
         (tag, params.iter().copied().enumerate().map(value).collect())
     }
 
+    /// The exception that was thrown last has left guest code: it is pending.
+    pub fn keep_uncaught(&mut self, limiter: &mut dyn Limiter) -> Result<(), Failure> {
+        self.pending_exception = self.keep_thrown(limiter)?;
+        Ok(())
+    }
+
+    /// Makes an exception the pending one; which was it before.
+    pub fn set_pending_exception(&mut self, exception: Option<u32>) -> Option<u32> {
+        let before = std::mem::replace(&mut self.pending_exception, exception.unwrap_or(0));
+        Some(before).filter(|before| *before != 0)
+    }
+
+    /// The pending exception, if there is one.
+    pub fn pending_exception(&self) -> Option<u32> {
+        Some(self.pending_exception).filter(|exception| *exception != 0)
+    }
+
+    /// Throws the pending exception, if there is one.
+    pub fn throw_pending(&mut self) -> bool {
+        let pending = self.set_pending_exception(None);
+        pending.map(|exception| self.throw_again(exception)).is_some()
+    }
+
     /// `Builtin::ExnNew`
     pub(crate) fn keep_thrown(&mut self, limiter: &mut dyn Limiter) -> Result<u32, Failure> {
         let (tag, mut values) = self.kernel.thrown();

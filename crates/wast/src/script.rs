@@ -7,7 +7,8 @@ use crate::report::Report;
 use crate::{spectest, values};
 use std::collections::HashMap;
 use wardian::{
-    Engine, Error, ErrorKind, Extern, Instance, Linker, Module, Store, Trap, UpdateDeadline, Val,
+    Engine, Error, ErrorKind, Extern, Instance, Linker, Module, Store, ThrownException, Trap,
+    UpdateDeadline, Val,
 };
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
@@ -206,7 +207,7 @@ impl Context {
                 }
             }
             WastDirective::AssertException { exec, .. } => match self.execute(exec)? {
-                Err(error) if error.downcast_ref() == Some(&Trap::UncaughtException) => Ok(()),
+                Err(error) if error.is::<ThrownException>() => Ok(()),
                 Err(error) => Err(format!("expected an exception, found: {error:#}")),
                 Ok(values) => Err(format!("expected an exception, found {values:?}")),
             },
