@@ -189,6 +189,23 @@ impl Access {
     }
 }
 
+/// What an atomic update of memory makes of what it read and its operand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AtomicOp {
+    /// The sum.
+    Add,
+    /// The difference.
+    Sub,
+    /// Bitwise and.
+    And,
+    /// Bitwise or.
+    Or,
+    /// Bitwise exclusive or.
+    Xor,
+    /// The operand.
+    Exchange,
+}
+
 /// What a trap means, with what its message needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TrapInfo {
@@ -502,6 +519,47 @@ pub trait Emit {
         value: Self::Value,
         may_fault: bool,
     );
+    /// Reads memory atomically; all that follows comes after it. As the other atomic accesses: the address
+    /// is aligned, `access` is `Full` or unsigned `Narrow` of an integer, and the order of all of them is
+    /// one (sequentially consistent).
+    fn atomic_load(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        may_fault: bool,
+    ) -> Self::Value;
+    /// Writes memory atomically.
+    fn atomic_store(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        value: Self::Value,
+        may_fault: bool,
+    );
+    /// Changes memory atomically; what it held before, zero-extended.
+    fn atomic_update(
+        &mut self,
+        memory: MemoryIndex,
+        op: AtomicOp,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        value: Self::Value,
+        may_fault: bool,
+    ) -> Self::Value;
+    /// Of `[expected, replacement]`, writes the latter if memory holds the former, both as wide as they are
+    /// in memory; what it held, zero-extended.
+    fn atomic_compare_exchange(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        values: [Self::Value; 2],
+        may_fault: bool,
+    ) -> Self::Value;
+    /// `atomic.fence`
+    fn fence(&mut self);
     /// Pops a 32-bit index and pushes what memory holds behind it: the operations above at once.
     fn guarded_load(&mut self, access: Access, place: Guarded) {
         let index = self.pop();

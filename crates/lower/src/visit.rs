@@ -134,6 +134,7 @@ macro_rules! visits {
     (+ $v:ident mvp F64Const $($rest:tt)*) => { visits!(@numeric $v F64Const $($rest)*) };
     (+ $v:ident sign_extension $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
     (+ $v:ident saturating_float_to_int $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
+    (+ $v:ident wide_arithmetic $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
     (+ $v:ident relaxed_simd $op:ident $visit:ident $args:tt $operand:ident) => {
         visits!(@forward vector $v $op $args)
     };

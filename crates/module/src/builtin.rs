@@ -77,6 +77,13 @@ define_builtins! {
     MemoryInit(target: W64, source: W32, length: W32);
     /// `data.drop`. Constant: data segment.
     DataDrop();
+    /// `memory.atomic.wait32`. Constant: memory. Arguments: index and offset of the address, which is
+    /// aligned; result: 0 woken, 1 another value, 2 timed out.
+    MemoryWait32(index: W64, offset: W64, expected: W32, timeout: W64) -> W32;
+    /// `memory.atomic.wait64`, as the one before.
+    MemoryWait64(index: W64, offset: W64, expected: W64, timeout: W64) -> W32;
+    /// `memory.atomic.notify`. Constant: memory. Result: how many were woken.
+    MemoryNotify(index: W64, offset: W64, count: W32) -> W32;
     /// `table.grow` on a table of functions. Constant: table. Result: old size or -1.
     TableGrowFunc(value: FuncRef, count: W64) -> W64;
     /// `table.grow` on a table of 32-bit references. Constant: table. Result: old size or -1.
