@@ -98,7 +98,7 @@
 ;;   movl %r8d, <offset:1>+4(%rsp)
 ;;   load_ext_name userextname0+0, %rax
 ;;   movq (%rax), %rax
-;;   movl $0x13, %esi
+;;   movl $0x16, %esi
 ;;   movq %r12, %rdi
 ;;   call    *%rax
 ;;   ; UserStackMap { by_type: [(types::I32, CompoundBitSet {0, 4})], sp_to_sized_stack_slots: None }
@@ -108,7 +108,7 @@
 ;; block7:
 ;;   load_ext_name userextname0+0, %rax
 ;;   movq (%rax), %rax
-;;   movl $0x13, %esi
+;;   movl $0x16, %esi
 ;;   movq %r12, %rdi
 ;;   call    *%rax
 ;;   jmp     label8
@@ -212,7 +212,7 @@
 ;;   movq <offset:1>+0x18(%rsp), %rbx
 ;;   movq %r8, %r9
 ;;   movl %r9d, <offset:1>+0xc(%rsp)
-;;   movl $0x13, %esi
+;;   movl $0x16, %esi
 ;;   movq <offset:1>+0x10(%rsp), %rdi
 ;;   call    *%r13
 ;;   ; UserStackMap { by_type: [(types::I32, CompoundBitSet {0, 8, 12})], sp_to_sized_stack_slots: None }
@@ -222,7 +222,7 @@
 ;;   jmp     label5
 ;; block8:
 ;;   movl %esi, <offset:1>+(%rsp)
-;;   movl $0x13, %esi
+;;   movl $0x16, %esi
 ;;   movq <offset:1>+0x10(%rsp), %rdi
 ;;   call    *%r13
 ;;   ; UserStackMap { by_type: [(types::I32, CompoundBitSet {0})], sp_to_sized_stack_slots: None }

@@ -30,9 +30,11 @@ mod config;
 mod coredump;
 mod engine;
 pub mod error;
+mod exceptions;
 mod explore;
 mod externals;
 mod func;
+mod gc_types;
 mod guest_memory;
 mod instance;
 mod interrupt;
@@ -40,6 +42,8 @@ mod limits;
 mod linker;
 mod module;
 mod raw;
+mod refs;
+mod rooted;
 mod shared_memory;
 mod store;
 #[cfg(feature = "wat")]
@@ -59,11 +63,13 @@ pub use config::*;
 pub use coredump::WasmCoreDump;
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{Error, ErrorKind, Result};
+pub use exceptions::{ExnRef, ExnRefPre, ExnType, ThrownException};
 pub use explore::{
     CodeOrigin, CodeReference, ExploredFunction, Explorer, OperationLine, Stages, TierCode,
 };
 pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, Table, Tag};
 pub use func::{Caller, Func};
+pub use gc_types::{ArrayType, FieldType, Finality, StorageType, StructType};
 pub use guest_memory::*;
 pub use instance::{Export, Instance, InstancePre};
 pub use interrupt::UpdateDeadline;
@@ -74,13 +80,15 @@ pub use limits::{
 pub use linker::{Linker, UnknownImportError};
 pub use module::{Module, ModuleExport, ModuleFunction, ResourcesRequired};
 pub use raw::ValRaw;
+pub use refs::{AnyRef, ArrayRef, ArrayRefPre, EqRef, I31, StructRef, StructRefPre};
+pub use rooted::{GcHeapOutOfMemory, GcRef, OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use shared_memory::{SharedMemory, WaitResult};
 pub use store::{AsContext, AsContextMut, CallHook, Store, StoreContext, StoreContextMut};
 pub use typed::{
     IntoFunc, NoExtern, NoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
 };
 pub use types::*;
-pub use val::{ExternRef, Ref, Rooted, V128, Val};
+pub use val::{ExternRef, Ref, V128, Val};
 /// ```
 /// use wardian::{Config, Engine, Proposal};
 ///
