@@ -16,8 +16,9 @@ use wardian_lower::CompileError;
 use wardian_module::image::{FunctionCode, Inlined, Location, Reloc, RelocTarget, TrapSite};
 use wardian_module::{DefinedFuncIndex, Trap};
 
-/// Largest frame, in bytes, that is checked after it was made. The kernel keeps a reserve of at least
-/// 64 KiB below the stack limit, which must also hold the raise shim and what it calls.
+/// Largest frame, in bytes, that is checked after it was made, or not at all if the function calls nothing
+/// but in its own place or to raise a trap. The kernel keeps a reserve of at least 64 KiB below the stack
+/// limit, which must also hold the raise shim and what it calls.
 pub(crate) const CHECKED_FRAME: u32 = 4096;
 
 /// What a fault with this code means.

@@ -15,14 +15,17 @@ mod check;
 mod check;
 mod compiler;
 mod control;
+mod dispatch;
 mod emit;
 mod faults;
 mod finish;
+mod induction;
 mod numeric;
 mod pressure;
 mod proven;
 mod replace;
 mod simd;
+mod wide;
 
 pub use compiler::{Compiler, Scratch};
 pub use wardian_lower::CompileError;
