@@ -7,11 +7,12 @@ use crate::asm::*;
 use crate::check;
 use crate::claims::ZeroClaim;
 use crate::control::Frame;
+use crate::exceptions::Scopes;
 use crate::scan::Uses;
 use crate::state::*;
 use smallvec::SmallVec;
 use wardian_module::abi::{ArgLoc, CallLayout};
-use wardian_module::image::{Location, TrapSite};
+use wardian_module::image::{ExceptionTable, Location, TrapSite};
 use wardian_module::layout::{Field, LIVE_SLOT, Linkage, Repr, VmLayout};
 use wardian_module::{
     Builtin, DefinedFuncIndex, FuncIndex, MemoryIndex, MemoryPlan, Module, Operation, Settings,
@@ -99,7 +100,7 @@ pub(crate) enum ColdKind {
 /// One function on its way to machine code.
 pub(crate) struct Tier<'a> {
     pub(crate) s: &'a mut State,
-    uses: &'a Uses,
+    pub(crate) uses: &'a Uses,
     pub(crate) module: &'a Module,
     pub(crate) settings: &'a Settings,
     pub(crate) features: Features,
@@ -156,6 +157,8 @@ pub(crate) struct Buffers {
     pub(crate) constants: Vec<(Label, u128)>,
     /// Representations of the locals.
     locals: Vec<Repr>,
+    pub(crate) scopes: Scopes,
+    pub(crate) exceptions: ExceptionTable,
 }
 
 impl Buffers {
@@ -169,6 +172,9 @@ impl Buffers {
         self.cold.clear();
         self.constants.clear();
         self.locals.clear();
+        self.scopes.clear();
+        self.exceptions.calls.clear();
+        self.exceptions.handlers.clear();
     }
 }
 
@@ -226,6 +232,10 @@ impl<'a> Tier<'a> {
 
     fn choose_pins(&self, reprs: &[Repr]) -> SmallVec<[(u32, Reg); 13]> {
         let uses = self.uses;
+        if uses.handlers {
+            // [frame only] in `exceptions`
+            return SmallVec::new();
+        }
         // What a register saves must outweigh what keeping it costs: once for those that survive
         // calls, at every call for the others.
         let saved_cost = 3;
@@ -290,10 +300,14 @@ impl<'a> Tier<'a> {
         reprs.extend(params.chain(declared));
         self.s.base_path = self.fixed_base();
         self.pins = self.choose_pins(&reprs);
-        for (_, reg) in &self.pins {
-            if CALLEE_SAVED & 1 << reg != 0 {
+        let mut saved = self.pins.iter().fold(0, |saved, (_, reg)| saved | 1 << reg);
+        if self.uses.handlers {
+            saved = CALLEE_SAVED;
+        }
+        for reg in GENERAL_PINS {
+            if CALLEE_SAVED & saved & 1 << reg != 0 {
                 self.s.operand_base += 8;
-                self.saved.push((*reg, -(self.s.operand_base as i32)));
+                self.saved.push((reg, -(self.s.operand_base as i32)));
             }
         }
         let kept = |reg: Reg| CALLEE_SAVED & 1 << reg != 0;
@@ -397,7 +411,7 @@ impl<'a> Tier<'a> {
         let used = local < FIRST || self.uses.is_used(local - FIRST);
         if used {
             self.s.store(at(RBP, disp), reg, repr);
-            if repr == Repr::I32 {
+            if matches!(repr, Repr::I32 | Repr::Ref) {
                 ins!(self.s.asm, movl_rm, reg, reg);
             }
             self.s.cache(local, reg);
@@ -407,7 +421,7 @@ impl<'a> Tier<'a> {
     /// Copies a register that came from outside: see [clean i32].
     fn move_clean(&mut self, dst: Reg, src: Reg, repr: Repr) {
         match repr {
-            Repr::I32 => ins!(self.s.asm, movl_rm, dst, src),
+            Repr::I32 | Repr::Ref => ins!(self.s.asm, movl_rm, dst, src),
             repr => self.s.move_reg(dst, src, repr),
         }
     }
@@ -504,6 +518,7 @@ impl<'a> Tier<'a> {
         self.s.asm.set_word(self.frame_size_at[1], frame);
         // Arguments lie below it while a call is prepared; return address and `rbp` above it.
         self.frame_bytes = checked;
+        self.finish_exceptions(frame);
         self.s.asm.resolve();
     }
 

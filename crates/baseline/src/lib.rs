@@ -18,6 +18,7 @@ mod compiler;
 mod control;
 mod emit;
 mod encode;
+mod exceptions;
 mod ops;
 mod scalar;
 mod scan;

@@ -700,9 +700,9 @@ impl Emit for Tier<'_> {
         builtin.result().map(|word| {
             self.s.take(RAX, 0);
             let repr = match word {
-                Word::W32 => {
+                Word::W32 | Word::Ref => {
                     ins!(self.s.asm, movl_rm, RAX, RAX);
-                    Repr::I32
+                    if word == Word::Ref { Repr::Ref } else { Repr::I32 }
                 }
                 Word::W64 => Repr::I64,
                 Word::FuncRef => Repr::Pointer,
@@ -711,7 +711,27 @@ impl Emit for Tier<'_> {
         })
     }
 
-    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool) {
+    fn enter_scope(&mut self, scope: Scope, catches: &[Catch], outer: Option<Scope>) {
+        self.add_scope(scope, catches, outer);
+    }
+
+    fn landing(&mut self, scope: Scope, catch: usize) {
+        self.land(scope, catch);
+    }
+
+    fn throw(&mut self, tag: Value, scope: Option<Scope>) {
+        self.throw_in(tag, scope);
+    }
+
+    fn store_payload(&mut self, index: u32, repr: Repr, value: Value) {
+        self.put_payload(index, repr, value);
+    }
+
+    fn load_payload(&mut self, index: u32, repr: Repr) -> Value {
+        self.take_payload(index, repr)
+    }
+
+    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool, scope: Option<Scope>) {
         let module = self.module;
         let layout = module.types[ty.index()].call_layout();
         let from = self.s.stack.len() - layout.params.len();
@@ -773,6 +793,7 @@ impl Emit for Tier<'_> {
             ins!(self.s.asm, leaq_rm, RSI, at(RSP, layout.stack_bytes as i32));
         }
         self.transfer(direct, false);
+        self.called_in(scope);
         self.s.release(context);
         if has_code {
             self.s.unhold(RAX);
@@ -792,7 +813,7 @@ impl Emit for Tier<'_> {
             let repr = Repr::of(*ty);
             match (place(result), result) {
                 (Some(reg), _) => {
-                    if repr == Repr::I32 {
+                    if matches!(repr, Repr::I32 | Repr::Ref) {
                         ins!(self.s.asm, movl_rm, reg, reg);
                     }
                     self.s.push_reg(reg, repr);
@@ -816,6 +837,11 @@ fn access_repr(access: Access) -> Repr {
 }
 
 impl Tier<'_> {
+    /// Address of the values of an exception.
+    pub(crate) fn payload(&mut self) -> Value {
+        self.load_field(Field::Payload)
+    }
+
     #[inline(always)]
     fn memory_base(&mut self, memory: MemoryIndex) -> Value {
         if memory.0 == 0 && self.s.base_path.is_some() {

@@ -106,6 +106,7 @@ impl Checker<'_> {
             }
             (Node::ModuleTable, None) => Ok(self.prover.fields.module_table(at, size, writes)?),
             (Node::Live, None) if inside(i64::from(self.input.live_slots * LIVE_SLOT)) => Ok(()),
+            (Node::Payload, None) if inside(self.prover.fields.payload_bytes()) => Ok(()),
             (Node::Epoch, None) if !writes && inside(8) => Ok(()),
             (Node::Area, None) if inside(self.input.own.area_bytes.into()) => Ok(()),
             (Node::Code, None) if !writes && inside(self.input.code.bytes.len() as i64) => Ok(()),

@@ -5,8 +5,10 @@
 use crate::Input;
 use crate::value::Object;
 use rustc_hash::FxHashMap;
-use wardian_module::layout::{Field, GLOBAL_SIZE, Linkage, ModuleTable, table_element_size};
-use wardian_module::{GlobalIndex, Limits, MemoryIndex, MemoryPlan, TableIndex};
+use wardian_module::layout::{
+    Field, GLOBAL_SIZE, Linkage, ModuleTable, PAYLOAD_SLOT, table_element_size,
+};
+use wardian_module::{GlobalIndex, Limits, MemoryIndex, MemoryPlan, TableIndex, TypeIndex};
 
 /// The pointer on the way, as its offset in the context; and the offset.
 type Place = (Option<u32>, i64);
@@ -18,6 +20,8 @@ pub(crate) enum Content {
     Length(Object),
     /// Where the state of a frame that is being replaced lies.
     Live,
+    /// Where the values of an exception lie.
+    Payload,
     /// Where the engine's epoch is.
     Epoch,
     /// The epoch shim, which changes no register.
@@ -60,6 +64,8 @@ impl<'a> Fields<'a> {
         }
         field(Field::StackLimit, Content::Anything, false);
         field(Field::LiveState, Content::Live, false);
+        field(Field::Payload, Content::Payload, false);
+        field(Field::ThrownTag, Content::Anything, true);
         field(Field::Fuel, Content::Anything, input.settings.consume_fuel);
         field(Field::EpochDeadline, Content::Anything, false);
         field(Field::Epoch, Content::Epoch, false);
@@ -70,6 +76,14 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn memories(&self) -> u32 {
         self.plans.len() as u32
+    }
+
+    /// Bytes of the values of the largest exception that the module knows.
+    pub(crate) fn payload_bytes(&self) -> i64 {
+        let Input { module, .. } = self.input;
+        let values = |tag: &TypeIndex| module.types[tag.index()].func_type().params().len();
+        let most = module.tags.iter().map(values).max().unwrap_or(0);
+        most as i64 * i64::from(PAYLOAD_SLOT)
     }
 
     fn limits_of_table(&self, table: Object) -> Limits {

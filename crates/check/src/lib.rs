@@ -13,6 +13,8 @@
 //!   `rbx`, `r12` to `r15`, `rbp` and the frame as they were (the epoch shim: all registers), pops its
 //!   stack arguments, and may move memories that may move, and tables. It writes only to result areas,
 //!   which hold no spilled value.
+//! - A handler finds the frame as the call left it, and its two ends in `rsp` and `rbp`; all other registers
+//!   are lost. Where the frame holds the context, as the exception table says, is checked.
 //! - Fields lie where the layout says; a memory or table never shrinks, and has at least the length
 //!   that its type says.
 //! - A jump through a register is a tail call, or one through a table of distances: of the optimizing
@@ -189,6 +191,7 @@ fn run(input: &Input<'_>, stop: &mut Stop) -> Result<Accepted, Failed> {
             let found = found.map_err(|what| at(instruction, &what))?;
             accesses.extend(found);
             walker.step(instruction, &mut state);
+            walker.handled(instruction, &state).map_err(|what| at(instruction, &what))?;
         }
     }
     let flow::Walker { fields, mut values, .. } = walker;

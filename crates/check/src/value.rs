@@ -84,6 +84,8 @@ pub(crate) enum Node {
     Area,
     /// State of a frame that is being replaced.
     Live,
+    /// Values of an exception.
+    Payload,
     /// Where the engine's epoch is.
     Epoch,
     /// The epoch shim, which changes no register.
@@ -232,6 +234,7 @@ impl Values {
             | Node::ModuleTable
             | Node::Area
             | Node::Live
+            | Node::Payload
             | Node::Epoch
             | Node::Code
             | Node::Pointer(_)

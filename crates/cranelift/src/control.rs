@@ -33,6 +33,13 @@ pub(crate) struct Frame {
     pub(crate) mark: usize,
 }
 
+impl Frame {
+    /// Operands below the block's parameters.
+    pub(crate) fn height(&self) -> usize {
+        self.height
+    }
+}
+
 enum FrameKind {
     Block,
     Loop {

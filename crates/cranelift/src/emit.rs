@@ -8,8 +8,11 @@
 //! - A cold block that raises a trap calls the shim from an instruction whose source location is that
 //!   of the WebAssembly instruction, so that its return address tells it.
 
-use crate::abi::{POINTER, V128, builtin_signature, clif_type, epoch_signature, signature};
+use crate::abi::{
+    POINTER, V128, builtin_signature, clif_type, epoch_signature, signature, throw_signature,
+};
 use crate::control::Frame;
+use crate::exceptions::ScopeData;
 use crate::faults::store_code;
 use crate::proven::Proven;
 use crate::replace::Replacement;
@@ -28,8 +31,8 @@ use wardian_lower::*;
 use wardian_module::abi::{CallLayout, ResultLoc};
 use wardian_module::image::{Inlined, Location};
 use wardian_module::layout::{
-    Field, FuncRefField, Linkage, Region, Repr, Root, VmLayout, memory_region, table_element_size,
-    table_region,
+    Field, FuncRefField, Linkage, PAYLOAD_SLOT, Region, Repr, Root, VmLayout, memory_region,
+    table_element_size, table_region,
 };
 use wardian_module::{
     Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, MemoryPlan, Module, Operation,
@@ -136,6 +139,9 @@ pub(crate) struct Tier<'a> {
     /// The area that calls of this function have their results in: one for all, since results are
     /// read right after the call.
     result_slot: Option<StackSlot>,
+    /// What is around calls: see `exceptions`.
+    pub(crate) scopes: Vec<ScopeData>,
+    throw_shim: Option<SigRef>,
     shapes: HashMap<TypeIndex, Rc<CallShape>>,
     funcs: HashMap<DefinedFuncIndex, ir::FuncRef>,
     builtins: HashMap<Builtin, SigRef>,
@@ -153,7 +159,7 @@ pub(crate) struct Tier<'a> {
     pub(crate) branch_work: usize,
 }
 
-fn trap_code(trap: Trap) -> TrapCode {
+pub(crate) fn trap_code(trap: Trap) -> TrapCode {
     TrapCode::user(trap.code()).expect("codes of traps are small and not zero")
 }
 
@@ -195,6 +201,8 @@ impl<'a> Tier<'a> {
             context: Value::from_u32(0),
             area: None,
             result_slot: None,
+            scopes: Vec::new(),
+            throw_shim: None,
             shapes: HashMap::new(),
             funcs: HashMap::new(),
             builtins: HashMap::new(),
@@ -235,6 +243,7 @@ impl<'a> Tier<'a> {
             Region::Table(_) | Region::ImportedTable => "table",
             Region::Global(_) | Region::ImportedGlobal => "global",
             Region::Tiering => "tiering",
+            Region::ObjectHead | Region::ObjectField(_) | Region::ArrayElements(_) => "object",
         };
         let data = AliasRegionData { user_id: region.number(), description: description.into() };
         let made = (self.regions.len() < limits::REGIONS)
@@ -388,6 +397,16 @@ impl<'a> Tier<'a> {
         self.b.ins().call_indirect(signature, shim, &values)
     }
 
+    /// The signature of the shim that throws.
+    pub(crate) fn throw_signature(&mut self) -> SigRef {
+        *self.throw_shim.get_or_insert_with(|| self.b.import_signature(throw_signature()))
+    }
+
+    /// The function's context.
+    pub(crate) fn context(&self) -> Value {
+        self.context
+    }
+
     /// Calls a routine of the host that needs no shim.
     fn call_routine(&mut self, field: Field, params: [Type; 3], args: [Value; 3]) {
         self.calls = true;
@@ -415,7 +434,7 @@ impl<'a> Tier<'a> {
     }
 
     /// Reads it again after something that may have changed it.
-    fn read_fuel(&mut self) {
+    pub(crate) fn read_fuel(&mut self) {
         if let Some(variable) = self.fuel {
             let value = self.load_field(Field::Fuel);
             self.b.def_var(variable, value);
@@ -1097,7 +1116,32 @@ impl Emit for Tier<'_> {
         self.b.inst_results(call).first().copied()
     }
 
-    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool) {
+    fn enter_scope(&mut self, scope: Scope, catches: &[Catch], outer: Option<Scope>) {
+        self.add_scope(scope, catches, outer);
+    }
+
+    fn landing(&mut self, scope: Scope, catch: usize) {
+        self.land(scope, catch);
+    }
+
+    fn throw(&mut self, tag: Value, scope: Option<Scope>) {
+        self.throw_in(tag, scope);
+    }
+
+    fn store_payload(&mut self, index: u32, _repr: Repr, value: Value) {
+        let base = self.load_field(Field::Payload);
+        // A function type has at most 1,000 parameters.
+        let offset = (index * PAYLOAD_SLOT) as i32;
+        self.b.ins().store(Self::area_flags(), value, base, offset);
+    }
+
+    fn load_payload(&mut self, index: u32, repr: Repr) -> Value {
+        let base = self.load_field(Field::Payload);
+        let offset = (index * PAYLOAD_SLOT) as i32;
+        self.b.ins().load(clif_type(repr), Self::area_flags(), base, offset)
+    }
+
+    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool, scope: Option<Scope>) {
         let shape = self.shape(ty);
         let CallShape { signature, layout } = &*shape;
         let (func, code, context) = match callee {
@@ -1126,17 +1170,15 @@ impl Emit for Tier<'_> {
         args.push(context);
         args.extend(area);
         args.extend(self.stack.drain(from..));
-        let call = match (func, code, tail) {
-            (Some(func), _, false) => self.b.ins().call(func, &args),
-            (Some(func), _, true) => self.b.ins().return_call(func, &args),
-            (None, Some(code), false) => self.b.ins().call_indirect(*signature, code, &args),
-            (None, Some(code), true) => self.b.ins().return_call_indirect(*signature, code, &args),
-            (None, None, _) => unreachable!("a callee is a function or an address"),
-        };
         if tail {
+            match (func, code) {
+                (Some(func), _) => self.b.ins().return_call(func, &args),
+                (None, Some(code)) => self.b.ins().return_call_indirect(*signature, code, &args),
+                (None, None) => unreachable!("a callee is a function or an address"),
+            };
             return;
         }
-        self.calls = true;
+        let results = self.call_in(scope, func, code, *signature, &args);
         self.read_fuel();
         let mut in_registers = 0;
         for (loc, ty) in
@@ -1145,7 +1187,7 @@ impl Emit for Tier<'_> {
             let value = match loc {
                 ResultLoc::Int(_) | ResultLoc::Vector(_) => {
                     in_registers += 1;
-                    self.b.inst_results(call)[in_registers - 1]
+                    results[in_registers - 1]
                 }
                 ResultLoc::Area(offset) => {
                     let area = area.expect("a result lies in it");

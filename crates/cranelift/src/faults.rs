@@ -146,20 +146,18 @@ fn look_at(func: &mut Function, inst: Inst, loads: &mut Loads) {
 /// rules look for it nowhere but at the root of what they match. So its load is not joined any further.
 /// Loads stay in order all the same, since none passes another that is not joined with what follows.
 fn is_whole(func: &Function, inst: Inst) -> bool {
-    let scalar = !func.dfg.value_type(func.dfg.first_result(inst)).is_vector();
-    let opcode = func.dfg.insts[inst].opcode();
-    scalar
-        && matches!(
-            opcode,
-            Opcode::Fadd
-                | Opcode::Fsub
-                | Opcode::Fmul
-                | Opcode::Fdiv
-                | Opcode::Sqrt
-                | Opcode::Imul
-                | Opcode::Bor
-                | Opcode::Bxor
-        )
+    let is_root = matches!(
+        func.dfg.insts[inst].opcode(),
+        Opcode::Fadd
+            | Opcode::Fsub
+            | Opcode::Fmul
+            | Opcode::Fdiv
+            | Opcode::Sqrt
+            | Opcode::Imul
+            | Opcode::Bor
+            | Opcode::Bxor
+    );
+    is_root && !func.dfg.value_type(func.dfg.first_result(inst)).is_vector()
 }
 
 /// Whether `inst` is a store that cannot fault where `load` did not: to the same address, of as many

@@ -17,6 +17,7 @@ mod compiler;
 mod control;
 mod dispatch;
 mod emit;
+mod exceptions;
 mod faults;
 mod finish;
 mod induction;

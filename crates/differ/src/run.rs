@@ -310,7 +310,7 @@ impl Log {
                     let filled: Vec<u64> = (0..size).filter(filled).collect();
                     let _ = write!(line, " {name}={size} elements, {:x}", hash(&filled));
                 }
-                Extern::Func(_) => {}
+                Extern::Func(_) | Extern::Tag(_) => {}
             }
         }
         self.lines.push(line);

@@ -76,7 +76,9 @@ impl<E: Emit> Lowering<'_, E> {
 
     fn finish_call(&mut self, callee: Callee<E::Value>, ty: TypeIndex, tail: bool) {
         self.scratch.shape.calls += 1;
-        self.emit.call(callee, ty, tail);
+        // spec (return_call): the frame is gone, and its handlers with it.
+        let scope = if tail { None } else { self.scope_of_call() };
+        self.emit.call(callee, ty, tail, scope);
         if tail {
             self.stop();
         }

@@ -10,6 +10,7 @@
 //!   function.
 
 use crate::emit::*;
+use crate::exceptions::{Clause, ScopeData};
 use crate::inline;
 use crate::memory::guarded_reach;
 use crate::metering::Metering;
@@ -19,7 +20,7 @@ use std::collections::HashMap;
 use wardian_module::layout::Field;
 use wardian_module::{
     Body, Builtin, ConstExpr, ConstOp, DecodeError, DefinedFuncIndex, FuncIndex, GlobalIndex,
-    HeapTop, HeapType, IndexType, Module, RefType, Settings, Trap, TypeIndex, ValType,
+    HeapTop, HeapType, IndexType, Module, RefType, Settings, TagIndex, Trap, TypeIndex, ValType,
 };
 use wasmparser::{
     BinaryReader, BlockType, FuncValidator, FuncValidatorAllocations, FunctionBody, Operator,
@@ -48,6 +49,9 @@ impl From<wasmparser::Error> for Failure {
 pub struct Scratch {
     validator: FuncValidatorAllocations,
     pub(crate) frames: Vec<Frame>,
+    pub(crate) scopes: Vec<ScopeData>,
+    /// Of all scopes.
+    pub(crate) clauses: Vec<Clause>,
     targets: Vec<u32>,
     locals: Vec<(u32, ValType)>,
     /// For validators of functions that are inlined.
@@ -81,6 +85,8 @@ pub fn lower<E: Emit>(
     let reader = FunctionBody::new(BinaryReader::new(bytes, body.range.start as u64));
     let validator = body.validator.into_validator(std::mem::take(&mut scratch.validator));
     scratch.frames.clear();
+    scratch.scopes.clear();
+    scratch.clauses.clear();
     scratch.suitable.clear();
     scratch.shape = Shape::default();
     let mut lowering = Lowering {
@@ -111,30 +117,34 @@ pub fn lower<E: Emit>(
 /// A block that the validator has entered and not left.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame {
-    kind: Kind,
+    pub(crate) kind: Kind,
     /// Whether the tier was told of it.
-    entered: bool,
+    pub(crate) entered: bool,
     /// Whether a forwarded branch goes to its label.
     branched: bool,
     /// Whether the end of an `if`'s first arm was reachable; set at `else`.
     first_arm: bool,
+    /// The scope of handlers in force inside.
+    pub(crate) scope: Option<Scope>,
 }
 
 impl Frame {
-    /// The body of a function.
-    pub(crate) fn body() -> Frame {
-        Frame { kind: Kind::Block, entered: true, branched: false, first_arm: false }
+    /// The body of a function that is called in this scope.
+    pub(crate) fn body(scope: Option<Scope>) -> Frame {
+        Frame { kind: Kind::Block, entered: true, branched: false, first_arm: false, scope }
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Block,
     Loop,
     /// `if` before its `else`.
     If,
     /// `if` after its `else`.
     Else,
+    /// `try_table`
+    TryTable,
 }
 
 pub(crate) struct Lowering<'a, E: Emit> {
@@ -183,7 +193,7 @@ impl<E: Emit> Lowering<'_, E> {
         self.scratch.locals = locals;
         self.inline_budget = self.emit.inline_budget();
         self.meter_entry();
-        self.scratch.frames.push(Frame::body());
+        self.scratch.frames.push(Frame::body(None));
         self.instructions(0)?;
         // What is left if the tier gave up; or what should not be there.
         let mut reader = self.reader();
@@ -296,7 +306,9 @@ impl<E: Emit> Lowering<'_, E> {
             BlockKind::Loop => Kind::Loop,
             BlockKind::If => Kind::If,
         };
-        self.scratch.frames.push(Frame { kind: frame, entered, branched: false, first_arm: false });
+        let scope = self.scope();
+        let (branched, first_arm) = (false, false);
+        self.scratch.frames.push(Frame { kind: frame, entered, branched, first_arm, scope });
         if !entered {
             return Ok(());
         }
@@ -336,11 +348,15 @@ impl<E: Emit> Lowering<'_, E> {
     }
 
     pub(crate) fn end(&mut self, location: u32) {
+        if let Some(Frame { kind: Kind::TryTable, entered: true, .. }) = self.scratch.frames.last()
+        {
+            self.end_try_table(location);
+        }
         let frame = self.scratch.frames.pop().expect("validated: end closes a block");
         if frame.entered {
             let continues = self.reachable
                 || match frame.kind {
-                    Kind::Block => frame.branched,
+                    Kind::Block | Kind::TryTable => frame.branched,
                     // A branch to a loop goes back to its start.
                     Kind::Loop => false,
                     // Without `else` the condition may be false.
@@ -354,7 +370,7 @@ impl<E: Emit> Lowering<'_, E> {
         self.ended = self.scratch.frames.len() == self.base;
     }
 
-    fn branch_to(&mut self, depth: u32) {
+    pub(crate) fn branch_to(&mut self, depth: u32) {
         self.scratch.shape.branches += 1;
         let frames = &mut self.scratch.frames;
         let position = frames.len() - 1 - depth as usize;
@@ -612,6 +628,8 @@ impl<E: Emit> Lowering<'_, E> {
                 let value = self.emit.func_ref(FuncIndex(function_index));
                 self.emit.push(value);
             }
+
+            Operator::Throw { tag_index } => self.throw(TagIndex(tag_index)),
 
             Operator::ReturnCall { function_index } => self.call(FuncIndex(function_index), true),
             Operator::CallIndirect { type_index, table_index } => {

@@ -17,8 +17,8 @@
 use smallvec::SmallVec;
 use wardian_module::layout::{Field, FuncRefField, Repr};
 use wardian_module::{
-    Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, TableIndex, Trap, TypeIndex,
-    ValType,
+    Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, TableIndex, TagIndex, Trap,
+    TypeIndex, ValType,
 };
 use wasmparser::Operator;
 
@@ -217,6 +217,19 @@ pub enum Callee<V> {
     },
 }
 
+/// A scope of handlers (see `exceptions`): its number in the function, in the order of entering.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Scope(pub u32);
+
+/// What a handler takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Catch {
+    /// Exceptions of this tag.
+    Tag(TagIndex),
+    /// All.
+    All,
+}
+
 /// A kind of structured block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BlockKind {
@@ -232,8 +245,9 @@ pub enum BlockKind {
 ///
 /// `depth` counts enclosing blocks outwards, 0 the innermost, as in the text format; the function body
 /// itself is the outermost block. Code that cannot be reached is not forwarded: after
-/// [`Emit::branch`], [`Emit::branch_table`], [`Emit::ret`], [`Emit::trap`] and tail calls the next call
-/// is [`Emit::else_`] or [`Emit::end`] of the innermost block that was entered.
+/// [`Emit::branch`], [`Emit::branch_table`], [`Emit::ret`], [`Emit::trap`], [`Emit::throw`] and tail calls
+/// the next call is [`Emit::else_`] or [`Emit::end`] of the innermost block that was entered, or
+/// [`Emit::landing`] in it.
 pub trait Emit {
     /// An operand inside an expansion. Not `Copy`: see the invariants of this file.
     type Value;
@@ -352,6 +366,23 @@ pub trait Emit {
     fn branch_table(&mut self, targets: &[u32], default: u32);
     /// `return`
     fn ret(&mut self);
+
+    // ---- exceptions ----
+
+    /// A scope of handlers is around what follows, in the block that was just entered. Exceptions that
+    /// none of `catches`, in order, takes go on to `outer`.
+    fn enter_scope(&mut self, scope: Scope, catches: &[Catch], outer: Option<Scope>);
+    /// Here starts the code of a handler of the scope, at this position among its `catches`. The innermost
+    /// block is the one that the scope was entered in; the operands are those below its parameters. Every
+    /// call and throw in the scope came before.
+    fn landing(&mut self, scope: Scope, catch: usize);
+    /// Throws an exception whose values were stored and whose tag has this id (an `i32`), by the shim,
+    /// with a scope in force.
+    fn throw(&mut self, tag: Self::Value, scope: Option<Scope>);
+    /// Writes a value of the exception that is to be thrown.
+    fn store_payload(&mut self, index: u32, repr: Repr, value: Self::Value);
+    /// Reads a value of the exception that was thrown, in its landing.
+    fn load_payload(&mut self, index: u32, repr: Repr) -> Self::Value;
 
     // ---- straight-line operations ----
 
@@ -480,8 +511,14 @@ pub trait Emit {
         args: SmallVec<[Self::Value; 4]>,
     ) -> Option<Self::Value>;
     /// Calls a function of type `ty`: pops the arguments, pushes the results. A tail call ends the
-    /// block.
-    fn call(&mut self, callee: Callee<Self::Value>, ty: TypeIndex, tail: bool);
+    /// block. `scope` is in force, never at a tail call.
+    fn call(
+        &mut self,
+        callee: Callee<Self::Value>,
+        ty: TypeIndex,
+        tail: bool,
+        scope: Option<Scope>,
+    );
 }
 
 fn guarded_addr<E: Emit + ?Sized>(emit: &mut E, index: E::Value, place: Guarded) -> Addr<E::Addr> {

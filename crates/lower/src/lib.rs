@@ -11,6 +11,7 @@ mod call;
 mod driver;
 mod emit;
 mod error;
+mod exceptions;
 mod inline;
 mod loops;
 mod memory;

@@ -29,6 +29,7 @@ fn cost(op: &Operator<'_>) -> u32 {
         | Operator::Drop
         | Operator::Block { .. }
         | Operator::Loop { .. }
+        | Operator::TryTable { .. }
         | Operator::Unreachable
         | Operator::Return
         | Operator::Else
@@ -118,9 +119,19 @@ impl Labels {
                 self.blocks.push(Arrival::Never);
                 return true;
             }
-            Operator::If { .. } | Operator::TryTable { .. } => {
+            Operator::If { .. } => {
                 self.blocks.push(Arrival::Yes);
                 return true;
+            }
+            Operator::TryTable { try_table } => {
+                for catch in &try_table.catches {
+                    let (wasmparser::Catch::One { label, .. }
+                    | wasmparser::Catch::OneRef { label, .. }
+                    | wasmparser::Catch::All { label }
+                    | wasmparser::Catch::AllRef { label }) = *catch;
+                    self.branch(label);
+                }
+                self.blocks.push(Arrival::No);
             }
             // The function's own end has no block here.
             Operator::End => return self.blocks.pop().is_none_or(|end| end == Arrival::Yes),

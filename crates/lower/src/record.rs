@@ -7,7 +7,7 @@
 
 use crate::emit::*;
 use smallvec::SmallVec;
-use wardian_module::layout::{Field, FuncRefField};
+use wardian_module::layout::{Field, FuncRefField, Repr};
 use wardian_module::{
     Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, Module, TableIndex, Trap,
     TypeIndex, ValType,
@@ -135,6 +135,10 @@ fn list<T: std::fmt::Display>(items: &[T]) -> String {
 
 fn values(values: &[Recorded]) -> String {
     values.iter().map(|v| format!("v{}", v.0)).collect::<Vec<_>>().join(", ")
+}
+
+fn in_scope(scope: Option<Scope>) -> String {
+    scope.map_or(String::new(), |scope| format!(" in scope {}", scope.0))
 }
 
 /// Operands and results of a numeric instruction.
@@ -344,6 +348,36 @@ impl Emit for Recorder<'_> {
         self.line(format_args!("br_table {index} [{}] {default} ({args})", list(targets)));
     }
 
+    fn enter_scope(&mut self, scope: Scope, catches: &[Catch], outer: Option<Scope>) {
+        let catches: Vec<_> = catches
+            .iter()
+            .map(|catch| match catch {
+                Catch::Tag(tag) => format!("tag {}", tag.0),
+                Catch::All => "all".into(),
+            })
+            .collect();
+        let outer = outer.map_or(String::new(), |outer| format!(" in {}", outer.0));
+        self.line(format_args!("scope {} [{}]{outer}", scope.0, catches.join(", ")));
+    }
+
+    fn landing(&mut self, scope: Scope, catch: usize) {
+        let height = self.frames.last().map_or(0, |frame| frame.height);
+        self.stack.truncate(height);
+        self.line(format_args!("landing {}.{catch}", scope.0));
+    }
+
+    fn throw(&mut self, tag: Recorded, scope: Option<Scope>) {
+        self.line(format_args!("throw v{}{}", tag.0, in_scope(scope)));
+    }
+
+    fn store_payload(&mut self, index: u32, repr: Repr, value: Recorded) {
+        self.line(format_args!("store_payload {index} {repr:?}, v{}", value.0));
+    }
+
+    fn load_payload(&mut self, index: u32, repr: Repr) -> Recorded {
+        self.result(format_args!("load_payload {index} {repr:?}"))
+    }
+
     fn check_epoch(&mut self) {
         self.line(format_args!("check_epoch"));
     }
@@ -516,7 +550,7 @@ impl Emit for Recorder<'_> {
         }
     }
 
-    fn call(&mut self, callee: Callee<Recorded>, ty: TypeIndex, tail: bool) {
+    fn call(&mut self, callee: Callee<Recorded>, ty: TypeIndex, tail: bool, scope: Option<Scope>) {
         let callee = match callee {
             Callee::Direct(func) => format!("func {}", self.module.func_index(func).0),
             Callee::Import(func) => format!("import {}", func.0),
@@ -525,6 +559,7 @@ impl Emit for Recorder<'_> {
         let ty = self.module.types[ty.index()].func_type();
         let results = if tail { 0 } else { ty.results().len() };
         let name = if tail { "tail_call" } else { "call" };
-        self.forwarded(format_args!("{name} {callee}"), ty.params().len(), results);
+        let scope = in_scope(scope);
+        self.forwarded(format_args!("{name} {callee}{scope}"), ty.params().len(), results);
     }
 }

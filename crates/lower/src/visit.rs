@@ -54,6 +54,10 @@ macro_rules! visits {
         Ok(())
     }};
 
+    (+ $v:ident exceptions TryTable $visit:ident [$table:ident] $operand:ident) => {
+        $v.lowering.enter_try_table(&$table, $v.offset as u32)
+    };
+
     (+ $v:ident mvp LocalGet $visit:ident [$local:ident] $operand:ident) => {
         visits!(@local $v local_get $local $operand)
     };

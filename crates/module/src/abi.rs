@@ -55,7 +55,7 @@ pub struct CallLayout {
 }
 
 fn is_int(repr: Repr) -> bool {
-    matches!(repr, Repr::I32 | Repr::I64 | Repr::Pointer)
+    matches!(repr, Repr::I32 | Repr::I64 | Repr::Pointer | Repr::Ref)
 }
 
 /// Gives out the locations of arguments, in order.

@@ -67,9 +67,9 @@ define_proposals! {
     /// Structs and arrays.
     Gc, "gc", false, false, [GC];
     /// Tags and exceptions.
-    Exceptions, "exceptions", false, false, [EXCEPTIONS];
+    Exceptions, "exceptions", true, true, [EXCEPTIONS];
     /// Exceptions in their first form.
-    LegacyExceptions, "legacy-exceptions", false, false, [LEGACY_EXCEPTIONS];
+    LegacyExceptions, "legacy-exceptions", false, true, [LEGACY_EXCEPTIONS];
     /// Shared memories and atomics.
     Threads, "threads", false, false, [THREADS];
     /// 128-bit addition and multiplication.

@@ -5,7 +5,8 @@
 use crate::instantiate::eval;
 use crate::store::{Limiter, Store};
 use wardian_module::{
-    Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, Rounding, TableIndex, Trap,
+    Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, Rounding, TableIndex, Trap, TypeId,
+    is_subtype,
 };
 use wardian_vm::{BuiltinCall, Extern, Failure, InstanceId, MemoryId, TableId, Value};
 
@@ -93,6 +94,22 @@ pub fn builtin(
             let [x, y, z] = [a, b, c].map(f64::from_bits);
             Ok(x.mul_add(y, z).to_bits())
         }
+        Builtin::IsSubtype => {
+            let expected = store.kernel.instance_code(instance).module().types[first as usize].id();
+            let found = TypeId::from_u32(a as u32);
+            Ok(found.is_some_and(|found| is_subtype(found, expected)).into())
+        }
+        // There is no heap yet, and no engine admits a module that needs it.
+        Builtin::GcAllocStruct
+        | Builtin::GcAllocArray
+        | Builtin::GcRemember
+        | Builtin::FuncToId
+        | Builtin::ArrayFill
+        | Builtin::ArrayCopy
+        | Builtin::ArrayNewData
+        | Builtin::ArrayNewElem
+        | Builtin::ArrayInitData
+        | Builtin::ArrayInitElem => Err(Trap::AllocationTooLarge.into()),
     }
 }
 

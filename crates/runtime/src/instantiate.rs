@@ -148,6 +148,21 @@ pub(crate) fn eval(store: &Store, instance: InstanceId, expr: &ConstExpr) -> Val
             ConstOp::RefFunc(index) => func_value(store, instance, index),
             ConstOp::RefNull(HeapTop::Func) => Value::Func(None),
             ConstOp::RefNull(_) => Value::Ref(0),
+            ConstOp::RefI31 => {
+                let Some(Value::I32(value)) = stack.pop() else {
+                    unreachable!("validated operand")
+                };
+                Value::Ref((value as u32) << 1 | 1)
+            }
+            // The same bits from both sides.
+            ConstOp::AnyConvertExtern | ConstOp::ExternConvertAny => continue,
+            ConstOp::StructNew(_)
+            | ConstOp::StructNewDefault(_)
+            | ConstOp::ArrayNew(_)
+            | ConstOp::ArrayNewDefault(_)
+            | ConstOp::ArrayNewFixed(..) => {
+                unreachable!("there is no heap yet, and no engine admits a module that needs it")
+            }
             ConstOp::I32Add | ConstOp::I32Sub | ConstOp::I32Mul => {
                 let (Some(Value::I32(b)), Some(Value::I32(a))) = (stack.pop(), stack.pop()) else {
                     unreachable!("validated operands")

@@ -36,6 +36,10 @@
 //! - **[shim frame]** Entry shims save all callee-saved registers in a frame whose address the context
 //!   holds; exit shims store their own frame's address before any host code runs. A pending failure is
 //!   noticed only by a shim, after every host frame above it has returned.
+//! - **[handler]** A throw goes on in a guest frame of its own activation only, at a handler that the
+//!   table of the frame's code names for the call that the frame waits in, with the frame's own stack and
+//!   frame pointer; no host frame lies between. Code that has handlers keeps nothing else across such calls
+//!   but what lies in its frame.
 //! - **[host signature]** A host record pairs an entry with the function type it was instantiated for;
 //!   records are made by `HostFunc` only, which derives both from the same Rust types.
 //! - **[foreign function]** A call into the C library that has no other duties than valid arguments,
@@ -64,6 +68,7 @@ mod context;
     path = "debugger/none.rs"
 )]
 mod debugger;
+mod exceptions;
 pub mod host;
 mod mapping;
 #[cfg_attr(any(test, feature = "refusals"), path = "refusals/injected.rs")]

@@ -23,7 +23,7 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wardian_module::layout::{
-    FuncRef, GLOBAL_SIZE, LIVE_SLOT, Owner, Storage, VmLayout, table_element_size,
+    FuncRef, GLOBAL_SIZE, LIVE_SLOT, Owner, PAYLOAD_SLOT, Storage, VmLayout, table_element_size,
 };
 use wardian_module::*;
 
@@ -56,6 +56,8 @@ ids! {
     TableId;
     /// A global of a store.
     GlobalId;
+    /// A tag of a store.
+    TagId;
 }
 
 /// A function of a store: an instance's or the host's.
@@ -140,6 +142,8 @@ pub enum Extern {
     Memory(MemoryId),
     /// A global.
     Global(GlobalId),
+    /// A tag.
+    Tag(TagId),
 }
 
 /// An argument does not have the type or range it must have.
@@ -175,6 +179,7 @@ struct Instance {
     memories: Box<[MemoryId]>,
     tables: Box<[TableId]>,
     globals: Box<[GlobalId]>,
+    tags: Box<[TagId]>,
 }
 
 #[derive(Debug)]
@@ -248,10 +253,14 @@ pub struct Store {
     memories: Vec<MemoryInst>,
     tables: Vec<TableInst>,
     globals: Vec<GlobalInst>,
+    /// Types of tags.
+    tags: Vec<RegisteredType>,
     hosts: Vec<HostInst>,
     pending: Option<Exit>,
     /// What `live_state` of the context points at.
     live_state: Option<Block>,
+    /// What `payload` of the context points at.
+    payload: Option<Block>,
     /// Where large mappings of memories come from and go to.
     reservations: Arc<Reservations>,
     /// What `epoch` of the context points at.
@@ -317,9 +326,11 @@ impl Store {
             memories: Vec::new(),
             tables: Vec::new(),
             globals: Vec::new(),
+            tags: Vec::new(),
             hosts: Vec::new(),
             pending: None,
             live_state: None,
+            payload: None,
             reservations: Arc::default(),
             epoch,
         })
@@ -418,11 +429,12 @@ impl Store {
 
     /// Undoes what `make` added if it fails: nobody has seen it, and no code has run.
     fn whole<R, E>(&mut self, make: impl FnOnce(&mut Store) -> Result<R, E>) -> Result<R, E> {
-        let [blocks, memories, tables, globals, hosts] = [
+        let [blocks, memories, tables, globals, tags, hosts] = [
             self.blocks.len(),
             self.memories.len(),
             self.tables.len(),
             self.globals.len(),
+            self.tags.len(),
             self.hosts.len(),
         ];
         make(self).inspect_err(|_| {
@@ -430,6 +442,7 @@ impl Store {
             self.change_guards(|guards| guards.truncate(memories));
             self.tables.truncate(tables);
             self.globals.truncate(globals);
+            self.tags.truncate(tags);
             self.hosts.truncate(hosts);
             self.blocks.truncate(blocks);
         })
@@ -895,6 +908,32 @@ impl Store {
         Ok(())
     }
 
+    // ---- tags ----
+
+    /// Adds a tag of this type.
+    pub fn tag(&mut self, ty: RegisteredType) -> std::io::Result<TagId> {
+        let id = TagId(u32::try_from(self.tags.len()).map_err(|_| out_of_memory())?);
+        self.provide_payload(ty.func_type().params().len())?;
+        self.tags.push(ty);
+        Ok(id)
+    }
+
+    /// The type of a tag.
+    pub fn tag_type(&self, id: TagId) -> &RegisteredType {
+        &self.tags[id.index()]
+    }
+
+    /// Makes room for the values of an exception. None is on its way: host code is running.
+    fn provide_payload(&mut self, values: usize) -> std::io::Result<()> {
+        let size = values * PAYLOAD_SLOT as usize;
+        if self.payload.as_ref().map_or(0, Block::size) < size {
+            let block = Block::new(size.next_power_of_two()).ok_or_else(out_of_memory)?;
+            self.context().shared.payload.set(block.address(0));
+            self.payload = Some(block);
+        }
+        Ok(())
+    }
+
     // ---- instances ----
 
     /// Adds an instance of `code` with `imports`, in the module's order. Memories have their initial
@@ -946,6 +985,7 @@ impl Store {
         let block = self.new_block(layout.size() as usize)?;
         self.write_owner(block, 0, id.0, Owner::INSTANCE);
         let (mut memories, mut tables, mut globals) = (Vec::new(), Vec::new(), Vec::new());
+        let mut tags = Vec::new();
         let mut funcs = 0;
         for import in imports {
             match *import {
@@ -973,6 +1013,7 @@ impl Store {
                     self.blocks[block].write(offset, address);
                     globals.push(global);
                 }
+                Extern::Tag(tag) => tags.push(tag),
             }
         }
         for (n, ty) in module.memories[module.imported_memories..].iter().enumerate() {
@@ -988,6 +1029,12 @@ impl Store {
             let offset = layout.global(n) as usize;
             globals.push(self.global_at(global.ty, Place { block, offset })?);
         }
+        for ty in &module.tags[module.imported_tags..] {
+            tags.push(self.tag(module.types[ty.index()].clone())?);
+        }
+        for (index, tag) in tags.iter().enumerate() {
+            self.blocks[block].write(layout.tag(TagIndex::from(index)) as usize, tag.0);
+        }
         self.write_own_func_refs(&code, &module, &layout, block);
         self.instances.push(Instance {
             code,
@@ -995,6 +1042,7 @@ impl Store {
             memories: memories.into(),
             tables: tables.into(),
             globals: globals.into(),
+            tags: tags.into(),
         });
         Ok(id)
     }
@@ -1071,6 +1119,10 @@ impl Store {
                     && own.content.matches(ty.content)
                     && (!ty.mutable || ty.content.matches(own.content))
             }
+            // spec 3.3.13 (matching, tags): the types are the same.
+            (Extern::Tag(id), ExternType::Tag(ty)) => {
+                self.tags.get(id.index()).is_some_and(|own| own.id() == *ty)
+            }
             _ => false,
         }
     }
@@ -1103,7 +1155,7 @@ impl Store {
             ExternIndex::Memory(i) => Extern::Memory(*instance.memories.get(i.index())?),
             ExternIndex::Table(i) => Extern::Table(*instance.tables.get(i.index())?),
             ExternIndex::Global(i) => Extern::Global(*instance.globals.get(i.index())?),
-            ExternIndex::Tag(_) => return None,
+            ExternIndex::Tag(i) => Extern::Tag(*instance.tags.get(i.index())?),
         })
     }
 
@@ -1144,6 +1196,7 @@ impl Drop for Store {
             std::mem::forget(std::mem::take(&mut self.tables));
             std::mem::forget(std::mem::take(&mut self.hosts));
             std::mem::forget(std::mem::take(&mut self.live_state));
+            std::mem::forget(std::mem::take(&mut self.payload));
             std::mem::forget(std::mem::take(&mut self.epoch));
             return;
         }

@@ -72,10 +72,17 @@ pub(crate) fn fail(context: &Context, failure: Failure, start: Option<(usize, us
     context.pending.set(1);
 }
 
-fn word(address: usize) -> usize {
+/// A word of a guest's frame.
+pub(crate) fn word(address: usize) -> usize {
     // SAFETY: [shim frame] [compiled code] addresses come from the chain of frame pointers between a
-    // live exit or fault and its entry frame, or from the entry frame itself.
+    // live exit or fault and its entry frame, or from the entry frame itself; or tell where in such a
+    // frame its code keeps the context.
     unsafe { std::ptr::with_exposed_provenance::<usize>(address).read() }
+}
+
+/// Return address and frame pointer that lie in the frame at `fp`: those of its caller.
+pub(crate) fn after_call(fp: usize) -> (usize, usize) {
+    (word(fp + 8), word(fp))
 }
 
 /// Guest frames of a store, innermost first, at most `limit`. Without `start` it is host code that asks:
@@ -86,7 +93,6 @@ pub(crate) fn frames(context: &Context, start: Option<(usize, usize)>, limit: us
     if entry_sp == 0 {
         return frames;
     }
-    let after_call = |exit_fp: usize| (word(exit_fp + 8), word(exit_fp));
     // A return address may lie past the last byte of its call's function: one byte back lies inside.
     let (mut pc, mut fp) = match start {
         Some(fault) => fault,

@@ -377,9 +377,9 @@ wasm_switches! {
     wasm_function_references => FunctionReferences;
     /// Structs, arrays and the collector. Not built yet: switching it on fails at `Engine::new`.
     wasm_gc => Gc;
-    /// Tags and exceptions. Not built yet: switching it on fails at `Engine::new`.
+    /// Tags and exceptions. On by default.
     wasm_exceptions => Exceptions;
-    /// Exceptions in their first form. Not built yet: switching it on fails at `Engine::new`.
+    /// Exceptions in their first form (`try`, `delegate`), which compilers made for years. Off by default.
     wasm_legacy_exceptions => LegacyExceptions;
     /// Shared memories and atomics. Not built yet: switching it on fails at `Engine::new`.
     wasm_threads => Threads;

@@ -1,4 +1,4 @@
-//! Handles of memories, tables and globals, and what an instance exports.
+//! Handles of memories, tables, globals and tags, and what an instance exports.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::func::{Func, failure_error};
@@ -6,11 +6,11 @@ use crate::guest_memory::{GuestMemory, OutOfBounds};
 use crate::store::{
     AsContext, AsContextMut, StoreContext, StoreContextMut, StoreInner, WRONG_STORE, check_store,
 };
-use crate::types::{ExternType, GlobalType, MemoryType, Mutability, TableType};
+use crate::types::{ExternType, FuncType, GlobalType, MemoryType, Mutability, TableType, TagType};
 use crate::val::{Ref, Val};
 use wardian_module::ExternIndex;
 use wardian_runtime::InstantiateError;
-use wardian_vm::{self as vm, GlobalId, InstanceId, MemoryId, StoreId, TableId, Value};
+use wardian_vm::{self as vm, GlobalId, InstanceId, MemoryId, StoreId, TableId, TagId, Value};
 
 /// Something that can be imported and exported.
 ///
@@ -33,6 +33,8 @@ pub enum Extern {
     Table(Table),
     /// A memory.
     Memory(Memory),
+    /// A tag of exceptions.
+    Tag(Tag),
 }
 
 macro_rules! externs {
@@ -79,6 +81,7 @@ externs! {
     Global into_global;
     Table into_table;
     Memory into_memory;
+    Tag into_tag;
 }
 
 impl Extern {
@@ -93,6 +96,7 @@ impl Extern {
             Extern::Global(item) => ExternType::Global(item.ty(store)),
             Extern::Table(item) => ExternType::Table(item.ty(store)),
             Extern::Memory(item) => ExternType::Memory(item.ty(store)),
+            Extern::Tag(item) => ExternType::Tag(item.ty(store)),
         }
     }
 
@@ -594,5 +598,63 @@ impl Global {
             return Err(misuse(format!("global: expected {}, found {found}", ty.content())));
         }
         Ok(())
+    }
+}
+
+/// A tag of a store: what tells its exceptions from others.
+///
+/// ```
+/// use wardian::{FuncType, Store, Tag, TagType, ValType};
+///
+/// let mut store = Store::<()>::default();
+/// let ty = TagType::new(FuncType::new(store.engine(), [ValType::I32], []));
+/// let tag = Tag::new(&mut store, &ty)?;
+/// assert_eq!(tag.ty(&store), ty);
+/// assert!(!Tag::eq(&tag, &Tag::new(&mut store, &ty)?, &store));
+/// # Ok::<(), wardian::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Tag {
+    pub(crate) store: StoreId,
+    pub(crate) id: TagId,
+}
+
+impl Tag {
+    /// A tag of the host's making. No other is the same, whatever its type.
+    ///
+    /// # Errors
+    ///
+    /// When the type has results, or there is no memory.
+    pub fn new(mut store: impl AsContextMut, ty: &TagType) -> Result<Tag> {
+        let store = store.as_context_mut().0;
+        if ty.ty().results().len() > 0 {
+            return Err(misuse(format!("a tag's type has no results, found {ty}")));
+        }
+        let id = store.rt.kernel.tag(ty.ty().registered().clone());
+        let id = id.map_err(|_| Error::tagged(ErrorKind::Limit, "no memory for a tag"))?;
+        Ok(Tag { store: store.id(), id })
+    }
+
+    /// Its type.
+    ///
+    /// # Panics
+    ///
+    /// When it belongs to another store.
+    pub fn ty(&self, store: impl AsContext) -> TagType {
+        let store = store.as_context().0;
+        assert!(self.store == store.id(), "{WRONG_STORE}");
+        let ty = store.rt.kernel.tag_type(self.id).clone();
+        TagType::new(FuncType::from_registered(ty))
+    }
+
+    /// Whether two tags are the same.
+    ///
+    /// # Panics
+    ///
+    /// When one belongs to another store.
+    pub fn eq(a: &Tag, b: &Tag, store: impl AsContext) -> bool {
+        let store = store.as_context().0.id();
+        assert!(a.store == store && b.store == store, "{WRONG_STORE}");
+        a.id == b.id
     }
 }

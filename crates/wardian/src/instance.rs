@@ -1,7 +1,7 @@
 //! Instances, and modules whose imports were resolved once.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::externals::{Extern, Global, Memory, Table};
+use crate::externals::{Extern, Global, Memory, Table, Tag};
 use crate::func::{Func, call_values, exit_error, failure_error};
 use crate::linker::Definition;
 use crate::module::{Module, ModuleExport};
@@ -84,6 +84,11 @@ impl<'instance> Export<'instance> {
     /// The global, if it is one.
     pub fn into_global(self) -> Option<Global> {
         self.item.into_global()
+    }
+
+    /// The tag, if it is one.
+    pub fn into_tag(self) -> Option<Tag> {
+        self.item.into_tag()
     }
 }
 
@@ -223,6 +228,11 @@ impl Instance {
     /// The exported global of this name.
     pub fn get_global(&self, store: impl AsContextMut, name: &str) -> Option<Global> {
         self.get_export(store, name)?.into_global()
+    }
+
+    /// The exported tag of this name.
+    pub fn get_tag(&self, store: impl AsContextMut, name: &str) -> Option<Tag> {
+        self.get_export(store, name)?.into_tag()
     }
 
     /// The exported function of this name, with its type checked.

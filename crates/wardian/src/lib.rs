@@ -61,7 +61,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use explore::{
     CodeOrigin, CodeReference, ExploredFunction, Explorer, OperationLine, Stages, TierCode,
 };
-pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, Table};
+pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, Table, Tag};
 pub use func::{Caller, Func};
 pub use guest_memory::*;
 pub use instance::{Export, Instance, InstancePre};

@@ -9,7 +9,7 @@
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::externals::{Extern, Global, Memory, Table};
+use crate::externals::{Extern, Global, Memory, Table, Tag};
 use crate::func::Func;
 use crate::store::AsContextMut;
 use crate::val::Val;
@@ -432,6 +432,9 @@ impl HeapType {
             m::HeapType::Exn => HeapType::Exn,
             m::HeapType::NoExn => HeapType::NoExn,
             m::HeapType::ConcreteFunc(id) => HeapType::ConcreteFunc(FuncType::from_id(id)),
+            // No engine admits such a type yet.
+            m::HeapType::ConcreteStruct(_) => HeapType::Struct,
+            m::HeapType::ConcreteArray(_) => HeapType::Array,
         }
     }
 
@@ -1131,10 +1134,7 @@ impl ExternType {
             ExternType::Global(ty) => ty.default_value(store)?.into(),
             ExternType::Table(ty) => ty.default_value(store)?.into(),
             ExternType::Memory(ty) => ty.default_value(store)?,
-            ExternType::Tag(_) => {
-                let text = "tags are not supported by this version";
-                return Err(Error::tagged(ErrorKind::Misuse, text));
-            }
+            ExternType::Tag(ty) => Tag::new(store, ty)?.into(),
         })
     }
 

@@ -95,3 +95,22 @@ fn globals() -> Result<()> {
     assert!(constant.set(&mut store, Val::I32(2)).is_err());
     Ok(())
 }
+
+// uses: Tag
+#[test]
+fn tags() -> Result<()> {
+    let mut store = Store::<()>::default();
+    let ty = TagType::new(FuncType::new(store.engine(), [ValType::I32, ValType::F64], []));
+    let (a, b) = (Tag::new(&mut store, &ty)?, Tag::new(&mut store, &ty)?);
+    assert_eq!(a.ty(&store), ty);
+    assert!(Tag::eq(&a, &a, &store) && !Tag::eq(&a, &b, &store));
+    let results = TagType::new(FuncType::new(store.engine(), [], [ValType::I32]));
+    assert_eq!(Tag::new(&mut store, &results).unwrap_err().kind(), ErrorKind::Misuse);
+    // Imported, it is the same.
+    let text = r#"(module (import "" "a" (tag $t (param i32 f64))) (export "t" (tag $t)))"#;
+    let module = Module::new(store.engine(), text)?;
+    let instance = Instance::new(&mut store, &module, &[a.into()])?;
+    let found = instance.get_tag(&mut store, "t").expect("exported");
+    assert!(Tag::eq(&found, &a, &store));
+    Ok(())
+}
