@@ -26,8 +26,11 @@ const MIN_JUMPS: usize = 3;
 /// Most entries of all tables of a block together.
 const MAX_ENTRIES: usize = 1024;
 
+/// Most values that branches pass, were every table that is copied full.
+const MAX_PASSED: usize = 1 << 20;
+
 /// Most places where values are kept apart.
-const MAX_PLACES: usize = 1 << 16;
+const MAX_PLACES: usize = 1 << 14;
 
 /// Copies dispatch: see the head of this file.
 pub(crate) fn copy_dispatch(func: &mut Function) {
@@ -122,7 +125,11 @@ fn needs(func: &Function, from: Block) -> Option<BTreeMap<Block, BTreeSet<Value>
             return None;
         }
     }
-    Some(needs)
+    // Each way to a block passes what it needs.
+    let passed = needs.iter().map(|(block, values)| {
+        values.len() * before.get(block).map_or(0, |sources| sources.len() + MAX_ENTRIES)
+    });
+    (passed.sum::<usize>() <= MAX_PASSED).then_some(needs)
 }
 
 /// Gives what `from` defines to other blocks by parameters only. `false` if nothing was done.
