@@ -8,11 +8,12 @@ use crate::check;
 use crate::claims::ZeroClaim;
 use crate::control::Frame;
 use crate::exceptions::Scopes;
+use crate::heap::Places;
 use crate::scan::Uses;
 use crate::state::*;
 use smallvec::SmallVec;
 use wardian_module::abi::{ArgLoc, CallLayout};
-use wardian_module::image::{ExceptionTable, Location, TrapSite};
+use wardian_module::image::{ExceptionTable, Location, StackMaps, TrapSite};
 use wardian_module::layout::{Field, LIVE_SLOT, Linkage, Repr, VmLayout};
 use wardian_module::{
     Builtin, DefinedFuncIndex, FuncIndex, MemoryIndex, MemoryPlan, Module, Operation, Settings,
@@ -88,7 +89,11 @@ pub(crate) enum ColdKind {
     /// The counter has run out, on entry (0) or in a loop.
     Count { ordinal: u32, back: Label, live: Option<SmallVec<[(Loc, Repr); 4]>> },
     /// The epoch deadline has come, on entry or in a loop.
-    Epoch { entry: bool, back: Label },
+    Epoch { entry: bool, places: Places, back: Label },
+    /// There is no room for a new object.
+    Allocate { ty: TypeIndex, length: Option<u32>, places: Places, back: Label },
+    /// A builtin that rarely runs, which leaves these registers as they are.
+    Slow { operation: Operation, moves: Moves, saved: u32, result: Option<Reg>, back: Label },
     /// There is less than this fuel: undoes what was taken, and traps. `r11` is the store's context.
     Fuel { fuel: i32 },
     /// A conversion to a signed integer gave the lowest one: is it right?
@@ -117,6 +122,7 @@ pub(crate) struct Tier<'a> {
     next_tests: bool,
     /// Whether the function has grown too large.
     grown: bool,
+    gave_up: bool,
     /// Where code stems from, for what may trap or call.
     location: u32,
     /// Whether that is recorded for all code.
@@ -139,6 +145,10 @@ pub(crate) struct Tier<'a> {
     pub(crate) next_loop: u32,
     /// Where frames that are replaced write their locals.
     leave: Option<Label>,
+    /// Homes of locals that are references.
+    pub(crate) ref_homes: Vec<i32>,
+    /// Places in stack maps so far.
+    pub(crate) place_count: usize,
 }
 
 /// What is allocated once for many functions.
@@ -157,6 +167,7 @@ pub(crate) struct Buffers {
     pub(crate) constants: Vec<(Label, u128)>,
     /// Representations of the locals.
     locals: Vec<Repr>,
+    pub(crate) stack_maps: StackMaps,
     pub(crate) scopes: Scopes,
     pub(crate) exceptions: ExceptionTable,
 }
@@ -172,6 +183,7 @@ impl Buffers {
         self.cold.clear();
         self.constants.clear();
         self.locals.clear();
+        self.stack_maps = StackMaps::default();
         self.scopes.clear();
         self.exceptions.calls.clear();
         self.exceptions.handlers.clear();
@@ -210,6 +222,7 @@ impl<'a> Tier<'a> {
             next_set: NONE,
             next_tests: false,
             grown: false,
+            gave_up: false,
             location: start,
             every_location: false,
             pins: SmallVec::new(),
@@ -221,6 +234,8 @@ impl<'a> Tier<'a> {
             frame_bytes: 0,
             next_loop: 0,
             leave: None,
+            ref_homes: Vec::new(),
+            place_count: 0,
         }
     }
 
@@ -249,6 +264,10 @@ impl<'a> Tier<'a> {
         for (local, repr) in reprs.iter().enumerate() {
             let weight = uses.locals.get(local).copied().unwrap_or(0);
             let local = local as u32 + FIRST;
+            if *repr == Repr::Ref {
+                // Invariant [roots] of `heap`.
+                continue;
+            }
             match bank(*repr) {
                 Bank::General => keep_heaviest(&mut general, GENERAL_PINS.len(), local, weight),
                 Bank::Vector => keep_heaviest(&mut vector, VECTOR_PINS.len(), local, weight),
@@ -522,6 +541,12 @@ impl<'a> Tier<'a> {
         self.s.asm.resolve();
     }
 
+    /// Takes no more of this function, which is then validated only.
+    pub(crate) fn give_up(&mut self) {
+        self.grown = true;
+        self.gave_up = true;
+    }
+
     /// Whether a limit was passed at a block's start or end, which is often enough to stop in time.
     #[inline]
     pub(crate) fn has_grown(&self) -> bool {
@@ -538,7 +563,7 @@ impl<'a> Tier<'a> {
             + u64::from(self.s.max_operands)
             + u64::from(self.max_area)
             + u64::from(self.max_args);
-        frame > u64::from(MAX_FRAME) || self.s.asm.here() > MAX_CODE
+        self.gave_up || frame > u64::from(MAX_FRAME) || self.s.asm.here() > MAX_CODE
     }
 
     // ---- places where code traps or calls ----
@@ -603,7 +628,13 @@ impl<'a> Tier<'a> {
                 self.s.asm.undefined();
             }
             ColdKind::Count { ordinal, back, live } => self.count_ran_out(ordinal, back, live),
-            ColdKind::Epoch { entry, back } => self.epoch_reached(entry, back),
+            ColdKind::Epoch { entry, places, back } => self.epoch_reached(entry, places, back),
+            ColdKind::Allocate { ty, length, places, back } => {
+                self.allocate_slowly(ty, length, places, back);
+            }
+            ColdKind::Slow { operation, moves, saved, result, back } => {
+                self.call_slowly(operation, moves, saved, result, back);
+            }
             ColdKind::Fuel { fuel } => self.fuel_ran_out(fuel),
             ColdKind::CheckConversion { wide, double, source, back } => {
                 self.check_conversion(wide, double, source, back);
@@ -704,7 +735,7 @@ impl<'a> Tier<'a> {
     // ---- stopping and limiting ----
 
     /// The offset of a field of the store's context, whose address goes to `r11`.
-    fn store_field_at(&mut self, field: Field) -> i32 {
+    pub(crate) fn store_field_at(&mut self, field: Field) -> i32 {
         let path = self.layout.path(self.module, field);
         let through = path.through.expect("it lies in the store's context");
         self.s.copy_to(R11, Loc::Local(CONTEXT), Repr::Pointer);
@@ -715,7 +746,8 @@ impl<'a> Tier<'a> {
     /// On entry, or at the head of a loop: `rax` holds nothing there.
     pub(crate) fn check_deadline(&mut self, entry: bool) {
         let back = self.s.asm.label();
-        let label = self.cold(ColdKind::Epoch { entry, back });
+        let places = self.places(self.s.stack.len());
+        let label = self.cold(ColdKind::Epoch { entry, places, back });
         let deadline = self.store_field_at(Field::EpochDeadline);
         let epoch = self.layout.path(self.module, Field::Epoch).offset as i32;
         self.s.load(RAX, at(R11, epoch), Repr::Pointer);
@@ -725,9 +757,10 @@ impl<'a> Tier<'a> {
         self.s.asm.bind(back);
     }
 
-    fn epoch_reached(&mut self, entry: bool, back: Label) {
+    fn epoch_reached(&mut self, entry: bool, places: Places, back: Label) {
         self.save_pins();
         self.call_shim(Operation::new(Builtin::EpochReached, 0, 0).pack(), Moves::new());
+        self.note_places(places);
         self.restore_pins();
         if entry {
             self.reload_arguments();
@@ -997,6 +1030,11 @@ impl<'a> Tier<'a> {
             self.count(0, None);
         }
         self.zero_locals(FIRST + self.own.params.len() as u32);
+        let homes = self.s.locals.iter().zip(0..).filter_map(|(local, index)| {
+            let used = index >= FIRST && self.uses.is_used(index - FIRST);
+            (used && local.repr == Repr::Ref).then_some(local.disp)
+        });
+        self.ref_homes = homes.collect();
     }
 
     #[inline]

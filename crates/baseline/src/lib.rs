@@ -19,6 +19,7 @@ mod control;
 mod emit;
 mod encode;
 mod exceptions;
+mod heap;
 mod ops;
 mod scalar;
 mod scan;

@@ -468,6 +468,11 @@ impl State {
         }
     }
 
+    /// Registers that hold or cache something.
+    pub(crate) fn occupied(&self) -> u32 {
+        (self.used | self.cached) & self.temps
+    }
+
     /// Whether anyone holds `reg`.
     #[inline]
     pub(crate) fn is_used(&self, reg: Reg) -> bool {

@@ -440,6 +440,7 @@ impl<'a> Walker<'a> {
             Content::Payload => self.values.make(Node::Payload),
             Content::Epoch => self.values.make(Node::Epoch),
             Content::EpochShim => self.values.make(Node::EpochShim),
+            Content::Heap => self.values.make(Node::Heap),
             Content::Pointer(at) => self.values.make(Node::Pointer(at)),
             Content::Anything => unknown(self),
         }

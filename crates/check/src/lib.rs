@@ -13,6 +13,7 @@
 //!   `rbx`, `r12` to `r15`, `rbp` and the frame as they were (the epoch shim: all registers), pops its
 //!   stack arguments, and may move memories that may move, and tables. It writes only to result areas,
 //!   which hold no spilled value.
+//! - The store's heap is as large as `layout` says ([heap access]), where a module uses it.
 //! - A handler finds the frame as the call left it, and its two ends in `rsp` and `rbp`; all other registers
 //!   are lost. Where the frame holds the context, as the exception table says, is checked.
 //! - Fields lie where the layout says; a memory or table never shrinks, and has at least the length
@@ -124,6 +125,8 @@ pub struct Accepted {
     pub compared: usize,
     /// To elements of tables, behind a comparison.
     pub elements: usize,
+    /// To the store's heap.
+    pub objects: usize,
     /// To tables in the code, of jumps or constants, behind a comparison.
     pub tables: usize,
     /// Where nothing comes.

@@ -7,7 +7,7 @@ use iced_x86::ConditionCode;
 use rustc_hash::FxHashMap;
 
 pub(crate) type Id = u32;
-/// A memory, or behind all memories a table.
+/// A memory, or behind all memories a table, or behind all tables the list of functions by number.
 pub(crate) type Object = u32;
 
 pub(crate) const U32: u64 = u32::MAX as u64;
@@ -90,6 +90,8 @@ pub(crate) enum Node {
     Epoch,
     /// The epoch shim, which changes no register.
     EpochShim,
+    /// Start of the store's heap.
+    Heap,
     /// The function's first byte.
     Code,
     /// A pointer that lies at this offset of the context.
@@ -236,6 +238,7 @@ impl Values {
             | Node::Live
             | Node::Payload
             | Node::Epoch
+            | Node::Heap
             | Node::Code
             | Node::Pointer(_)
             | Node::Base(..) => true,

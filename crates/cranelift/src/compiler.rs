@@ -14,6 +14,7 @@ use crate::finish;
 use crate::induction;
 use crate::pressure;
 use crate::replace::Replacement;
+use crate::roots;
 use crate::wide;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{
@@ -378,7 +379,9 @@ impl Compiler {
                         true => None,
                         false => tier.b.func.stack_limit.take(),
                     };
+                    let roots = std::mem::take(&mut tier.roots);
                     tier.b.finalize(self.isa.frontend_config());
+                    roots::prune(&mut scratch.context.func, roots);
                     return Ok(Built { slots, inlined, deepest, limit });
                 }
                 scratch.builder = FunctionBuilderContext::new();

@@ -21,6 +21,10 @@ use wardian_module::layout::Field;
 pub(crate) struct ScopeData {
     /// What each takes, and its block, once it is asked for.
     catches: SmallVec<[(Catch, Option<Block>); 2]>,
+    /// Calls that lead to each, as positions in `Tier::saved_calls`.
+    calls: SmallVec<[Vec<u32>; 2]>,
+    /// Where jumps to each go: behind what calls make necessary.
+    entries: SmallVec<[Option<Block>; 2]>,
     outer: Option<Scope>,
 }
 
@@ -31,8 +35,10 @@ impl Tier<'_> {
             scope.0 as usize,
             "scopes come in the order of their numbers"
         );
+        let calls = catches.iter().map(|_| Vec::new()).collect();
+        let entries = catches.iter().map(|_| None).collect();
         let catches = catches.iter().map(|catch| (*catch, None)).collect();
-        self.scopes.push(ScopeData { catches, outer });
+        self.scopes.push(ScopeData { catches, calls, entries, outer });
     }
 
     /// The block of a landing.
@@ -51,7 +57,21 @@ impl Tier<'_> {
         // Every call in the scope came before.
         self.b.seal_block(block);
         self.b.switch_to_block(block);
+        let calls = std::mem::take(&mut self.scopes[scope.0 as usize].calls[catch]);
+        self.reload_landed(&calls);
         self.read_fuel();
+        if let Some(entry) = self.scopes[scope.0 as usize].entries[catch] {
+            self.b.ins().jump(entry, &[]);
+            self.b.seal_block(entry);
+            self.b.switch_to_block(entry);
+        }
+    }
+
+    /// Jumps to a landing.
+    pub(crate) fn go_to_landing(&mut self, scope: Scope, catch: usize) {
+        let place = &mut self.scopes[scope.0 as usize].entries[catch];
+        let entry = *place.get_or_insert_with(|| self.b.create_block());
+        self.b.ins().jump(entry, &[]);
     }
 
     /// The handlers of a call in this scope.
@@ -72,6 +92,8 @@ impl Tier<'_> {
                 }
                 known.push(catch);
                 let block = self.landing_block(scope, index);
+                let next_call = self.saved_calls.len() as u32;
+                self.scopes[scope.0 as usize].calls[index].push(next_call);
                 let call = BlockCall::new(block, [], &mut self.b.func.dfg.value_lists);
                 items.push(match catch {
                     Catch::Tag(tag) => ExceptionTableItem::Tag(handler_tag(tag), call),
@@ -91,7 +113,8 @@ impl Tier<'_> {
         items
     }
 
-    /// Calls a function, or a code address, and goes on behind the call; the results in registers.
+    /// Calls a function, or a code address, and goes on behind the call; the results in registers. The
+    /// operand stack up to `height` is needed afterwards.
     pub(crate) fn call_in(
         &mut self,
         scope: Option<Scope>,
@@ -99,8 +122,10 @@ impl Tier<'_> {
         code: Option<Value>,
         signature: SigRef,
         args: &[Value],
+        height: usize,
     ) -> SmallVec<[Value; 4]> {
         self.calls = true;
+        let saved = self.save_roots(height);
         let handlers = self.handlers(scope);
         if handlers.is_empty() {
             let call = match (func, code) {
@@ -108,6 +133,7 @@ impl Tier<'_> {
                 (None, Some(code)) => self.b.ins().call_indirect(signature, code, args),
                 (None, None) => unreachable!("a callee is a function or an address"),
             };
+            self.reload_roots(call, &saved);
             return SmallVec::from_slice(self.b.inst_results(call));
         }
         let next = self.b.create_block();
@@ -120,13 +146,15 @@ impl Tier<'_> {
         let normal = BlockCall::new(next, results, &mut self.b.func.dfg.value_lists);
         let table = ExceptionTableData::new(signature, normal, handlers);
         let table = self.b.func.dfg.exception_tables.push(table);
-        match (func, code) {
+        let call = match (func, code) {
             (Some(func), _) => self.b.ins().try_call(func, args, table),
             (None, Some(code)) => self.b.ins().try_call_indirect(code, args, table),
             (None, None) => unreachable!("a callee is a function or an address"),
         };
         self.b.seal_block(next);
         self.b.switch_to_block(next);
+        self.reload_roots(call, &saved);
+        self.saved_calls.push((call, saved));
         SmallVec::from_slice(self.b.block_params(next))
     }
 
@@ -135,7 +163,7 @@ impl Tier<'_> {
         let shim = self.load_field(Field::ThrowShim);
         let signature = self.throw_signature();
         let args = [self.context(), tag];
-        self.call_in(scope, None, Some(shim), signature, &args);
+        self.call_in(scope, None, Some(shim), signature, &args, self.stack.len());
         // The shim does not come back; if it did, this stops the function.
         self.b.ins().trap(trap_code(Trap::UnreachableCodeReached));
     }

@@ -90,11 +90,23 @@ pub(crate) fn finish(
         locations,
         inlined,
         exceptions,
-        stack_maps: StackMaps::default(),
+        stack_maps: stack_maps(compiled),
     };
     // Return address and saved frame pointer lie above what the layout counts.
     let frame = buffer.frame_layout().map_or(0, |layout| layout.frame_to_fp_offset + 16);
     Ok((code, frame))
+}
+
+/// Where the frame has references while it calls.
+fn stack_maps(compiled: &CompiledCode) -> StackMaps {
+    let mut maps = StackMaps::default();
+    let layout = compiled.buffer.frame_layout();
+    let to_fp = layout.map_or(0, |layout| layout.frame_to_fp_offset as i32);
+    for (offset, _, map) in compiled.buffer.user_stack_maps() {
+        // Distances from the stack pointer, in a frame of less than 2^31 bytes.
+        maps.push(*offset, map.entries().map(|(_, from_sp)| from_sp as i32 - to_fp));
+    }
+    maps
 }
 
 /// The code generator's name of a tag.

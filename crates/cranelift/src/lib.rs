@@ -20,11 +20,13 @@ mod emit;
 mod exceptions;
 mod faults;
 mod finish;
+mod heap;
 mod induction;
 mod numeric;
 mod pressure;
 mod proven;
 mod replace;
+mod roots;
 mod simd;
 mod wide;
 

@@ -12,6 +12,7 @@
 use crate::emit::*;
 use crate::exceptions::{Clause, ScopeData};
 use crate::inline;
+use crate::legacy::Tries;
 use crate::memory::guarded_reach;
 use crate::metering::Metering;
 use crate::shape::Shape;
@@ -20,7 +21,7 @@ use std::collections::HashMap;
 use wardian_module::layout::Field;
 use wardian_module::{
     Body, Builtin, ConstExpr, ConstOp, DecodeError, DefinedFuncIndex, FuncIndex, GlobalIndex,
-    HeapTop, HeapType, IndexType, Module, RefType, Settings, TagIndex, Trap, TypeIndex, ValType,
+    HeapTop, IndexType, Module, Settings, TagIndex, Trap, TypeIndex, ValType,
 };
 use wasmparser::{
     BinaryReader, BlockType, FuncValidator, FuncValidatorAllocations, FunctionBody, Operator,
@@ -52,6 +53,8 @@ pub struct Scratch {
     pub(crate) scopes: Vec<ScopeData>,
     /// Of all scopes.
     pub(crate) clauses: Vec<Clause>,
+    /// Of the function's own body.
+    pub(crate) tries: Tries,
     targets: Vec<u32>,
     locals: Vec<(u32, ValType)>,
     /// For validators of functions that are inlined.
@@ -106,6 +109,7 @@ pub fn lower<E: Emit>(
         loops: 0,
         own: body.index,
         callees: SmallVec::new(),
+        first_kept: 0,
         inline_budget: 0,
         metering: Metering::of_body(settings, bytes),
     };
@@ -126,12 +130,23 @@ pub(crate) struct Frame {
     first_arm: bool,
     /// The scope of handlers in force inside.
     pub(crate) scope: Option<Scope>,
+    /// Of a `try`: its own scope, if it has one, and which of its clauses comes next.
+    pub(crate) own: Option<Scope>,
+    pub(crate) next_catch: u32,
 }
 
 impl Frame {
     /// The body of a function that is called in this scope.
     pub(crate) fn body(scope: Option<Scope>) -> Frame {
-        Frame { kind: Kind::Block, entered: true, branched: false, first_arm: false, scope }
+        Frame {
+            kind: Kind::Block,
+            entered: true,
+            branched: false,
+            first_arm: false,
+            scope,
+            own: None,
+            next_catch: 0,
+        }
     }
 }
 
@@ -145,6 +160,10 @@ pub(crate) enum Kind {
     Else,
     /// `try_table`
     TryTable,
+    /// `try` before its clauses.
+    Try,
+    /// `try` in a clause.
+    Catch,
 }
 
 pub(crate) struct Lowering<'a, E: Emit> {
@@ -171,6 +190,8 @@ pub(crate) struct Lowering<'a, E: Emit> {
     pub(crate) own: DefinedFuncIndex,
     /// Functions that are being inlined, outermost first.
     pub(crate) callees: SmallVec<[inline::Callee; 3]>,
+    /// The first of the locals that keep exceptions, behind those of the function.
+    pub(crate) first_kept: u32,
     /// Bytes of bodies that may still be inlined.
     pub(crate) inline_budget: u32,
     /// Of the body that is being lowered.
@@ -189,6 +210,7 @@ impl<E: Emit> Lowering<'_, E> {
             locals.push((count, self.module.val_type(ty, offset as usize)?));
         }
         self.position = (reader.original_position() - self.start) as usize;
+        self.look_for_tries(&mut locals);
         self.emit.start(&locals);
         self.scratch.locals = locals;
         self.inline_budget = self.emit.inline_budget();
@@ -307,8 +329,7 @@ impl<E: Emit> Lowering<'_, E> {
             BlockKind::If => Kind::If,
         };
         let scope = self.scope();
-        let (branched, first_arm) = (false, false);
-        self.scratch.frames.push(Frame { kind: frame, entered, branched, first_arm, scope });
+        self.scratch.frames.push(Frame { kind: frame, entered, ..Frame::body(scope) });
         if !entered {
             return Ok(());
         }
@@ -356,7 +377,7 @@ impl<E: Emit> Lowering<'_, E> {
         if frame.entered {
             let continues = self.reachable
                 || match frame.kind {
-                    Kind::Block | Kind::TryTable => frame.branched,
+                    Kind::Block | Kind::TryTable | Kind::Try | Kind::Catch => frame.branched,
                     // A branch to a loop goes back to its start.
                     Kind::Loop => false,
                     // Without `else` the condition may be false.
@@ -389,17 +410,14 @@ impl<E: Emit> Lowering<'_, E> {
         self.validator.get_operand_type(0).flatten()
     }
 
-    /// A type as the validator knows it, as exact as its representation needs. The validator names
-    /// defined types by its own ids; all defined types of this version are functions.
+    /// A type as the validator knows it, as exact as its representation needs.
     fn operand_type(&self, ty: wasmparser::ValType, offset: usize) -> Result<ValType, DecodeError> {
-        match ty {
-            wasmparser::ValType::Ref(ty)
-                if matches!(ty.heap_type(), wasmparser::HeapType::Concrete(_)) =>
-            {
-                Ok(ValType::Ref(RefType { nullable: ty.is_nullable(), heap: HeapType::Func }))
-            }
-            ty => self.module.val_type(ty, offset),
+        if let wasmparser::ValType::Ref(ty) = ty
+            && let Some(ty) = self.erased(ty)
+        {
+            return Ok(ValType::Ref(ty));
         }
+        self.module.val_type(ty, offset)
     }
 
     /// The hierarchy of a reference operand.
@@ -608,7 +626,7 @@ impl<E: Emit> Lowering<'_, E> {
                 let top = self.module.heap_type(hty, offset)?.top();
                 let null = self.emit.constant(match top {
                     HeapTop::Func => Const::NullPointer,
-                    HeapTop::Extern | HeapTop::Any | HeapTop::Exn => Const::I32(0),
+                    HeapTop::Extern | HeapTop::Any | HeapTop::Exn => Const::NullRef,
                 });
                 self.emit.push(null);
             }
@@ -630,6 +648,11 @@ impl<E: Emit> Lowering<'_, E> {
             }
 
             Operator::Throw { tag_index } => self.throw(TagIndex(tag_index)),
+            Operator::ThrowRef => {
+                let exception = self.emit.pop();
+                self.throw_ref(exception);
+            }
+            Operator::Rethrow { relative_depth } => self.rethrow(relative_depth),
 
             Operator::ReturnCall { function_index } => self.call(FuncIndex(function_index), true),
             Operator::CallIndirect { type_index, table_index } => {
@@ -642,7 +665,11 @@ impl<E: Emit> Lowering<'_, E> {
             Operator::ReturnCallRef { type_index } => self.call_ref(TypeIndex(type_index), true),
 
             ref op => {
-                if self.memory_op(op) || self.table_op(op) {
+                if self.memory_op(op)
+                    || self.table_op(op)
+                    || self.gc_op(op)?
+                    || self.cast_op(op, offset, operand)?
+                {
                     return Ok(());
                 }
                 let message = format!("instruction {op:?} is not supported by this version");

@@ -26,6 +26,7 @@ mod parallel;
 #[cfg(not(feature = "parallel"))]
 #[path = "parallel_none.rs"]
 mod parallel;
+mod parking;
 mod stats;
 mod store;
 mod tiers;
@@ -40,6 +41,7 @@ pub use explore::{Explored, Explorer, RecordedLine};
 pub use file::read_file;
 pub use initial::prepare_initial_memories;
 pub use instantiate::InstantiateError;
+pub use parking::{WaitResult, Waiter, begin_wait, notify, wait};
 pub use stats::{CodeShape, Counters, Stats};
 pub use store::{Limiter, Store, Unlimited};
 pub use tiers::{Cached, CompileFailure, TierConfig, TierUp, Tiers};

@@ -40,6 +40,7 @@ mod limits;
 mod linker;
 mod module;
 mod raw;
+mod shared_memory;
 mod store;
 #[cfg(feature = "wat")]
 mod text;
@@ -73,6 +74,7 @@ pub use limits::{
 pub use linker::{Linker, UnknownImportError};
 pub use module::{Module, ModuleExport, ModuleFunction, ResourcesRequired};
 pub use raw::ValRaw;
+pub use shared_memory::{SharedMemory, WaitResult};
 pub use store::{AsContext, AsContextMut, CallHook, Store, StoreContext, StoreContextMut};
 pub use typed::{
     IntoFunc, NoExtern, NoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
@@ -124,6 +126,15 @@ pub use wardian_runtime::CompileProgress;
 /// ```
 pub use wardian_runtime::Stats;
 /// ```
+/// use wardian::{Budget, BudgetShare};
+///
+/// let budget = Budget::new(100);
+/// let mut share: BudgetShare = budget.share();
+/// assert!(share.resize(60) && !share.resize(101));
+/// assert_eq!((budget.taken(), budget.limit()), (60, 100));
+/// ```
+pub use wardian_runtime::{Budget, BudgetShare};
+/// ```
 /// use wardian::{Engine, Module, VouchedArtifact};
 ///
 /// # fn main() -> wardian::Result<()> {
@@ -135,13 +146,4 @@ pub use wardian_runtime::Stats;
 /// # Ok(())
 /// # }
 /// ```
-/// ```
-/// use wardian::{Budget, BudgetShare};
-///
-/// let budget = Budget::new(100);
-/// let mut share: BudgetShare = budget.share();
-/// assert!(share.resize(60) && !share.resize(101));
-/// assert_eq!((budget.taken(), budget.limit()), (60, 100));
-/// ```
-pub use wardian_runtime::{Budget, BudgetShare};
 pub use wardian_vm::VouchedArtifact;
