@@ -420,17 +420,14 @@ impl Compiler {
             dispatch::copy_dispatch(&mut context.func);
             wide::keep_extended(&mut context.func);
         }
-        let result = context.optimize(&**optimizer, &mut plane).and_then(|()| {
-            if optimizes {
-                induction::use_next(&mut context.func);
-                wide::load_extended(&mut context.func);
-            }
-            faults::keep_locations(&mut context.func);
-            let excessive = pressure::is_excessive(&context.func);
-            *choice = Some(Choice { deep, excessive });
-            Ok(())
-        });
-        result.map_err(|error| failure(func, error))?;
+        context.optimize(&**optimizer, &mut plane).map_err(|error| failure(func, error))?;
+        if optimizes {
+            induction::use_next(&mut context.func);
+            wide::load_extended(&mut context.func);
+        }
+        faults::keep_locations(&mut context.func);
+        let excessive = pressure::is_excessive(&context.func);
+        *choice = Some(Choice { deep, excessive });
         self.generate(func, scratch)
     }
 

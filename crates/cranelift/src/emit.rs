@@ -120,6 +120,8 @@ pub(crate) struct Tier<'a> {
     /// Variables of the lowest operands while a frame is to be replaced: see `replace`.
     pub(crate) homes: Vec<Variable>,
     pub(crate) replacement: Option<Replacement>,
+    /// Of the branch that follows: whether its condition is likely to hold.
+    pub(crate) hint: Option<bool>,
     pub(crate) frames: Vec<Frame>,
     /// What checks have shown.
     pub(crate) proven: Proven,
@@ -220,6 +222,7 @@ impl<'a> Tier<'a> {
             deepest: 0,
             homes: Vec::new(),
             replacement: None,
+            hint: None,
             frames: Vec::new(),
             proven: Proven::default(),
             locals: Vec::new(),
@@ -920,6 +923,10 @@ impl Emit for Tier<'_> {
 
     fn branch(&mut self, depth: u32) {
         self.jump_to(depth);
+    }
+
+    fn hint(&mut self, likely: bool) {
+        self.hint = Some(likely);
     }
 
     fn branch_if(&mut self, depth: u32) {

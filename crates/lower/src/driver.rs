@@ -339,6 +339,9 @@ impl<E: Emit> Lowering<'_, E> {
         if kind == BlockKind::Loop && self.callees.is_empty() {
             self.emit.at_loop(ordinal);
         }
+        if kind == BlockKind::If {
+            self.hint(location);
+        }
         match ty {
             BlockType::Empty => self.emit.enter(kind, &[], &[]),
             BlockType::Type(ty) => {
@@ -542,7 +545,18 @@ impl<E: Emit> Lowering<'_, E> {
         if self.reachable {
             self.begin(offset, Immediates::Other);
             self.branch_to(depth);
+            self.hint(offset as u32);
             self.emit.branch_if(depth);
+        }
+    }
+
+    /// Tells the tier what the module says of the branch at an offset.
+    #[inline]
+    fn hint(&mut self, offset: u32) {
+        if !self.module.branch_hints.is_empty()
+            && let Some(likely) = self.module.branch_hint(offset)
+        {
+            self.emit.hint(likely);
         }
     }
 
