@@ -345,6 +345,7 @@ fn show(value: &Val) -> String {
         Val::V128(v) => format!("v128:{:#x}", v.as_u128()),
         Val::FuncRef(func) => format!("func:{}", func.is_some()),
         Val::ExternRef(value) => format!("extern:{}", value.is_some()),
+        Val::AnyRef(value) => format!("any:{}", value.is_some()),
     }
 }
 

@@ -115,6 +115,11 @@ impl HeapType {
         }
     }
 
+    /// Whether no object is of this type.
+    pub const fn is_bottom(self) -> bool {
+        matches!(self, HeapType::NoFunc | HeapType::NoExtern | HeapType::None | HeapType::NoExn)
+    }
+
     /// Subtyping. spec 3.3.3 (matching, heap types).
     pub fn matches(self, other: HeapType) -> bool {
         use HeapType::*;

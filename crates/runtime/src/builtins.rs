@@ -2,8 +2,9 @@
 //!
 //! spec 4.6: bounds are checked before any write, with sums that cannot overflow.
 
+use crate::arrays;
 use crate::instantiate::eval;
-use crate::store::{Limiter, Store};
+use crate::store::{Limiter, Store, Unlimited};
 use wardian_module::{
     Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, Operation, Rounding, TableIndex, Trap,
     TypeId, is_subtype,
@@ -74,7 +75,8 @@ pub fn builtin(
         }
         Builtin::TableInit => {
             let id = table(store, first);
-            table_init(store, instance, id, ElemIndex(second), a, b, c)
+            table_init(store, instance, id, ElemIndex(second), a, b, c)?;
+            Ok(0)
         }
         Builtin::ElemDrop => {
             store.drop_elements(instance, ElemIndex(first));
@@ -104,17 +106,23 @@ pub fn builtin(
             let found = func.and_then(|func| store.kernel.func_type(func));
             Ok(found.is_some_and(|found| is_subtype(found.id(), expected)).into())
         }
-        // There is no heap yet, and no engine admits a module that needs it.
+        Builtin::FuncToId => {
+            let number = func.map(|func| store.kernel.func_number(func)).transpose();
+            let number = number.map_err(|_| Trap::GcHeapOutOfMemory)?;
+            Ok(number.unwrap_or(0).into())
+        }
+        Builtin::GcRemember => {
+            store.remember(a as u32);
+            Ok(0)
+        }
         Builtin::GcAllocStruct
         | Builtin::GcAllocArray
-        | Builtin::GcRemember
-        | Builtin::FuncToId
         | Builtin::ArrayFill
         | Builtin::ArrayCopy
         | Builtin::ArrayNewData
         | Builtin::ArrayNewElem
         | Builtin::ArrayInitData
-        | Builtin::ArrayInitElem => Err(Trap::AllocationTooLarge.into()),
+        | Builtin::ArrayInitElem => arrays::builtin(store, limiter, &call),
     }
 }
 
@@ -176,12 +184,10 @@ fn in_bounds(store: &Store, call: &BuiltinCall) -> bool {
         Builtin::TableFillFunc | Builtin::TableFillRef => table(first, a, c),
         Builtin::TableCopy => table(first, a, c) && table(second, b, c),
         Builtin::TableInit => {
-            let segment = ElemIndex(second);
-            let dropped = store.elements_dropped(instance, segment);
-            let length = if dropped { 0 } else { module.elements[segment.index()].items.len() };
+            let length = segment_length(store, instance, ElemIndex(second));
             table(first, a, c) && fits(length as u64, b, c)
         }
-        _ => true,
+        _ => arrays::in_bounds(store, call),
     }
 }
 
@@ -208,7 +214,7 @@ fn round_f64(rounding: Rounding, x: f64) -> f64 {
     }
 }
 
-fn range(length: usize, start: u64, count: u64) -> Option<std::ops::Range<usize>> {
+pub(crate) fn range(length: usize, start: u64, count: u64) -> Option<std::ops::Range<usize>> {
     let end = start.checked_add(count).filter(|end| *end <= length as u64)?;
     Some(start as usize..end as usize)
 }
@@ -277,30 +283,47 @@ pub(crate) fn table_init(
     target: u64,
     source: u64,
     count: u64,
-) -> Result<u64, Failure> {
-    let module = store.kernel.instance_code(instance).module().clone();
-    let segment_ref = &module.elements[segment.index()];
-    let length =
-        if store.elements_dropped(instance, segment) { 0 } else { segment_ref.items.len() };
-    let from = range(length, source, count).ok_or(Trap::TableOutOfBounds)?;
+) -> Result<(), Failure> {
+    let from = range(segment_length(store, instance, segment), source, count)
+        .ok_or(Trap::TableOutOfBounds)?;
     let size = store.kernel.table_size(table);
     if target.checked_add(count).is_none_or(|end| end > size) {
         return Err(Trap::TableOutOfBounds.into());
     }
-    let fill = |store: &mut Store, index, value| {
+    for (item, index) in from.zip(target..) {
+        let value = segment_item(store, instance, segment, item);
         let set = store.kernel.table_fill(table, index, value, 1);
         set.expect("validated types, and the range was checked");
-    };
-    for (item, index) in from.zip(target..) {
-        let value = match &segment_ref.items {
-            ElemItems::Funcs(funcs) => {
-                Value::Func(store.kernel.instance_func(instance, funcs[item]))
-            }
-            ElemItems::Exprs(exprs) => eval(store, instance, &exprs[item]),
-        };
-        fill(store, index, value);
     }
-    Ok(0)
+    Ok(())
+}
+
+/// Items of an element segment; none if it was dropped.
+pub(crate) fn segment_length(store: &Store, instance: InstanceId, segment: ElemIndex) -> usize {
+    let module = store.kernel.instance_code(instance).module();
+    let length = module.elements[segment.index()].items.len();
+    if store.elements_dropped(instance, segment) { 0 } else { length }
+}
+
+/// An item of an element segment, which has so many.
+pub(crate) fn segment_item(
+    store: &mut Store,
+    instance: InstanceId,
+    segment: ElemIndex,
+    item: usize,
+) -> Value {
+    if let Some(references) = store.element_refs.get(&(instance, segment)) {
+        return Value::Ref(references[item]);
+    }
+    let code = store.kernel.instance_code(instance).clone();
+    match &code.module().elements[segment.index()].items {
+        ElemItems::Funcs(funcs) => Value::Func(store.kernel.instance_func(instance, funcs[item])),
+        ElemItems::Exprs(exprs) => {
+            // Nothing else makes objects: those were evaluated at instantiation.
+            let value = eval(store, &mut Unlimited, instance, &exprs[item]);
+            value.unwrap_or_else(|_| unreachable!("functions and null take no room"))
+        }
+    }
 }
 
 /// The functions among an instance's externs, for `ref.func`.

@@ -1,11 +1,13 @@
-//! A store without its embedder's data: the kernel's store, what segments were dropped, host values
-//! behind references, and limits.
+//! A store without its embedder's data: the kernel's store, what segments hold and which were dropped, the
+//! heap, the host's references into it, and limits.
 //!
 //! Invariant: `instances` has an entry for each instance of the kernel's store.
 
 use crate::budget::{Budget, BudgetShare};
+use crate::heap::{Heap, HeapConfig};
 use crate::instantiate::InstantiateError;
-use std::any::Any;
+use crate::roots::HostRoots;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use wardian_module::layout::table_element_size;
@@ -92,9 +94,14 @@ pub struct Store {
     pub kernel: wardian_vm::Store,
     pub(crate) settings: Arc<Settings>,
     pub(crate) dropped: Vec<Dropped>,
-    host_values: Vec<Box<dyn Any + Send + Sync>>,
-    /// Bytes of these.
-    host_bytes: u64,
+    /// References that passive element segments hold, unless they hold functions.
+    pub(crate) element_refs: HashMap<(InstanceId, ElemIndex), Box<[u32]>>,
+    pub(crate) heap: Option<Box<Heap>>,
+    pub(crate) heap_config: HeapConfig,
+    /// The host's references into the heap.
+    pub roots: HostRoots,
+    /// Operands of the constant expression that is being evaluated.
+    pub(crate) operands: Vec<Value>,
     /// What the store has taken of its limiter's budget.
     share: Option<BudgetShare>,
 }
@@ -105,13 +112,16 @@ impl Store {
         settings: Arc<Settings>,
         limits: wardian_vm::StoreLimits,
     ) -> std::io::Result<Store> {
-        Store::of_engine::<H>(settings, limits, Arc::default(), Arc::default())
+        let heap = HeapConfig::default();
+        Store::of_engine::<H>(settings, limits, heap, Arc::default(), Arc::default())
     }
 
-    /// An empty store that runs with hosts of type `H`, under this epoch, and shares these reservations.
+    /// An empty store that runs with hosts of type `H`, under this epoch, and shares these reservations. Its
+    /// heap, once it has one, is as `heap_config` says.
     pub fn of_engine<H: Host>(
         settings: Arc<Settings>,
         limits: wardian_vm::StoreLimits,
+        heap_config: HeapConfig,
         epoch: Arc<AtomicU64>,
         reservations: Arc<wardian_vm::Reservations>,
     ) -> std::io::Result<Store> {
@@ -121,8 +131,11 @@ impl Store {
             kernel,
             settings,
             dropped: Vec::new(),
-            host_values: Vec::new(),
-            host_bytes: 0,
+            element_refs: HashMap::new(),
+            heap: None,
+            heap_config,
+            roots: HostRoots::default(),
+            operands: Vec::new(),
             share: None,
         })
     }
@@ -153,7 +166,7 @@ impl Store {
     }
 
     fn bytes(&self) -> u64 {
-        self.kernel.bytes() + self.host_bytes
+        self.kernel.bytes() + self.heap.as_ref().map_or(0, |heap| heap.bytes())
     }
 
     // ---- fuel ----
@@ -199,42 +212,13 @@ impl Store {
         self.give_back(wardian_lower::unspent(&module.wasm[body], position));
     }
 
-    // ---- host values ----
-
-    /// Keeps a host value and returns the reference to it: a position and 1, so that 0 is null.
-    /// `None` when 2^32 - 1 values are kept.
-    /// Nor when it has no room in the budget.
-    pub fn add_host_value(
-        &mut self,
-        limiter: &dyn Limiter,
-        value: Box<dyn Any + Send + Sync>,
-    ) -> Option<u32> {
-        let reference = u32::try_from(self.host_values.len() + 1).ok()?;
-        let bytes = (size_of_val(&value) + size_of_val(&*value)) as u64;
-        if !self.make_room(limiter, bytes) {
-            return None;
-        }
-        self.host_values.push(value);
-        self.host_bytes += bytes;
-        Some(reference)
-    }
-
-    /// The host value of a reference that is not null.
-    pub fn host_value(&self, reference: u32) -> Option<&(dyn Any + Send + Sync)> {
-        self.host_values.get((reference as usize).checked_sub(1)?).map(|value| &**value)
-    }
-
-    /// The host value of a reference that is not null.
-    pub fn host_value_mut(&mut self, reference: u32) -> Option<&mut (dyn Any + Send + Sync)> {
-        self.host_values.get_mut((reference as usize).checked_sub(1)?).map(|value| &mut **value)
-    }
-
     // ---- segments ----
 
     pub(crate) fn drop_elements(&mut self, instance: InstanceId, index: ElemIndex) {
         let list = &mut self.dropped[instance.index()].elements;
         list.resize(list.len().max(index.index() + 1), false);
         list[index.index()] = true;
+        self.element_refs.remove(&(instance, index));
     }
 
     pub(crate) fn drop_data(&mut self, instance: InstanceId, index: DataIndex) {

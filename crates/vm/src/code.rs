@@ -394,7 +394,6 @@ impl CodeTables {
     }
 
     /// Where the frame that comes back to `pc` has references into the heap: in bytes from its frame pointer.
-    #[expect(dead_code, reason = "the collector's")]
     fn references_at(&self, pc: usize) -> &[i32] {
         match self {
             CodeTables::Whole { text, image, .. } => {
@@ -658,6 +657,16 @@ pub(crate) fn trap_at(pc: usize) -> Option<Trap> {
 pub(crate) fn frames_at(pc: usize, frames: &mut Vec<Frame>) {
     lookup(pc, |tables| {
         tables.frames_at(pc, frames);
+        Some(())
+    });
+}
+
+/// Hands each place to `visit` that holds a reference in the frame to which a call returns at `pc`, as a
+/// distance in bytes from the frame pointer, for a live frame of this thread.
+pub(crate) fn each_reference(pc: usize, mut visit: impl FnMut(i32)) {
+    // The call itself lies before.
+    lookup(pc - 1, |tables| {
+        tables.references_at(pc).iter().for_each(|place| visit(*place));
         Some(())
     });
 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::ptr::{NonNull, null};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use wardian_module::layout::StoreContext;
+use wardian_module::layout::{NULL_PAGE, StoreContext};
 use wardian_module::{FuncIndex, Module, Operation, Trap};
 
 use crate::store::{FuncId, InstanceId};
@@ -186,6 +186,12 @@ impl Context {
     pub(crate) fn guards_hold(&self, address: usize) -> bool {
         // SAFETY: [guards] a shared use, which ends here; the exclusive one is not on.
         unsafe { &*self.guards.get() }.iter().any(|guard| guard.contains(&address))
+    }
+
+    /// Whether `address` lies in the null page of the store's heap.
+    pub(crate) fn is_null_page(&self, address: usize) -> bool {
+        let base = self.shared.gc_base.get() as usize;
+        base != 0 && address.wrapping_sub(base) < NULL_PAGE as usize
     }
 
     /// Changes the guards. `change` calls nothing of this context.

@@ -36,6 +36,10 @@
 //! - **[shim frame]** Entry shims save all callee-saved registers in a frame whose address the context
 //!   holds; exit shims store their own frame's address before any host code runs. A pending failure is
 //!   noticed only by a shim, after every host frame above it has returned.
+//! - **[stack maps]** At a safepoint, the places that a return address's stack map lists lie in the frame
+//!   that waits there, are aligned, and hold references into the heap; code reads them again when the call
+//!   has returned, and whatever it finds there leads nowhere but into the heap's region. (A part of
+//!   [compiled code].)
 //! - **[handler]** A throw goes on in a guest frame of its own activation only, at a handler that the
 //!   table of the frame's code names for the call that the frame waits in, with the frame's own stack and
 //!   frame pointer; no host frame lies between. Code that has handlers keeps nothing else across such calls
@@ -69,6 +73,7 @@ mod context;
 )]
 mod debugger;
 mod exceptions;
+mod heap;
 pub mod host;
 mod mapping;
 #[cfg_attr(any(test, feature = "refusals"), path = "refusals/injected.rs")]
@@ -94,6 +99,7 @@ pub use call::*;
 pub use code::{Code, CodeError, VouchedArtifact};
 pub use context::{BuiltinCall, Exit, Failure, Frame, Host, TrapReport, stack_left};
 pub use debugger::Registration;
+pub use heap::Roots;
 pub use host::*;
 pub use mapping::{InitialMemory, Reservations};
 #[cfg(feature = "refusals")]
@@ -101,8 +107,8 @@ pub use refusals::{lost_mappings, refuse};
 pub use store::*;
 pub use tiered::{Source, Tier, Tiered};
 pub use values::{
-    ExternIndexValue, ExternNonNull, NullExtern, NullFunc, Results, Values, Vector, WasmValue,
-    kind_of,
+    AnyHeap, ArrayHeap, EqHeap, ExternHeap, Heap, I31Heap, NonNull, NullExtern, NullFunc, Nullable,
+    Results, StructHeap, Values, Vector, WasmValue, kind_of,
 };
 pub use watch::{Kept, PublishedFunc, Watch};
 

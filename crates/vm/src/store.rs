@@ -13,10 +13,12 @@
 use crate::block::Block;
 use crate::code::Code;
 use crate::context::{Context, Exit, Frame};
+use crate::heap::{Region, Roots};
 use crate::host::{HostFunc, HostRecord};
 use crate::mapping::{InitialMemory, Mapping, Reservations};
 use crate::{sys, unwind};
 use std::any::TypeId as RustTypeId;
+use std::collections::HashMap;
 use std::mem::{offset_of, size_of};
 use std::ops::Range;
 use std::ptr::{NonNull, null_mut};
@@ -167,9 +169,9 @@ impl From<std::io::Error> for InstantiateError {
 
 /// Where something lies: a block and an offset in it.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    block: usize,
-    offset: usize,
+pub(crate) struct Place {
+    pub(crate) block: usize,
+    pub(crate) offset: usize,
 }
 
 #[derive(Debug)]
@@ -199,10 +201,10 @@ impl MemoryInst {
 }
 
 #[derive(Debug)]
-struct TableInst {
-    ty: TableType,
-    elements: Block,
-    length: u64,
+pub(crate) struct TableInst {
+    pub(crate) ty: TableType,
+    pub(crate) elements: Block,
+    pub(crate) length: u64,
     place: Place,
 }
 
@@ -226,9 +228,9 @@ enum Element {
 }
 
 #[derive(Debug)]
-struct GlobalInst {
-    ty: GlobalType,
-    place: Place,
+pub(crate) struct GlobalInst {
+    pub(crate) ty: GlobalType,
+    pub(crate) place: Place,
 }
 
 #[derive(Debug)]
@@ -265,6 +267,18 @@ pub struct Store {
     reservations: Arc<Reservations>,
     /// What `epoch` of the context points at.
     epoch: Arc<AtomicU64>,
+    /// What `gc_base` of the context points at, once there is one.
+    heap: Option<Region>,
+    numbers: FuncNumbers,
+}
+
+/// Functions that objects of the heap refer to, by number. The first is none.
+#[derive(Debug, Default)]
+struct FuncNumbers {
+    funcs: Vec<FuncId>,
+    numbers: HashMap<FuncId, u32>,
+    /// Their references: what `func_ids_base` of the context points at.
+    references: Option<Block>,
 }
 
 // SAFETY: [store lifetime] everything it points at belongs to it alone; host functions are `Send` and
@@ -333,6 +347,8 @@ impl Store {
             payload: None,
             reservations: Arc::default(),
             epoch,
+            heap: None,
+            numbers: FuncNumbers::default(),
         })
     }
 
@@ -404,6 +420,102 @@ impl Store {
 
     pub(crate) fn take_pending(&mut self) -> Option<Exit> {
         self.pending.take()
+    }
+
+    // ---- heap ----
+
+    /// Makes the store's heap region, unless there is one: `most` bytes, or less if the system has no more.
+    pub fn make_heap(&mut self, most: u64) -> std::io::Result<()> {
+        if self.heap.is_none() {
+            let region = Region::reserve(most)?;
+            self.context().shared.gc_base.set(region.base());
+            self.heap = Some(region);
+        }
+        Ok(())
+    }
+
+    /// Bytes of the heap behind its null page; none if there is no heap.
+    pub fn heap_bytes(&self) -> &[u8] {
+        self.heap.as_ref().map_or(&[], Region::bytes)
+    }
+
+    /// Bytes of the heap behind its null page; none if there is no heap.
+    pub fn heap_bytes_mut(&mut self) -> &mut [u8] {
+        self.heap.as_mut().map_or(&mut [], Region::bytes_mut)
+    }
+
+    /// Bytes of the heap behind its null page, and those of a memory.
+    pub fn heap_and_memory(&mut self, memory: MemoryId) -> (&mut [u8], &[u8]) {
+        let memory = &self.memories[memory.index()];
+        let heap = self.heap.as_mut().map_or(&mut [][..], Region::bytes_mut);
+        (heap, memory.mapping.bytes(memory.length))
+    }
+
+    /// Bytes of the heap behind its null page, and the references into it that lie elsewhere.
+    pub fn heap_and_roots(&mut self) -> (&mut [u8], Roots<'_>) {
+        // SAFETY: [context pointer] the box lives as long as the store; its fields are cells.
+        let context = unsafe { self.context.as_ref() };
+        let (blocks, tables) = (&mut self.blocks, &mut self.tables);
+        let heap = self.heap.as_mut().map_or(&mut [][..], Region::bytes_mut);
+        (heap, Roots { context, blocks, globals: &self.globals, tables })
+    }
+
+    /// Gives pages of the heap to the system; they hold zeros afterwards, or what they held. Panics unless
+    /// these are whole pages of the heap.
+    pub fn release_heap(&mut self, offset: u32, bytes: u32) {
+        if let Some(region) = &mut self.heap {
+            region.release(offset, bytes);
+        }
+    }
+
+    /// Offset of the next object that generated code makes.
+    pub fn heap_next(&self) -> u64 {
+        self.context().shared.gc_next.get()
+    }
+
+    /// Lets generated code make objects between two offsets.
+    pub fn set_heap_window(&mut self, next: u32, limit: u32) {
+        let shared = &self.context().shared;
+        shared.gc_next.set(next.into());
+        shared.gc_limit.set(limit.into());
+    }
+
+    /// Tells an instance the first 8 bytes of new objects of a type of its module.
+    pub fn set_object_header(&mut self, id: InstanceId, ty: TypeIndex, header: u64) {
+        let instance = &self.instances[id.index()];
+        let offset = instance.code.layout().object_header(ty);
+        let types = instance.code.module().types.len();
+        assert!(instance.code.module().uses_heap && ty.index() < types, "a type with a header");
+        self.blocks[instance.block].write(offset as usize, header);
+    }
+
+    /// The number by which objects refer to a function. Not 0.
+    pub fn func_number(&mut self, func: FuncId) -> Result<u32, Mismatch> {
+        if let Some(number) = self.numbers.numbers.get(&func) {
+            return Ok(*number);
+        }
+        let reference = self.func_ref(func)?;
+        let number = u32::try_from(self.numbers.funcs.len() + 1).map_err(|_| Mismatch)?;
+        let end = (number as usize + 1) * 8;
+        if self.numbers.references.as_ref().is_none_or(|block| block.size() < end) {
+            let mut grown = Block::new(2 * end).ok_or(Mismatch)?;
+            if let Some(old) = &self.numbers.references {
+                grown.copy_from(old, 0, 0, 8 * number as usize);
+            }
+            self.context().shared.func_ids_base.set(grown.address(0).cast_const().cast());
+            self.numbers.references = Some(grown);
+        }
+        let block = self.numbers.references.as_mut().expect("made above");
+        block.write(8 * number as usize, reference);
+        self.numbers.funcs.push(func);
+        self.numbers.numbers.insert(func, number);
+        self.context().shared.func_ids_length.set(u64::from(number) + 1);
+        Ok(number)
+    }
+
+    /// The function of a number; `None` for that of null, and for one that no function has.
+    pub fn func_of_number(&self, number: u32) -> Option<FuncId> {
+        self.numbers.funcs.get((number as usize).checked_sub(1)?).copied()
     }
 
     /// Puts a frame before those of the failure that is pending.
@@ -597,7 +709,9 @@ impl Store {
                 }
             }
             Value::Ref(0) if ty.nullable && !is_func => Ok(Element::Ref(0)),
-            Value::Ref(v) if v != 0 && ty.heap == HeapType::Extern => Ok(Element::Ref(v)),
+            // What it refers to, and of which type that is, the collector knows: code checks casts, and
+            // cannot leave the heap whatever it is given.
+            Value::Ref(v) if v != 0 && !is_func && !ty.heap.is_bottom() => Ok(Element::Ref(v)),
             _ => Err(Mismatch),
         }
     }
@@ -1203,6 +1317,8 @@ impl Drop for Store {
             std::mem::forget(std::mem::take(&mut self.live_state));
             std::mem::forget(std::mem::take(&mut self.payload));
             std::mem::forget(std::mem::take(&mut self.epoch));
+            std::mem::forget(self.heap.take());
+            std::mem::forget(std::mem::take(&mut self.numbers));
             return;
         }
         // SAFETY: [context pointer] made by `Box::into_raw` in `new`, freed once; no activation is live.

@@ -6,7 +6,9 @@ use crate::guest_memory::{GuestMemory, OutOfBounds};
 use crate::store::{
     AsContext, AsContextMut, StoreContext, StoreContextMut, StoreInner, WRONG_STORE, check_store,
 };
-use crate::types::{ExternType, FuncType, GlobalType, MemoryType, Mutability, TableType, TagType};
+use crate::types::{
+    ExternType, FuncType, GlobalType, MemoryType, Mutability, RefType, TableType, TagType,
+};
 use crate::val::{Ref, Val};
 use wardian_module::ExternIndex;
 use wardian_runtime::InstantiateError;
@@ -397,17 +399,12 @@ impl Table {
     /// When `init` does not have the table's element type or belongs to another store, and when the
     /// size passes a limit.
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Ref) -> Result<Table> {
-        let mut context = store.as_context_mut();
-        if !init.matches_ty(&mut context, ty.element())? {
-            return Err(misuse(format!(
-                "initial element: expected {}, found {}",
-                ty.element(),
-                init.ty(&mut context)?
-            )));
-        }
-        let store = context.0;
-        let init = init.to_value(store.id())?;
-        let id = store.limited(|rt, limiter| rt.table(limiter, ty.to_module(), init));
+        let store = store.as_context_mut().0;
+        let Some(value) = init.to_value_of(&store.rt, ty.to_module().element)? else {
+            let (expected, found) = (ty.element(), init.ty(StoreContext(store))?);
+            return Err(misuse(format!("initial element: expected {expected}, found {found}")));
+        };
+        let id = store.limited(|rt, limiter| rt.table(limiter, ty.to_module(), value));
         let id = id.map_err(|error| object_error(store, error))?;
         Ok(Table { store: store.id(), id })
     }
@@ -441,7 +438,8 @@ impl Table {
         let store = store.as_context_mut().0;
         self.check(store.id());
         let value = store.rt.kernel.table_get(self.id, index)?;
-        Some(Ref::from_value(value, store.id()))
+        let ty = store.rt.kernel.table_type(self.id).element;
+        Some(Ref::from_value(value, ty, &mut store.rt))
     }
 
     /// Sets an element.
@@ -462,21 +460,23 @@ impl Table {
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Ref) -> Result<u64> {
         let store = store.as_context_mut().0;
         check_store(self.store, store.id())?;
-        self.check_element(store, &init)?;
-        let value = init.to_value(store.id())?;
+        let value = self.element(store, &init)?;
         let grown = store.limited(|rt, limiter| rt.table_grow(limiter, self.id, delta, value));
         grown.map_err(|failure| failure_error(store, failure))?.ok_or_else(|| {
             Error::tagged(ErrorKind::Limit, format!("failed to grow table by {delta} elements"))
         })
     }
 
-    fn check_element<T>(&self, store: &StoreInner<T>, val: &Ref) -> Result<()> {
-        let ty = self.ty(StoreContext(store));
-        let found = val.ty(StoreContext(store))?;
-        if !found.matches(ty.element()) {
-            return Err(misuse(format!("table element: expected {}, found {found}", ty.element())));
+    /// What the kernel has for an element, if it is of the table's type.
+    fn element<T>(&self, store: &StoreInner<T>, val: &Ref) -> Result<Value> {
+        let ty = store.rt.kernel.table_type(self.id).element;
+        match val.to_value_of(&store.rt, ty)? {
+            Some(value) => Ok(value),
+            None => {
+                let (expected, found) = (RefType::from_module(ty), val.ty(StoreContext(store))?);
+                Err(misuse(format!("table element: expected {expected}, found {found}")))
+            }
         }
-        Ok(())
     }
 
     /// Sets `len` elements from `dst` on.
@@ -487,11 +487,10 @@ impl Table {
     pub fn fill(&self, mut store: impl AsContextMut, dst: u64, val: Ref, len: u64) -> Result<()> {
         let store = store.as_context_mut().0;
         check_store(self.store, store.id())?;
-        let value = val.to_value(store.id())?;
+        let value = self.element(store, &val)?;
         if store.rt.kernel.table_fill(self.id, dst, value, len).is_ok() {
             return Ok(());
         }
-        self.check_element(store, &val)?;
         let size = store.rt.kernel.table_size(self.id);
         Err(misuse(format!("table element {dst} is out of bounds of {size} elements")))
     }
@@ -545,14 +544,11 @@ impl Global {
     ///
     /// When `val` does not have the global's type or belongs to another store.
     pub fn new(mut store: impl AsContextMut, ty: GlobalType, val: Val) -> Result<Global> {
-        let mut context = store.as_context_mut();
-        let found = val.ty(&mut context)?;
-        if !found.matches(ty.content()) {
-            let expected = ty.content();
+        let store = store.as_context_mut().0;
+        let Some(value) = val.to_value_of(&store.rt, ty.to_module().content)? else {
+            let (expected, found) = (ty.content(), val.ty(StoreContext(store))?);
             return Err(misuse(format!("initial value: expected {expected}, found {found}")));
-        }
-        let store = context.0;
-        let value = val.to_value(store.id())?;
+        };
         let id = store.rt.kernel.global(ty.to_module(), value);
         let id = id.map_err(|_| Error::tagged(ErrorKind::Limit, "no memory for a global"))?;
         Ok(Global { store: store.id(), id })
@@ -577,7 +573,8 @@ impl Global {
     pub fn get(&self, mut store: impl AsContextMut) -> Val {
         let store = store.as_context_mut().0;
         assert!(self.store == store.id(), "{WRONG_STORE}");
-        Val::from_value(store.rt.kernel.global_get(self.id), store.id())
+        let ty = store.rt.kernel.global_type(self.id).content;
+        Val::from_value(store.rt.kernel.global_get(self.id), ty, &mut store.rt)
     }
 
     /// Sets it.
@@ -592,8 +589,8 @@ impl Global {
         if ty.mutability() != Mutability::Var {
             return Err(misuse("immutable global cannot be set"));
         }
-        let value: Value = val.to_value(store.id())?;
-        if store.rt.kernel.global_set(self.id, value).is_err() {
+        let value = val.to_value_of(&store.rt, ty.content().to_module())?;
+        if value.is_none_or(|value| store.rt.kernel.global_set(self.id, value).is_err()) {
             let found = val.ty(StoreContext(store))?;
             return Err(misuse(format!("global: expected {}, found {found}", ty.content())));
         }

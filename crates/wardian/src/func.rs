@@ -15,9 +15,10 @@ use crate::store::{
 use crate::typed::{IntoFunc, TypedFunc, WasmParams, WasmResults};
 use crate::types::{FuncType, ValType};
 use crate::val::Val;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
-use wardian_module::Trap;
+use wardian_module::{self as m, Trap};
+use wardian_runtime as rt;
 use wardian_vm::{self as vm, CallError, Exit, Failure, FuncId, InstanceId, StoreId, Value};
 
 /// A function of a store: a guest's or the host's.
@@ -157,24 +158,36 @@ impl Func {
         results: &mut [Val],
     ) -> Result<()> {
         let store = store.as_context_mut().0;
-        let id = store.id();
-        check_store(self.store, id)?;
-        let mut values: SmallVec<[Value; 8]> =
-            SmallVec::with_capacity(params.len() + results.len());
-        for param in params {
-            values.push(param.to_value(id)?);
+        check_store(self.store, store.id())?;
+        let ty = store.rt.kernel.func_type(self.id).expect("a function of this store").clone();
+        let ty = ty.func_type();
+        if params.len() != ty.params().len() || results.len() != ty.results().len() {
+            return Err(self.mismatch(store, params, results.len()));
         }
-        values.resize(params.len() + results.len(), Value::I32(0));
-        let (args, rets) = values.split_at_mut(params.len());
-        match call_values(store, self.id, args, rets)? {
-            Ok(()) => {
-                for (place, value) in results.iter_mut().zip(rets) {
-                    *place = Val::from_value(*value, id);
+        store.pass(CallHook::CallingWasm)?;
+        // Only now: the hook may have collected.
+        let values = arguments(store, params, ty.params());
+        let result = match &values {
+            Ok(Some(values)) => {
+                let mut rets: SmallVec<[Value; 8]> = smallvec![Value::I32(0); results.len()];
+                let called = vm::call(store, self.id, values, &mut rets);
+                if called.is_ok() {
+                    for ((place, value), ty) in results.iter_mut().zip(&rets).zip(ty.results()) {
+                        *place = Val::from_value(*value, *ty, &mut store.rt);
+                    }
                 }
-                Ok(())
+                called
             }
+            _ => Err(CallError::Mismatch),
+        };
+        store.pass(CallHook::ReturningFromWasm)?;
+        match result {
+            Ok(()) => Ok(()),
             Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
-            Err(CallError::Mismatch) => Err(self.mismatch(store, params, results.len())),
+            Err(CallError::Mismatch) => {
+                values?;
+                Err(self.mismatch(store, params, results.len()))
+            }
         }
     }
 
@@ -201,23 +214,27 @@ impl Func {
             let text = format!("expected {expected} slots, found {found}");
             return Err(Error::tagged(ErrorKind::Misuse, text));
         }
-        let args = slots.iter().zip(ty.params()).map(|(slot, ty)| slot.to_value(*ty));
-        let mut values: SmallVec<[Value; 8]> = args.collect();
-        values.resize(params + results, Value::I32(0));
-        let (args, rets) = values.split_at_mut(params);
-        match call_values(store, self.id, args, rets)? {
-            Ok(()) => {
-                for (slot, value) in slots.iter_mut().zip(rets) {
-                    *slot = ValRaw::from_value(*value);
+        store.pass(CallHook::CallingWasm)?;
+        let args = slots.iter().zip(ty.params()).map(|(slot, ty)| slot.to_value(*ty, &store.rt));
+        let values: Option<SmallVec<[Value; 8]>> = args.collect();
+        let result = match values {
+            Some(values) => {
+                let mut rets: SmallVec<[Value; 8]> = smallvec![Value::I32(0); results];
+                let called = vm::call(store, self.id, &values, &mut rets);
+                if called.is_ok() {
+                    for (slot, value) in slots.iter_mut().zip(rets) {
+                        *slot = ValRaw::from_value(value, &mut store.rt);
+                    }
                 }
-                Ok(())
+                called
             }
+            None => Err(CallError::Mismatch),
+        };
+        store.pass(CallHook::ReturningFromWasm)?;
+        match result {
+            Ok(()) => Ok(()),
             Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
-            Err(CallError::Mismatch) => {
-                let text =
-                    "a raw reference names nothing of this store, or something of another type";
-                Err(Error::tagged(ErrorKind::Misuse, text))
-            }
+            Err(CallError::Mismatch) => Err(raw_mismatch()),
         }
     }
 
@@ -235,9 +252,13 @@ impl Func {
             return misuse(format!("expected {expected} results, got {results}"));
         }
         for (position, (param, ty)) in params.iter().zip(ty.params()).enumerate() {
-            match param.ty(StoreContext(store)) {
-                Ok(found) if found.matches(&ty) => {}
-                Ok(found) => {
+            match param.matches_ty(StoreContext(store), &ty) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let found = match param.ty(StoreContext(store)) {
+                        Ok(found) => found,
+                        Err(error) => return error,
+                    };
                     return misuse(format!(
                         "argument {position} type mismatch: expected {ty}, found {found}"
                     ));
@@ -278,29 +299,46 @@ impl Func {
 /// Why [`Func::new`] and its kin panic.
 const NO_MEMORY: &str = "no memory for a function";
 
-/// A call by value, with the hook told of it.
-pub(crate) fn call_values<T>(
+/// Arguments as the kernel has them; `None` when one is of another type than it must be.
+fn arguments<T>(
+    store: &StoreInner<T>,
+    params: &[Val],
+    types: &[m::ValType],
+) -> Result<Option<SmallVec<[Value; 8]>>> {
+    params.iter().zip(types).map(|(param, ty)| param.to_value_of(&store.rt, *ty)).collect()
+}
+
+/// A call by value of what takes nothing and returns nothing, with the hook told of it.
+pub(crate) fn call_start<T>(
     store: &mut StoreInner<T>,
     func: FuncId,
-    args: &[Value],
-    rets: &mut [Value],
 ) -> Result<Result<(), CallError>> {
     store.pass(CallHook::CallingWasm)?;
-    let result = vm::call(store, func, args, rets);
+    let result = vm::call(store, func, &[], &mut []);
     store.pass(CallHook::ReturningFromWasm)?;
     Ok(result)
 }
 
-/// A call of a host function, with the hook told of it.
+/// A call of a host function, with the hook told of it, in a scope of roots. `args` makes roots of the
+/// arguments, `run` calls the function, and `rets` takes references out of roots: nothing that may collect
+/// comes before the first of these or after the last.
 #[inline]
-pub(crate) fn host_call<T: 'static, R>(
+pub(crate) fn host_call<T: 'static, A, R, K>(
     call: vm::Call<'_, StoreInner<T>>,
-    run: impl FnOnce(Caller<'_, T>) -> Result<R>,
-) -> Result<R, vm::HostError> {
+    args: impl FnOnce(&mut rt::Store) -> A,
+    run: impl FnOnce(Caller<'_, T>, A) -> Result<R>,
+    rets: impl FnOnce(R, &rt::Store) -> Result<K>,
+) -> Result<K, vm::HostError> {
     let vm::Call { host, instance } = call;
-    host.pass(CallHook::CallingHost).map_err(host_error)?;
-    let result = run(Caller::new(vm::Call { host: &mut *host, instance }));
-    host.pass(CallHook::ReturningFromHost).map_err(host_error)?;
+    let scope = host.rt.roots.enter();
+    let result = (|| {
+        let args = args(&mut host.rt);
+        host.pass(CallHook::CallingHost)?;
+        let result = run(Caller::new(vm::Call { host: &mut *host, instance }), args);
+        host.pass(CallHook::ReturningFromHost)?;
+        rets(result?, &host.rt)
+    })();
+    host.rt.roots.leave(scope);
     result.map_err(host_error)
 }
 
@@ -311,15 +349,25 @@ pub(crate) fn raw_host_func<T: 'static>(
 ) -> vm::HostFunc {
     let registered = ty.registered().clone();
     vm::HostFunc::dynamic::<StoreInner<T>, _>(registered, move |call, params, results| {
-        let mut slots: SmallVec<[ValRaw; 8]> =
-            params.iter().map(|value| ValRaw::from_value(*value)).collect();
-        slots.resize(params.len().max(results.len()), ValRaw::null());
-        host_call(call, |caller| func(caller, &mut slots))?;
-        for ((place, slot), ty) in results.iter_mut().zip(&slots).zip(ty.as_module().results()) {
-            // The kernel checks what the slot names.
-            *place = slot.to_value(*ty);
-        }
-        Ok(())
+        let slots = params.len().max(results.len());
+        host_call(
+            call,
+            |store| {
+                let count = slots;
+                let slots = params.iter().map(|value| ValRaw::from_value(*value, store));
+                let mut slots: SmallVec<[ValRaw; 8]> = slots.collect();
+                slots.resize(count, ValRaw::null());
+                slots
+            },
+            |caller, mut slots| func(caller, &mut slots).map(|()| slots),
+            |slots, store| {
+                let types = ty.as_module().results();
+                for ((place, slot), ty) in results.iter_mut().zip(&slots).zip(types) {
+                    *place = slot.to_value(*ty, store).ok_or_else(raw_mismatch)?;
+                }
+                Ok(())
+            },
+        )
     })
 }
 
@@ -330,25 +378,48 @@ pub(crate) fn dynamic_host_func<T: 'static>(
 ) -> vm::HostFunc {
     let registered = ty.registered().clone();
     vm::HostFunc::dynamic::<StoreInner<T>, _>(registered, move |call, params, results| {
-        let id = call.host.id();
-        let vals = params.iter().chain(results.iter()).map(|value| Val::from_value(*value, id));
-        let mut vals: SmallVec<[Val; 8]> = vals.collect();
-        let (args, rets) = vals.split_at_mut(params.len());
-        host_call(call, |caller| func(caller, args, rets))?;
-        for (position, (place, val)) in results.iter_mut().zip(rets.iter()).enumerate() {
-            let value = val.to_value(id).map_err(host_error)?;
-            if std::mem::discriminant(place) != std::mem::discriminant(&value) {
-                let expected = ty.result(position).expect("as many results as the type has");
-                let found = vm::kind_of(&value);
-                let text = format!(
-                    "result {position} of a host function: expected {expected}, found {found}"
-                );
-                return Err(host_error(Error::tagged(ErrorKind::Misuse, text)));
-            }
-            *place = value;
-        }
-        Ok(())
+        let types = ty.as_module();
+        let defaults: SmallVec<[Value; 4]> = results.iter().copied().collect();
+        host_call(
+            call,
+            |store| {
+                let mut vals: SmallVec<[Val; 8]> = SmallVec::new();
+                for (value, ty) in params.iter().zip(types.params()) {
+                    vals.push(Val::from_value(*value, *ty, store));
+                }
+                for (value, ty) in defaults.iter().zip(types.results()) {
+                    vals.push(Val::from_value(*value, *ty, store));
+                }
+                vals
+            },
+            |caller, mut vals| {
+                let (args, rets) = vals.split_at_mut(params.len());
+                func(caller, args, rets).map(|()| vals)
+            },
+            |vals, store| {
+                let rets = vals[params.len()..].iter().zip(types.results());
+                for (position, (place, (val, ty))) in results.iter_mut().zip(rets).enumerate() {
+                    let value = val.to_value_of(store, *ty)?;
+                    *place = value.ok_or_else(|| bad_result(position, val, *ty, store))?;
+                }
+                Ok(())
+            },
+        )
     })
+}
+
+#[cold]
+fn raw_mismatch() -> Error {
+    let text = "a raw reference names nothing of this store, or something of another type";
+    Error::tagged(ErrorKind::Misuse, text)
+}
+
+#[cold]
+fn bad_result(position: usize, val: &Val, ty: m::ValType, store: &rt::Store) -> Error {
+    let expected = ValType::from_module(ty);
+    let found = val.to_value(store).map_or("nothing", |value| vm::kind_of(&value));
+    let text = format!("result {position} of a host function: expected {expected}, found {found}");
+    Error::tagged(ErrorKind::Misuse, text)
 }
 
 /// An error on its way through guest frames.

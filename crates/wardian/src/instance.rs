@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::externals::{Extern, Global, Memory, Table, Tag};
-use crate::func::{Func, call_values, exit_error, failure_error};
+use crate::func::{Func, call_start, exit_error, failure_error};
 use crate::linker::Definition;
 use crate::module::{Module, ModuleExport};
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreInner, WRONG_STORE, check_store};
@@ -154,7 +154,7 @@ impl Instance {
             "instantiated"
         );
         if let Some(start) = start {
-            match call_values(store, start, &[], &mut [])? {
+            match call_start(store, start)? {
                 Ok(()) => {}
                 Err(CallError::Exit(exit)) => return Err(exit_error(store, exit)),
                 Err(CallError::Mismatch) => {

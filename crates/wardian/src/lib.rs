@@ -33,6 +33,7 @@ pub mod error;
 mod explore;
 mod externals;
 mod func;
+mod gc_types;
 mod guest_memory;
 mod instance;
 mod interrupt;
@@ -40,6 +41,8 @@ mod limits;
 mod linker;
 mod module;
 mod raw;
+mod refs;
+mod rooted;
 mod store;
 #[cfg(feature = "wat")]
 mod text;
@@ -63,6 +66,7 @@ pub use explore::{
 };
 pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, Table, Tag};
 pub use func::{Caller, Func};
+pub use gc_types::{ArrayType, FieldType, Finality, StorageType, StructType};
 pub use guest_memory::*;
 pub use instance::{Export, Instance, InstancePre};
 pub use interrupt::UpdateDeadline;
@@ -73,12 +77,14 @@ pub use limits::{
 pub use linker::{Linker, UnknownImportError};
 pub use module::{Module, ModuleExport, ModuleFunction, ResourcesRequired};
 pub use raw::ValRaw;
+pub use refs::{AnyRef, ArrayRef, ArrayRefPre, EqRef, I31, StructRef, StructRefPre};
+pub use rooted::{GcHeapOutOfMemory, GcRef, OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use store::{AsContext, AsContextMut, CallHook, Store, StoreContext, StoreContextMut};
 pub use typed::{
     IntoFunc, NoExtern, NoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
 };
 pub use types::*;
-pub use val::{ExternRef, Ref, Rooted, V128, Val};
+pub use val::{ExternRef, Ref, V128, Val};
 /// ```
 /// use wardian::{Config, Engine, Proposal};
 ///

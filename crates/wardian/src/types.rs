@@ -1,16 +1,17 @@
 //! Types of the API: what values, functions and externals are.
 //!
-//! They stand for the types of `module`, with one difference: a concrete function type is a
-//! [`FuncType`], which keeps the type registered, where `module` has a bare id. So every type here can
-//! be kept as long as one likes, independent of the module it came from.
+//! They stand for the types of `module`, with one difference: a concrete type is a [`FuncType`],
+//! [`StructType`] or [`ArrayType`], which keeps the type registered, where `module` has a bare id. So every
+//! type here can be kept as long as one likes, independent of the module it came from.
 //!
-//! Invariant: two [`FuncType`]s are equal exactly when their ids are, because registration is
+//! Invariant: two of these are equal exactly when their ids are, because registration is
 //! process-wide and structural.
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::externals::{Extern, Global, Memory, Table, Tag};
 use crate::func::Func;
+use crate::gc_types::{ArrayType, StructType};
 use crate::store::AsContextMut;
 use crate::val::Val;
 use std::fmt;
@@ -293,6 +294,10 @@ pub enum HeapType {
     Array,
     /// Any struct.
     Struct,
+    /// An array of this type.
+    ConcreteArray(ArrayType),
+    /// A struct of this type.
+    ConcreteStruct(StructType),
     /// No internal value.
     None,
     /// Any exception.
@@ -354,7 +359,52 @@ impl HeapType {
 
     /// Whether it names a defined type.
     pub fn is_concrete(&self) -> bool {
-        matches!(self, HeapType::ConcreteFunc(_))
+        use HeapType::{ConcreteArray, ConcreteFunc, ConcreteStruct};
+        matches!(self, ConcreteFunc(_) | ConcreteArray(_) | ConcreteStruct(_))
+    }
+
+    /// Whether it names a defined array type.
+    pub fn is_concrete_array(&self) -> bool {
+        self.as_concrete_array().is_some()
+    }
+
+    /// The defined array type it names, if it does.
+    pub fn as_concrete_array(&self) -> Option<&ArrayType> {
+        match self {
+            HeapType::ConcreteArray(ty) => Some(ty),
+            _ => None,
+        }
+    }
+
+    /// The defined array type it names.
+    ///
+    /// # Panics
+    ///
+    /// If it names none.
+    pub fn unwrap_concrete_array(&self) -> &ArrayType {
+        self.as_concrete_array().expect("a concrete array type")
+    }
+
+    /// Whether it names a defined struct type.
+    pub fn is_concrete_struct(&self) -> bool {
+        self.as_concrete_struct().is_some()
+    }
+
+    /// The defined struct type it names, if it does.
+    pub fn as_concrete_struct(&self) -> Option<&StructType> {
+        match self {
+            HeapType::ConcreteStruct(ty) => Some(ty),
+            _ => None,
+        }
+    }
+
+    /// The defined struct type it names.
+    ///
+    /// # Panics
+    ///
+    /// If it names none.
+    pub fn unwrap_concrete_struct(&self) -> &StructType {
+        self.as_concrete_struct().expect("a concrete struct type")
     }
 
     /// Whether it names a defined function type.
@@ -432,9 +482,8 @@ impl HeapType {
             m::HeapType::Exn => HeapType::Exn,
             m::HeapType::NoExn => HeapType::NoExn,
             m::HeapType::ConcreteFunc(id) => HeapType::ConcreteFunc(FuncType::from_id(id)),
-            // No engine admits such a type yet.
-            m::HeapType::ConcreteStruct(_) => HeapType::Struct,
-            m::HeapType::ConcreteArray(_) => HeapType::Array,
+            m::HeapType::ConcreteStruct(id) => HeapType::ConcreteStruct(StructType::from_id(id)),
+            m::HeapType::ConcreteArray(id) => HeapType::ConcreteArray(ArrayType::from_id(id)),
         }
     }
 
@@ -453,6 +502,8 @@ impl HeapType {
             HeapType::Exn => m::HeapType::Exn,
             HeapType::NoExn => m::HeapType::NoExn,
             HeapType::ConcreteFunc(ty) => m::HeapType::ConcreteFunc(ty.id()),
+            HeapType::ConcreteStruct(ty) => m::HeapType::ConcreteStruct(ty.id()),
+            HeapType::ConcreteArray(ty) => m::HeapType::ConcreteArray(ty.id()),
         }
     }
 }
@@ -460,6 +511,18 @@ impl HeapType {
 impl From<FuncType> for HeapType {
     fn from(ty: FuncType) -> HeapType {
         HeapType::ConcreteFunc(ty)
+    }
+}
+
+impl From<StructType> for HeapType {
+    fn from(ty: StructType) -> HeapType {
+        HeapType::ConcreteStruct(ty)
+    }
+}
+
+impl From<ArrayType> for HeapType {
+    fn from(ty: ArrayType) -> HeapType {
+        HeapType::ConcreteArray(ty)
     }
 }
 

@@ -96,8 +96,8 @@ fn host_values() -> Result<()> {
     };
     assert!(hash(&a) == hash(&a.clone()) && hash(&a) != hash(&b));
     let raw = a.to_raw(&store)?;
-    assert_eq!(ExternRef::from_raw(&store, raw), Some(a));
-    assert_eq!(ExternRef::from_raw(&store, 0), None);
+    assert_eq!(ExternRef::from_raw(&mut store, raw), Some(a));
+    assert_eq!(ExternRef::from_raw(&mut store, 0), None);
     let text = a.data_mut(&mut store)?.and_then(|data| data.downcast_mut::<String>());
     text.expect("a string").push('!');
     let text = a.data(&store)?.and_then(|data| data.downcast_ref::<String>());
