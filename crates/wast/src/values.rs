@@ -41,7 +41,7 @@ pub(crate) fn argument(store: &mut Store<()>, arg: &WastArgCore<'_>) -> Result<V
 
 /// Whether `value` is what the script expects.
 pub(crate) fn check(
-    store: &Store<()>,
+    store: &mut Store<()>,
     value: &Val,
     expected: &WastRetCore<'_>,
 ) -> Result<(), String> {
@@ -75,7 +75,7 @@ pub(crate) fn check(
         (Val::FuncRef(Some(_)), WastRetCore::RefFunc(_)) => true,
         (Val::ExternRef(Some(_)), WastRetCore::RefExtern(None)) => true,
         (Val::ExternRef(Some(value)), WastRetCore::RefExtern(Some(expected))) => {
-            let data = value.data(store).map_err(|error| format!("{error:#}"))?;
+            let data = value.data(&*store).map_err(|error| format!("{error:#}"))?;
             data.and_then(|data| data.downcast_ref::<u32>()) == Some(expected)
         }
         _ => false,
@@ -85,18 +85,18 @@ pub(crate) fn check(
 
 /// Whether an internal value is of the kind that is expected.
 fn any_is(
-    store: &Store<()>,
+    store: &mut Store<()>,
     value: &Rooted<AnyRef>,
     expected: &WastRetCore<'_>,
 ) -> Result<(), String> {
     let holds = match expected {
         WastRetCore::RefAny => Ok(true),
-        WastRetCore::RefEq => value.is_eqref(store),
-        WastRetCore::RefI31 => value.is_i31(store),
-        WastRetCore::RefStruct => value.is_struct(store),
-        WastRetCore::RefArray => value.is_array(store),
-        WastRetCore::RefHost(expected) => ExternRef::convert_any(store, *value).and_then(|value| {
-            let data = value.data(store)?;
+        WastRetCore::RefEq => value.is_eqref(&*store),
+        WastRetCore::RefI31 => value.is_i31(&*store),
+        WastRetCore::RefStruct => value.is_struct(&*store),
+        WastRetCore::RefArray => value.is_array(&*store),
+        WastRetCore::RefHost(expected) => ExternRef::convert_any(&mut *store, *value).and_then(|value| {
+            let data = value.data(&*store)?;
             Ok(data.and_then(|data| data.downcast_ref::<u32>()) == Some(expected))
         }),
         _ => Ok(false),
