@@ -22,7 +22,7 @@ use crate::shape::*;
 /// Objects larger than this begin in the old generation.
 pub(crate) const LARGE: u32 = 8 << 10;
 /// Bytes of a block, in which the old generation's other objects lie.
-pub(crate) const BLOCK: u32 = 16 * CHUNK;
+pub(crate) const BLOCK: u32 = 8 * CHUNK;
 /// Bytes of eden at first.
 const FIRST_EDEN: u32 = 256 << 10;
 /// Least bytes of eden.
@@ -215,6 +215,8 @@ impl Heap {
     // ---- what generated code has of it ----
 
     /// Where generated code puts its next object, and where it must stop.
+    ///
+    /// With zeal there is no room, so that each object is asked for.
     pub fn window(&self) -> (u32, u32) {
         (self.next, if self.config.zeal > 0 || self.broken { self.next } else { self.eden_end() })
     }
@@ -264,7 +266,8 @@ impl Heap {
     /// Bytes of blocks that may be needed for `bytes` of objects that move: what remains at the end of a
     /// block is less than the largest of them.
     fn blocks_for(bytes: u64) -> u64 {
-        let blocks = bytes.div_ceil(u64::from(BLOCK - LARGE)) + 1;
+        // The block that is being filled may have no room left.
+        let blocks = bytes.div_ceil(u64::from(BLOCK - LARGE)) + u64::from(bytes > 0);
         blocks * u64::from(BLOCK)
     }
 
