@@ -69,6 +69,8 @@ pub(crate) fn check(
                 AbstractHeapType::Struct,
                 AbstractHeapType::Array,
                 AbstractHeapType::None,
+                AbstractHeapType::Exn,
+                AbstractHeapType::NoExn,
             ],
         ),
         (Val::AnyRef(Some(value)), expected) => return any_is(store, value, expected),
