@@ -71,13 +71,24 @@ impl Tier<'_> {
         }
     }
 
+    fn landing_label(&self, scope: Scope, catch: usize) -> Label {
+        let position = self.b.scopes.firsts[scope.0 as usize] as usize + catch;
+        match self.b.scopes.handlers[position] {
+            (_, Place::Landing(label)) => label,
+            _ => unreachable!("a scope's list begins with its handlers"),
+        }
+    }
+
     /// Starts a landing.
     pub(crate) fn land(&mut self, scope: Scope, catch: usize) {
-        let position = self.b.scopes.firsts[scope.0 as usize] as usize + catch;
-        let (_, Place::Landing(label)) = self.b.scopes.handlers[position] else {
-            return self.s.fail("a landing of no handler");
-        };
+        let label = self.landing_label(scope, catch);
         self.start_landing(label);
+    }
+
+    /// Jumps to a landing, which takes nothing from registers.
+    pub(crate) fn go_to_landing(&mut self, scope: Scope, catch: usize) {
+        let label = self.landing_label(scope, catch);
+        self.s.asm.jmp(label);
     }
 
     /// Throws by the shim.

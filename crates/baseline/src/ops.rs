@@ -625,6 +625,95 @@ impl Emit for Tier<'_> {
         self.s.release(value);
     }
 
+    fn atomic_load(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        may_fault: bool,
+    ) -> Value {
+        // The processor lets no later access pass a load.
+        self.memory_load(memory, access, addr, may_fault)
+    }
+
+    fn atomic_store(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        value: Value,
+        may_fault: bool,
+    ) {
+        let reg = self.exchange(memory, access, addr, value, may_fault);
+        self.s.unhold(reg);
+    }
+
+    fn atomic_update(
+        &mut self,
+        memory: MemoryIndex,
+        op: AtomicOp,
+        access: Access,
+        addr: Addr<Address>,
+        value: Value,
+        may_fault: bool,
+    ) -> Value {
+        let repr = access_repr(access);
+        self.s.clobber_flags();
+        let alu = match op {
+            AtomicOp::Exchange => {
+                let reg = self.exchange(memory, access, addr, value, may_fault);
+                self.extend_atomic(access, reg);
+                return self.value_in(reg, repr);
+            }
+            AtomicOp::Add | AtomicOp::Sub => {
+                let reg = self.exchange_add(memory, op, access, addr, value, may_fault);
+                self.extend_atomic(access, reg);
+                return self.value_in(reg, repr);
+            }
+            AtomicOp::And => Alu::And,
+            AtomicOp::Or => Alu::Or,
+            AtomicOp::Xor => Alu::Xor,
+        };
+        let addr = self.address_outside_of_rax(addr);
+        let mut value = value;
+        let operand = self.outside_of_rax(&mut value);
+        self.s.take(RAX, 0);
+        self.load_access(memory, access, RAX, at(addr, 0), may_fault);
+        let again = self.s.asm.bound_label();
+        self.s.move_reg(R11, RAX, Repr::I64);
+        self.alu_rm(alu, wide(repr), R11, Rm::Gpr(operand));
+        self.compare_exchange(memory, access, addr, R11, may_fault);
+        self.s.asm.jcc(Cond::Ne, again);
+        self.extend_atomic(access, RAX);
+        self.s.unhold(addr);
+        self.s.release(value);
+        self.value_in(RAX, repr)
+    }
+
+    fn atomic_compare_exchange(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        values: [Value; 2],
+        may_fault: bool,
+    ) -> Value {
+        self.s.clobber_flags();
+        let [expected, mut replacement] = values;
+        let addr = self.address_outside_of_rax(addr);
+        let new = self.outside_of_rax(&mut replacement);
+        self.s.own_in(expected, RAX, 0);
+        self.compare_exchange(memory, access, addr, new, may_fault);
+        self.extend_atomic(access, RAX);
+        self.s.unhold(addr);
+        self.s.release(replacement);
+        self.value_in(RAX, access_repr(access))
+    }
+
+    fn fence(&mut self) {
+        ins0!(self.s.asm, mfence_zo);
+    }
+
     fn copy_bytes(&mut self, target: Addr<Address>, source: Addr<Address>, length: Value) {
         let (target, source) = (self.whole(target), self.whole(source));
         self.call_routine(Field::CopyRoutine, [target, source, length]);
@@ -786,6 +875,10 @@ impl Emit for Tier<'_> {
 
     fn landing(&mut self, scope: Scope, catch: usize) {
         self.land(scope, catch);
+    }
+
+    fn jump_to_landing(&mut self, scope: Scope, catch: usize) {
+        self.go_to_landing(scope, catch);
     }
 
     fn throw(&mut self, tag: Value, scope: Option<Scope>) {
@@ -1035,6 +1128,121 @@ impl Tier<'_> {
             (Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. }, _) => {
                 unreachable!("only loads extend")
             }
+        }
+    }
+
+    /// A register, not `rax`, with an address; held by the caller.
+    fn address_outside_of_rax(&mut self, addr: Addr<Address>) -> Reg {
+        let mut addr = addr.into_inner();
+        let mem = self.mem_of(&mut addr);
+        let full = self.s.alloc_but(Bank::General, 1 << RAX);
+        ins!(self.s.asm, leaq_rm, full, mem);
+        self.release_addr(addr);
+        full
+    }
+
+    /// A register, not `rax`, with a value, which holds it.
+    fn outside_of_rax(&mut self, value: &mut Value) -> Reg {
+        if self.s.known_reg(value) != RAX {
+            return self.s.reg_of_but(value, 1 << RAX);
+        }
+        let repr = value.repr();
+        let zero = self.s.constant(0, repr);
+        let reg = self.s.own_but(std::mem::replace(value, zero), 1 << RAX);
+        *value = self.value_in(reg, repr);
+        reg
+    }
+
+    /// Writes a value atomically; the register, held, with what memory held before.
+    fn exchange(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        value: Value,
+        may_fault: bool,
+    ) -> Reg {
+        let mut addr = addr.into_inner();
+        let mem = self.mem_of(&mut addr);
+        let reg = self.s.own(value);
+        if may_fault {
+            self.may_fault(Trap::MemoryOutOfBounds);
+        }
+        let start = self.s.asm.here();
+        match access.bytes() {
+            1 => ins!(self.s.asm, xchgb_rm, reg, mem),
+            2 => ins!(self.s.asm, xchgw_rm, reg, mem),
+            4 => ins!(self.s.asm, xchgl_rm, reg, mem),
+            _ => ins!(self.s.asm, xchgq_rm, reg, mem),
+        }
+        self.claim_access(memory, start);
+        self.release_addr(addr);
+        reg
+    }
+
+    /// Adds or subtracts a value atomically; the register, held, with what memory held before.
+    fn exchange_add(
+        &mut self,
+        memory: MemoryIndex,
+        op: AtomicOp,
+        access: Access,
+        addr: Addr<Address>,
+        value: Value,
+        may_fault: bool,
+    ) -> Reg {
+        let mut addr = addr.into_inner();
+        let mem = self.mem_of(&mut addr);
+        let wide = wide(value.repr());
+        let reg = self.s.own(value);
+        if op == AtomicOp::Sub {
+            ins_wide!(self.s.asm, wide, negl_m, negq_m, reg);
+        }
+        if may_fault {
+            self.may_fault(Trap::MemoryOutOfBounds);
+        }
+        let start = self.s.asm.here();
+        match access.bytes() {
+            1 => ins!(self.s.asm, lock_xaddb_mr, mem, reg),
+            2 => ins!(self.s.asm, lock_xaddw_mr, mem, reg),
+            4 => ins!(self.s.asm, lock_xaddl_mr, mem, reg),
+            _ => ins!(self.s.asm, lock_xaddq_mr, mem, reg),
+        }
+        self.claim_access(memory, start);
+        self.release_addr(addr);
+        reg
+    }
+
+    /// Writes `new` where `addr` points if that holds what `rax` holds; `rax` is what was there.
+    fn compare_exchange(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Reg,
+        new: Reg,
+        may_fault: bool,
+    ) {
+        let mem = at(addr, 0);
+        if may_fault {
+            self.may_fault(Trap::MemoryOutOfBounds);
+        }
+        let start = self.s.asm.here();
+        match access.bytes() {
+            1 => ins!(self.s.asm, lock_cmpxchgb_mr, mem, new, RAX),
+            2 => ins!(self.s.asm, lock_cmpxchgw_mr, mem, new, RAX),
+            4 => ins!(self.s.asm, lock_cmpxchgl_mr, mem, new, RAX),
+            _ => ins!(self.s.asm, lock_cmpxchgq_mr, mem, new, RAX),
+        }
+        self.claim_access(memory, start);
+    }
+
+    /// Clears what lies above the bits that an atomic instruction wrote to a register.
+    fn extend_atomic(&mut self, access: Access, reg: Reg) {
+        match access.bytes() {
+            1 => ins!(self.s.asm, movzbl_rm, reg, reg),
+            2 => ins!(self.s.asm, movzwl_rm, reg, reg),
+            // Where nothing is written, neither is the upper half.
+            4 => ins!(self.s.asm, movl_rm, reg, reg),
+            _ => {}
         }
     }
 

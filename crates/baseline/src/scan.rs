@@ -269,6 +269,9 @@ macro_rules! visits {
     (@ $uses:ident visit_memory_grow $($rest:tt)*) => { $uses.call() };
     (@ $uses:ident visit_memory_copy $($rest:tt)*) => { $uses.call() };
     (@ $uses:ident visit_memory_fill $($rest:tt)*) => { $uses.call() };
+    (@ $uses:ident visit_memory_atomic_wait32 $($rest:tt)*) => { $uses.call() };
+    (@ $uses:ident visit_memory_atomic_wait64 $($rest:tt)*) => { $uses.call() };
+    (@ $uses:ident visit_memory_atomic_notify $($rest:tt)*) => { $uses.call() };
     (@ $uses:ident $visit:ident [memarg] $($rest:tt)*) => { $uses.memory() };
     (@ $uses:ident $visit:ident $($rest:tt)*) => {};
 }

@@ -86,6 +86,10 @@ pub struct EngineArgs {
     /// Seeing inside (`-D help`).
     #[arg(short = 'D', long = "debug", value_name = "KEY[=VALUE][,…]")]
     pub debug: Vec<String>,
+
+    /// What the system offers the program (`-S help`).
+    #[arg(short = 'S', long = "wasi", value_name = "KEY[=VALUE][,…]")]
+    pub system: Vec<String>,
 }
 
 impl EngineArgs {
@@ -94,6 +98,7 @@ impl EngineArgs {
             .chain(self.optimize.iter().map(|list| (Group::Optimize, list)))
             .chain(self.codegen.iter().map(|list| (Group::Codegen, list)))
             .chain(self.debug.iter().map(|list| (Group::Debug, list)))
+            .chain(self.system.iter().map(|list| (Group::System, list)))
     }
 
     /// The explanations that were asked for instead of an action.
@@ -499,6 +504,7 @@ fn option_help(args: &[OsString]) -> Option<String> {
         (Group::Optimize, ["-O", "--optimize"]),
         (Group::Codegen, ["-C", "--codegen"]),
         (Group::Debug, ["-D", "--debug"]),
+        (Group::System, ["-S", "--wasi"]),
     ];
     let pair = args.windows(2).find(|pair| pair[1] == "help")?;
     let (group, _) = groups.iter().find(|(_, flags)| flags.iter().any(|flag| pair[0] == **flag))?;

@@ -19,9 +19,9 @@ use crate::replace::Replacement;
 use crate::roots::{Roots, Saved};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
-    self, AliasRegion, AliasRegionData, BlockArg, Endianness, ExtFuncData, ExternalName,
-    GlobalValueData, InstBuilder, MemFlagsData, SigRef, StackSlot, StackSlotData, StackSlotKind,
-    TrapCode, Type, UserExternalName, Value, types,
+    self, AliasRegion, AliasRegionData, AtomicRmwOp, BlockArg, Endianness, ExtFuncData,
+    ExternalName, GlobalValueData, InstBuilder, MemFlagsData, SigRef, StackSlot, StackSlotData,
+    StackSlotKind, TrapCode, Type, UserExternalName, Value, types,
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Variable};
@@ -166,6 +166,21 @@ pub(crate) struct Tier<'a> {
     stores: u32,
     /// See `limits::BRANCH_WORK`.
     pub(crate) branch_work: usize,
+}
+
+/// The types of an atomic access in memory and as a value.
+fn atomic_types(access: Access) -> (Type, Type) {
+    let repr = match access {
+        Access::Full(repr) | Access::Narrow { to: repr, .. } => repr,
+        _ => unreachable!("atomic accesses are of integers"),
+    };
+    let in_memory = match access.bytes() {
+        1 => types::I8,
+        2 => types::I16,
+        4 => types::I32,
+        _ => types::I64,
+    };
+    (in_memory, clif_type(repr))
 }
 
 pub(crate) fn trap_code(trap: Trap) -> TrapCode {
@@ -641,6 +656,25 @@ impl<'a> Tier<'a> {
             .with_alias_region(region)
     }
 
+    fn atomic_flags(&mut self, memory: MemoryIndex, may_fault: bool) -> MemFlagsData {
+        let trap = may_fault.then(|| trap_code(Trap::MemoryOutOfBounds));
+        self.memory_flags(memory, trap)
+    }
+
+    /// What an atomic access writes of a value.
+    fn narrowed(&mut self, value: Value, access: Access) -> Value {
+        let (in_memory, ty) = atomic_types(access);
+        if in_memory == ty { value } else { self.b.ins().ireduce(in_memory, value) }
+    }
+
+    /// What an atomic access has read, as a value of type `ty`.
+    fn widened(&mut self, value: Value, ty: Type) -> Value {
+        if self.b.func.dfg.value_type(value) == ty {
+            return value;
+        }
+        self.b.ins().uextend(ty, value)
+    }
+
     fn table_flags(&mut self, table: TableIndex) -> (Type, MemFlagsData) {
         let element = self.module.tables[table.index()].ty.element;
         let flags = self.trusted(table_region(self.module, table));
@@ -1087,6 +1121,76 @@ impl Emit for Tier<'_> {
         };
     }
 
+    fn atomic_load(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        may_fault: bool,
+    ) -> Value {
+        let flags = self.atomic_flags(memory, may_fault);
+        let (addr, (in_memory, ty)) = (self.whole(addr), atomic_types(access));
+        let value = self.b.ins().atomic_load(in_memory, flags, addr);
+        self.widened(value, ty)
+    }
+
+    fn atomic_store(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        value: Value,
+        may_fault: bool,
+    ) {
+        let flags = self.atomic_flags(memory, may_fault);
+        let addr = self.whole(addr);
+        let value = self.narrowed(value, access);
+        self.b.ins().atomic_store(flags, value, addr);
+    }
+
+    fn atomic_update(
+        &mut self,
+        memory: MemoryIndex,
+        op: AtomicOp,
+        access: Access,
+        addr: Addr<Address>,
+        value: Value,
+        may_fault: bool,
+    ) -> Value {
+        let flags = self.atomic_flags(memory, may_fault);
+        let (addr, (in_memory, ty)) = (self.whole(addr), atomic_types(access));
+        let value = self.narrowed(value, access);
+        let op = match op {
+            AtomicOp::Add => AtomicRmwOp::Add,
+            AtomicOp::Sub => AtomicRmwOp::Sub,
+            AtomicOp::And => AtomicRmwOp::And,
+            AtomicOp::Or => AtomicRmwOp::Or,
+            AtomicOp::Xor => AtomicRmwOp::Xor,
+            AtomicOp::Exchange => AtomicRmwOp::Xchg,
+        };
+        let old = self.b.ins().atomic_rmw(in_memory, flags, op, addr, value);
+        self.widened(old, ty)
+    }
+
+    fn atomic_compare_exchange(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        values: [Value; 2],
+        may_fault: bool,
+    ) -> Value {
+        let flags = self.atomic_flags(memory, may_fault);
+        let (addr, (_, ty)) = (self.whole(addr), atomic_types(access));
+        let [expected, replacement] = values.map(|value| self.narrowed(value, access));
+        let old = self.b.ins().atomic_cas(flags, addr, expected, replacement);
+        self.widened(old, ty)
+    }
+
+    fn fence(&mut self) {
+        self.b.ins().fence();
+    }
+
     fn copy_bytes(&mut self, target: Addr<Address>, source: Addr<Address>, length: Value) {
         let (target, source) = (self.whole(target), self.whole(source));
         self.call_routine(Field::CopyRoutine, [types::I64; 3], [target, source, length]);
@@ -1227,6 +1331,10 @@ impl Emit for Tier<'_> {
 
     fn landing(&mut self, scope: Scope, catch: usize) {
         self.land(scope, catch);
+    }
+
+    fn jump_to_landing(&mut self, scope: Scope, catch: usize) {
+        self.go_to_landing(scope, catch);
     }
 
     fn throw(&mut self, tag: Value, scope: Option<Scope>) {

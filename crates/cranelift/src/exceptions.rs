@@ -23,6 +23,8 @@ pub(crate) struct ScopeData {
     catches: SmallVec<[(Catch, Option<Block>); 2]>,
     /// Calls that lead to each, as positions in `Tier::saved_calls`.
     calls: SmallVec<[Vec<u32>; 2]>,
+    /// Where jumps to each go: behind what calls make necessary.
+    entries: SmallVec<[Option<Block>; 2]>,
     outer: Option<Scope>,
 }
 
@@ -34,8 +36,9 @@ impl Tier<'_> {
             "scopes come in the order of their numbers"
         );
         let calls = catches.iter().map(|_| Vec::new()).collect();
+        let entries = catches.iter().map(|_| None).collect();
         let catches = catches.iter().map(|catch| (*catch, None)).collect();
-        self.scopes.push(ScopeData { catches, calls, outer });
+        self.scopes.push(ScopeData { catches, calls, entries, outer });
     }
 
     /// The block of a landing.
@@ -57,6 +60,18 @@ impl Tier<'_> {
         let calls = std::mem::take(&mut self.scopes[scope.0 as usize].calls[catch]);
         self.reload_landed(&calls);
         self.read_fuel();
+        if let Some(entry) = self.scopes[scope.0 as usize].entries[catch] {
+            self.b.ins().jump(entry, &[]);
+            self.b.seal_block(entry);
+            self.b.switch_to_block(entry);
+        }
+    }
+
+    /// Jumps to a landing.
+    pub(crate) fn go_to_landing(&mut self, scope: Scope, catch: usize) {
+        let place = &mut self.scopes[scope.0 as usize].entries[catch];
+        let entry = *place.get_or_insert_with(|| self.b.create_block());
+        self.b.ins().jump(entry, &[]);
     }
 
     /// The handlers of a call in this scope.

@@ -302,6 +302,11 @@ impl Log {
                     let data = memory.data(&*store);
                     let _ = write!(line, " {name}={} bytes, {:x}", data.len(), hash(data));
                 }
+                Extern::SharedMemory(memory) => {
+                    let mut data = vec![0; memory.data_size()];
+                    memory.read(0, &mut data).expect("memories do not shrink");
+                    let _ = write!(line, " {name}={} bytes, {:x}", data.len(), hash(&data[..]));
+                }
                 Extern::Table(table) => {
                     let size = table.size(&*store);
                     let filled = |index: &u64| {

@@ -12,6 +12,7 @@
 use crate::emit::*;
 use crate::exceptions::{Clause, ScopeData};
 use crate::inline;
+use crate::legacy::Tries;
 use crate::memory::guarded_reach;
 use crate::metering::Metering;
 use crate::shape::Shape;
@@ -52,6 +53,8 @@ pub struct Scratch {
     pub(crate) scopes: Vec<ScopeData>,
     /// Of all scopes.
     pub(crate) clauses: Vec<Clause>,
+    /// Of the function's own body.
+    pub(crate) tries: Tries,
     targets: Vec<u32>,
     locals: Vec<(u32, ValType)>,
     /// For validators of functions that are inlined.
@@ -106,6 +109,7 @@ pub fn lower<E: Emit>(
         loops: 0,
         own: body.index,
         callees: SmallVec::new(),
+        first_kept: 0,
         inline_budget: 0,
         metering: Metering::of_body(settings, bytes),
     };
@@ -126,12 +130,23 @@ pub(crate) struct Frame {
     first_arm: bool,
     /// The scope of handlers in force inside.
     pub(crate) scope: Option<Scope>,
+    /// Of a `try`: its own scope, if it has one, and which of its clauses comes next.
+    pub(crate) own: Option<Scope>,
+    pub(crate) next_catch: u32,
 }
 
 impl Frame {
     /// The body of a function that is called in this scope.
     pub(crate) fn body(scope: Option<Scope>) -> Frame {
-        Frame { kind: Kind::Block, entered: true, branched: false, first_arm: false, scope }
+        Frame {
+            kind: Kind::Block,
+            entered: true,
+            branched: false,
+            first_arm: false,
+            scope,
+            own: None,
+            next_catch: 0,
+        }
     }
 }
 
@@ -145,6 +160,10 @@ pub(crate) enum Kind {
     Else,
     /// `try_table`
     TryTable,
+    /// `try` before its clauses.
+    Try,
+    /// `try` in a clause.
+    Catch,
 }
 
 pub(crate) struct Lowering<'a, E: Emit> {
@@ -171,6 +190,8 @@ pub(crate) struct Lowering<'a, E: Emit> {
     pub(crate) own: DefinedFuncIndex,
     /// Functions that are being inlined, outermost first.
     pub(crate) callees: SmallVec<[inline::Callee; 3]>,
+    /// The first of the locals that keep exceptions, behind those of the function.
+    pub(crate) first_kept: u32,
     /// Bytes of bodies that may still be inlined.
     pub(crate) inline_budget: u32,
     /// Of the body that is being lowered.
@@ -189,6 +210,7 @@ impl<E: Emit> Lowering<'_, E> {
             locals.push((count, self.module.val_type(ty, offset as usize)?));
         }
         self.position = (reader.original_position() - self.start) as usize;
+        self.look_for_tries(&mut locals);
         self.emit.start(&locals);
         self.scratch.locals = locals;
         self.inline_budget = self.emit.inline_budget();
@@ -307,8 +329,7 @@ impl<E: Emit> Lowering<'_, E> {
             BlockKind::If => Kind::If,
         };
         let scope = self.scope();
-        let (branched, first_arm) = (false, false);
-        self.scratch.frames.push(Frame { kind: frame, entered, branched, first_arm, scope });
+        self.scratch.frames.push(Frame { kind: frame, entered, ..Frame::body(scope) });
         if !entered {
             return Ok(());
         }
@@ -356,7 +377,7 @@ impl<E: Emit> Lowering<'_, E> {
         if frame.entered {
             let continues = self.reachable
                 || match frame.kind {
-                    Kind::Block | Kind::TryTable => frame.branched,
+                    Kind::Block | Kind::TryTable | Kind::Try | Kind::Catch => frame.branched,
                     // A branch to a loop goes back to its start.
                     Kind::Loop => false,
                     // Without `else` the condition may be false.
@@ -606,6 +627,11 @@ impl<E: Emit> Lowering<'_, E> {
             }
 
             Operator::Throw { tag_index } => self.throw(TagIndex(tag_index)),
+            Operator::ThrowRef => {
+                let exception = self.emit.pop();
+                self.throw_ref(exception);
+            }
+            Operator::Rethrow { relative_depth } => self.rethrow(relative_depth),
 
             Operator::ReturnCall { function_index } => self.call(FuncIndex(function_index), true),
             Operator::CallIndirect { type_index, table_index } => {

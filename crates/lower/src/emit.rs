@@ -189,6 +189,23 @@ impl Access {
     }
 }
 
+/// What an atomic update of memory makes of what it read and its operand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AtomicOp {
+    /// The sum.
+    Add,
+    /// The difference.
+    Sub,
+    /// Bitwise and.
+    And,
+    /// Bitwise or.
+    Or,
+    /// Bitwise exclusive or.
+    Xor,
+    /// The operand.
+    Exchange,
+}
+
 /// What a trap means, with what its message needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TrapInfo {
@@ -286,8 +303,8 @@ pub enum BlockKind {
 ///
 /// `depth` counts enclosing blocks outwards, 0 the innermost, as in the text format; the function body
 /// itself is the outermost block. Code that cannot be reached is not forwarded: after
-/// [`Emit::branch`], [`Emit::branch_table`], [`Emit::ret`], [`Emit::trap`], [`Emit::throw`] and tail calls
-/// the next call is [`Emit::else_`] or [`Emit::end`] of the innermost block that was entered, or
+/// [`Emit::branch`], [`Emit::branch_table`], [`Emit::ret`], [`Emit::trap`], [`Emit::throw`],
+/// [`Emit::jump_to_landing`] and tail calls the next call is [`Emit::else_`] or [`Emit::end`] of the innermost block that was entered, or
 /// [`Emit::landing`] in it.
 pub trait Emit {
     /// An operand inside an expansion. Not `Copy`: see the invariants of this file.
@@ -417,6 +434,8 @@ pub trait Emit {
     /// block is the one that the scope was entered in; the operands are those below its parameters. Every
     /// call and throw in the scope came before.
     fn landing(&mut self, scope: Scope, catch: usize);
+    /// Goes on at a landing of a scope that is in force, with the exception in the store's context.
+    fn jump_to_landing(&mut self, scope: Scope, catch: usize);
     /// Throws an exception whose values were stored and whose tag has this id (an `i32`), by the shim,
     /// with a scope in force.
     fn throw(&mut self, tag: Self::Value, scope: Option<Scope>);
@@ -500,6 +519,47 @@ pub trait Emit {
         value: Self::Value,
         may_fault: bool,
     );
+    /// Reads memory atomically; all that follows comes after it. As the other atomic accesses: the address
+    /// is aligned, `access` is `Full` or unsigned `Narrow` of an integer, and the order of all of them is
+    /// one (sequentially consistent).
+    fn atomic_load(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        may_fault: bool,
+    ) -> Self::Value;
+    /// Writes memory atomically.
+    fn atomic_store(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        value: Self::Value,
+        may_fault: bool,
+    );
+    /// Changes memory atomically; what it held before, zero-extended.
+    fn atomic_update(
+        &mut self,
+        memory: MemoryIndex,
+        op: AtomicOp,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        value: Self::Value,
+        may_fault: bool,
+    ) -> Self::Value;
+    /// Of `[expected, replacement]`, writes the latter if memory holds the former, both as wide as they are
+    /// in memory; what it held, zero-extended.
+    fn atomic_compare_exchange(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        values: [Self::Value; 2],
+        may_fault: bool,
+    ) -> Self::Value;
+    /// `atomic.fence`
+    fn fence(&mut self);
     /// Pops a 32-bit index and pushes what memory holds behind it: the operations above at once.
     fn guarded_load(&mut self, access: Access, place: Guarded) {
         let index = self.pop();

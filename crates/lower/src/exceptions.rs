@@ -23,12 +23,13 @@
 //!   tags is the module's own: two imported tags may be the same.
 //! - The work for a throw or call is bounded, however deep scopes are nested ([`MAX_SCOPES`]).
 
-use crate::driver::{Failure, Kind, Lowering};
+use crate::driver::{Failure, Frame, Kind, Lowering};
 use crate::emit::*;
+use crate::legacy::TryCatch;
 use smallvec::SmallVec;
 use wardian_module::layout::{Field, Repr};
-use wardian_module::{DecodeError, FuncType, TagIndex};
-use wasmparser::TryTable;
+use wardian_module::{Builtin, FuncType, HeapTop, HeapType, Proposal, RefType, TagIndex, ValType};
+use wasmparser::{BlockType, TryTable};
 
 /// Scopes that are searched for the handler of a `throw`.
 const MAX_SCOPES: usize = 64;
@@ -55,8 +56,11 @@ pub(crate) struct Clause {
 /// What a landing does with an exception.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Goal {
-    /// Branches to the label of the block at this position among the frames.
-    Label(usize),
+    /// Branches to the label of the block at this position among the frames, with the exception as the last
+    /// operand or without.
+    Label { frame: usize, keep: bool },
+    /// Goes on with the clause of a `try`, and keeps the exception in this local, or not at all.
+    Here { kept: Option<u32> },
 }
 
 /// Where a throw goes.
@@ -124,45 +128,54 @@ impl<E: Emit> Lowering<'_, E> {
         let mut clauses: SmallVec<[Clause; 4]> = SmallVec::new();
         for catch in &table.catches {
             let (catch, label) = match *catch {
-                wasmparser::Catch::One { tag, label } => (Catch::Tag(TagIndex(tag)), label),
-                wasmparser::Catch::All { label } => (Catch::All, label),
-                wasmparser::Catch::OneRef { .. } | wasmparser::Catch::AllRef { .. } => {
-                    return Err(unsupported(
-                        "try_table with a clause that keeps the exception",
-                        location,
-                    ));
+                wasmparser::Catch::One { tag, label }
+                | wasmparser::Catch::OneRef { tag, label } => (Catch::Tag(TagIndex(tag)), label),
+                wasmparser::Catch::All { label } | wasmparser::Catch::AllRef { label } => {
+                    (Catch::All, label)
                 }
             };
-            let goal = Goal::Label(around - 1 - label as usize);
+            let keep = matches!(
+                table.catches[clauses.len()],
+                wasmparser::Catch::OneRef { .. } | wasmparser::Catch::AllRef { .. }
+            );
+            let goal = Goal::Label { frame: around - 1 - label as usize, keep };
             clauses.push(Clause { catch, goal, used: false });
         }
         let scope = self.add_scope(&clauses, outer);
-        self.scratch.frames.last_mut().expect("just entered").scope = Some(scope);
+        let frame = self.scratch.frames.last_mut().expect("just entered");
+        (frame.scope, frame.own) = (Some(scope), Some(scope));
         Ok(())
     }
 
     /// The body of the innermost block, a `try_table`, has ended: its landings.
     pub(crate) fn end_try_table(&mut self, location: u32) {
-        let around = self.scratch.frames.len() - 1;
-        let inside = self.scratch.frames[around].scope;
-        let outer = self.scratch.frames[around - 1].scope;
-        let Some(scope) = inside.filter(|_| inside != outer) else { return };
-        for (index, clause) in self.leave_scope(scope, location) {
-            self.emit.landing(scope, index);
-            self.land(clause);
+        let frame = self.scratch.frames.last().expect("the block is open");
+        let Some(scope) = frame.own else { return };
+        for index in self.leave_scope(scope) {
+            self.leave_body(location);
+            self.land(scope, index);
         }
     }
 
-    /// Leaves the body that a scope is around; the clauses to be landed at, with their positions. If there
-    /// are any, nothing is reachable behind the body any more but the end of the block.
-    fn leave_scope(&mut self, scope: Scope, location: u32) -> Vec<(usize, Clause)> {
+    /// Ends a part of the innermost block, another part of which comes behind it.
+    fn leave_body(&mut self, location: u32) {
+        self.emit.location(location);
+        if self.reachable {
+            self.branch_to(0);
+            self.emit.branch(0);
+            self.stop();
+        }
+    }
+
+    /// Leaves the body that a scope is around; the clauses that something comes to.
+    fn leave_scope(&mut self, scope: Scope) -> Vec<usize> {
         let ScopeData { outer, ref clauses, used } = self.scratch.scopes[scope.0 as usize];
         let clauses = &self.scratch.clauses[clauses.clone()];
-        let mut landed: Vec<(usize, Clause)> = Vec::new();
+        let mut landed = Vec::new();
         let mut all = false;
         for (index, clause) in clauses.iter().enumerate() {
             if (used && !all) || clause.used {
-                landed.push((index, *clause));
+                landed.push(index);
             }
             all |= clause.catch == Catch::All;
         }
@@ -172,26 +185,144 @@ impl<E: Emit> Lowering<'_, E> {
         {
             self.scratch.scopes[outer as usize].used = true;
         }
-        if !landed.is_empty() {
-            self.emit.location(location);
-            if self.reachable {
-                self.branch_to(0);
-                self.emit.branch(0);
-                self.stop();
-            }
-        }
         landed
     }
 
-    /// What a landing does, at its start.
-    fn land(&mut self, clause: Clause) {
-        if let Catch::Tag(tag) = clause.catch {
+    fn clause(&mut self, scope: Scope, index: usize) -> &mut Clause {
+        let first = self.scratch.scopes[scope.0 as usize].clauses.start;
+        &mut self.scratch.clauses[first + index]
+    }
+
+    /// A landing. Its values are read behind what may collect.
+    fn land(&mut self, scope: Scope, index: usize) {
+        let Clause { catch, goal, .. } = *self.clause(scope, index);
+        self.emit.landing(scope, index);
+        let keep = matches!(goal, Goal::Label { keep: true, .. } | Goal::Here { kept: Some(_) });
+        let mut exception = keep.then(|| {
+            let made = self.builtin(Builtin::ExnNew, 0, 0, []);
+            made.expect("it has a result")
+        });
+        if let Goal::Here { kept: Some(local) } = goal
+            && let Some(exception) = exception.take()
+        {
+            self.emit.push(exception);
+            self.emit.local_set(local);
+        }
+        if let Catch::Tag(tag) = catch {
             self.push_payload(tag);
         }
-        let Goal::Label(position) = clause.goal;
-        let depth = (self.scratch.frames.len() - 1 - position) as u32;
-        self.branch_to(depth);
-        self.emit.branch(depth);
+        if let Goal::Label { frame, .. } = goal {
+            if let Some(exception) = exception {
+                self.emit.push(exception);
+            }
+            let depth = (self.scratch.frames.len() - 1 - frame) as u32;
+            self.branch_to(depth);
+            self.emit.branch(depth);
+        }
+    }
+
+    // ---- try ----
+
+    /// Finds the tries of the body, and adds locals that keep exceptions.
+    pub(crate) fn look_for_tries(&mut self, locals: &mut Vec<(u32, ValType)>) {
+        if !self.module.proposals.contains(Proposal::LegacyExceptions) {
+            return;
+        }
+        self.scratch.tries.scan(self.bytes);
+        let params = self.module.func_type(self.module.func_index(self.own)).func_type().params();
+        let declared: u32 = locals.iter().map(|(count, _)| count).sum();
+        self.first_kept = params.len() as u32 + declared;
+        if self.scratch.tries.kept > 0 {
+            let ty = RefType { nullable: true, heap: HeapType::Exn };
+            locals.push((self.scratch.tries.kept, ValType::Ref(ty)));
+        }
+    }
+
+    pub(crate) fn enter_try(&mut self, ty: BlockType, location: u32) -> Result<(), Failure> {
+        let around = self.scratch.frames.len();
+        let outer = self.scope();
+        self.enter(BlockKind::Block, ty, location)?;
+        let entered = self.reachable;
+        self.scratch.frames[around].kind = Kind::Try;
+        if !entered {
+            return Ok(());
+        }
+        let position = (u64::from(location) - self.start) as usize;
+        let Some(found) = self.scratch.tries.found.get(&position).cloned() else { return Ok(()) };
+        if let Some(depth) = found.delegate {
+            // Exceptions go where those go that are thrown directly in that block. What is wrong with the
+            // label is found when `delegate` comes.
+            let frame = around.checked_sub(1 + depth as usize).unwrap_or(self.base);
+            self.scratch.frames[around].scope = self.scratch.frames[frame].scope;
+        } else if !found.catches.is_empty() {
+            let clause = |found: &TryCatch| {
+                let kept = found.kept.map(|place| self.first_kept + place);
+                Clause { catch: found.catch, goal: Goal::Here { kept }, used: false }
+            };
+            let clauses: SmallVec<[Clause; 4]> = found.catches.iter().map(clause).collect();
+            if clauses.iter().any(|clause| !self.is_tag(clause.catch)) {
+                // Found when it comes.
+                return Ok(());
+            }
+            let scope = self.add_scope(&clauses, outer);
+            let frame = &mut self.scratch.frames[around];
+            (frame.scope, frame.own) = (Some(scope), Some(scope));
+        }
+        Ok(())
+    }
+
+    fn is_tag(&self, catch: Catch) -> bool {
+        match catch {
+            Catch::Tag(tag) => tag.index() < self.module.tags.len(),
+            Catch::All => true,
+        }
+    }
+
+    /// `catch` and `catch_all` of the innermost block.
+    pub(crate) fn start_catch(&mut self, location: u32) {
+        let around = self.scratch.frames.len() - 1;
+        let Frame { kind, entered, own, next_catch, .. } = self.scratch.frames[around];
+        let frame = &mut self.scratch.frames[around];
+        frame.kind = Kind::Catch;
+        frame.next_catch += 1;
+        let Some(scope) = own.filter(|_| entered) else {
+            self.reachable = false;
+            return;
+        };
+        if kind == Kind::Try {
+            frame.scope = self.scratch.scopes[scope.0 as usize].outer;
+            self.leave_scope(scope);
+        }
+        self.leave_body(location);
+        let index = next_catch as usize;
+        let used = self.scratch.scopes[scope.0 as usize].used;
+        if used || self.clause(scope, index).used {
+            self.land(scope, index);
+            self.reachable = true;
+        }
+    }
+
+    pub(crate) fn rethrow(&mut self, depth: u32) {
+        let position = self.scratch.frames.len() - 1 - depth as usize;
+        let frame = self.scratch.frames[position];
+        let scope = frame.own.expect("validated: the clause that is open was reached");
+        let Goal::Here { kept: Some(local) } =
+            self.clause(scope, frame.next_catch as usize - 1).goal
+        else {
+            unreachable!("the look ahead found the `rethrow`")
+        };
+        self.emit.local_get(local);
+        let exception = self.emit.pop();
+        self.throw_ref(exception);
+    }
+
+    /// `throw_ref`
+    pub(crate) fn throw_ref(&mut self, exception: E::Value) {
+        let exception = self.check_non_null(HeapTop::Exn, exception);
+        let tag = self.builtin(Builtin::ExnThrow, 0, 0, [exception]).expect("it has a result");
+        let scope = self.scope_of_call();
+        self.emit.throw(tag, scope);
+        self.stop();
     }
 
     fn push_payload(&mut self, tag: TagIndex) {
@@ -214,15 +345,25 @@ impl<E: Emit> Lowering<'_, E> {
     pub(crate) fn throw(&mut self, tag: TagIndex) {
         match self.way_of(tag) {
             Way::Clause(scope, index) => {
-                let position = self.scratch.scopes[scope.0 as usize].clauses.start + index;
-                let Clause { catch, goal, .. } = self.scratch.clauses[position];
-                let Goal::Label(label) = goal;
-                if catch == Catch::All {
-                    (0..self.tag_type(tag).params().len()).for_each(|_| self.emit.drop_top());
+                let Clause { catch, goal, .. } = *self.clause(scope, index);
+                match goal {
+                    Goal::Label { frame, keep: false } => {
+                        if catch == Catch::All {
+                            let values = self.tag_type(tag).params().len();
+                            (0..values).for_each(|_| self.emit.drop_top());
+                        }
+                        let depth = (self.scratch.frames.len() - 1 - frame) as u32;
+                        self.branch_to(depth);
+                        self.emit.branch(depth);
+                    }
+                    Goal::Label { .. } | Goal::Here { .. } => {
+                        self.clause(scope, index).used = true;
+                        self.pop_payload(tag);
+                        let tag = self.emit.load_field(Field::TagId(tag));
+                        self.emit.store_field(Field::ThrownTag, tag);
+                        self.emit.jump_to_landing(scope, index);
+                    }
                 }
-                let depth = (self.scratch.frames.len() - 1 - label) as u32;
-                self.branch_to(depth);
-                self.emit.branch(depth);
             }
             Way::Leave => self.throw_through(tag, None),
             Way::Unknown => {
@@ -259,9 +400,4 @@ impl<E: Emit> Lowering<'_, E> {
         }
         Way::Unknown
     }
-}
-
-fn unsupported(what: &str, location: u32) -> Failure {
-    let message = format!("{what} is not supported by this version");
-    DecodeError { message, offset: location as usize, func: None, missing: None }.into()
 }

@@ -164,12 +164,13 @@ impl<E: Emit> Lowering<'_, E> {
     }
 }
 
-/// Whether an instruction replaces the frame of its function.
+/// Whether an instruction replaces the frame of its function, or needs locals of its own there.
 fn ends_frame(op: &Operator<'_>) -> bool {
     matches!(
         op,
         Operator::ReturnCall { .. }
             | Operator::ReturnCallIndirect { .. }
             | Operator::ReturnCallRef { .. }
+            | Operator::Try { .. }
     )
 }

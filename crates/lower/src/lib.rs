@@ -15,6 +15,7 @@ mod error;
 mod exceptions;
 mod gc;
 mod inline;
+mod legacy;
 mod loops;
 mod memory;
 mod metering;

@@ -30,6 +30,10 @@ fn cost(op: &Operator<'_>) -> u32 {
         | Operator::Block { .. }
         | Operator::Loop { .. }
         | Operator::TryTable { .. }
+        | Operator::Try { .. }
+        | Operator::Catch { .. }
+        | Operator::CatchAll
+        | Operator::Delegate { .. }
         | Operator::Unreachable
         | Operator::Return
         | Operator::Else
@@ -155,6 +159,12 @@ impl Labels {
                 }
                 self.blocks.push(Arrival::No);
             }
+            // Branches of its clauses go to its end.
+            Operator::Try { .. } => self.blocks.push(Arrival::Yes),
+            Operator::Delegate { .. } => {
+                self.blocks.pop();
+                return true;
+            }
             // The function's own end has no block here.
             Operator::End => return self.blocks.pop().is_none_or(|end| end == Arrival::Yes),
             Operator::Br { relative_depth }
@@ -173,6 +183,9 @@ impl Labels {
                 return true;
             }
             Operator::Else
+            | Operator::Catch { .. }
+            | Operator::CatchAll
+            | Operator::Rethrow { .. }
             | Operator::Return
             | Operator::Unreachable
             | Operator::Throw { .. }

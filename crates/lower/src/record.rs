@@ -385,6 +385,10 @@ impl Emit for Recorder<'_> {
         self.line(format_args!("landing {}.{catch}", scope.0));
     }
 
+    fn jump_to_landing(&mut self, scope: Scope, catch: usize) {
+        self.line(format_args!("jump_to_landing {}.{catch}", scope.0));
+    }
+
     fn throw(&mut self, tag: Recorded, scope: Option<Scope>) {
         self.line(format_args!("throw v{}{}", tag.0, in_scope(scope)));
     }
@@ -508,6 +512,66 @@ impl Emit for Recorder<'_> {
         let fault = if may_fault { " may fault" } else { "" };
         let addr = addr.into_inner().0;
         self.line(format_args!("store {} {access:?} v{addr}, v{}{fault}", memory.0, value.0));
+    }
+
+    fn atomic_load(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Recorded>,
+        may_fault: bool,
+    ) -> Recorded {
+        let fault = if may_fault { " may fault" } else { "" };
+        let addr = addr.into_inner().0;
+        self.result(format_args!("atomic_load {} {access:?} v{addr}{fault}", memory.0))
+    }
+
+    fn atomic_store(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Recorded>,
+        value: Recorded,
+        may_fault: bool,
+    ) {
+        let fault = if may_fault { " may fault" } else { "" };
+        let (addr, value) = (addr.into_inner().0, value.0);
+        self.line(format_args!("atomic_store {} {access:?} v{addr}, v{value}{fault}", memory.0));
+    }
+
+    fn atomic_update(
+        &mut self,
+        memory: MemoryIndex,
+        op: AtomicOp,
+        access: Access,
+        addr: Addr<Recorded>,
+        value: Recorded,
+        may_fault: bool,
+    ) -> Recorded {
+        let fault = if may_fault { " may fault" } else { "" };
+        let (addr, value) = (addr.into_inner().0, value.0);
+        self.result(format_args!("atomic {op:?} {} {access:?} v{addr}, v{value}{fault}", memory.0))
+    }
+
+    fn atomic_compare_exchange(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Recorded>,
+        values: [Recorded; 2],
+        may_fault: bool,
+    ) -> Recorded {
+        let fault = if may_fault { " may fault" } else { "" };
+        let [expected, replacement] = values.map(|value| value.0);
+        let addr = addr.into_inner().0;
+        self.result(format_args!(
+            "atomic CompareExchange {} {access:?} v{addr}, v{expected}, v{replacement}{fault}",
+            memory.0
+        ))
+    }
+
+    fn fence(&mut self) {
+        self.line(format_args!("fence"));
     }
 
     fn copy_bytes(&mut self, target: Addr<Recorded>, source: Addr<Recorded>, length: Recorded) {

@@ -61,6 +61,21 @@ macro_rules! visits {
     (+ $v:ident exceptions TryTable $visit:ident [$table:ident] $operand:ident) => {
         $v.lowering.enter_try_table(&$table, $v.offset as u32)
     };
+    (+ $v:ident legacy_exceptions Try $visit:ident [$ty:ident] $operand:ident) => {
+        $v.lowering.enter_try($ty, $v.offset as u32)
+    };
+    (+ $v:ident legacy_exceptions Catch $visit:ident [$tag:ident] $operand:ident) => {{
+        $v.lowering.start_catch($v.offset as u32);
+        Ok(())
+    }};
+    (+ $v:ident legacy_exceptions CatchAll $visit:ident [] $operand:ident) => {{
+        $v.lowering.start_catch($v.offset as u32);
+        Ok(())
+    }};
+    (+ $v:ident legacy_exceptions Delegate $visit:ident [$depth:ident] $operand:ident) => {{
+        $v.lowering.end($v.offset as u32);
+        Ok(())
+    }};
 
     (+ $v:ident mvp LocalGet $visit:ident [$local:ident] $operand:ident) => {
         visits!(@local $v local_get $local $operand)
@@ -119,6 +134,7 @@ macro_rules! visits {
     (+ $v:ident mvp F64Const $($rest:tt)*) => { visits!(@numeric $v F64Const $($rest)*) };
     (+ $v:ident sign_extension $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
     (+ $v:ident saturating_float_to_int $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
+    (+ $v:ident wide_arithmetic $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
     (+ $v:ident relaxed_simd $op:ident $visit:ident $args:tt $operand:ident) => {
         visits!(@forward vector $v $op $args)
     };

@@ -77,6 +77,13 @@ define_builtins! {
     MemoryInit(target: W64, source: W32, length: W32);
     /// `data.drop`. Constant: data segment.
     DataDrop();
+    /// `memory.atomic.wait32`. Constant: memory. Arguments: index and offset of the address, which is
+    /// aligned; result: 0 woken, 1 another value, 2 timed out.
+    MemoryWait32(index: W64, offset: W64, expected: W32, timeout: W64) -> W32;
+    /// `memory.atomic.wait64`, as the one before.
+    MemoryWait64(index: W64, offset: W64, expected: W64, timeout: W64) -> W32;
+    /// `memory.atomic.notify`. Constant: memory. Result: how many were woken.
+    MemoryNotify(index: W64, offset: W64, count: W32) -> W32;
     /// `table.grow` on a table of functions. Constant: table. Result: old size or -1.
     TableGrowFunc(value: FuncRef, count: W64) -> W64;
     /// `table.grow` on a table of 32-bit references. Constant: table. Result: old size or -1.
@@ -112,6 +119,10 @@ define_builtins! {
     GcRemember(object: Ref);
     /// The store's number of a function, by which objects refer to it; that of null is 0.
     FuncToId(func: FuncRef) -> W32;
+    /// The exception whose tag and values the store's context holds, as an object.
+    ExnNew() -> Ref;
+    /// Puts tag and values of an exception, not null, into the store's context; the tag's id.
+    ExnThrow(exception: Ref) -> W32;
     /// Whether the type with this id is, or was declared below, another: 1 or 0. Constant: type.
     IsSubtype(id: W32) -> W32;
     /// Whether a function, not null, has a type or one below it: 1 or 0. Constant: type.
@@ -205,6 +216,7 @@ impl Builtin {
                 | Builtin::GcRemember
                 | Builtin::FuncToId
                 | Builtin::IsSubtype
+                | Builtin::ExnThrow
                 | Builtin::FuncIs
                 | Builtin::ArrayFill
                 | Builtin::ArrayCopy

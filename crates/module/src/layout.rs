@@ -5,7 +5,8 @@
 //!  ┌──────────────────────────────────────────────┐           ┌─────────────────┐
 //!  │ Owner { store ───────────────────────────────┼──────────>│ stack_limit     │
 //!  │ own memories    {base, length} …             │           │ fuel, epoch …   │
-//!  │ imported memories  *{base, length} …         │           └─────────────────┘
+//!  │   a shared one  *{base, length}              │           └─────────────────┘
+//!  │ imported memories  *{base, length} …         │
 //!  │ own tables      {base, length} …             │
 //!  │ imported tables *{base, length} …            │      module table   │ text
 //!  │ imported globals *value …                    │    ┌────────────────┼──────────
@@ -202,6 +203,10 @@ pub struct FuncRef {
 }
 
 /// Storage of a memory or table.
+///
+/// That of a memory which threads share lies outside of all VM contexts: its own instance reaches it by a
+/// pointer too. Its base never changes, and its length, which grows at any time, is read and written as
+/// one (aligned) word.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Storage {
@@ -524,7 +529,7 @@ impl VmLayout {
         self.size
     }
 
-    /// Offset of the [`Storage`] of the `n`th own memory.
+    /// Offset of the [`Storage`] of the `n`th own memory; of a pointer to it, if the memory is shared.
     pub const fn memory(&self, n: usize) -> u32 {
         self.memories + n as u32 * STORAGE
     }
@@ -599,6 +604,10 @@ impl VmLayout {
             at((through, offset as u32), repr, constant, Region::Store)
         };
         let memory = |i: MemoryIndex, part| {
+            let own = i.index().checked_sub(module.imported_memories);
+            if let Some(own) = own.filter(|_| module.memories[i.index()].shared) {
+                return (Some(self.memory(own)), part as u32);
+            }
             storage(
                 i.index(),
                 module.imported_memories,

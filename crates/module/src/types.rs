@@ -329,14 +329,20 @@ impl MemoryType {
     /// The smallest size in bytes that cannot be reached whatever the limits say: `maximum` if given,
     /// else what the index type can address.
     pub fn maximum_bytes(&self) -> u128 {
-        let addressable = match self.index {
+        match self.limits.max {
+            Some(pages) => (u128::from(pages) << self.page_size_log2).min(self.addressable_bytes()),
+            None => self.addressable_bytes(),
+        }
+    }
+
+    /// What the index type can address, in whole pages whose number it can hold too.
+    pub fn addressable_bytes(&self) -> u128 {
+        let bytes = match self.index {
             IndexType::I32 => 1u128 << 32,
             IndexType::I64 => 1u128 << 64,
         };
-        match self.limits.max {
-            Some(pages) => (u128::from(pages) << self.page_size_log2).min(addressable),
-            None => addressable,
-        }
+        // With pages of one byte, the number of all pages would be one too many.
+        bytes - u128::from(self.page_size_log2 == 0)
     }
 }
 

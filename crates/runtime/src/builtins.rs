@@ -4,6 +4,7 @@
 
 use crate::arrays;
 use crate::instantiate::eval;
+use crate::parking::{WaitResult, begin_wait, notify_builtin};
 use crate::store::{Limiter, Store, Unlimited};
 use wardian_module::{
     Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, Operation, Rounding, TableIndex, Trap,
@@ -38,18 +39,30 @@ pub fn builtin(
         }
         Builtin::MemoryCopy => {
             let (target, source) = (memory(store, first), memory(store, second));
-            memory_copy(store, target, a, source, b, c)
+            let copied = store.kernel.memory_copy(target, a, source, b, c);
+            copied.map_err(|_| Trap::MemoryOutOfBounds)?;
+            Ok(0)
         }
         Builtin::MemoryFill => {
             let id = memory(store, first);
-            let bytes = store.kernel.memory_bytes_mut(id);
-            slice_mut(bytes, a, c)?.fill(b as u8);
+            let filled = store.kernel.memory_fill(id, a, b as u8, c);
+            filled.map_err(|_| Trap::MemoryOutOfBounds)?;
             Ok(0)
         }
         Builtin::MemoryInit => {
             let id = memory(store, first);
             memory_init(store, instance, id, DataIndex(second), a, b, c)
         }
+        // Hosts whose guests are asked to stop wait by themselves, piece by piece.
+        Builtin::MemoryWait32 | Builtin::MemoryWait64 => match begin_wait(store, &call)? {
+            None => Ok(WaitResult::Mismatch as u64),
+            Some(mut waiter) => loop {
+                if let Some(result) = waiter.park(None) {
+                    break Ok(result as u64);
+                }
+            },
+        },
+        Builtin::MemoryNotify => notify_builtin(store, &call),
         Builtin::DataDrop => {
             store.drop_data(instance, DataIndex(first));
             Ok(0)
@@ -115,6 +128,8 @@ pub fn builtin(
             store.remember(a as u32);
             Ok(0)
         }
+        // Of the exceptions' own.
+        Builtin::ExnNew | Builtin::ExnThrow => Err(Trap::AllocationTooLarge.into()),
         Builtin::GcAllocStruct
         | Builtin::GcAllocArray
         | Builtin::ArrayFill
@@ -154,7 +169,7 @@ fn in_bounds(store: &Store, call: &BuiltinCall) -> bool {
     };
     let memory = |index, start, count| {
         let id = store.memory_of(instance, MemoryIndex(index));
-        fits(store.kernel.memory_bytes(id).len() as u64, start, count)
+        fits(store.kernel.memory_length(id) as u64, start, count)
     };
     let table = |index, start, count| {
         let id = store.table_of(instance, TableIndex(index));
@@ -219,32 +234,6 @@ pub(crate) fn range(length: usize, start: u64, count: u64) -> Option<std::ops::R
     Some(start as usize..end as usize)
 }
 
-fn slice_mut(bytes: &mut [u8], start: u64, count: u64) -> Result<&mut [u8], Trap> {
-    let range = range(bytes.len(), start, count).ok_or(Trap::MemoryOutOfBounds)?;
-    Ok(&mut bytes[range])
-}
-
-fn memory_copy(
-    store: &mut Store,
-    target: MemoryId,
-    target_start: u64,
-    source: MemoryId,
-    source_start: u64,
-    count: u64,
-) -> Result<u64, Failure> {
-    if target == source {
-        let bytes = store.kernel.memory_bytes_mut(target);
-        let from = range(bytes.len(), source_start, count).ok_or(Trap::MemoryOutOfBounds)?;
-        let to = range(bytes.len(), target_start, count).ok_or(Trap::MemoryOutOfBounds)?;
-        bytes.copy_within(from, to.start);
-    } else {
-        let (target, source) = store.kernel.two_memories(target, source);
-        let from = range(source.len(), source_start, count).ok_or(Trap::MemoryOutOfBounds)?;
-        slice_mut(target, target_start, count)?.copy_from_slice(&source[from]);
-    }
-    Ok(0)
-}
-
 /// `memory.init`
 pub(crate) fn memory_init(
     store: &mut Store,
@@ -258,8 +247,8 @@ pub(crate) fn memory_init(
     let module = store.kernel.instance_code(instance).module().clone();
     let data = if store.data_dropped(instance, segment) { &[] } else { module.data_bytes(segment) };
     let from = range(data.len(), source, count).ok_or(Trap::MemoryOutOfBounds)?;
-    let bytes = store.kernel.memory_bytes_mut(memory);
-    slice_mut(bytes, target, count)?.copy_from_slice(&data[from]);
+    let written = store.kernel.memory_write(memory, target, &data[from]);
+    written.map_err(|_| Trap::MemoryOutOfBounds)?;
     Ok(0)
 }
 

@@ -28,6 +28,7 @@ mod parallel;
 #[cfg(not(feature = "parallel"))]
 #[path = "parallel_none.rs"]
 mod parallel;
+mod parking;
 mod roots;
 mod stats;
 mod store;
@@ -44,6 +45,7 @@ pub use file::read_file;
 pub use heap::{HeapConfig, Referent};
 pub use initial::prepare_initial_memories;
 pub use instantiate::InstantiateError;
+pub use parking::{WaitResult, Waiter, begin_wait, notify, wait};
 pub use roots::{HostRoots, OwnedRoot, RootId};
 pub use stats::{CodeShape, Counters, Stats};
 pub use store::{Limiter, Store, Unlimited};

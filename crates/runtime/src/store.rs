@@ -331,6 +331,20 @@ impl Store {
         made.map_err(|error| InstantiateError::Limit(refused("a linear memory", &settings, &error)))
     }
 
+    /// Whether guests are asked if their epoch deadline has come.
+    pub fn asks_epoch(&self) -> bool {
+        self.settings.epoch_interruption
+    }
+
+    /// Makes a shared memory one of this store's.
+    pub fn adopt_memory(
+        &mut self,
+        memory: &wardian_vm::SharedMemory,
+    ) -> Result<MemoryId, wardian_vm::InstantiateError> {
+        let settings = self.settings.clone();
+        self.kernel.adopt_memory(memory, &settings)
+    }
+
     /// Adds a table of the host, filled with `init`. `init` must be of the table's type.
     pub fn table(
         &mut self,
@@ -356,24 +370,32 @@ impl Store {
     ) -> Result<Option<u64>, Failure> {
         let ty = *self.kernel.memory_type(id);
         let bytes = |pages: u64| u128::from(pages) << ty.page_size_log2;
-        let current = self.kernel.memory_bytes(id).len();
-        let desired = self.kernel.memory_size(id).checked_add(delta).map(bytes);
         let maximum = ty.limits.max.and_then(|max| usize::try_from(bytes(max)).ok());
-        let desired = desired.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
-        if !limiter.memory_growing(current, desired, maximum)? {
-            return Ok(None);
-        }
-        if !self.make_room(limiter, desired.saturating_sub(current) as u64) {
-            limiter.memory_grow_failed(over_budget(limiter))?;
-            return Ok(None);
-        }
-        let grown = self.kernel.memory_grow(id, delta);
-        self.settle();
-        match grown {
-            Ok(old) => Ok(Some(old)),
-            Err(error) => {
-                limiter.memory_grow_failed(error.to_string())?;
-                Ok(None)
+        loop {
+            let pages = self.kernel.memory_size(id);
+            let fits = |bytes: u128| usize::try_from(bytes).ok();
+            let current = fits(bytes(pages)).unwrap_or(usize::MAX);
+            let desired = pages.checked_add(delta).map(bytes).and_then(fits).unwrap_or(usize::MAX);
+            if !limiter.memory_growing(current, desired, maximum)? {
+                return Ok(None);
+            }
+            if !self.make_room(limiter, desired.saturating_sub(current) as u64) {
+                limiter.memory_grow_failed(over_budget(limiter))?;
+                return Ok(None);
+            }
+            let grown = match self.kernel.shared_memory(id) {
+                Some(memory) => memory.grow_from(pages, delta),
+                None => self.kernel.memory_grow(id, delta).map(|_| true),
+            };
+            self.settle();
+            match grown {
+                Ok(true) => return Ok(Some(pages)),
+                // Another thread has grown it since: what was allowed is not what would come of it.
+                Ok(false) => {}
+                Err(error) => {
+                    limiter.memory_grow_failed(error.to_string())?;
+                    return Ok(None);
+                }
             }
         }
     }
@@ -414,12 +436,12 @@ impl Store {
             (Trap::MemoryOutOfBounds, _, Some(address)) => {
                 let id = self.kernel.memory_at_address(address)?;
                 let offset = address - self.kernel.memory_base(id);
-                let size = self.kernel.memory_bytes(id).len();
+                let size = self.kernel.memory_length(id);
                 Some(format!("access at address {offset:#x} of a memory of {size:#x} bytes"))
             }
             (Trap::MemoryOutOfBounds, Some(instance), None) => {
                 let id = self.memory_of(instance, MemoryIndex(report.place));
-                let size = self.kernel.memory_bytes(id).len();
+                let size = self.kernel.memory_length(id);
                 let address = u128::from(x) + u128::from(y);
                 Some(format!("access at address {address:#x} of a memory of {size:#x} bytes"))
             }

@@ -22,6 +22,10 @@
 //!   only through it, while nothing else refers into it.
 //! - **[guest memory aliasing]** A slice into a linear memory borrows its store; guest code runs only
 //!   with the store borrowed mutably; so no guest code runs while a slice exists.
+//! - **[racing bytes]** Bytes of a shared memory are read and written by generated code of all threads at
+//!   any time. The host reaches them by `racing` alone, whose instructions the compiler does not look
+//!   into, in ranges below a length read before; lengths only grow and bases stay, as long as the memory
+//!   is held. No reference covers such bytes but to cells, which nothing here reads.
 //! - **[arena]** A range of a code arena belongs to one published [`Code`]; no address is
 //!   writable and executable at once; a page's entry in the lookup table is set after its code is
 //!   written and cleared before its range is given back; code that is added to a range later is written
@@ -80,6 +84,8 @@ mod mapping;
 #[cfg_attr(not(any(test, feature = "refusals")), path = "refusals/none.rs")]
 mod refusals;
 // Miri executes no machine code: to it, this machine is one of those without.
+mod racing;
+mod shared;
 #[cfg_attr(all(target_arch = "x86_64", not(miri)), path = "shims/x86_64.rs")]
 #[cfg_attr(any(not(target_arch = "x86_64"), miri), path = "shims/unsupported.rs")]
 mod shims;
@@ -104,6 +110,7 @@ pub use host::*;
 pub use mapping::{InitialMemory, Reservations};
 #[cfg(feature = "refusals")]
 pub use refusals::{lost_mappings, refuse};
+pub use shared::{Gate, SharedMemory};
 pub use store::*;
 pub use tiered::{Source, Tier, Tiered};
 pub use values::{

@@ -5,7 +5,8 @@
 //! - Nothing is removed before the store is dropped ([store lifetime]), except what a function made
 //!   before it failed, and nobody else has seen; ids are positions.
 //! - After every public function, the [`Storage`] that generated code reads equals base and length of
-//!   the memory or table it describes, and the context's guards are those of the memories.
+//!   the memory or table it describes, and the context's guards are those of the memories. That of a
+//!   shared memory lies outside (see `shared`), and grows at any time.
 //! - A function reference in a table, global or VM context points at a [`FuncRef`] in a block of this
 //!   store whose type matches the place's type; values are checked on their way in.
 //! - Imports were checked against the types that the importing module declares.
@@ -16,6 +17,7 @@ use crate::context::{Context, Exit, Frame};
 use crate::heap::{Region, Roots};
 use crate::host::{HostFunc, HostRecord};
 use crate::mapping::{InitialMemory, Mapping, Reservations};
+use crate::shared::SharedMemory;
 use crate::{sys, unwind};
 use std::any::TypeId as RustTypeId;
 use std::collections::HashMap;
@@ -188,16 +190,70 @@ struct Instance {
 struct MemoryInst {
     ty: MemoryType,
     plan: MemoryPlan,
-    mapping: Mapping,
-    length: usize,
-    place: Place,
+    bytes: MemoryBytes,
+}
+
+#[derive(Debug)]
+enum MemoryBytes {
+    /// Of this store alone.
+    Own { mapping: Mapping, length: usize, place: Place },
+    /// Shared with other stores; whether this one made it.
+    Shared { memory: SharedMemory, made: bool },
 }
 
 impl MemoryInst {
-    /// Where accesses past the end fault; empty if they are checked.
+    /// Where accesses past the end fault; empty if they are checked. Of a shared memory, which others
+    /// grow, also addresses that no longer fault.
     fn guard(&self) -> Range<usize> {
-        if self.plan.guarded { self.mapping.inaccessible() } else { 0..0 }
+        match &self.bytes {
+            _ if !self.plan.guarded => 0..0,
+            MemoryBytes::Own { mapping, .. } => mapping.inaccessible(),
+            MemoryBytes::Shared { memory, .. } => memory.inaccessible(),
+        }
     }
+
+    fn length(&self) -> usize {
+        match &self.bytes {
+            MemoryBytes::Own { length, .. } => *length,
+            MemoryBytes::Shared { memory, .. } => memory.length(),
+        }
+    }
+
+    fn start(&self) -> *mut u8 {
+        match &self.bytes {
+            MemoryBytes::Own { mapping, .. } => mapping.start(),
+            MemoryBytes::Shared { memory, .. } => memory.base(),
+        }
+    }
+
+    fn reserved(&self) -> usize {
+        match &self.bytes {
+            MemoryBytes::Own { mapping, .. } => mapping.size(),
+            MemoryBytes::Shared { memory, .. } => memory.reserved(),
+        }
+    }
+
+    fn slice(&self) -> &[u8] {
+        match &self.bytes {
+            MemoryBytes::Own { mapping, length, .. } => mapping.bytes(*length),
+            MemoryBytes::Shared { .. } => panic!("{NOT_BORROWED}"),
+        }
+    }
+
+    fn slice_mut(&mut self) -> &mut [u8] {
+        match &mut self.bytes {
+            MemoryBytes::Own { mapping, length, .. } => mapping.bytes_mut(*length),
+            MemoryBytes::Shared { .. } => panic!("{NOT_BORROWED}"),
+        }
+    }
+}
+
+const NOT_BORROWED: &str = "bytes of a shared memory are copied, never borrowed";
+
+/// A part of a slice, if it lies inside.
+fn inside(length: usize, start: u64, count: u64) -> Result<Range<usize>, Mismatch> {
+    let end = start.checked_add(count).filter(|end| *end <= length as u64).ok_or(Mismatch)?;
+    Ok(start as usize..end as usize)
 }
 
 #[derive(Debug)]
@@ -357,9 +413,12 @@ impl Store {
         self.reservations = reservations;
     }
 
-    /// Bytes of all memories, and of the elements of all tables.
+    /// Bytes of all memories, and of the elements of all tables. A shared memory counts in the store that
+    /// made it.
     pub fn bytes(&self) -> u64 {
-        let memories = self.memories.iter().map(|memory| memory.length as u64);
+        let counted =
+            |memory: &&MemoryInst| !matches!(memory.bytes, MemoryBytes::Shared { made: false, .. });
+        let memories = self.memories.iter().filter(counted).map(|memory| memory.length() as u64);
         let tables = self
             .tables
             .iter()
@@ -449,13 +508,6 @@ impl Store {
     /// Bytes of the heap behind its null page; none if there is no heap.
     pub fn heap_bytes_mut(&mut self) -> &mut [u8] {
         self.heap.as_mut().map_or(&mut [], Region::bytes_mut)
-    }
-
-    /// Bytes of the heap behind its null page, and those of a memory.
-    pub fn heap_and_memory(&mut self, memory: MemoryId) -> (&mut [u8], &[u8]) {
-        let memory = &self.memories[memory.index()];
-        let heap = self.heap.as_mut().map_or(&mut [][..], Region::bytes_mut);
-        (heap, memory.mapping.bytes(memory.length))
     }
 
     /// Bytes of the heap behind its null page, and the references into it that lie elsewhere.
@@ -755,17 +807,150 @@ impl Store {
         place: Place,
         image: Option<&Arc<InitialMemory>>,
     ) -> std::io::Result<MemoryId> {
+        if ty.shared {
+            let memory = SharedMemory::new(ty, settings, &self.reservations, None)?;
+            self.blocks[place.block].write(place.offset, memory.storage());
+            return self.add_shared(memory, true);
+        }
         let plan = MemoryPlan::new(settings, &ty);
-        let length = bytes_of(ty.limits.min, &ty).ok_or_else(out_of_memory)?;
-        let size = mapped_bytes(&plan, &ty, length)?;
+        let (length, size) = memory_extent(&plan, &ty)?;
         let mapping = Mapping::with_content(size, length, image, &self.reservations)?;
-        let id = MemoryId(u32::try_from(self.memories.len()).map_err(|_| out_of_memory())?);
         self.write_storage(place, mapping.start(), length as u64);
-        let memory = MemoryInst { ty, plan, mapping, length, place };
+        self.add_memory(MemoryInst { ty, plan, bytes: MemoryBytes::Own { mapping, length, place } })
+    }
+
+    fn add_memory(&mut self, memory: MemoryInst) -> std::io::Result<MemoryId> {
+        let id = MemoryId(u32::try_from(self.memories.len()).map_err(|_| out_of_memory())?);
         let guard = memory.guard();
         self.change_guards(|guards| guards.push(guard));
         self.memories.push(memory);
         Ok(id)
+    }
+
+    fn add_shared(&mut self, memory: SharedMemory, made: bool) -> std::io::Result<MemoryId> {
+        let (ty, plan) = (*memory.ty(), *memory.plan());
+        self.add_memory(MemoryInst { ty, plan, bytes: MemoryBytes::Shared { memory, made } })
+    }
+
+    /// Makes a shared memory one of this store's; the same one again is the same again. Refused where
+    /// code made under these settings would not check its accesses as it must.
+    pub fn adopt_memory(
+        &mut self,
+        memory: &SharedMemory,
+        settings: &Settings,
+    ) -> Result<MemoryId, InstantiateError> {
+        let same = |inst: &MemoryInst| match &inst.bytes {
+            MemoryBytes::Shared { memory: own, .. } => SharedMemory::same(own, memory),
+            MemoryBytes::Own { .. } => false,
+        };
+        if let Some(found) = self.memories.iter().position(same) {
+            return Ok(MemoryId(found as u32));
+        }
+        if MemoryPlan::new(settings, memory.ty()) != *memory.plan() {
+            return Err(InstantiateError::Import(0));
+        }
+        Ok(self.add_shared(memory.clone(), false)?)
+    }
+
+    /// The memory, if it is a shared one.
+    pub fn shared_memory(&self, id: MemoryId) -> Option<&SharedMemory> {
+        match &self.memories[id.index()].bytes {
+            MemoryBytes::Shared { memory, .. } => Some(memory),
+            MemoryBytes::Own { .. } => None,
+        }
+    }
+
+    /// Where imports of a memory point.
+    fn memory_storage(&self, id: MemoryId) -> *mut u8 {
+        match &self.memories[id.index()].bytes {
+            MemoryBytes::Own { place, .. } => self.address(*place),
+            MemoryBytes::Shared { memory, .. } => memory.storage(),
+        }
+    }
+
+    /// Length of a memory in bytes. Of a shared one, it may have grown by the next call.
+    pub fn memory_length(&self, id: MemoryId) -> usize {
+        self.memories[id.index()].length()
+    }
+
+    /// Copies bytes of a memory out. Fails, changing nothing, if they do not all lie inside.
+    pub fn memory_read(&self, id: MemoryId, start: u64, bytes: &mut [u8]) -> Result<(), Mismatch> {
+        let memory = &self.memories[id.index()];
+        if let MemoryBytes::Shared { memory, .. } = &memory.bytes {
+            return memory.read(start, bytes);
+        }
+        let range = inside(memory.length(), start, bytes.len() as u64)?;
+        bytes.copy_from_slice(&memory.slice()[range]);
+        Ok(())
+    }
+
+    /// Copies bytes into a memory. Fails, changing nothing, if they do not all lie inside.
+    pub fn memory_write(&mut self, id: MemoryId, start: u64, bytes: &[u8]) -> Result<(), Mismatch> {
+        let memory = &mut self.memories[id.index()];
+        if let MemoryBytes::Shared { memory, .. } = &memory.bytes {
+            return memory.write(start, bytes);
+        }
+        let range = inside(memory.length(), start, bytes.len() as u64)?;
+        memory.slice_mut()[range].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Fills bytes of a memory. Fails, changing nothing, if they do not all lie inside.
+    pub fn memory_fill(
+        &mut self,
+        id: MemoryId,
+        start: u64,
+        byte: u8,
+        count: u64,
+    ) -> Result<(), Mismatch> {
+        let memory = &mut self.memories[id.index()];
+        if let MemoryBytes::Shared { memory, .. } = &memory.bytes {
+            return memory.fill(start, byte, count);
+        }
+        let range = inside(memory.length(), start, count)?;
+        memory.slice_mut()[range].fill(byte);
+        Ok(())
+    }
+
+    /// Copies bytes between memories or within one, as if all were read before any is written. Fails,
+    /// changing nothing, if they do not all lie inside.
+    pub fn memory_copy(
+        &mut self,
+        target: MemoryId,
+        target_start: u64,
+        source: MemoryId,
+        source_start: u64,
+        count: u64,
+    ) -> Result<(), Mismatch> {
+        if target == source && self.shared_memory(target).is_none() {
+            let bytes = self.memory_bytes_mut(target);
+            let from = inside(bytes.len(), source_start, count)?;
+            let to = inside(bytes.len(), target_start, count)?;
+            bytes.copy_within(from, to.start);
+            return Ok(());
+        }
+        match (self.shared_memory(target), self.shared_memory(source)) {
+            (None, None) => {
+                let (target, source) = self.two_memories(target, source);
+                let from = inside(source.len(), source_start, count)?;
+                let to = inside(target.len(), target_start, count)?;
+                target[to].copy_from_slice(&source[from]);
+                Ok(())
+            }
+            (Some(to), Some(from)) => {
+                SharedMemory::copy(to, target_start, from, source_start, count)
+            }
+            (Some(to), None) => {
+                let bytes = self.memory_bytes(source);
+                to.write(target_start, &bytes[inside(bytes.len(), source_start, count)?])
+            }
+            (None, Some(from)) => {
+                let from = from.clone();
+                let bytes = self.memory_bytes_mut(target);
+                let to = inside(bytes.len(), target_start, count)?;
+                from.read(source_start, &mut bytes[to])
+            }
+        }
     }
 
     /// The type of a memory, as it was declared.
@@ -773,46 +958,44 @@ impl Store {
         &self.memories[id.index()].ty
     }
 
-    /// Bytes of a memory.
+    /// Bytes of a memory. Panics if it is shared, as the two that follow.
     pub fn memory_bytes(&self, id: MemoryId) -> &[u8] {
-        let memory = &self.memories[id.index()];
-        memory.mapping.bytes(memory.length)
+        self.memories[id.index()].slice()
     }
 
     /// Bytes of a memory.
     pub fn memory_bytes_mut(&mut self, id: MemoryId) -> &mut [u8] {
-        let memory = &mut self.memories[id.index()];
-        memory.mapping.bytes_mut(memory.length)
+        self.memories[id.index()].slice_mut()
     }
 
     /// Bytes of two different memories. Panics if they are the same.
     pub fn two_memories(&mut self, target: MemoryId, source: MemoryId) -> (&mut [u8], &[u8]) {
         let memories = self.memories.get_disjoint_mut([target.index(), source.index()]);
         let [target, source] = memories.expect("two different memories of this store");
-        (target.mapping.bytes_mut(target.length), source.mapping.bytes(source.length))
+        (target.slice_mut(), source.slice())
     }
 
     /// Size of a memory in pages.
     pub fn memory_size(&self, id: MemoryId) -> u64 {
         let memory = &self.memories[id.index()];
-        memory.length as u64 >> memory.ty.page_size_log2
+        memory.length() as u64 >> memory.ty.page_size_log2
     }
 
     /// Address of a memory's first byte, for diagnosis.
     pub fn memory_base(&self, id: MemoryId) -> usize {
-        self.memories[id.index()].mapping.start() as usize
+        self.memories[id.index()].start() as usize
     }
 
     /// Address of a memory's first byte, as generated code has it. It holds until the memory moves.
     pub fn memory_pointer(&self, id: MemoryId) -> *mut u8 {
-        self.memories[id.index()].mapping.start()
+        self.memories[id.index()].start()
     }
 
     /// The memory whose reservation or guard holds `address`.
     pub fn memory_at_address(&self, address: usize) -> Option<MemoryId> {
         let holds = |memory: &MemoryInst| {
-            let start = memory.mapping.start() as usize;
-            (start..start + memory.mapping.size()).contains(&address)
+            let start = memory.start() as usize;
+            (start..start + memory.reserved()).contains(&address)
         };
         self.memories.iter().position(holds).map(|index| MemoryId(index as u32))
     }
@@ -822,13 +1005,17 @@ impl Store {
     pub fn memory_grow(&mut self, id: MemoryId, delta: u64) -> Result<u64, std::io::Error> {
         let old = self.memory_size(id);
         let memory = &mut self.memories[id.index()];
+        let (mapping, own_length, place) = match &mut memory.bytes {
+            MemoryBytes::Own { mapping, length, place } => (mapping, length, *place),
+            MemoryBytes::Shared { memory, .. } => return memory.grow(delta),
+        };
         let pages = old.checked_add(delta).ok_or_else(out_of_memory)?;
         let length = bytes_of(pages, &memory.ty)
             .filter(|length| *length as u128 <= memory.ty.maximum_bytes())
             .ok_or_else(out_of_memory)?;
-        let room = memory.mapping.size() - memory.plan.guard as usize;
+        let room = mapping.size() - memory.plan.guard as usize;
         if length <= room {
-            memory.mapping.make_accessible(length)?;
+            mapping.make_accessible(length)?;
         } else if memory.plan.may_move {
             // Room to grow again, so that growing page by page is not quadratic.
             let growth = memory.plan.growth.map_or(length / 2, |n| n.min(1 << 46) as usize);
@@ -837,14 +1024,14 @@ impl Store {
             let goal = goal.min(usize::try_from(memory.ty.maximum_bytes()).unwrap_or(usize::MAX));
             let plan = MemoryPlan { reservation: goal as u64, ..memory.plan };
             let size = mapped_bytes(&plan, &memory.ty, length)?;
-            let mut mapping = Mapping::with_content(size, length, None, &self.reservations)?;
-            mapping.bytes_mut(memory.length).copy_from_slice(memory.mapping.bytes(memory.length));
-            memory.mapping = mapping;
+            let mut moved = Mapping::with_content(size, length, None, &self.reservations)?;
+            moved.bytes_mut(*own_length).copy_from_slice(mapping.bytes(*own_length));
+            *mapping = moved;
         } else {
             return Err(out_of_memory());
         }
-        memory.length = length;
-        let (base, place, guard) = (memory.mapping.start(), memory.place, memory.guard());
+        *own_length = length;
+        let (base, guard) = (memory.start(), memory.guard());
         self.write_storage(place, base, length as u64);
         self.change_guards(|guards| guards[id.index()] = guard);
         Ok(old)
@@ -1122,7 +1309,7 @@ impl Store {
                     self.copy_func_ref(source, Place { block, offset }, func, id)?;
                 }
                 Extern::Memory(memory) => {
-                    let address = self.address(self.memories[memory.index()].place);
+                    let address = self.memory_storage(memory);
                     let offset = layout.imported_memory(memories.len()) as usize;
                     self.blocks[block].write(offset, address);
                     memories.push(memory);
@@ -1298,8 +1485,14 @@ impl Store {
     }
 }
 
-fn bytes_of(pages: u64, ty: &MemoryType) -> Option<usize> {
+pub(crate) fn bytes_of(pages: u64, ty: &MemoryType) -> Option<usize> {
     usize::try_from(u128::from(pages) << ty.page_size_log2).ok()
+}
+
+/// The length of a new memory, and the address space that it takes, its guard included.
+pub(crate) fn memory_extent(plan: &MemoryPlan, ty: &MemoryType) -> std::io::Result<(usize, usize)> {
+    let length = bytes_of(ty.limits.min, ty).ok_or_else(out_of_memory)?;
+    Ok((length, mapped_bytes(plan, ty, length)?))
 }
 
 /// Bytes of address space of a memory, its guard included.

@@ -384,11 +384,11 @@ wasm_switches! {
     wasm_exceptions => Exceptions;
     /// Exceptions in their first form (`try`, `delegate`), which compilers made for years. Off by default.
     wasm_legacy_exceptions => LegacyExceptions;
-    /// Shared memories and atomics. Not built yet: switching it on fails at `Engine::new`.
+    /// Shared memories and atomic instructions. On by default.
     wasm_threads => Threads;
-    /// 128-bit addition and multiplication. Not built yet: switching it on fails at `Engine::new`.
+    /// 128-bit addition, subtraction and multiplication. On by default.
     wasm_wide_arithmetic => WideArithmetic;
-    /// Memories with pages of one byte. Not built yet: switching it on fails at `Engine::new`.
+    /// Memories with pages of one byte. On by default.
     wasm_custom_page_sizes => CustomPageSizes;
     /// Stack switching. Not built yet: switching it on fails at `Engine::new`.
     wasm_stack_switching => StackSwitching;

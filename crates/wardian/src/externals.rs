@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::func::{Func, failure_error};
 use crate::guest_memory::{GuestMemory, OutOfBounds};
+use crate::shared_memory::SharedMemory;
 use crate::store::{
     AsContext, AsContextMut, StoreContext, StoreContextMut, StoreInner, WRONG_STORE, check_store,
 };
@@ -25,7 +26,7 @@ use wardian_vm::{self as vm, GlobalId, InstanceId, MemoryId, StoreId, TableId, T
 /// assert!(item.into_memory().is_none() && item.into_func().is_some());
 /// # Ok::<(), wardian::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Extern {
     /// A function.
     Func(Func),
@@ -33,8 +34,10 @@ pub enum Extern {
     Global(Global),
     /// A table.
     Table(Table),
-    /// A memory.
+    /// A memory of a store.
     Memory(Memory),
+    /// A memory that threads share.
+    SharedMemory(SharedMemory),
     /// A tag of exceptions.
     Tag(Tag),
 }
@@ -49,19 +52,30 @@ macro_rules! externs {
                 }
             )*
 
-            pub(crate) fn store(&self) -> StoreId {
+            /// An error unless it can be used in the store.
+            pub(crate) fn check_store<T>(&self, store: &StoreInner<T>) -> Result<()> {
                 match self {
-                    $(Extern::$variant(item) => item.store,)*
+                    $(Extern::$variant(item) => check_store(item.store, store.id()),)*
+                    Extern::SharedMemory(memory) => memory.check_engine(&store.engine),
                 }
             }
 
-            pub(crate) fn to_kernel(self) -> vm::Extern {
-                match self {
+            /// What it is in the store.
+            pub(crate) fn to_kernel<T>(&self, store: &mut StoreInner<T>) -> Result<vm::Extern> {
+                self.check_store(store)?;
+                Ok(match self {
                     $(Extern::$variant(item) => vm::Extern::$variant(item.id),)*
-                }
+                    Extern::SharedMemory(memory) => vm::Extern::Memory(memory.in_store(store)?),
+                })
             }
 
-            pub(crate) fn from_kernel(store: StoreId, item: vm::Extern) -> Extern {
+            pub(crate) fn from_kernel<T>(store: &StoreInner<T>, item: vm::Extern) -> Extern {
+                if let vm::Extern::Memory(id) = item
+                    && let Some(memory) = store.rt.kernel.shared_memory(id)
+                {
+                    return Extern::SharedMemory(SharedMemory::of(store, memory));
+                }
+                let store = store.id();
                 match item {
                     $(vm::Extern::$variant(id) => Extern::$variant($variant { store, id }),)*
                 }
@@ -98,8 +112,14 @@ impl Extern {
             Extern::Global(item) => ExternType::Global(item.ty(store)),
             Extern::Table(item) => ExternType::Table(item.ty(store)),
             Extern::Memory(item) => ExternType::Memory(item.ty(store)),
+            Extern::SharedMemory(item) => ExternType::Memory(item.ty()),
             Extern::Tag(item) => ExternType::Tag(item.ty(store)),
         }
+    }
+
+    /// The shared memory, if it is one.
+    pub fn into_shared_memory(self) -> Option<SharedMemory> {
+        if let Extern::SharedMemory(item) = self { Some(item) } else { None }
     }
 
     /// The export of an instance.
@@ -119,7 +139,13 @@ impl Extern {
         index: ExternIndex,
     ) -> Option<Extern> {
         let item = store.rt.kernel.instance_extern(instance, index)?;
-        Some(Extern::from_kernel(store.id(), item))
+        Some(Extern::from_kernel(store, item))
+    }
+}
+
+impl From<SharedMemory> for Extern {
+    fn from(item: SharedMemory) -> Extern {
+        Extern::SharedMemory(item)
     }
 }
 
@@ -171,6 +197,12 @@ pub struct MemoryAccessError {
     _private: (),
 }
 
+impl MemoryAccessError {
+    pub(crate) fn new() -> MemoryAccessError {
+        MemoryAccessError { _private: () }
+    }
+}
+
 impl std::fmt::Display for MemoryAccessError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("out of bounds memory access")
@@ -184,11 +216,11 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// When the size passes a limit, or the system refuses it.
+    /// When the type is shared (see [`SharedMemory`]), the size passes a limit, or the system refuses it.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
         let store = store.as_context_mut().0;
         if ty.is_shared() {
-            return Err(misuse("shared memories are not supported by this version"));
+            return Err(misuse("a shared memory belongs to no store: use `SharedMemory::new`"));
         }
         let id = store.limited(|rt, limiter| rt.memory(limiter, ty.to_module()));
         let id = id.map_err(|error| object_error(store, error))?;
@@ -245,7 +277,7 @@ impl Memory {
         store: impl Into<StoreContextMut<'a, T>>,
     ) -> (GuestMemoryMut<'a>, &'a mut T) {
         let (bytes, data) = self.data_and_store_mut(store);
-        (GuestMemoryMut(bytes), data)
+        (GuestMemoryMut(Bytes::Own(bytes)), data)
     }
 
     /// Size in bytes.
@@ -354,19 +386,61 @@ fn range(
 /// # Ok::<(), wardian::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct GuestMemoryMut<'a>(&'a mut [u8]);
+pub struct GuestMemoryMut<'a>(Bytes<'a>);
+
+#[derive(Debug)]
+enum Bytes<'a> {
+    Own(&'a mut [u8]),
+    Shared(SharedMemory),
+}
+
+impl GuestMemoryMut<'_> {
+    pub(crate) fn shared(memory: SharedMemory) -> GuestMemoryMut<'static> {
+        GuestMemoryMut(Bytes::Shared(memory))
+    }
+}
 
 impl GuestMemory for GuestMemoryMut<'_> {
     fn size(&self) -> u64 {
-        self.0.size()
+        match &self.0 {
+            Bytes::Own(own) => own.size(),
+            Bytes::Shared(memory) => memory.data_size() as u64,
+        }
     }
 
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), OutOfBounds> {
-        GuestMemory::read(&*self.0, address, buffer)
+        match &self.0 {
+            Bytes::Own(own) => GuestMemory::read(&**own, address, buffer),
+            Bytes::Shared(memory) => {
+                let length = buffer.len() as u64;
+                let read = usize::try_from(address).ok().map(|at| memory.read(at, buffer));
+                out_of_bounds(memory, address, length, read)
+            }
+        }
     }
 
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), OutOfBounds> {
-        GuestMemory::write(&mut *self.0, address, bytes)
+        match &mut self.0 {
+            Bytes::Own(own) => GuestMemory::write(&mut **own, address, bytes),
+            Bytes::Shared(memory) => {
+                let written = usize::try_from(address).ok().map(|at| memory.write(at, bytes));
+                out_of_bounds(memory, address, bytes.len() as u64, written)
+            }
+        }
+    }
+}
+
+fn out_of_bounds(
+    memory: &SharedMemory,
+    addr: u64,
+    len: u64,
+    result: Option<Result<(), MemoryAccessError>>,
+) -> Result<(), OutOfBounds> {
+    let size = memory.data_size() as u64;
+    if result.is_some_and(|result| result.is_ok()) {
+        Ok(())
+    } else {
+        Err(OutOfBounds { addr, len, size })
     }
 }
 

@@ -5,6 +5,7 @@ use crate::externals::{Extern, Global, Memory, Table, Tag};
 use crate::func::{Func, call_start, exit_error, failure_error};
 use crate::linker::Definition;
 use crate::module::{Module, ModuleExport};
+use crate::shared_memory::SharedMemory;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreInner, WRONG_STORE, check_store};
 use crate::typed::{TypedFunc, WasmParams, WasmResults};
 use crate::types::ExternType;
@@ -76,6 +77,11 @@ impl<'instance> Export<'instance> {
         self.item.into_memory()
     }
 
+    /// The shared memory, if it is one.
+    pub fn into_shared_memory(self) -> Option<SharedMemory> {
+        self.item.into_shared_memory()
+    }
+
     /// The table, if it is one.
     pub fn into_table(self) -> Option<Table> {
         self.item.into_table()
@@ -116,14 +122,15 @@ impl Instance {
     ) -> Result<Instance> {
         let store = store.as_context_mut().0;
         for import in imports {
-            check_store(import.store(), store.id())?;
+            import.check_store(store)?;
         }
         let expected = module.imports().len();
         if expected != imports.len() {
             let text = format!("expected {expected} imports, found {}", imports.len());
             return Err(Error::tagged(ErrorKind::Link, text));
         }
-        let imports: Vec<_> = imports.iter().map(|import| import.to_kernel()).collect();
+        let imports = imports.iter().map(|import| import.to_kernel(store));
+        let imports = imports.collect::<Result<Vec<_>>>()?;
         Instance::with_kernel_imports(store, module, &imports)
     }
 
@@ -139,7 +146,7 @@ impl Instance {
         let (id, start) = made.map_err(|error| match error {
             InstantiateError::Import(position) => {
                 let import = module.imports().nth(position).expect("the position of an import");
-                let found = Extern::from_kernel(store.id(), imports[position]);
+                let found = Extern::from_kernel(store, imports[position]);
                 let found = found.ty(StoreContext(store));
                 incompatible(import.module(), import.name(), &import.ty(), &found)
             }
@@ -218,6 +225,11 @@ impl Instance {
     /// The exported memory of this name.
     pub fn get_memory(&self, store: impl AsContextMut, name: &str) -> Option<Memory> {
         self.get_export(store, name)?.into_memory()
+    }
+
+    /// The exported shared memory of this name.
+    pub fn get_shared_memory(&self, store: impl AsContextMut, name: &str) -> Option<SharedMemory> {
+        self.get_export(store, name)?.into_shared_memory()
     }
 
     /// The exported table of this name.

@@ -7,7 +7,7 @@ use crate::func::{Caller, Func, dynamic_host_func, raw_host_func};
 use crate::instance::{Instance, InstancePre, incompatible};
 use crate::module::Module;
 use crate::raw::ValRaw;
-use crate::store::{AsContext, AsContextMut, StoreInner, check_store};
+use crate::store::{AsContext, AsContextMut, StoreInner};
 use crate::typed::IntoFunc;
 use crate::types::{ExternType, FuncType, ImportType};
 use crate::val::Val;
@@ -28,7 +28,7 @@ pub(crate) enum Definition<T: 'static> {
 impl<T> Clone for Definition<T> {
     fn clone(&self) -> Self {
         match self {
-            Definition::Extern(item, ty) => Definition::Extern(*item, ty.clone()),
+            Definition::Extern(item, ty) => Definition::Extern(item.clone(), ty.clone()),
             Definition::Host(func, _) => Definition::Host(func.clone(), PhantomData),
         }
     }
@@ -46,10 +46,7 @@ impl<T: 'static> Definition<T> {
 
     pub(crate) fn to_kernel(&self, store: &mut StoreInner<T>) -> Result<vm::Extern> {
         match self {
-            Definition::Extern(item, _) => {
-                check_store(item.store(), store.id())?;
-                Ok(item.to_kernel())
-            }
+            Definition::Extern(item, _) => item.to_kernel(store),
             Definition::Host(func, _) => {
                 let id = store.rt.kernel.host_func(func.clone(), None);
                 let id =
@@ -229,7 +226,7 @@ impl<T: 'static> Linker<T> {
     ) -> Result<&mut Linker<T>> {
         let (store, item) = (store.as_context(), item.into());
         self.check_engine(store.0)?;
-        check_store(item.store(), store.0.id())?;
+        item.check_store(store.0)?;
         let ty = item.ty(store);
         self.insert(module, name, Definition::Extern(item, ty))
     }
@@ -519,12 +516,12 @@ impl<T: 'static> Linker<T> {
     ) -> Result<Option<Extern>> {
         self.check_engine(store)?;
         if let Definition::Extern(item, _) = definition
-            && item.store() != store.id()
+            && item.check_store(store).is_err()
         {
             return Ok(None);
         }
         let item = definition.to_kernel(store)?;
-        Ok(Some(Extern::from_kernel(store.id(), item)))
+        Ok(Some(Extern::from_kernel(store, item)))
     }
 
     /// What a name stands for, in a store.

@@ -13,6 +13,7 @@ use crate::module::Module;
 use crate::refs::AnyRef;
 use crate::rooted::{GcHeapOutOfMemory, Rooted, RootedGcRef};
 use std::sync::Arc;
+use std::time::Duration;
 use wardian_module::Builtin;
 use wardian_runtime as rt;
 use wardian_vm::{self as vm, BuiltinCall, Failure, StoreId};
@@ -76,6 +77,9 @@ impl<T: 'static> vm::Host for StoreInner<T> {
             call.operation.builtin,
             Builtin::MemoryGrow | Builtin::TableGrowFunc | Builtin::TableGrowRef
         );
+        if matches!(call.operation.builtin, Builtin::MemoryWait32 | Builtin::MemoryWait64) {
+            return self.wait(&call);
+        }
         if !asks_limiter || self.hook.is_none() {
             return self.limited(|rt, limiter| rt::builtin(rt, limiter, call));
         }
@@ -101,6 +105,27 @@ impl<T: 'static> vm::Host for StoreInner<T> {
         match self.at_deadline {
             AtDeadline::Ask(_) => self.passing(Self::at_epoch_deadline),
             _ => self.at_epoch_deadline(),
+        }
+    }
+}
+
+/// How long a guest waits before it asks whether its epoch deadline has come.
+const PAUSE: Duration = Duration::from_millis(2);
+
+impl<T: 'static> StoreInner<T> {
+    /// `memory.atomic.wait32` and `wait64`, until the epoch deadline at most.
+    fn wait(&mut self, call: &BuiltinCall) -> Result<u64, Failure> {
+        let Some(mut waiter) = rt::begin_wait(&self.rt, call)? else {
+            return Ok(rt::WaitResult::Mismatch as u64);
+        };
+        let pause = self.rt.asks_epoch().then_some(PAUSE);
+        loop {
+            if let Some(result) = waiter.park(pause) {
+                return Ok(result as u64);
+            }
+            if self.rt.kernel.is_epoch_reached() {
+                vm::Host::epoch_reached(self)?;
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::externals::{Extern, Global, Memory, Table, Tag};
 use crate::func::Func;
 use crate::gc_types::{ArrayType, StructType};
+use crate::shared_memory::SharedMemory;
 use crate::store::AsContextMut;
 use crate::val::Val;
 use std::fmt;
@@ -939,8 +940,12 @@ impl MemoryType {
     ///
     /// # Errors
     ///
-    /// As [`Memory::new`].
+    /// As [`Memory::new`] and [`SharedMemory::new`].
     pub fn default_value(&self, store: impl AsContextMut) -> Result<Extern> {
+        if self.is_shared() {
+            let engine = store.as_context().0.engine.clone();
+            return Ok(SharedMemory::new(&engine, self.clone())?.into());
+        }
         Ok(Memory::new(store, self.clone())?.into())
     }
 
@@ -1055,10 +1060,7 @@ impl MemoryTypeBuilder {
             return Err(invalid("a shared memory needs a maximum".into()));
         }
         limits(ty.limits.min, ty.limits.max)?;
-        let largest = match ty.index {
-            m::IndexType::I32 => (1u128 << 32) >> ty.page_size_log2,
-            m::IndexType::I64 => (1u128 << 64) >> ty.page_size_log2,
-        };
+        let largest = ty.addressable_bytes() >> ty.page_size_log2;
         let pages = ty.limits.max.unwrap_or(ty.limits.min);
         if u128::from(pages) > largest {
             return Err(invalid(format!(

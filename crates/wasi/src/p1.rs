@@ -9,7 +9,7 @@
 //! those take an `Abi` inside.
 
 mod linker;
-pub use linker::add_to_linker_sync;
+pub use linker::{add_to_linker_shared, add_to_linker_sync};
 #[cfg(all(test, unix))]
 mod tests;
 
