@@ -391,6 +391,9 @@ fn provide(store: &mut Store<Host>, ty: &ExternType) -> Result<Extern> {
             let value = value(&mut random, ty.content());
             Global::new(&mut *store, ty.clone(), value)?.into()
         }
+        ExternType::Memory(ty) if ty.is_shared() => {
+            SharedMemory::new(store.engine(), ty.clone())?.into()
+        }
         ExternType::Memory(ty) => Memory::new(&mut *store, ty.clone())?.into(),
         ExternType::Table(ty) => {
             let null = Ref::null(ty.element().heap_type());
