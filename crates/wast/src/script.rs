@@ -9,8 +9,8 @@ use crate::{spectest, values};
 use std::collections::HashMap;
 use std::thread;
 use wardian::{
-    Engine, Error, ErrorKind, Extern, Instance, Linker, Module, SharedMemory, Store, Trap,
-    UpdateDeadline, Val,
+    Engine, Error, ErrorKind, Extern, Instance, Linker, Module, SharedMemory, Store,
+    ThrownException, Trap, UpdateDeadline, Val,
 };
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
@@ -298,7 +298,7 @@ impl Context {
                 }
             }
             WastDirective::AssertException { exec, .. } => match self.execute(exec)? {
-                Err(error) if error.downcast_ref() == Some(&Trap::UncaughtException) => Ok(()),
+                Err(error) if error.is::<ThrownException>() => Ok(()),
                 Err(error) => Err(format!("expected an exception, found: {error:#}")),
                 Ok(values) => Err(format!("expected an exception, found {values:?}")),
             },
@@ -367,13 +367,13 @@ impl Context {
         Ok(func.call(&mut self.store, &args, &mut results).map(|()| results))
     }
 
-    fn check_results(&self, found: &[Val], expected: &[WastRet<'_>]) -> Result<(), String> {
+    fn check_results(&mut self, found: &[Val], expected: &[WastRet<'_>]) -> Result<(), String> {
         if found.len() != expected.len() {
             return Err(format!("expected {} results, found {found:?}", expected.len()));
         }
         for (position, (found, expected)) in found.iter().zip(expected).enumerate() {
             match expected {
-                WastRet::Core(expected) => values::check(&self.store, found, expected)
+                WastRet::Core(expected) => values::check(&mut self.store, found, expected)
                     .map_err(|message| format!("result {position}: {message}"))?,
                 _ => return Err("values of components are not supported".into()),
             }
