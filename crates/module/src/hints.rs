@@ -49,7 +49,8 @@ mod tests {
     fn offsets_are_those_of_the_branches() {
         let wasm = wat::parse_str(TEXT).unwrap();
         let found = hints(wasm.clone());
-        let opcodes: Vec<_> = found.iter().map(|(at, taken)| (wasm[*at as usize], *taken)).collect();
+        let opcodes: Vec<_> =
+            found.iter().map(|(at, taken)| (wasm[*at as usize], *taken)).collect();
         assert_eq!(opcodes, [(0x0d, false), (0x04, true)]);
     }
 
