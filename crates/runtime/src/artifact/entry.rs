@@ -64,7 +64,7 @@ pub(crate) enum Content {
     /// Some of its functions, to be called through slots.
     Functions(Vec<CachedFunction>),
     /// All of them.
-    Image(CodeImage),
+    Image(Box<CodeImage>),
 }
 
 /// One compiled function.
@@ -141,7 +141,7 @@ impl Entry {
         let Head { validated, kind, mut rest } = Head::read(bytes, key, compatibility, digest)?;
         let content = match kind {
             FUNCTIONS => Content::Functions(decode_functions(&mut rest)?),
-            IMAGE => Content::Image(decode_image(&mut rest)?),
+            IMAGE => Content::Image(Box::new(decode_image(&mut rest)?)),
             _ => return Err(malformed(format!("expected content of kind 0 or 1, found {kind}"))),
         };
         if !rest.0.is_empty() {
@@ -434,7 +434,7 @@ mod tests {
         };
         [
             Entry { validated: true, content: Content::Functions(functions) },
-            Entry { validated: false, content: Content::Image(image) },
+            Entry { validated: false, content: Content::Image(Box::new(image)) },
         ]
     }
 
