@@ -10,19 +10,18 @@ use crate::block::Block;
 use crate::call::{Args, Image, Rets};
 use crate::context::{Context, Failure, Host};
 use crate::shims;
-use crate::store::{InstanceId, Mismatch, Value};
+use crate::store::{InstanceId, Mismatch, Store, StoreId, Value};
 use crate::unwind::fail;
 use crate::values::{Results, Values, WasmValue, all_tuples};
-use smallvec::SmallVec;
 use std::any::{Any, TypeId};
 use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use wardian_module::abi::CallLayout;
+use wardian_module::abi::{CallLayout, ResultCursor};
 use wardian_module::layout::{Owner, Repr};
-use wardian_module::{FuncType, RegisteredType};
+use wardian_module::{FuncType, RegisteredType, ValType};
 
 /// What a host function's context register points at.
 #[derive(Debug)]
@@ -94,12 +93,12 @@ impl HostFunc {
         HostFunc::with(ty, TypeId::of::<S>(), shim, entry, Arc::new(func))
     }
 
-    /// A function of dynamically given type. `func` gets the arguments and places for the results,
-    /// which hold default values (null for references) at first.
+    /// A function of dynamically given type. `func` reads the arguments and writes all results; a call
+    /// for which it does not fails.
     pub fn dynamic<S, F>(ty: RegisteredType, func: F) -> HostFunc
     where
         S: Host,
-        F: Fn(Call<'_, S>, &[Value], &mut [Value]) -> Result<(), HostError> + Send + Sync + 'static,
+        F: Fn(Call<'_, S>, &mut Passed<'_>) -> Result<(), HostError> + Send + Sync + 'static,
     {
         let env = Arc::new(Dynamic { ty: ty.clone(), func });
         let entry = dynamic_entry::<S, F> as *const u8;
@@ -133,7 +132,7 @@ impl HostFunc {
 
     /// Fills in what follows the record's `Owner`.
     pub(crate) fn write_record(&self, block: &mut Block, at: usize, instance: Option<InstanceId>) {
-        let stack_bytes = CallLayout::new(self.ty.func_type()).stack_bytes;
+        let stack_bytes = self.ty.call_layout().stack_bytes;
         block.write(at + offset_of!(HostRecord, entry), self.entry);
         block.write(at + offset_of!(HostRecord, stack_bytes), u64::from(stack_bytes));
         block.write(at + offset_of!(HostRecord, env), self.env);
@@ -145,6 +144,60 @@ impl HostFunc {
 struct Dynamic<F> {
     ty: RegisteredType,
     func: F,
+}
+
+/// Arguments and results of a call of a function of dynamically given type.
+#[derive(Debug)]
+pub struct Passed<'a> {
+    /// The store that runs.
+    store: StoreId,
+    ty: &'a FuncType,
+    image: &'a mut Image,
+    area: *mut u128,
+    /// Where the next result travels.
+    cursor: ResultCursor,
+    /// Results that were written.
+    written: usize,
+}
+
+impl Passed<'_> {
+    /// The function's type.
+    pub fn ty(&self) -> &FuncType {
+        self.ty
+    }
+
+    /// Reads the arguments, in order. Panics with another store than the one that runs, and if a result
+    /// has been written: they take the same place.
+    #[inline]
+    pub fn params(&mut self, store: &Store, mut each: impl FnMut(Value)) {
+        assert!(store.id() == self.store, "a call is of one store");
+        assert!(self.written == 0, "arguments are read before results are written");
+        let mut args = Args::new(self.image, !self.area.is_null());
+        for ty in self.ty.params() {
+            // A call of `each` for every kind: a value that is not known to be of one goes through memory.
+            match *ty {
+                ValType::I32 => each(Value::I32(args.read::<u32>() as i32)),
+                ValType::I64 => each(Value::I64(args.read::<u64>() as i64)),
+                ValType::F32 => each(Value::F32(args.read::<f32>().to_bits())),
+                ValType::F64 => each(Value::F64(args.read::<f64>().to_bits())),
+                ty => each(store.value_of(args.read_bits(Repr::of(ty)), ty)),
+            }
+        }
+    }
+
+    /// Writes the next result. Fails if it does not have the type of that result. Panics with another
+    /// store than the one that runs.
+    #[inline]
+    pub fn result(&mut self, store: &Store, value: Value) -> Result<(), Mismatch> {
+        assert!(store.id() == self.store, "a call is of one store");
+        let ty = *self.ty.results().get(self.written).ok_or(Mismatch)?;
+        let bits = store.value_bits(value, ty)?;
+        let mut rets = Rets::new(self.image, self.area).at(&self.cursor);
+        rets.write_bits(bits, Repr::of(ty));
+        self.cursor = rets.cursor();
+        self.written += 1;
+        Ok(())
+    }
 }
 
 /// A record whose closure is an `F` for hosts of type `S`: what shims pass, and nothing else makes.
@@ -204,25 +257,16 @@ where
 extern "C" fn dynamic_entry<S, F>(record: RecordRef<S, Dynamic<F>>, image: &mut Image)
 where
     S: Host,
-    F: Fn(Call<'_, S>, &[Value], &mut [Value]) -> Result<(), HostError>,
+    F: Fn(Call<'_, S>, &mut Passed<'_>) -> Result<(), HostError>,
 {
-    run(&record, |dynamic, Call { host, instance }| {
+    run(&record, |dynamic, call| {
         let ty = dynamic.ty.func_type();
         let area = area(image, dynamic.ty.call_layout().area_bytes);
-        let mut args = Args::new(image, !area.is_null());
-        let mut values: SmallVec<[Value; 8]> = SmallVec::new();
-        for ty in ty.params() {
-            values.push(host.kernel().value_of(args.read_bits(Repr::of(*ty)), *ty));
-        }
-        values.extend(ty.results().iter().map(|ty| host.kernel().value_of(0, *ty)));
-        let (params, results) = values.split_at_mut(ty.params().len());
-        (dynamic.func)(Call { host: &mut *host, instance }, params, results)
-            .map_err(Failure::Host)?;
-        let mut rets = Rets::new(image, area);
-        for (value, ty) in results.iter().zip(ty.results()) {
-            rets.write_bits(lowered(host.kernel().value_bits(*value, *ty))?, Repr::of(*ty));
-        }
-        Ok(())
+        let cursor = ResultCursor::default();
+        let store = call.host.kernel().id();
+        let mut passed = Passed { store, ty, image, area, cursor, written: 0 };
+        (dynamic.func)(call, &mut passed).map_err(Failure::Host)?;
+        lowered(if passed.written == ty.results().len() { Ok(()) } else { Err(Mismatch) })
     });
 }
 

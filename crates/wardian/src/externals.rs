@@ -189,6 +189,7 @@ impl Memory {
         Ok(Memory { store: store.id(), id })
     }
 
+    #[inline]
     fn check(&self, store: StoreId) {
         assert!(self.store == store, "{WRONG_STORE}");
     }
@@ -326,6 +327,7 @@ impl Memory {
     }
 }
 
+#[inline]
 fn range(
     length: usize,
     offset: usize,
@@ -408,6 +410,7 @@ impl Table {
         Ok(Table { store: store.id(), id })
     }
 
+    #[inline]
     fn check(&self, store: StoreId) {
         assert!(self.store == store, "{WRONG_STORE}");
     }

@@ -159,20 +159,17 @@ impl Func {
         let store = store.as_context_mut().0;
         let id = store.id();
         check_store(self.store, id)?;
-        let mut values: SmallVec<[Value; 8]> =
-            SmallVec::with_capacity(params.len() + results.len());
-        for param in params {
-            values.push(param.to_value(id)?);
-        }
-        values.resize(params.len() + results.len(), Value::I32(0));
-        let (args, rets) = values.split_at_mut(params.len());
-        match call_values(store, self.id, args, rets)? {
-            Ok(()) => {
-                for (place, value) in results.iter_mut().zip(rets) {
-                    *place = Val::from_value(*value, id);
-                }
-                Ok(())
-            }
+        store.pass(CallHook::CallingWasm)?;
+        let called = vm::call_by(
+            store,
+            self.id,
+            (params.len(), results.len()),
+            |n| params[n].to_value(id).ok(),
+            |n, value| results[n] = Val::from_value(value, id),
+        );
+        store.pass(CallHook::ReturningFromWasm)?;
+        match called {
+            Ok(()) => Ok(()),
             Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
             Err(CallError::Mismatch) => Err(self.mismatch(store, params, results.len())),
         }
@@ -310,14 +307,16 @@ pub(crate) fn raw_host_func<T: 'static>(
     func: impl Fn(Caller<'_, T>, &mut [ValRaw]) -> Result<()> + Send + Sync + 'static,
 ) -> vm::HostFunc {
     let registered = ty.registered().clone();
-    vm::HostFunc::dynamic::<StoreInner<T>, _>(registered, move |call, params, results| {
-        let mut slots: SmallVec<[ValRaw; 8]> =
-            params.iter().map(|value| ValRaw::from_value(*value)).collect();
-        slots.resize(params.len().max(results.len()), ValRaw::null());
-        host_call(call, |caller| func(caller, &mut slots))?;
-        for ((place, slot), ty) in results.iter_mut().zip(&slots).zip(ty.as_module().results()) {
+    vm::HostFunc::dynamic::<StoreInner<T>, _>(registered, move |call, passed| {
+        let vm::Call { host, instance } = call;
+        let mut slots: SmallVec<[ValRaw; 8]> = SmallVec::new();
+        passed.params(&host.rt.kernel, |value| slots.push(ValRaw::from_value(value)));
+        slots.resize(slots.len().max(passed.ty().results().len()), ValRaw::null());
+        host_call(vm::Call { host: &mut *host, instance }, |caller| func(caller, &mut slots))?;
+        for (slot, ty) in slots.iter().zip(ty.as_module().results()) {
             // The kernel checks what the slot names.
-            *place = slot.to_value(*ty);
+            let written = passed.result(&host.rt.kernel, slot.to_value(*ty));
+            written.map_err(|mismatch| Box::new(mismatch) as vm::HostError)?;
         }
         Ok(())
     })
@@ -329,26 +328,46 @@ pub(crate) fn dynamic_host_func<T: 'static>(
     func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
 ) -> vm::HostFunc {
     let registered = ty.registered().clone();
-    vm::HostFunc::dynamic::<StoreInner<T>, _>(registered, move |call, params, results| {
-        let id = call.host.id();
-        let vals = params.iter().chain(results.iter()).map(|value| Val::from_value(*value, id));
-        let mut vals: SmallVec<[Val; 8]> = vals.collect();
-        let (args, rets) = vals.split_at_mut(params.len());
-        host_call(call, |caller| func(caller, args, rets))?;
-        for (position, (place, val)) in results.iter_mut().zip(rets.iter()).enumerate() {
-            let value = val.to_value(id).map_err(host_error)?;
-            if std::mem::discriminant(place) != std::mem::discriminant(&value) {
-                let expected = ty.result(position).expect("as many results as the type has");
-                let found = vm::kind_of(&value);
-                let text = format!(
-                    "result {position} of a host function: expected {expected}, found {found}"
-                );
-                return Err(host_error(Error::tagged(ErrorKind::Misuse, text)));
+    vm::HostFunc::dynamic::<StoreInner<T>, _>(registered, move |call, passed| {
+        let vm::Call { host, instance } = call;
+        let id = host.id();
+        let mut vals: SmallVec<[Val; 8]> = SmallVec::new();
+        passed.params(&host.rt.kernel, |value| vals.push(Val::from_value(value, id)));
+        let params = vals.len();
+        for ty in passed.ty().results() {
+            match *ty {
+                wardian_module::ValType::I32 => vals.push(Val::I32(0)),
+                ty => vals.push(Val::from_value(Value::default_of(ty), id)),
             }
-            *place = value;
+        }
+        let (args, rets) = vals.split_at_mut(params);
+        let caller = vm::Call { host: &mut *host, instance };
+        host_call(caller, |caller| func(caller, args, rets))?;
+        for (position, val) in rets.iter().enumerate() {
+            let store = &host.rt.kernel;
+            // A call for every kind, as the kernel makes for parameters.
+            let written = match *val {
+                Val::I32(v) => passed.result(store, Value::I32(v)),
+                Val::I64(v) => passed.result(store, Value::I64(v)),
+                Val::F32(bits) => passed.result(store, Value::F32(bits)),
+                Val::F64(bits) => passed.result(store, Value::F64(bits)),
+                val => passed.result(store, val.to_value(id).map_err(host_error)?),
+            };
+            if written.is_err() {
+                return Err(wrong_result(&ty, position, val.to_value(id).map_err(host_error)?));
+            }
         }
         Ok(())
     })
+}
+
+/// The error for a result of a host function that has another type than was declared.
+#[cold]
+fn wrong_result(ty: &FuncType, position: usize, value: Value) -> vm::HostError {
+    let expected = ty.result(position).expect("as many results as the type has");
+    let found = vm::kind_of(&value);
+    let text = format!("result {position} of a host function: expected {expected}, found {found}");
+    host_error(Error::tagged(ErrorKind::Misuse, text))
 }
 
 /// An error on its way through guest frames.

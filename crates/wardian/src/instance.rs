@@ -7,7 +7,9 @@ use crate::linker::Definition;
 use crate::module::{Module, ModuleExport};
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreInner, WRONG_STORE, check_store};
 use crate::typed::{TypedFunc, WasmParams, WasmResults};
-use crate::types::ExternType;
+use crate::types::{ExternType, FuncType};
+use std::marker::PhantomData;
+use std::sync::Arc;
 use wardian_runtime::InstantiateError;
 use wardian_vm::{self as vm, CallError, InstanceId, StoreId};
 
@@ -118,24 +120,32 @@ impl Instance {
             let text = format!("expected {expected} imports, found {}", imports.len());
             return Err(Error::tagged(ErrorKind::Link, text));
         }
-        let imports: Vec<_> = imports.iter().map(|import| import.to_kernel()).collect();
+        let imports: Vec<_> =
+            imports.iter().map(|import| vm::Import::Extern(import.to_kernel())).collect();
         Instance::with_kernel_imports(store, module, &imports)
     }
 
     pub(crate) fn with_kernel_imports<T>(
         store: &mut StoreInner<T>,
         module: &Module,
-        imports: &[vm::Extern],
+        imports: &[vm::Import],
     ) -> Result<Instance> {
         check_engine(store, module)?;
         // Also when it cannot be made: its functions may be in tables by then.
         store.keep_module(module);
-        let made = store.limited(|rt, limiter| rt.instantiate(limiter, module.code(), imports));
+        let made =
+            store.limited(|rt, limiter| rt.instantiate_with(limiter, module.code(), imports));
         let (id, start) = made.map_err(|error| match error {
             InstantiateError::Import(position) => {
                 let import = module.imports().nth(position).expect("the position of an import");
-                let found = Extern::from_kernel(store.id(), imports[position]);
-                let found = found.ty(StoreContext(store));
+                let found = match &imports[position] {
+                    vm::Import::Extern(item) => {
+                        Extern::from_kernel(store.id(), *item).ty(StoreContext(store))
+                    }
+                    vm::Import::Host(func) => {
+                        ExternType::Func(FuncType::from_registered(func.ty().clone()))
+                    }
+                };
                 incompatible(import.module(), import.name(), &import.ty(), &found)
             }
             InstantiateError::Limit(text) => Error::tagged(ErrorKind::Limit, text),
@@ -300,13 +310,22 @@ pub(crate) fn incompatible(
 /// # Ok::<(), wardian::Error>(())
 /// ```
 pub struct InstancePre<T: 'static> {
-    pub(crate) module: Module,
-    pub(crate) definitions: std::sync::Arc<[Definition<T>]>,
+    module: Module,
+    /// In the module's order, as the kernel takes them.
+    imports: Arc<[vm::Import]>,
+    /// The stores that some of them belong to.
+    stores: Arc<[StoreId]>,
+    data: PhantomData<fn(T)>,
 }
 
 impl<T> Clone for InstancePre<T> {
     fn clone(&self) -> Self {
-        InstancePre { module: self.module.clone(), definitions: self.definitions.clone() }
+        InstancePre {
+            module: self.module.clone(),
+            imports: self.imports.clone(),
+            stores: self.stores.clone(),
+            data: PhantomData,
+        }
     }
 }
 
@@ -317,6 +336,18 @@ impl<T> std::fmt::Debug for InstancePre<T> {
 }
 
 impl<T: 'static> InstancePre<T> {
+    /// `definitions` were judged, but for sizes of tables and memories.
+    pub(crate) fn new(module: &Module, definitions: &[&Definition<T>]) -> InstancePre<T> {
+        let mut stores: Vec<_> = definitions.iter().filter_map(|found| found.store()).collect();
+        stores.dedup();
+        InstancePre {
+            module: module.clone(),
+            imports: definitions.iter().map(|found| found.to_import()).collect(),
+            stores: stores.into(),
+            data: PhantomData,
+        }
+    }
+
     /// The module.
     pub fn module(&self) -> &Module {
         &self.module
@@ -330,12 +361,10 @@ impl<T: 'static> InstancePre<T> {
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
         let store = store.as_context_mut().0;
         check_engine(store, &self.module)?;
-        let imports = self
-            .definitions
-            .iter()
-            .map(|definition| definition.to_kernel(store))
-            .collect::<Result<Vec<_>>>()?;
-        Instance::with_kernel_imports(store, &self.module, &imports)
+        for own in &*self.stores {
+            check_store(*own, store.id())?;
+        }
+        Instance::with_kernel_imports(store, &self.module, &self.imports)
     }
 }
 

@@ -44,6 +44,23 @@ impl<T: 'static> Definition<T> {
         }
     }
 
+    /// The store that it belongs to, if it belongs to one.
+    pub(crate) fn store(&self) -> Option<vm::StoreId> {
+        match self {
+            Definition::Extern(item, _) => Some(item.store()),
+            Definition::Host(..) => None,
+        }
+    }
+
+    /// As the kernel takes it, for a store that it belongs to or for any.
+    pub(crate) fn to_import(&self) -> vm::Import {
+        match self {
+            Definition::Extern(item, _) => vm::Import::Extern(item.to_kernel()),
+            Definition::Host(func, _) => vm::Import::Host(func.clone()),
+        }
+    }
+
+    /// As an item of `store`.
     pub(crate) fn to_kernel(&self, store: &mut StoreInner<T>) -> Result<vm::Extern> {
         match self {
             Definition::Extern(item, _) => {
@@ -620,10 +637,10 @@ impl<T: 'static> Linker<T> {
             if !(ty.matches(&expected) || (sized && same_kind)) {
                 return Err(incompatible(import.module(), import.name(), &expected, &ty));
             }
-            Ok(found.clone())
+            Ok(found)
         };
         let definitions = module.imports().map(resolve).collect::<Result<Vec<_>>>()?;
-        Ok(InstancePre { module: module.clone(), definitions: definitions.into() })
+        Ok(InstancePre::new(module, &definitions))
     }
 
     /// Resolves the imports of `module`, makes an instance and runs its start function.

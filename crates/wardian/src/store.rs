@@ -87,6 +87,7 @@ impl<T: 'static> vm::Host for StoreInner<T> {
 }
 
 impl<T> StoreInner<T> {
+    #[inline]
     pub(crate) fn id(&self) -> StoreId {
         self.rt.kernel.id()
     }

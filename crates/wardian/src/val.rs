@@ -302,6 +302,7 @@ impl Ref {
         Ok(self.ty(store)?.matches(ty))
     }
 
+    #[inline]
     pub(crate) fn to_value(&self, store: StoreId) -> Result<Value> {
         Ok(match self {
             Ref::Func(None) => Value::Func(None),
@@ -314,6 +315,7 @@ impl Ref {
         })
     }
 
+    #[inline]
     pub(crate) fn from_value(value: Value, store: StoreId) -> Ref {
         match value {
             Value::Func(id) => Ref::Func(id.map(|id| Func { store, id })),
@@ -502,6 +504,7 @@ impl Val {
         }
     }
 
+    #[inline]
     pub(crate) fn to_value(self, store: StoreId) -> Result<Value> {
         Ok(match self {
             Val::I32(v) => Value::I32(v),
@@ -514,6 +517,7 @@ impl Val {
         })
     }
 
+    #[inline]
     pub(crate) fn from_value(value: Value, store: StoreId) -> Val {
         match value {
             Value::I32(v) => Val::I32(v),
