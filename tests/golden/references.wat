@@ -11,7 +11,7 @@
 )
 ;; wasm[0]::function[0]:
 ;;   v0 = func_ref 0
-;;   v1 = const i32 0x0
+;;   v1 = const null ref
 ;;   return (v0, v1)
 ;; wasm[0]::function[1]:
 ;;   v0 = local.get 0

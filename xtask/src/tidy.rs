@@ -7,6 +7,8 @@
 //! - No leftovers of debugging or of unfinished work.
 //! - No file names a path outside the repository.
 //! - Each package of the workspace takes the lints of the workspace.
+//! - Each package in `crates` has a row in the README's layout, which says rightly whether it has `unsafe`
+//!   code, and a section in ARCHITECTURE.md; there are no others.
 //! - Documents name only paths that exist, and their links resolve ([`crate::documents`]).
 
 use std::collections::BTreeSet;
@@ -51,6 +53,7 @@ pub fn run(repo: &Repo, _: &[String]) -> Outcome {
         }
     }
     check_reached(&sources, &repo.targets()?, &mut findings);
+    check_crates(&sources, &mut findings);
     println!("tidy: {} files looked at", sources.len());
     fail_if_any(&findings)
 }
@@ -124,6 +127,47 @@ fn check_lints(manifest: &Source, sources: &[Source], findings: &mut Vec<String>
         lines.any(|line| line == "[lints]") && lines.next() == Some("workspace = true");
     if !in_other_workspace && !takes_lints {
         findings.push(format!("{}: lacks `[lints]` with `workspace = true`", manifest.path));
+    }
+}
+
+/// The README and ARCHITECTURE.md list the crates there are.
+fn check_crates(sources: &[Source], findings: &mut Vec<String>) {
+    let text = |path: &str| sources.iter().find(|s| s.path == path).map_or("", |s| &*s.text);
+    let mut rows = Vec::new();
+    let mut sections = BTreeSet::new();
+    for source in sources {
+        let Some(folder) = source.path.strip_suffix("/Cargo.toml") else { continue };
+        if folder.strip_prefix("crates/").is_none_or(|name| name.contains('/')) {
+            continue;
+        }
+        let name = source.text.lines().find_map(|line| line.strip_prefix("name = "));
+        let name = name.unwrap_or_default().trim_matches('"');
+        let root = ["lib.rs", "main.rs"].map(|file| text(&format!("{folder}/src/{file}")));
+        let forbids = root.iter().any(|text| text.contains("forbid(unsafe_code)"));
+        rows.push((format!("| `{folder}` | `{name}` |"), forbids));
+        sections.insert(format!("### `{folder}`"));
+    }
+    let readme = text("README.md");
+    for (start, forbids) in &rows {
+        let row = readme.lines().find(|line| line.starts_with(start.as_str()));
+        match row {
+            None => findings.push(format!("README.md: no row that starts with `{start}`")),
+            Some(row) if row.ends_with("| forbidden |") != *forbids => {
+                findings.push(format!("README.md: wrong about `unsafe` in `{row}`"));
+            }
+            Some(_) => {}
+        }
+    }
+    for line in readme.lines().filter(|line| line.starts_with("| `crates/")) {
+        if !rows.iter().any(|(start, _)| line.starts_with(start.as_str())) {
+            findings.push(format!("README.md: a row of no package: `{line}`"));
+        }
+    }
+    let found = text("ARCHITECTURE.md").lines().filter(|line| line.starts_with("### `crates/"));
+    let found: BTreeSet<String> = found.map(str::to_owned).collect();
+    for section in sections.symmetric_difference(&found) {
+        findings
+            .push(format!("ARCHITECTURE.md: a package without section, or the reverse: {section}"));
     }
 }
 
@@ -315,6 +359,28 @@ mod tests {
         let inner =
             [source("b/c/Cargo.toml", "[package]\n"), source("b/Cargo.toml", "[workspace]\n")];
         assert!(findings(|all| check_lints(&inner[0], &inner, all)).is_empty());
+    }
+
+    #[test]
+    fn crates_that_no_document_lists_are_found() {
+        let row = "| `crates/a` | `w-a` | what for | forbidden |\n";
+        let check = |readme: &str, architecture: &str, root: &str| {
+            let sources = [
+                source("crates/a/Cargo.toml", "[package]\nname = \"w-a\"\n"),
+                source("crates/a/src/lib.rs", root),
+                source("crates/a/fuzz/Cargo.toml", "[package]\nname = \"fuzz\"\n"),
+                source("README.md", readme),
+                source("ARCHITECTURE.md", architecture),
+            ];
+            findings(|all| check_crates(&sources, all)).len()
+        };
+        let (section, root) = ("### `crates/a`\n", "#![forbid(unsafe_code)]");
+        assert_eq!(check(row, section, root), 0);
+        assert_eq!(check("", section, root), 1);
+        assert_eq!(check(row, "", root), 1);
+        assert_eq!(check(row, section, ""), 1);
+        assert_eq!(check(&row.replace("w-a", "w-b"), section, root), 2);
+        assert_eq!(check(row, &format!("{section}### `crates/b`\n"), root), 1);
     }
 
     fn dead(files: &[(&str, &str)], root: &str) -> Vec<String> {

@@ -314,6 +314,11 @@ impl Asm {
         self.labels[label.0 as usize] = self.here();
     }
 
+    /// Where a label is bound, if it is.
+    pub(crate) fn position(&self, label: Label) -> Option<u32> {
+        Some(self.labels[label.0 as usize]).filter(|at| *at != UNBOUND)
+    }
+
     pub(crate) fn bound_label(&mut self) -> Label {
         let label = self.label();
         self.bind(label);

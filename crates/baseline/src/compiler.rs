@@ -156,6 +156,8 @@ impl Compiler {
             relocs: state.asm.relocs.clone(),
             traps: buffers.traps.clone(),
             locations: buffers.locations.clone(),
+            stack_maps: std::mem::take(&mut buffers.stack_maps),
+            exceptions: buffers.exceptions.clone(),
             ..FunctionCode::default()
         })
     }

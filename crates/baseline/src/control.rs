@@ -188,6 +188,12 @@ impl Tier<'_> {
         self.s.asm.bind(label);
     }
 
+    /// Starts a landing in the innermost block, behind code that does not go on.
+    pub(crate) fn start_landing(&mut self, label: Label) {
+        let height = self.last_frame().height;
+        self.start_at(label, height);
+    }
+
     pub(crate) fn end_block(&mut self, mut reachable: bool) {
         if let Frame { kind: FrameKind::If { otherwise, params: arm }, params, .. } =
             *self.last_frame()

@@ -7,11 +7,13 @@ use crate::asm::*;
 use crate::check;
 use crate::claims::ZeroClaim;
 use crate::control::Frame;
+use crate::exceptions::Scopes;
+use crate::heap::Places;
 use crate::scan::Uses;
 use crate::state::*;
 use smallvec::SmallVec;
 use wardian_module::abi::{ArgLoc, CallLayout};
-use wardian_module::image::{Location, TrapSite};
+use wardian_module::image::{ExceptionTable, Location, StackMaps, TrapSite};
 use wardian_module::layout::{Field, LIVE_SLOT, Linkage, Repr, VmLayout};
 use wardian_module::{
     Builtin, DefinedFuncIndex, FuncIndex, MemoryIndex, MemoryPlan, Module, Operation, Settings,
@@ -87,7 +89,11 @@ pub(crate) enum ColdKind {
     /// The counter has run out, on entry (0) or in a loop.
     Count { ordinal: u32, back: Label, live: Option<SmallVec<[(Loc, Repr); 4]>> },
     /// The epoch deadline has come, on entry or in a loop.
-    Epoch { entry: bool, back: Label },
+    Epoch { entry: bool, places: Places, back: Label },
+    /// There is no room for a new object.
+    Allocate { ty: TypeIndex, length: Option<u32>, places: Places, back: Label },
+    /// A builtin that rarely runs, which leaves these registers as they are.
+    Slow { operation: Operation, moves: Moves, saved: u32, result: Option<Reg>, back: Label },
     /// There is less than this fuel: undoes what was taken, and traps. `r11` is the store's context.
     Fuel { fuel: i32 },
     /// A conversion to a signed integer gave the lowest one: is it right?
@@ -99,7 +105,7 @@ pub(crate) enum ColdKind {
 /// One function on its way to machine code.
 pub(crate) struct Tier<'a> {
     pub(crate) s: &'a mut State,
-    uses: &'a Uses,
+    pub(crate) uses: &'a Uses,
     pub(crate) module: &'a Module,
     pub(crate) settings: &'a Settings,
     pub(crate) features: Features,
@@ -116,6 +122,7 @@ pub(crate) struct Tier<'a> {
     next_tests: bool,
     /// Whether the function has grown too large.
     grown: bool,
+    gave_up: bool,
     /// Where code stems from, for what may trap or call.
     location: u32,
     /// Whether that is recorded for all code.
@@ -138,6 +145,10 @@ pub(crate) struct Tier<'a> {
     pub(crate) next_loop: u32,
     /// Where frames that are replaced write their locals.
     leave: Option<Label>,
+    /// Homes of locals that are references.
+    pub(crate) ref_homes: Vec<i32>,
+    /// Places in stack maps so far.
+    pub(crate) place_count: usize,
 }
 
 /// What is allocated once for many functions.
@@ -156,6 +167,9 @@ pub(crate) struct Buffers {
     pub(crate) constants: Vec<(Label, u128)>,
     /// Representations of the locals.
     locals: Vec<Repr>,
+    pub(crate) stack_maps: StackMaps,
+    pub(crate) scopes: Scopes,
+    pub(crate) exceptions: ExceptionTable,
 }
 
 impl Buffers {
@@ -169,6 +183,10 @@ impl Buffers {
         self.cold.clear();
         self.constants.clear();
         self.locals.clear();
+        self.stack_maps = StackMaps::default();
+        self.scopes.clear();
+        self.exceptions.calls.clear();
+        self.exceptions.handlers.clear();
     }
 }
 
@@ -204,6 +222,7 @@ impl<'a> Tier<'a> {
             next_set: NONE,
             next_tests: false,
             grown: false,
+            gave_up: false,
             location: start,
             every_location: false,
             pins: SmallVec::new(),
@@ -215,6 +234,8 @@ impl<'a> Tier<'a> {
             frame_bytes: 0,
             next_loop: 0,
             leave: None,
+            ref_homes: Vec::new(),
+            place_count: 0,
         }
     }
 
@@ -226,6 +247,10 @@ impl<'a> Tier<'a> {
 
     fn choose_pins(&self, reprs: &[Repr]) -> SmallVec<[(u32, Reg); 13]> {
         let uses = self.uses;
+        if uses.handlers {
+            // [frame only] in `exceptions`
+            return SmallVec::new();
+        }
         // What a register saves must outweigh what keeping it costs: once for those that survive
         // calls, at every call for the others.
         let saved_cost = 3;
@@ -239,6 +264,10 @@ impl<'a> Tier<'a> {
         for (local, repr) in reprs.iter().enumerate() {
             let weight = uses.locals.get(local).copied().unwrap_or(0);
             let local = local as u32 + FIRST;
+            if *repr == Repr::Ref {
+                // Invariant [roots] of `heap`.
+                continue;
+            }
             match bank(*repr) {
                 Bank::General => keep_heaviest(&mut general, GENERAL_PINS.len(), local, weight),
                 Bank::Vector => keep_heaviest(&mut vector, VECTOR_PINS.len(), local, weight),
@@ -290,10 +319,14 @@ impl<'a> Tier<'a> {
         reprs.extend(params.chain(declared));
         self.s.base_path = self.fixed_base();
         self.pins = self.choose_pins(&reprs);
-        for (_, reg) in &self.pins {
-            if CALLEE_SAVED & 1 << reg != 0 {
+        let mut saved = self.pins.iter().fold(0, |saved, (_, reg)| saved | 1 << reg);
+        if self.uses.handlers {
+            saved = CALLEE_SAVED;
+        }
+        for reg in GENERAL_PINS {
+            if CALLEE_SAVED & saved & 1 << reg != 0 {
                 self.s.operand_base += 8;
-                self.saved.push((*reg, -(self.s.operand_base as i32)));
+                self.saved.push((reg, -(self.s.operand_base as i32)));
             }
         }
         let kept = |reg: Reg| CALLEE_SAVED & 1 << reg != 0;
@@ -397,7 +430,7 @@ impl<'a> Tier<'a> {
         let used = local < FIRST || self.uses.is_used(local - FIRST);
         if used {
             self.s.store(at(RBP, disp), reg, repr);
-            if repr == Repr::I32 {
+            if matches!(repr, Repr::I32 | Repr::Ref) {
                 ins!(self.s.asm, movl_rm, reg, reg);
             }
             self.s.cache(local, reg);
@@ -407,7 +440,7 @@ impl<'a> Tier<'a> {
     /// Copies a register that came from outside: see [clean i32].
     fn move_clean(&mut self, dst: Reg, src: Reg, repr: Repr) {
         match repr {
-            Repr::I32 => ins!(self.s.asm, movl_rm, dst, src),
+            Repr::I32 | Repr::Ref => ins!(self.s.asm, movl_rm, dst, src),
             repr => self.s.move_reg(dst, src, repr),
         }
     }
@@ -504,7 +537,14 @@ impl<'a> Tier<'a> {
         self.s.asm.set_word(self.frame_size_at[1], frame);
         // Arguments lie below it while a call is prepared; return address and `rbp` above it.
         self.frame_bytes = checked;
+        self.finish_exceptions(frame);
         self.s.asm.resolve();
+    }
+
+    /// Takes no more of this function, which is then validated only.
+    pub(crate) fn give_up(&mut self) {
+        self.grown = true;
+        self.gave_up = true;
     }
 
     /// Whether a limit was passed at a block's start or end, which is often enough to stop in time.
@@ -523,7 +563,7 @@ impl<'a> Tier<'a> {
             + u64::from(self.s.max_operands)
             + u64::from(self.max_area)
             + u64::from(self.max_args);
-        frame > u64::from(MAX_FRAME) || self.s.asm.here() > MAX_CODE
+        self.gave_up || frame > u64::from(MAX_FRAME) || self.s.asm.here() > MAX_CODE
     }
 
     // ---- places where code traps or calls ----
@@ -588,7 +628,13 @@ impl<'a> Tier<'a> {
                 self.s.asm.undefined();
             }
             ColdKind::Count { ordinal, back, live } => self.count_ran_out(ordinal, back, live),
-            ColdKind::Epoch { entry, back } => self.epoch_reached(entry, back),
+            ColdKind::Epoch { entry, places, back } => self.epoch_reached(entry, places, back),
+            ColdKind::Allocate { ty, length, places, back } => {
+                self.allocate_slowly(ty, length, places, back);
+            }
+            ColdKind::Slow { operation, moves, saved, result, back } => {
+                self.call_slowly(operation, moves, saved, result, back);
+            }
             ColdKind::Fuel { fuel } => self.fuel_ran_out(fuel),
             ColdKind::CheckConversion { wide, double, source, back } => {
                 self.check_conversion(wide, double, source, back);
@@ -689,7 +735,7 @@ impl<'a> Tier<'a> {
     // ---- stopping and limiting ----
 
     /// The offset of a field of the store's context, whose address goes to `r11`.
-    fn store_field_at(&mut self, field: Field) -> i32 {
+    pub(crate) fn store_field_at(&mut self, field: Field) -> i32 {
         let path = self.layout.path(self.module, field);
         let through = path.through.expect("it lies in the store's context");
         self.s.copy_to(R11, Loc::Local(CONTEXT), Repr::Pointer);
@@ -700,7 +746,8 @@ impl<'a> Tier<'a> {
     /// On entry, or at the head of a loop: `rax` holds nothing there.
     pub(crate) fn check_deadline(&mut self, entry: bool) {
         let back = self.s.asm.label();
-        let label = self.cold(ColdKind::Epoch { entry, back });
+        let places = self.places(self.s.stack.len());
+        let label = self.cold(ColdKind::Epoch { entry, places, back });
         let deadline = self.store_field_at(Field::EpochDeadline);
         let epoch = self.layout.path(self.module, Field::Epoch).offset as i32;
         self.s.load(RAX, at(R11, epoch), Repr::Pointer);
@@ -710,9 +757,10 @@ impl<'a> Tier<'a> {
         self.s.asm.bind(back);
     }
 
-    fn epoch_reached(&mut self, entry: bool, back: Label) {
+    fn epoch_reached(&mut self, entry: bool, places: Places, back: Label) {
         self.save_pins();
         self.call_shim(Operation::new(Builtin::EpochReached, 0, 0).pack(), Moves::new());
+        self.note_places(places);
         self.restore_pins();
         if entry {
             self.reload_arguments();
@@ -982,6 +1030,11 @@ impl<'a> Tier<'a> {
             self.count(0, None);
         }
         self.zero_locals(FIRST + self.own.params.len() as u32);
+        let homes = self.s.locals.iter().zip(0..).filter_map(|(local, index)| {
+            let used = index >= FIRST && self.uses.is_used(index - FIRST);
+            (used && local.repr == Repr::Ref).then_some(local.disp)
+        });
+        self.ref_homes = homes.collect();
     }
 
     #[inline]

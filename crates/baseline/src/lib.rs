@@ -18,6 +18,8 @@ mod compiler;
 mod control;
 mod emit;
 mod encode;
+mod exceptions;
+mod heap;
 mod ops;
 mod scalar;
 mod scan;

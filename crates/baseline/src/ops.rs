@@ -8,12 +8,13 @@ use crate::asm::*;
 use crate::check;
 use crate::claims::{AccessClaim, ReferenceClaim};
 use crate::emit::*;
+use crate::heap::Places;
 use crate::state::*;
 use smallvec::SmallVec;
 use wardian_lower::*;
 use wardian_module::abi::{ArgLoc, ResultLoc};
 use wardian_module::builtin::Word;
-use wardian_module::layout::{Field, FuncRefField, Linkage, Repr, table_element_size};
+use wardian_module::layout::{Field, FuncRefField, Linkage, Region, Repr, table_element_size};
 use wardian_module::{
     Builtin, FuncIndex, HeapTop, MemoryIndex, Operation, TableIndex, Trap, TypeIndex, ValType,
 };
@@ -22,10 +23,10 @@ use wasmparser::Operator;
 /// An address: `base + index * 2^shift + disp`, not computed yet.
 #[derive(Debug)]
 pub(crate) struct Address {
-    base: Value,
-    index: Option<Value>,
-    shift: u8,
-    disp: i32,
+    pub(crate) base: Value,
+    pub(crate) index: Option<Value>,
+    pub(crate) shift: u8,
+    pub(crate) disp: i32,
 }
 
 impl Tier<'_> {
@@ -40,7 +41,7 @@ impl Tier<'_> {
     }
 
     /// The memory operand of an address. Its registers stay held until `release_addr`.
-    fn mem_of(&mut self, addr: &mut Address) -> Mem {
+    pub(crate) fn mem_of(&mut self, addr: &mut Address) -> Mem {
         let base = self.s.reg_of(&mut addr.base);
         if let Some(index) = &addr.index
             && let Loc::Const(bits) = index.loc()
@@ -71,7 +72,7 @@ impl Tier<'_> {
         }
     }
 
-    fn release_addr(&mut self, addr: Address) {
+    pub(crate) fn release_addr(&mut self, addr: Address) {
         self.s.release(addr.base);
         if let Some(index) = addr.index {
             self.s.release(index);
@@ -105,12 +106,12 @@ impl Tier<'_> {
     }
 
     /// Wraps a register that an expansion holds. Pinned ones are those of the next local.
-    fn value_in(&self, reg: Reg, repr: Repr) -> Value {
+    pub(crate) fn value_in(&self, reg: Reg, repr: Repr) -> Value {
         debug_assert!(self.s.temps & 1 << reg != 0);
         Value::new(Loc::Reg(reg), repr)
     }
 
-    fn trap_cold(&mut self, info: TrapInfo, details: Details<Value>) -> Label {
+    pub(crate) fn trap_cold(&mut self, info: TrapInfo, details: Details<Value>) -> Label {
         if self.settings.signals_based_traps && details.is_empty() {
             return self.cold(ColdKind::Fault(info.trap));
         }
@@ -331,6 +332,7 @@ impl Emit for Tier<'_> {
             Const::F64(v) => self.s.constant(v, Repr::F64),
             Const::V128(v) => self.vector_constant(v),
             Const::NullPointer => self.s.constant(0, Repr::Pointer),
+            Const::NullRef => self.s.constant(0, Repr::Ref),
         }
     }
 
@@ -338,17 +340,18 @@ impl Emit for Tier<'_> {
         self.s.clobber_flags();
         let repr = a.repr();
         let wide = wide(repr);
-        if matches!(op, Arith::Shl | Arith::ShrU) {
+        if matches!(op, Arith::Shl | Arith::ShrU | Arith::ShrS) {
             let Loc::Const(count) = b.loc() else {
                 unreachable!("expansions shift by constants");
             };
             let dst = self.s.own(a);
             let count = count as u8;
             match op {
+                Arith::ShrS => ins_wide!(self.s.asm, wide, sarl_mi, sarq_mi, dst, count),
                 Arith::Shl => ins_wide!(self.s.asm, wide, shll_mi, shlq_mi, dst, count),
                 _ => ins_wide!(self.s.asm, wide, shrl_mi, shrq_mi, dst, count),
             }
-            return self.value_in(dst, repr);
+            return self.value_in(dst, no_reference(repr));
         }
         if op != Arith::Sub && (matches!(a.loc(), Loc::Const(_)) || self.s.is_own(&b)) {
             (a, b) = (b, a);
@@ -363,7 +366,7 @@ impl Emit for Tier<'_> {
             (None, imm) => self.alu_imm(Alu::of(op), wide, dst, imm.unwrap_or(0)),
         }
         self.s.release(b);
-        self.value_in(dst, repr)
+        self.value_in(dst, no_reference(repr))
     }
 
     fn compare(&mut self, op: Compare, mut a: Value, mut b: Value) -> Value {
@@ -622,6 +625,95 @@ impl Emit for Tier<'_> {
         self.s.release(value);
     }
 
+    fn atomic_load(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        may_fault: bool,
+    ) -> Value {
+        // The processor lets no later access pass a load.
+        self.memory_load(memory, access, addr, may_fault)
+    }
+
+    fn atomic_store(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        value: Value,
+        may_fault: bool,
+    ) {
+        let reg = self.exchange(memory, access, addr, value, may_fault);
+        self.s.unhold(reg);
+    }
+
+    fn atomic_update(
+        &mut self,
+        memory: MemoryIndex,
+        op: AtomicOp,
+        access: Access,
+        addr: Addr<Address>,
+        value: Value,
+        may_fault: bool,
+    ) -> Value {
+        let repr = access_repr(access);
+        self.s.clobber_flags();
+        let alu = match op {
+            AtomicOp::Exchange => {
+                let reg = self.exchange(memory, access, addr, value, may_fault);
+                self.extend_atomic(access, reg);
+                return self.value_in(reg, repr);
+            }
+            AtomicOp::Add | AtomicOp::Sub => {
+                let reg = self.exchange_add(memory, op, access, addr, value, may_fault);
+                self.extend_atomic(access, reg);
+                return self.value_in(reg, repr);
+            }
+            AtomicOp::And => Alu::And,
+            AtomicOp::Or => Alu::Or,
+            AtomicOp::Xor => Alu::Xor,
+        };
+        let addr = self.address_outside_of_rax(addr);
+        let mut value = value;
+        let operand = self.outside_of_rax(&mut value);
+        self.s.take(RAX, 0);
+        self.load_access(memory, access, RAX, at(addr, 0), may_fault);
+        let again = self.s.asm.bound_label();
+        self.s.move_reg(R11, RAX, Repr::I64);
+        self.alu_rm(alu, wide(repr), R11, Rm::Gpr(operand));
+        self.compare_exchange(memory, access, addr, R11, may_fault);
+        self.s.asm.jcc(Cond::Ne, again);
+        self.extend_atomic(access, RAX);
+        self.s.unhold(addr);
+        self.s.release(value);
+        self.value_in(RAX, repr)
+    }
+
+    fn atomic_compare_exchange(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        values: [Value; 2],
+        may_fault: bool,
+    ) -> Value {
+        self.s.clobber_flags();
+        let [expected, mut replacement] = values;
+        let addr = self.address_outside_of_rax(addr);
+        let new = self.outside_of_rax(&mut replacement);
+        self.s.own_in(expected, RAX, 0);
+        self.compare_exchange(memory, access, addr, new, may_fault);
+        self.extend_atomic(access, RAX);
+        self.s.unhold(addr);
+        self.s.release(replacement);
+        self.value_in(RAX, access_repr(access))
+    }
+
+    fn fence(&mut self) {
+        ins0!(self.s.asm, mfence_zo);
+    }
+
     fn copy_bytes(&mut self, target: Addr<Address>, source: Addr<Address>, length: Value) {
         let (target, source) = (self.whole(target), self.whole(source));
         self.call_routine(Field::CopyRoutine, [target, source, length]);
@@ -660,6 +752,67 @@ impl Emit for Tier<'_> {
         self.read_lane(lane_bits, lane, vector)
     }
 
+    fn allocate(&mut self, ty: TypeIndex, bytes: u32, length: Option<u32>) -> Value {
+        self.new_object(ty, bytes, length)
+    }
+
+    fn heap_load(
+        &mut self,
+        object: Value,
+        offset: u32,
+        _region: Region,
+        access: Access,
+        null_trap: bool,
+    ) -> Value {
+        self.load_object(object, offset, access, null_trap)
+    }
+
+    fn heap_store(
+        &mut self,
+        object: Value,
+        offset: u32,
+        _region: Region,
+        access: Access,
+        value: Value,
+        null_trap: bool,
+    ) {
+        self.store_object(object, offset, access, value, null_trap);
+    }
+
+    fn is_constant_null(&self, value: &Value) -> bool {
+        // Null, and any `i31`: constants are no objects.
+        value.is_const()
+    }
+
+    fn func_of_id(&mut self, index: Index<Value>) -> Value {
+        let base = self.load_field(Field::FuncIdsBase);
+        let mut addr = Address { base, index: Some(index.into_value()), shift: 3, disp: 0 };
+        let mem = self.mem_of(&mut addr);
+        self.release_addr(addr);
+        let dst = self.s.alloc(Bank::General);
+        self.s.load(dst, mem, Repr::Pointer);
+        self.value_in(dst, Repr::Pointer)
+    }
+
+    fn slow(
+        &mut self,
+        condition: Value,
+        builtin: Builtin,
+        first: u32,
+        args: SmallVec<[Value; 4]>,
+        otherwise: Option<Value>,
+    ) -> Option<Value> {
+        self.slow_builtin(condition, Operation::new(builtin, first, 0), args, otherwise)
+    }
+
+    fn ref_test(&mut self, value: Value, test: RefTest) -> Value {
+        self.test_reference(value, test)
+    }
+
+    fn ref_cast(&mut self, value: Value, test: RefTest, info: TrapInfo) {
+        self.cast_reference(value, test, info);
+    }
+
     fn trap_if(&mut self, condition: Value, info: TrapInfo, details: Details<Value>) {
         let cond = self.s.condition(condition);
         let label = self.trap_cold(info, details);
@@ -691,7 +844,12 @@ impl Emit for Tier<'_> {
             .zip([RDX, RCX, R8, R9])
             .map(|(value, reg)| (value.loc(), value.repr(), reg))
             .collect();
+        let places = match builtin.may_collect() {
+            true => self.places(self.s.stack.len()),
+            false => Places::new(),
+        };
         self.call_shim(Operation::new(builtin, first, second).pack(), moves);
+        self.note_places(places);
         for value in args {
             self.s.release(value);
         }
@@ -700,9 +858,9 @@ impl Emit for Tier<'_> {
         builtin.result().map(|word| {
             self.s.take(RAX, 0);
             let repr = match word {
-                Word::W32 => {
+                Word::W32 | Word::Ref => {
                     ins!(self.s.asm, movl_rm, RAX, RAX);
-                    Repr::I32
+                    if word == Word::Ref { Repr::Ref } else { Repr::I32 }
                 }
                 Word::W64 => Repr::I64,
                 Word::FuncRef => Repr::Pointer,
@@ -711,7 +869,31 @@ impl Emit for Tier<'_> {
         })
     }
 
-    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool) {
+    fn enter_scope(&mut self, scope: Scope, catches: &[Catch], outer: Option<Scope>) {
+        self.add_scope(scope, catches, outer);
+    }
+
+    fn landing(&mut self, scope: Scope, catch: usize) {
+        self.land(scope, catch);
+    }
+
+    fn jump_to_landing(&mut self, scope: Scope, catch: usize) {
+        self.go_to_landing(scope, catch);
+    }
+
+    fn throw(&mut self, tag: Value, scope: Option<Scope>) {
+        self.throw_in(tag, scope);
+    }
+
+    fn store_payload(&mut self, index: u32, repr: Repr, value: Value) {
+        self.put_payload(index, repr, value);
+    }
+
+    fn load_payload(&mut self, index: u32, repr: Repr) -> Value {
+        self.take_payload(index, repr)
+    }
+
+    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool, scope: Option<Scope>) {
         let module = self.module;
         let layout = module.types[ty.index()].call_layout();
         let from = self.s.stack.len() - layout.params.len();
@@ -772,7 +954,10 @@ impl Emit for Tier<'_> {
             self.reserve_area(layout.area_bytes);
             ins!(self.s.asm, leaq_rm, RSI, at(RSP, layout.stack_bytes as i32));
         }
+        let places = self.places(from);
         self.transfer(direct, false);
+        self.note_places(places);
+        self.called_in(scope);
         self.s.release(context);
         if has_code {
             self.s.unhold(RAX);
@@ -792,7 +977,7 @@ impl Emit for Tier<'_> {
             let repr = Repr::of(*ty);
             match (place(result), result) {
                 (Some(reg), _) => {
-                    if repr == Repr::I32 {
+                    if matches!(repr, Repr::I32 | Repr::Ref) {
                         ins!(self.s.asm, movl_rm, reg, reg);
                     }
                     self.s.push_reg(reg, repr);
@@ -808,7 +993,12 @@ impl Emit for Tier<'_> {
     }
 }
 
-fn access_repr(access: Access) -> Repr {
+/// What arithmetic makes of a value of this representation: no reference.
+fn no_reference(repr: Repr) -> Repr {
+    if repr == Repr::Ref { Repr::I32 } else { repr }
+}
+
+pub(crate) fn access_repr(access: Access) -> Repr {
     match access {
         Access::Full(repr) | Access::Narrow { to: repr, .. } => repr,
         Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => Repr::V128,
@@ -816,6 +1006,11 @@ fn access_repr(access: Access) -> Repr {
 }
 
 impl Tier<'_> {
+    /// Address of the values of an exception.
+    pub(crate) fn payload(&mut self) -> Value {
+        self.load_field(Field::Payload)
+    }
+
     #[inline(always)]
     fn memory_base(&mut self, memory: MemoryIndex) -> Value {
         if memory.0 == 0 && self.s.base_path.is_some() {
@@ -868,6 +1063,12 @@ impl Tier<'_> {
             self.may_fault(Trap::MemoryOutOfBounds);
         }
         let start = self.s.asm.here();
+        self.load_plain(access, dst, mem);
+        self.claim_access(memory, start);
+    }
+
+    #[inline(always)]
+    pub(crate) fn load_plain(&mut self, access: Access, dst: Reg, mem: Mem) {
         match access {
             Access::Full(repr) => self.s.load(dst, mem, repr),
             Access::Narrow { bits, signed, to } => match (bits, signed, to) {
@@ -884,7 +1085,6 @@ impl Tier<'_> {
                 self.vector_load(access, dst, mem);
             }
         }
-        self.claim_access(memory, start);
     }
 
     /// Writes the register, or the immediate if there is one.
@@ -902,6 +1102,12 @@ impl Tier<'_> {
             self.may_fault(Trap::MemoryOutOfBounds);
         }
         let start = self.s.asm.here();
+        self.store_plain(access, reg, imm, mem);
+        self.claim_access(memory, start);
+    }
+
+    #[inline(always)]
+    pub(crate) fn store_plain(&mut self, access: Access, reg: Reg, imm: Option<i32>, mem: Mem) {
         match (access, imm) {
             (Access::Narrow { bits: 8, .. }, None) => ins!(self.s.asm, movb_mr, mem, reg),
             (Access::Narrow { bits: 16, .. }, None) => ins!(self.s.asm, movw_mr, mem, reg),
@@ -923,7 +1129,121 @@ impl Tier<'_> {
                 unreachable!("only loads extend")
             }
         }
+    }
+
+    /// A register, not `rax`, with an address; held by the caller.
+    fn address_outside_of_rax(&mut self, addr: Addr<Address>) -> Reg {
+        let mut addr = addr.into_inner();
+        let mem = self.mem_of(&mut addr);
+        let full = self.s.alloc_but(Bank::General, 1 << RAX);
+        ins!(self.s.asm, leaq_rm, full, mem);
+        self.release_addr(addr);
+        full
+    }
+
+    /// A register, not `rax`, with a value, which holds it.
+    fn outside_of_rax(&mut self, value: &mut Value) -> Reg {
+        if self.s.known_reg(value) != RAX {
+            return self.s.reg_of_but(value, 1 << RAX);
+        }
+        let repr = value.repr();
+        let zero = self.s.constant(0, repr);
+        let reg = self.s.own_but(std::mem::replace(value, zero), 1 << RAX);
+        *value = self.value_in(reg, repr);
+        reg
+    }
+
+    /// Writes a value atomically; the register, held, with what memory held before.
+    fn exchange(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        value: Value,
+        may_fault: bool,
+    ) -> Reg {
+        let mut addr = addr.into_inner();
+        let mem = self.mem_of(&mut addr);
+        let reg = self.s.own(value);
+        if may_fault {
+            self.may_fault(Trap::MemoryOutOfBounds);
+        }
+        let start = self.s.asm.here();
+        match access.bytes() {
+            1 => ins!(self.s.asm, xchgb_rm, reg, mem),
+            2 => ins!(self.s.asm, xchgw_rm, reg, mem),
+            4 => ins!(self.s.asm, xchgl_rm, reg, mem),
+            _ => ins!(self.s.asm, xchgq_rm, reg, mem),
+        }
         self.claim_access(memory, start);
+        self.release_addr(addr);
+        reg
+    }
+
+    /// Adds or subtracts a value atomically; the register, held, with what memory held before.
+    fn exchange_add(
+        &mut self,
+        memory: MemoryIndex,
+        op: AtomicOp,
+        access: Access,
+        addr: Addr<Address>,
+        value: Value,
+        may_fault: bool,
+    ) -> Reg {
+        let mut addr = addr.into_inner();
+        let mem = self.mem_of(&mut addr);
+        let wide = wide(value.repr());
+        let reg = self.s.own(value);
+        if op == AtomicOp::Sub {
+            ins_wide!(self.s.asm, wide, negl_m, negq_m, reg);
+        }
+        if may_fault {
+            self.may_fault(Trap::MemoryOutOfBounds);
+        }
+        let start = self.s.asm.here();
+        match access.bytes() {
+            1 => ins!(self.s.asm, lock_xaddb_mr, mem, reg),
+            2 => ins!(self.s.asm, lock_xaddw_mr, mem, reg),
+            4 => ins!(self.s.asm, lock_xaddl_mr, mem, reg),
+            _ => ins!(self.s.asm, lock_xaddq_mr, mem, reg),
+        }
+        self.claim_access(memory, start);
+        self.release_addr(addr);
+        reg
+    }
+
+    /// Writes `new` where `addr` points if that holds what `rax` holds; `rax` is what was there.
+    fn compare_exchange(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Reg,
+        new: Reg,
+        may_fault: bool,
+    ) {
+        let mem = at(addr, 0);
+        if may_fault {
+            self.may_fault(Trap::MemoryOutOfBounds);
+        }
+        let start = self.s.asm.here();
+        match access.bytes() {
+            1 => ins!(self.s.asm, lock_cmpxchgb_mr, mem, new, RAX),
+            2 => ins!(self.s.asm, lock_cmpxchgw_mr, mem, new, RAX),
+            4 => ins!(self.s.asm, lock_cmpxchgl_mr, mem, new, RAX),
+            _ => ins!(self.s.asm, lock_cmpxchgq_mr, mem, new, RAX),
+        }
+        self.claim_access(memory, start);
+    }
+
+    /// Clears what lies above the bits that an atomic instruction wrote to a register.
+    fn extend_atomic(&mut self, access: Access, reg: Reg) {
+        match access.bytes() {
+            1 => ins!(self.s.asm, movzbl_rm, reg, reg),
+            2 => ins!(self.s.asm, movzwl_rm, reg, reg),
+            // Where nothing is written, neither is the upper half.
+            4 => ins!(self.s.asm, movl_rm, reg, reg),
+            _ => {}
+        }
     }
 
     /// A loaded value: in the register of the local that is set next, or in one of its own.
@@ -1018,7 +1338,9 @@ impl Alu {
             Arith::Sub => Alu::Sub,
             Arith::And => Alu::And,
             Arith::Or => Alu::Or,
-            Arith::Shl | Arith::ShrU => unreachable!("shifts have a shape of their own"),
+            Arith::Shl | Arith::ShrU | Arith::ShrS => {
+                unreachable!("shifts have a shape of their own")
+            }
         }
     }
 }

@@ -170,6 +170,11 @@ impl Tier<'_> {
             O::I64ReinterpretF64 => self.reinterpret(I64),
             O::F32ReinterpretI32 => self.reinterpret(F32),
             O::F64ReinterpretI64 => self.reinterpret(F64),
+
+            O::I64Add128 => self.wide_sum(true),
+            O::I64Sub128 => self.wide_sum(false),
+            O::I64MulWideS => self.wide_product(true),
+            O::I64MulWideU => self.wide_product(false),
             _ => unreachable!("the driver forwards scalar instructions only"),
         }
     }
@@ -464,6 +469,52 @@ impl Tier<'_> {
         let (result, other) = if remainder { (RDX, RAX) } else { (RAX, RDX) };
         self.s.unhold(other);
         self.s.push_reg(result, repr);
+    }
+
+    /// Adds or subtracts pairs of halves. The result is two operands, so none goes to the local set next.
+    fn wide_sum(&mut self, add: bool) {
+        self.s.clobber_flags();
+        let (mut b_high, mut b_low) = (self.s.pop(), self.s.pop());
+        let (a_high, a_low) = (self.s.pop(), self.s.pop());
+        let (low_source, high_source) = (self.s.rm_of(&mut b_low), self.s.rm_of(&mut b_high));
+        let (low, high) = (self.s.own(a_low), self.s.own(a_high));
+        if add {
+            ins!(self.s.asm, addq_rm, low, low_source);
+            ins!(self.s.asm, adcq_rm, high, high_source);
+        } else {
+            ins!(self.s.asm, subq_rm, low, low_source);
+            ins!(self.s.asm, sbbq_rm, high, high_source);
+        }
+        self.s.release(b_low);
+        self.s.release(b_high);
+        self.s.push_reg(low, I64);
+        self.s.push_reg(high, I64);
+    }
+
+    fn wide_product(&mut self, signed: bool) {
+        self.s.clobber_flags();
+        let (mut b, a) = (self.s.pop(), self.s.pop());
+        let fixed = 1 << RAX | 1 << RDX;
+        // One factor in `rax`, the other where neither half of the product goes.
+        let in_fixed = matches!(self.physical(b.loc()), Loc::Reg(reg) if fixed & 1 << reg != 0);
+        let factor = if b.is_const() || in_fixed {
+            self.s.copy_to(R11, b.loc(), I64);
+            self.s.release(b);
+            b = self.s.constant(0, I64);
+            R11
+        } else {
+            self.s.reg_of_but(&mut b, fixed)
+        };
+        self.s.own_in(a, RAX, fixed);
+        self.s.take(RDX, fixed);
+        if signed {
+            ins!(self.s.asm, imulq_m, RAX, RDX, factor);
+        } else {
+            ins!(self.s.asm, mulq_m, RAX, RDX, factor);
+        }
+        self.s.release(b);
+        self.s.push_reg(RAX, I64);
+        self.s.push_reg(RDX, I64);
     }
 
     fn leading_zeros(&mut self) {

@@ -22,6 +22,8 @@ pub(crate) struct Uses {
     pub(crate) globals: u32,
     /// Calls of any kind.
     pub(crate) calls: u32,
+    /// Whether there are handlers of exceptions.
+    pub(crate) handlers: bool,
     /// What one use counts here.
     weight: u32,
     /// For each open block, the weight outside.
@@ -105,6 +107,7 @@ impl Uses {
         features: &WasmFeatures,
     ) -> wasmparser::Result<()> {
         (self.memory, self.globals, self.calls, self.weight) = (0, 0, 0, 1);
+        self.handlers = false;
         self.complete = false;
         self.outer.clear();
         self.locals.clear();
@@ -250,7 +253,15 @@ macro_rules! visits {
     (@ $uses:ident visit_block $($rest:tt)*) => { $uses.open(false) };
     (@ $uses:ident visit_if $($rest:tt)*) => { $uses.open(false) };
     (@ $uses:ident visit_loop $($rest:tt)*) => { $uses.open(true) };
-    (@ $uses:ident visit_try_table $($rest:tt)*) => { $uses.open(false) };
+    (@ $uses:ident visit_try_table $($rest:tt)*) => {{
+        $uses.handlers = true;
+        $uses.open(false)
+    }};
+    (@ $uses:ident visit_try $($rest:tt)*) => {{
+        $uses.handlers = true;
+        $uses.open(false)
+    }};
+    (@ $uses:ident visit_delegate $($rest:tt)*) => { $uses.close() };
     (@ $uses:ident visit_end) => { $uses.close() };
     (@ $uses:ident visit_call $($rest:tt)*) => { $uses.call() };
     (@ $uses:ident visit_call_indirect $($rest:tt)*) => { $uses.call() };
@@ -258,6 +269,9 @@ macro_rules! visits {
     (@ $uses:ident visit_memory_grow $($rest:tt)*) => { $uses.call() };
     (@ $uses:ident visit_memory_copy $($rest:tt)*) => { $uses.call() };
     (@ $uses:ident visit_memory_fill $($rest:tt)*) => { $uses.call() };
+    (@ $uses:ident visit_memory_atomic_wait32 $($rest:tt)*) => { $uses.call() };
+    (@ $uses:ident visit_memory_atomic_wait64 $($rest:tt)*) => { $uses.call() };
+    (@ $uses:ident visit_memory_atomic_notify $($rest:tt)*) => { $uses.call() };
     (@ $uses:ident $visit:ident [memarg] $($rest:tt)*) => { $uses.memory() };
     (@ $uses:ident $visit:ident $($rest:tt)*) => {};
 }

@@ -72,7 +72,7 @@ pub(crate) enum Bank {
 
 pub(crate) const fn bank(repr: Repr) -> Bank {
     match repr {
-        Repr::I32 | Repr::I64 | Repr::Pointer => Bank::General,
+        Repr::I32 | Repr::I64 | Repr::Pointer | Repr::Ref => Bank::General,
         Repr::F32 | Repr::F64 | Repr::V128 => Bank::Vector,
     }
 }
@@ -181,7 +181,8 @@ impl Tag {
             2 => Repr::F32,
             3 => Repr::F64,
             4 => Repr::V128,
-            _ => Repr::Pointer,
+            5 => Repr::Pointer,
+            _ => Repr::Ref,
         }
     }
 }
@@ -379,7 +380,7 @@ impl State {
     }
 
     #[cold]
-    fn fail(&mut self, what: &'static str) {
+    pub(crate) fn fail(&mut self, what: &'static str) {
         self.failed.get_or_insert(what);
     }
 
@@ -465,6 +466,11 @@ impl State {
             self.uncache(reg);
             cached &= cached - 1;
         }
+    }
+
+    /// Registers that hold or cache something.
+    pub(crate) fn occupied(&self) -> u32 {
+        (self.used | self.cached) & self.temps
     }
 
     /// Whether anyone holds `reg`.
@@ -559,7 +565,7 @@ impl State {
 
     pub(crate) fn load(&mut self, dst: Reg, mem: Mem, repr: Repr) {
         match repr {
-            Repr::I32 => ins!(self.asm, movl_rm, dst, mem),
+            Repr::I32 | Repr::Ref => ins!(self.asm, movl_rm, dst, mem),
             Repr::I64 | Repr::Pointer => ins!(self.asm, movq_rm, dst, mem),
             Repr::F32 => ins!(self.asm, movss_a_m, xmm(dst), mem),
             Repr::F64 => ins!(self.asm, movsd_a_m, xmm(dst), mem),
@@ -569,7 +575,7 @@ impl State {
 
     pub(crate) fn store(&mut self, mem: Mem, src: Reg, repr: Repr) {
         match repr {
-            Repr::I32 => ins!(self.asm, movl_mr, mem, src),
+            Repr::I32 | Repr::Ref => ins!(self.asm, movl_mr, mem, src),
             Repr::I64 | Repr::Pointer => ins!(self.asm, movq_mr, mem, src),
             Repr::F32 => ins!(self.asm, movss_c_m, mem, xmm(src)),
             Repr::F64 => ins!(self.asm, movsd_c_m, mem, xmm(src)),
@@ -837,7 +843,7 @@ impl State {
             return None;
         }
         match value.repr() {
-            Repr::I32 => Some(value.bits as u32 as i32),
+            Repr::I32 | Repr::Ref => Some(value.bits as u32 as i32),
             Repr::I64 | Repr::Pointer => i32::try_from(value.bits as i64).ok(),
             _ => None,
         }
@@ -1251,7 +1257,9 @@ mod tests {
 
     #[test]
     fn tags_keep_what_they_are_made_of() {
-        for repr in [Repr::I32, Repr::I64, Repr::F32, Repr::F64, Repr::V128, Repr::Pointer] {
+        for repr in
+            [Repr::I32, Repr::I64, Repr::F32, Repr::F64, Repr::V128, Repr::Pointer, Repr::Ref]
+        {
             for loc in
                 [Loc::Reg(31), Loc::Const(u64::MAX), Loc::Local(9), Loc::Frame(-8), Loc::Flags(3)]
             {

@@ -14,11 +14,17 @@ use std::fmt::Write;
 use std::path::Path;
 use wardian_baseline::{Compiler, Features, Scratch};
 use wardian_module::layout::{Linkage, VmLayout};
-use wardian_module::{Proposals, Settings, decode};
+use wardian_module::{Proposal, Proposals, Settings, decode};
+
+fn proposals() -> Proposals {
+    let mut proposals = Proposals::all_built();
+    proposals.set(Proposal::Gc, true);
+    proposals
+}
 
 fn produce(source: &str) -> String {
     let directive = |text: &str| source.lines().any(|line| line == format!(";;! {text}"));
-    let mut settings = Settings { proposals: Proposals::all_built(), ..Settings::default() };
+    let mut settings = Settings { proposals: proposals(), ..Settings::default() };
     if directive("signals = \"no\"") {
         settings.signals_based_traps = false;
         settings.memory_guard_size = 0;
@@ -27,7 +33,7 @@ fn produce(source: &str) -> String {
     let slots = directive("linkage = \"slots\"");
     let linkage = if slots { Linkage::Slots } else { Linkage::Direct };
     let wasm = wat::parse_str(source).unwrap_or_else(|error| panic!("{error}"));
-    let (module, bodies) = decode(wasm, Proposals::all_built()).expect("the module is valid");
+    let (module, bodies) = decode(wasm, proposals()).expect("the module is valid");
     let layout = VmLayout::new(&module);
     let compiler = Compiler::new(&settings, Features::default());
     let mut text = String::new();

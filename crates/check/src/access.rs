@@ -9,7 +9,7 @@ use iced_x86::{Instruction, InstructionInfoFactory, InstructionInfoOptions, OpAc
 use iced_x86::{Mnemonic, Register};
 use wardian_module::Trap;
 use wardian_module::image::Location;
-use wardian_module::layout::{FuncRefField, LIVE_SLOT};
+use wardian_module::layout::{FuncRefField, HEAP_GUARD, LIVE_SLOT};
 
 /// An access that an instruction makes.
 pub(crate) struct Access {
@@ -106,6 +106,7 @@ impl Checker<'_> {
             }
             (Node::ModuleTable, None) => Ok(self.prover.fields.module_table(at, size, writes)?),
             (Node::Live, None) if inside(i64::from(self.input.live_slots * LIVE_SLOT)) => Ok(()),
+            (Node::Payload, None) if inside(self.prover.fields.payload_bytes()) => Ok(()),
             (Node::Epoch, None) if !writes && inside(8) => Ok(()),
             (Node::Area, None) if inside(self.input.own.area_bytes.into()) => Ok(()),
             (Node::Code, None) if !writes && inside(self.input.code.bytes.len() as i64) => Ok(()),
@@ -120,6 +121,10 @@ impl Checker<'_> {
                 } else {
                     self.element(access, object, index.unwrap_or(ZERO), add, place)
                 }
+            }
+            (Node::Heap, _) => {
+                let whole = whole(&mut self.prover);
+                self.heap(access, whole, place)
             }
             (Node::Constant(_), None) if core == ZERO && add < 0x1000 => Ok(()),
             (Node::Phi { block, var, less }, None) if seen.len() < MANY => {
@@ -250,6 +255,16 @@ impl Checker<'_> {
             return Ok(());
         }
         self.unproven(format_args!("memory {memory}"), index, place)
+    }
+
+    /// An access to the store's heap: 32 bits and a small constant behind its base.
+    fn heap(&mut self, access: &Access, offset: Id, place: Place) -> Result<(), Failed> {
+        let reach = U32 + u64::from(HEAP_GUARD) - access.size as u64;
+        if self.input.module.uses_heap && self.prover.below(offset, reach, place)? {
+            self.accepted.objects += 1;
+            return Ok(());
+        }
+        self.unproven(format_args!("the heap"), offset, place)
     }
 
     /// Nothing shows that an index lies inside: an error, unless nothing comes here.

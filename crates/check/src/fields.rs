@@ -5,8 +5,12 @@
 use crate::Input;
 use crate::value::Object;
 use rustc_hash::FxHashMap;
-use wardian_module::layout::{Field, GLOBAL_SIZE, Linkage, ModuleTable, table_element_size};
-use wardian_module::{GlobalIndex, Limits, MemoryIndex, MemoryPlan, TableIndex};
+use wardian_module::layout::{
+    Field, GLOBAL_SIZE, Linkage, ModuleTable, PAYLOAD_SLOT, table_element_size,
+};
+use wardian_module::{
+    GlobalIndex, HeapTop, Limits, MemoryIndex, MemoryPlan, TableIndex, TableType, TypeIndex,
+};
 
 /// The pointer on the way, as its offset in the context; and the offset.
 type Place = (Option<u32>, i64);
@@ -18,10 +22,14 @@ pub(crate) enum Content {
     Length(Object),
     /// Where the state of a frame that is being replaced lies.
     Live,
+    /// Where the values of an exception lie.
+    Payload,
     /// Where the engine's epoch is.
     Epoch,
     /// The epoch shim, which changes no register.
     EpochShim,
+    /// Where the store's heap begins.
+    Heap,
     /// A pointer that has fields behind it.
     Pointer(u32),
     Anything,
@@ -58,8 +66,16 @@ impl<'a> Fields<'a> {
             field(Field::TableBase(TableIndex(i)), Content::Base(memories + i), false);
             field(Field::TableLength(TableIndex(i)), Content::Length(memories + i), false);
         }
+        let functions = memories + module.tables.len() as u32;
+        field(Field::FuncIdsBase, Content::Base(functions), false);
+        field(Field::FuncIdsLength, Content::Length(functions), false);
+        field(Field::GcBase, Content::Heap, false);
+        field(Field::GcNext, Content::Anything, module.uses_heap);
+        field(Field::GcLimit, Content::Anything, false);
         field(Field::StackLimit, Content::Anything, false);
         field(Field::LiveState, Content::Live, false);
+        field(Field::Payload, Content::Payload, false);
+        field(Field::ThrownTag, Content::Anything, true);
         field(Field::Fuel, Content::Anything, input.settings.consume_fuel);
         field(Field::EpochDeadline, Content::Anything, false);
         field(Field::Epoch, Content::Epoch, false);
@@ -72,8 +88,22 @@ impl<'a> Fields<'a> {
         self.plans.len() as u32
     }
 
+    /// `None`: the list of functions by number.
+    fn table(&self, table: Object) -> Option<&TableType> {
+        let table = self.input.module.tables.get((table - self.memories()) as usize);
+        table.map(|table| &table.ty)
+    }
+
+    /// Bytes of the values of the largest exception that the module knows.
+    pub(crate) fn payload_bytes(&self) -> i64 {
+        let Input { module, .. } = self.input;
+        let values = |tag: &TypeIndex| module.types[tag.index()].func_type().params().len();
+        let most = module.tags.iter().map(values).max().unwrap_or(0);
+        most as i64 * i64::from(PAYLOAD_SLOT)
+    }
+
     fn limits_of_table(&self, table: Object) -> Limits {
-        self.input.module.tables[(table - self.memories()) as usize].ty.limits
+        self.table(table).map_or(Limits { min: 0, max: None }, |table| table.limits)
     }
 
     /// Whether the base of an object may change.
@@ -94,8 +124,8 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn element_bytes(&self, table: Object) -> u64 {
-        let table = &self.input.module.tables[(table - self.memories()) as usize];
-        table_element_size(table.ty.element.heap.top()).into()
+        let top = self.table(table).map_or(HeapTop::Func, |table| table.element.heap.top());
+        table_element_size(top).into()
     }
 
     /// The global whose value lies there.

@@ -19,8 +19,11 @@ use std::collections::BTreeSet;
 use wardian_module::image::RelocTarget;
 
 pub(crate) const RSP: usize = 4;
+const RBP: usize = 5;
 const RSI: usize = 6;
 const RDI: usize = 7;
+/// Where the frame pointer points: below the return address.
+const FRAME_POINTER: i64 = -8;
 /// `rbx`, `rsp`, `rbp`, `r12` to `r15`.
 const KEPT: [usize; 7] = [3, 4, 5, 12, 13, 14, 15];
 
@@ -276,6 +279,9 @@ impl<'a> Walker<'a> {
         let mut written = Vec::new();
         for (block, mut state) in graph.blocks.iter().zip(starts) {
             self.written = Written::default();
+            if let Some(position) = block.handler {
+                self.arrive(position, &mut state);
+            }
             for instruction in &graph.instructions[block.start..block.end] {
                 self.step(instruction, &mut state);
             }
@@ -311,7 +317,7 @@ impl<'a> Walker<'a> {
         let mut visits = vec![0; count];
         let mut work = BTreeSet::from([0]);
         while let Some(block) = work.pop_first() {
-            let Block { start, end, next, before } = &graph.blocks[block as usize];
+            let Block { start, end, next, before, handler } = &graph.blocks[block as usize];
             let mut arriving: Vec<&State> =
                 before.iter().filter_map(|(from, _)| ends[*from as usize].as_ref()).collect();
             let mut above = None;
@@ -335,6 +341,9 @@ impl<'a> Walker<'a> {
                 stop.keep(2 * state.homes.len() as u64 + 36, self.values.len() as u64)?;
             }
             let mut walked = state.clone();
+            if let Some(position) = handler {
+                self.arrive(*position, &mut walked);
+            }
             for instruction in &graph.instructions[*start..*end] {
                 self.step(instruction, &mut walked);
             }
@@ -427,8 +436,10 @@ impl<'a> Walker<'a> {
             }
             Content::Length(object) => self.values.make(Node::Length(object, calls)),
             Content::Live => self.values.make(Node::Live),
+            Content::Payload => self.values.make(Node::Payload),
             Content::Epoch => self.values.make(Node::Epoch),
             Content::EpochShim => self.values.make(Node::EpochShim),
+            Content::Heap => self.values.make(Node::Heap),
             Content::Pointer(at) => self.values.make(Node::Pointer(at)),
             Content::Anything => unknown(self),
         }
@@ -717,12 +728,57 @@ impl<'a> Walker<'a> {
             state.vars[RSP] = self.values.sum(frame, floor as u64);
         } else if !keeps
             && let Ok(next) = decode(&self.input.code.bytes, instruction.next_ip() as u32)
-            && next.mnemonic() == Mnemonic::Sub
-            && next.op0_kind() == OpKind::Register
-            && next.op0_register() == Register::RSP
+            && makes_room(&next)
         {
             // The callee popped its arguments; the caller makes room for them again.
             state.vars[RSP] = self.values.sum(state.vars[RSP], next.immediate(1));
+        }
+    }
+
+    /// What is known on the way to a handler: the frame, and where its ends are.
+    fn arrive(&mut self, position: u32, state: &mut State) {
+        self.written.regs |= (1 << 16) - 1 | 1 << FLAGS;
+        for var in 0..16 {
+            // Code has no such place.
+            let (ip, var) = (u32::MAX - position, var as u8);
+            state.vars[usize::from(var)] = self.values.make(Node::Made { ip, var, bits: 64 });
+        }
+        let frame = self.values.make(Node::Frame);
+        state.vars[RBP] = self.values.sum(frame, FRAME_POINTER as u64);
+        // All calls say the same: see `handled`.
+        let bytes = self.input.code.exceptions.calls.first().map_or(0, |call| call.frame);
+        state.vars[RSP] = self.values.sum(frame, (FRAME_POINTER - i64::from(bytes)) as u64);
+    }
+
+    /// Checks what the exception table says of the frame at a call, which is the last instruction before
+    /// `state`.
+    pub(crate) fn handled(&mut self, call: &Instruction, state: &State) -> Result<(), String> {
+        let exceptions = &self.input.code.exceptions;
+        let next = call.next_ip() as u32;
+        let Some(found) = exceptions.call_at(next) else { return Ok(()) };
+        if exceptions.calls.iter().any(|other| other.frame != found.frame) {
+            return Err("calls in frames of different sizes".into());
+        }
+        let place = FRAME_POINTER + i64::from(found.context);
+        let home = i32::try_from(place).ok().and_then(|at| state.get(Var::Home(at, 8)));
+        if home.is_none_or(|home| self.values.node(home) != Node::Context) {
+            return Err("the frame does not hold the context where handlers are looked for".into());
+        }
+        let frame = self.values.make(Node::Frame);
+        let mut sp = FRAME_POINTER - i64::from(found.frame);
+        if self.floor.is_none()
+            && let Ok(after) = decode(&self.input.code.bytes, next)
+            && makes_room(&after)
+        {
+            sp += after.immediate(1) as i64;
+        }
+        let expected = [
+            (RSP, self.values.sum(frame, sp as u64)),
+            (RBP, self.values.sum(frame, FRAME_POINTER as u64)),
+        ];
+        match expected.iter().all(|(reg, value)| state.vars[*reg] == *value) {
+            true => Ok(()),
+            false => Err("the frame is not where handlers will look for it".into()),
         }
     }
 
@@ -768,6 +824,13 @@ impl<'a> Walker<'a> {
         self.written.frame.push((start, end));
         state.overwrite(start, end);
     }
+}
+
+/// Whether an instruction moves the stack pointer down.
+fn makes_room(instruction: &Instruction) -> bool {
+    instruction.mnemonic() == Mnemonic::Sub
+        && instruction.op0_kind() == OpKind::Register
+        && instruction.op0_register() == Register::RSP
 }
 
 /// Where a function of the single-pass tier puts the stack pointer.

@@ -4,7 +4,7 @@
 use crate::{Failed, Input, JumpTable, Stop, Stopped};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 use std::collections::{BTreeMap, BTreeSet};
-use wardian_module::image::Reloc;
+use wardian_module::image::{Handler, Reloc};
 
 pub(crate) struct Block {
     /// Positions of its instructions.
@@ -14,7 +14,13 @@ pub(crate) struct Block {
     pub(crate) next: Vec<u32>,
     /// Edges to it: the block, and the position in its `next`.
     pub(crate) before: Vec<(u32, u32)>,
+    /// Of a block without instructions: it stands for the way from calls to the handler at this position of
+    /// the exception table, or past it.
+    pub(crate) handler: Option<u32>,
 }
+
+/// Set in a target that is a position of the exception table. Code is shorter.
+const HANDLER: u32 = 1 << 31;
 
 /// The graph of a function. Block 0 is the entry; a block comes behind those that lead to it, except
 /// over back edges.
@@ -55,6 +61,8 @@ struct Explorer<'a> {
     instructions: BTreeMap<u32, Instruction>,
     leaders: BTreeSet<u32>,
     tables: BTreeMap<u32, Vec<u32>>,
+    /// Positions of the exception table that are reached, marked as such.
+    handlers: BTreeSet<u32>,
 }
 
 impl Explorer<'_> {
@@ -62,11 +70,33 @@ impl Explorer<'_> {
         &self.input.code.bytes
     }
 
+    /// The first handler of a call, if it has one.
+    fn first_handler(&self, call: &Instruction) -> Option<u32> {
+        let calls = matches!(call.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
+        let exceptions = &self.input.code.exceptions;
+        let found = calls.then(|| exceptions.call_at(call.next_ip() as u32))??;
+        Some(found.first)
+    }
+
+    /// Where exceptions go that come to a position of the exception table.
+    fn handler_targets(&self, position: u32) -> Vec<u32> {
+        let Handler { tag, target } = self.input.code.exceptions.handlers[position as usize];
+        match tag {
+            Handler::END => vec![],
+            Handler::ALL => vec![target],
+            Handler::OUTER => vec![target | HANDLER],
+            _ => vec![target, (position + 1) | HANDLER],
+        }
+    }
+
     /// Where an instruction may go on.
     fn targets(&self, instruction: &Instruction) -> Result<Vec<u32>, String> {
         let at = instruction.ip() as u32;
         let next = instruction.next_ip() as u32;
         let near = instruction.near_branch_target() as u32;
+        if let Some(first) = self.first_handler(instruction) {
+            return Ok(vec![next, first | HANDLER]);
+        }
         Ok(match instruction.flow_control() {
             FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall => vec![next],
             FlowControl::ConditionalBranch => vec![next, near],
@@ -152,6 +182,14 @@ impl Explorer<'_> {
         }
         let mut work = vec![0];
         while let Some(mut at) = work.pop() {
+            if at & HANDLER != 0 {
+                if self.handlers.insert(at) {
+                    let targets = self.handler_targets(at & !HANDLER);
+                    self.leaders.extend(&targets);
+                    work.extend(targets);
+                }
+                continue;
+            }
             let mut before = [Instruction::default(); 3];
             while !self.instructions.contains_key(&at) {
                 let instruction = decode(self.bytes(), at)?;
@@ -167,7 +205,7 @@ impl Explorer<'_> {
                     instruction.flow_control(),
                     FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall
                 );
-                if !goes_on {
+                if !goes_on || self.first_handler(&instruction).is_some() {
                     let targets = self.targets(&instruction)?;
                     self.leaders.extend(&targets);
                     work.extend(targets);
@@ -210,6 +248,7 @@ impl Graph {
             instructions: BTreeMap::new(),
             leaders: BTreeSet::from([0]),
             tables: BTreeMap::new(),
+            handlers: BTreeSet::new(),
         };
         explorer.explore()?;
         let mut ends = Vec::new();
@@ -237,8 +276,14 @@ impl Graph {
         if start != all.len() {
             return Err("code that does not end".into());
         }
-        let by_place: BTreeMap<u32, u32> =
+        let mut by_place: BTreeMap<u32, u32> =
             (0..).zip(&blocks).map(|(n, (start, ..))| (all[*start].ip() as u32, n)).collect();
+        let code = blocks.len();
+        for position in &explorer.handlers {
+            by_place.insert(*position, blocks.len() as u32);
+            blocks.push((0, 0, explorer.handler_targets(position & !HANDLER)));
+        }
+        let positions: Vec<u32> = explorer.handlers.iter().map(|at| at & !HANDLER).collect();
         let mut targets = Vec::new();
         for (.., next) in &blocks {
             let next: Option<Vec<u32>> = next.iter().map(|at| by_place.get(at).copied()).collect();
@@ -255,7 +300,8 @@ impl Graph {
                 let (start, end, _) = blocks[*block as usize];
                 let next = targets[*block as usize].iter();
                 let next = next.map(|target| position[*target as usize]).collect();
-                Block { start, end, next, before: Vec::new() }
+                let handler = (*block as usize).checked_sub(code).map(|n| positions[n]);
+                Block { start, end, next, before: Vec::new(), handler }
             })
             .collect();
         for block in 0..sorted.len() {

@@ -13,6 +13,9 @@
 //!   `rbx`, `r12` to `r15`, `rbp` and the frame as they were (the epoch shim: all registers), pops its
 //!   stack arguments, and may move memories that may move, and tables. It writes only to result areas,
 //!   which hold no spilled value.
+//! - The store's heap is as large as `layout` says ([heap access]), where a module uses it.
+//! - A handler finds the frame as the call left it, and its two ends in `rsp` and `rbp`; all other registers
+//!   are lost. Where the frame holds the context, as the exception table says, is checked.
 //! - Fields lie where the layout says; a memory or table never shrinks, and has at least the length
 //!   that its type says.
 //! - A jump through a register is a tail call, or one through a table of distances: of the optimizing
@@ -122,6 +125,8 @@ pub struct Accepted {
     pub compared: usize,
     /// To elements of tables, behind a comparison.
     pub elements: usize,
+    /// To the store's heap.
+    pub objects: usize,
     /// To tables in the code, of jumps or constants, behind a comparison.
     pub tables: usize,
     /// Where nothing comes.
@@ -189,6 +194,7 @@ fn run(input: &Input<'_>, stop: &mut Stop) -> Result<Accepted, Failed> {
             let found = found.map_err(|what| at(instruction, &what))?;
             accesses.extend(found);
             walker.step(instruction, &mut state);
+            walker.handled(instruction, &state).map_err(|what| at(instruction, &what))?;
         }
     }
     let flow::Walker { fields, mut values, .. } = walker;

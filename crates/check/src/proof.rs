@@ -100,6 +100,9 @@ impl<'a> Prover<'a> {
             trail: Vec::new(),
         };
         for (block, data) in (0..).zip(&graph.blocks) {
+            if data.handler.is_some() {
+                continue;
+            }
             let condition = graph.instructions[data.end - 1].condition_code();
             if data.next.len() != 2
                 || condition == ConditionCode::None

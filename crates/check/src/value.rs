@@ -7,7 +7,7 @@ use iced_x86::ConditionCode;
 use rustc_hash::FxHashMap;
 
 pub(crate) type Id = u32;
-/// A memory, or behind all memories a table.
+/// A memory, or behind all memories a table, or behind all tables the list of functions by number.
 pub(crate) type Object = u32;
 
 pub(crate) const U32: u64 = u32::MAX as u64;
@@ -84,10 +84,14 @@ pub(crate) enum Node {
     Area,
     /// State of a frame that is being replaced.
     Live,
+    /// Values of an exception.
+    Payload,
     /// Where the engine's epoch is.
     Epoch,
     /// The epoch shim, which changes no register.
     EpochShim,
+    /// Start of the store's heap.
+    Heap,
     /// The function's first byte.
     Code,
     /// A pointer that lies at this offset of the context.
@@ -232,7 +236,9 @@ impl Values {
             | Node::ModuleTable
             | Node::Area
             | Node::Live
+            | Node::Payload
             | Node::Epoch
+            | Node::Heap
             | Node::Code
             | Node::Pointer(_)
             | Node::Base(..) => true,

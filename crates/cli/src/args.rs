@@ -86,6 +86,10 @@ pub struct EngineArgs {
     /// Seeing inside (`-D help`).
     #[arg(short = 'D', long = "debug", value_name = "KEY[=VALUE][,…]")]
     pub debug: Vec<String>,
+
+    /// What the system offers the program (`-S help`).
+    #[arg(short = 'S', long = "wasi", value_name = "KEY[=VALUE][,…]")]
+    pub system: Vec<String>,
 }
 
 impl EngineArgs {
@@ -94,6 +98,7 @@ impl EngineArgs {
             .chain(self.optimize.iter().map(|list| (Group::Optimize, list)))
             .chain(self.codegen.iter().map(|list| (Group::Codegen, list)))
             .chain(self.debug.iter().map(|list| (Group::Debug, list)))
+            .chain(self.system.iter().map(|list| (Group::System, list)))
     }
 
     /// The explanations that were asked for instead of an action.
@@ -499,6 +504,7 @@ fn option_help(args: &[OsString]) -> Option<String> {
         (Group::Optimize, ["-O", "--optimize"]),
         (Group::Codegen, ["-C", "--codegen"]),
         (Group::Debug, ["-D", "--debug"]),
+        (Group::System, ["-S", "--wasi"]),
     ];
     let pair = args.windows(2).find(|pair| pair[1] == "help")?;
     let (group, _) = groups.iter().find(|(_, flags)| flags.iter().any(|flag| pair[0] == **flag))?;
@@ -590,6 +596,59 @@ mod tests {
             Command::Compile(args) => assert_eq!(args.output, Some("out.cwasm".into())),
             other => panic!("expected `compile`, found {other:?}"),
         }
+    }
+
+    fn engine_of(command: &Command) -> Option<&EngineArgs> {
+        match command {
+            Command::Run(args) => Some(&args.engine),
+            Command::Compile(args) => Some(&args.engine),
+            Command::Wast(args) => Some(&args.engine),
+            Command::Explore(args) => Some(&args.engine),
+            Command::Objdump(args) => Some(&args.engine),
+            Command::Cache(args) => Some(&args.engine),
+            Command::Settings(args) => Some(&args.engine),
+            Command::Inspect(_) | Command::Completion(_) | Command::Man(_) => None,
+        }
+    }
+
+    /// Every command line in the README and in the book, as far as it is one of ours.
+    #[test]
+    fn command_lines_of_the_documents() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let chapters = std::fs::read_dir(format!("{root}/docs")).unwrap();
+        let chapters = chapters.map(|entry| entry.unwrap().path());
+        let mut count = 0;
+        for path in chapters.chain([PathBuf::from(format!("{root}/README.md"))]) {
+            if path.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            // Every second piece between fences is a block; its first line names a language.
+            for block in text.split("```").skip(1).step_by(2) {
+                let (language, lines) = block.split_once('\n').unwrap();
+                if !["sh", "text", "console"].contains(&language) {
+                    continue;
+                }
+                for line in lines.lines() {
+                    let line = line.strip_prefix("$ ").unwrap_or(line);
+                    let start = ["wardian ", "gdb --args wardian ", "perf record -g wardian "];
+                    let Some(line) = start.iter().find_map(|start| line.strip_prefix(start)) else {
+                        continue;
+                    };
+                    // What stands apart explains the line.
+                    let line = line.split("   ").next().unwrap_or_default().trim();
+                    println!("{line}");
+                    if line != "--help" {
+                        let command = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+                        if let Some(engine) = engine_of(&command) {
+                            engine.choices().unwrap_or_else(|error| panic!("{line}: {error}"));
+                        }
+                    }
+                    count += 1;
+                }
+            }
+        }
+        assert!(count > 30, "{count} command lines were found");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub fn compile(args: &CompileArgs, choices: Choices) -> Result<ExitCode> {
 }
 
 /// Writes beside the target, then renames: a program that runs the old file keeps it.
-fn replace(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub fn replace(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let regular = std::fs::metadata(target).map_or(true, |found| found.is_file());
     if !regular {
         // A device or pipe takes bytes as they come.

@@ -27,7 +27,7 @@ pub fn explore(args: &ExploreArgs, choices: Choices) -> Result<ExitCode> {
         Some(file) => file.clone(),
         None => args.file.with_extension("html"),
     };
-    std::fs::write(&output, page)
+    crate::compile::replace(&output, page.as_bytes())
         .with_context(|| format!("failed to write `{}`", output.display()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -28,6 +28,7 @@ mod text;
 #[cfg(not(feature = "wat"))]
 #[path = "text_none.rs"]
 mod text;
+mod threads;
 mod timeout;
 #[cfg(feature = "wast")]
 mod wast;

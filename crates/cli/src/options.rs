@@ -32,6 +32,12 @@ pub struct Choices {
     pub coredump: Option<PathBuf>,
     /// What the program may spend, by instructions.
     pub fuel: Option<u64>,
+    /// Whether the program may start threads.
+    pub threads: bool,
+    /// How many.
+    pub max_threads: Option<u32>,
+    /// Bytes of stack that wasm code may use, if that was said.
+    pub max_wasm_stack: Option<usize>,
     /// Whether compiled code is kept for the next run; programs decide if nothing was said.
     pub cache: Option<bool>,
     /// Where, and how much of it.
@@ -68,6 +74,8 @@ pub enum Group {
     Codegen,
     /// `-D`: seeing inside.
     Debug,
+    /// `-S`: what the system offers the program.
+    System,
 }
 
 impl Group {
@@ -78,6 +86,7 @@ impl Group {
             Group::Optimize => "-O",
             Group::Codegen => "-C",
             Group::Debug => "-D",
+            Group::System => "-S",
         }
     }
 }
@@ -116,6 +125,7 @@ keys! {
         Ok(())
     };
     Wasm "max-wasm-stack" = "BYTES", "stack that wasm code may use", |c, v| {
+        c.max_wasm_stack = Some(size(v)?);
         c.config.max_wasm_stack(size(v)?);
         Ok(())
     };
@@ -257,6 +267,14 @@ keys! {
         }
         c.coredump = Some(v.into());
         c.config.coredump_on_trap(true);
+        Ok(())
+    };
+    System "threads" = "y|n", "`run` gives the program `wasi::thread-spawn` (wasi-threads), and the shared memory it imports", |c, v| {
+        c.threads = switch(v)?;
+        Ok(())
+    };
+    System "max-threads" = "COUNT", "how many it may have at once beside its own (256 by default)", |c, v| {
+        c.max_threads = Some(u32::try_from(size(v)?).map_err(|_| format!("expected a number of threads, found `{v}`"))?);
         Ok(())
     };
     Debug "debug-info" = "y|n", "debuggers (gdb, LLDB) know functions by name and stop in them", |c, v| {
@@ -444,6 +462,32 @@ mod tests {
         check(Group::Debug, "debug-info=1", "expected y or n");
         check(Group::Codegen, "cache-dir=", "expected a folder");
         check(Group::Codegen, "cache-size=lots", "expected a number");
+    }
+
+    /// `docs/options.md` has a table for each letter, with a row for each key and no other.
+    #[test]
+    fn the_book_explains_every_key() {
+        let book = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/options.md");
+        let book = std::fs::read_to_string(book).unwrap();
+        for group in [Group::Wasm, Group::Optimize, Group::Codegen, Group::Debug] {
+            let chapter =
+                book.split("\n## ").find(|c| c.starts_with(&format!("`{}`", group.flag())));
+            let rows = chapter.expect("a chapter").lines().filter(|line| line.starts_with("| `"));
+            let mut explained: Vec<(String, String)> = rows
+                .map(|row| {
+                    let row = row.replace("\\|", "/");
+                    let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+                    assert!(cells[3..5].iter().all(|cell| !cell.is_empty()), "{row}");
+                    (cells[1].trim_matches('`').to_string(), cells[2].replace('/', "|"))
+                })
+                .collect();
+            let keys = KEYS.iter().filter(|key| key.group == group);
+            let mut known: Vec<_> =
+                keys.map(|key| (key.name.to_string(), key.values.to_string())).collect();
+            explained.sort();
+            known.sort();
+            assert_eq!(explained, known, "{}", group.flag());
+        }
     }
 
     #[test]

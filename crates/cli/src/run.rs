@@ -2,10 +2,12 @@
 
 use crate::args::{Profile, RunArgs};
 use crate::options::Choices;
+use crate::threads::Threads;
 use crate::timeout::Timeout;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wardian::error::Context as _;
 use wardian::{
@@ -15,11 +17,58 @@ use wardian::{
 };
 use wardian_wasi::{DirPerms, FilePerms, I32Exit, WasiCtxBuilder, WasiP1Ctx, p1};
 
-/// What the program's store holds.
-struct Host {
-    wasi: WasiP1Ctx,
+/// What a store of the program holds.
+pub struct Host {
+    wasi: Arc<Mutex<WasiP1Ctx>>,
     limits: StoreLimits,
 }
+
+/// What the stores of the program's threads have in common.
+pub struct Setup {
+    wasi: Arc<Mutex<WasiP1Ctx>>,
+    choices: Choices,
+    budget: Option<Budget>,
+    file: PathBuf,
+    /// See `Choices`.
+    pub max_threads: u32,
+    /// See `Choices`.
+    pub max_wasm_stack: usize,
+}
+
+impl Setup {
+    /// A store for a thread of the program.
+    ///
+    /// # Errors
+    ///
+    /// None that the options allow.
+    pub fn store(&self, engine: &Engine) -> Result<Store<Host>> {
+        let host = Host { wasi: self.wasi.clone(), limits: self.limits() };
+        let mut store = Store::new(engine, host);
+        store.limiter(|host| &mut host.limits);
+        if let Some(fuel) = self.choices.fuel {
+            store.set_fuel(fuel)?;
+        }
+        // Without a timeout nobody lets the epoch grow.
+        store.set_epoch_deadline(1);
+        Ok(store)
+    }
+
+    /// What limits memories and tables.
+    pub fn limits(&self) -> StoreLimits {
+        limits(&self.choices, self.budget.as_ref())
+    }
+
+    /// Writes the core dump of a trap, if one is wanted, and tells of it.
+    pub fn dump(&self, error: Error, store: &Store<Host>) -> Error {
+        match &self.choices.coredump {
+            Some(target) => dump(error, store, &self.file, target),
+            None => error,
+        }
+    }
+}
+
+/// Threads that a program may have beside its own, if nothing was said.
+const DEFAULT_THREADS: u32 = 256;
 
 /// Runs a program and gives its exit code.
 ///
@@ -40,20 +89,26 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
     let module = load(&engine, file, args.allow_precompiled)?;
 
     let budget = choices.budget.map(Budget::new);
-    let budget = budget.as_ref();
-    let host = Host { wasi: wasi(args, budget)?, limits: limits(&choices, budget) };
-    let mut store = Store::new(&engine, host);
-    store.limiter(|host| &mut host.limits);
-    if let Some(fuel) = choices.fuel {
-        store.set_fuel(fuel)?;
-    }
-    // Without a timeout nobody lets the epoch grow.
-    store.set_epoch_deadline(1);
+    let setup = Arc::new(Setup {
+        wasi: Arc::new(Mutex::new(wasi(args, budget.as_ref())?)),
+        budget,
+        file: file.to_path_buf(),
+        max_threads: choices.max_threads.unwrap_or(DEFAULT_THREADS),
+        max_wasm_stack: choices.max_wasm_stack.unwrap_or(512 << 10),
+        choices: choices.clone(),
+    });
+    let mut store = setup.store(&engine)?;
     let what = || format!("failed to run `{}`", file.display());
     let timeout = choices.timeout.map(|time| Timeout::start(&engine, time, what()));
     let timeout = timeout.transpose().context("failed to start the thread for `-W timeout`")?;
     let mut linker: Linker<Host> = Linker::new(&engine);
-    p1::add_to_linker_sync(&mut linker, |host| &mut host.wasi)?;
+    p1::add_to_linker_shared(&mut linker, |host| &host.wasi)?;
+    let threads = choices.threads.then(|| Threads::new(&engine, setup.clone()));
+    if let Some(threads) = &threads {
+        // A preloaded instance is of one store.
+        ensure!(args.preloads.is_empty(), "`-S threads` and `--preload` exclude each other");
+        threads.link(&mut linker, &store, &module)?;
+    }
     let mut modules = vec![module.clone()];
     for preload in &args.preloads {
         let module = load(&engine, &preload.file, args.allow_precompiled)?;
@@ -69,12 +124,16 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
         linker.define_unknown_imports_as_default_values(&mut store, &module)?;
     }
 
+    if let Some(threads) = &threads {
+        threads.program(&linker, &module)?;
+    }
     let ran = start(args, &module, &linker, &mut store).with_context(what);
+    if let Some(threads) = &threads {
+        // NOTE [one end]
+        std::mem::forget(threads.end());
+    }
     drop(timeout);
-    let ran = match (ran, &choices.coredump) {
-        (Err(error), Some(target)) => Err(dump(error, &store, file, target)),
-        (ran, _) => ran,
-    };
+    let ran = ran.map_err(|error| setup.dump(error, &store));
     if args.stats {
         // If standard error is closed, nobody wants to know.
         let _ = std::io::stderr().write_all(stats(&engine.stats()).as_bytes());
@@ -272,9 +331,10 @@ fn show(value: &Val) -> String {
         Val::F32(bits) => f32::from_bits(*bits).to_string(),
         Val::F64(bits) => f64::from_bits(*bits).to_string(),
         Val::V128(value) => value.as_u128().to_string(),
-        Val::FuncRef(None) | Val::ExternRef(None) => "<null>".into(),
+        Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) => "<null>".into(),
         Val::FuncRef(Some(_)) => "<funcref>".into(),
         Val::ExternRef(Some(_)) => "<externref>".into(),
+        Val::AnyRef(Some(_)) => "<anyref>".into(),
     }
 }
 

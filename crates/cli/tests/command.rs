@@ -862,3 +862,135 @@ fn machine_code_is_shown_if_it_is_authentic() {
     assert!(refused.contains("--vouched"), "{refused}");
     assert_eq!(run("other", "objdump --vouched traps.cwasm"), (Some(0), text));
 }
+
+/// Programs with threads, each a store and a stack of its own, on one memory.
+#[test]
+fn threads_of_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = |name: &str, start: &str, thread: &str| {
+        let text = format!(
+            r#"(module
+                (import "env" "memory" (memory 1 2 shared))
+                (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+                (import "wasi_snapshot_preview1" "fd_write"
+                    (func $write (param i32 i32 i32 i32) (result i32)))
+                (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+                (export "memory" (memory 0))
+                (data (i32.const 128) "\88\00\00\00\05\00\00\00" "done\n")
+                (func $sleep
+                    (drop (memory.atomic.wait32 (i32.const 64) (i32.const 0) (i64.const -1))))
+                (func $deep (param i32) (result i32)
+                    (if (result i32) (local.get 0)
+                        (then (i32.add (i32.const 1)
+                            (call $deep (i32.sub (local.get 0) (i32.const 1)))))
+                        (else (i32.const 0))))
+                (func $overflow (result i32) (i32.add (call $overflow) (i32.const 1)))
+                (func (export "_start") (local $n i32) {start})
+                (func (export "wasi_thread_start") (param $id i32) (param $arg i32) {thread}))"#
+        );
+        std::fs::write(folder.path().join(name), text).unwrap();
+    };
+    program(
+        "sums.wat",
+        r#"(if (i32.lt_s (call $spawn (i32.const 10)) (i32.const 1)) (then unreachable))
+        (drop (call $spawn (i32.const 20)))
+        (drop (call $spawn (i32.const 12)))
+        (block $all (loop $wait
+            (br_if $all (i32.eq (local.tee $n (i32.atomic.load (i32.const 4))) (i32.const 3)))
+            (drop (memory.atomic.wait32 (i32.const 4) (local.get $n) (i64.const -1)))
+            (br $wait)))
+        (if (i32.ne (i32.load (i32.const 0)) (i32.const 42)) (then unreachable))
+        (drop (call $write (i32.const 1) (i32.const 128) (i32.const 1) (i32.const 96)))"#,
+        r#"(drop (call $deep (i32.const 1000)))
+        (drop (i32.atomic.rmw.add (i32.const 0) (local.get $arg)))
+        (drop (i32.atomic.rmw.add (i32.const 4) (i32.const 1)))
+        (drop (memory.atomic.notify (i32.const 4) (i32.const -1)))"#,
+    );
+    program(
+        "exits.wat",
+        "(drop (call $spawn (i32.const 7))) (call $sleep)",
+        "(call $exit (local.get $arg))",
+    );
+    program("traps.wat", "(drop (call $spawn (i32.const 7))) (call $sleep)", "unreachable");
+    program(
+        "deep.wat",
+        "(drop (call $spawn (i32.const 7))) (call $sleep)",
+        "(drop (call $overflow))",
+    );
+    program("returns.wat", "(drop (call $spawn (i32.const 7)))", "(call $sleep)");
+    program(
+        "many.wat",
+        r#"(loop $more
+            (if (i32.gt_s (call $spawn (i32.const 0)) (i32.const 0)) (then
+                (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                (br $more))))
+        (call $exit (local.get $n))"#,
+        "(call $sleep)",
+    );
+    program("sleeps.wat", "(call $sleep)", "");
+    for way in ["", "-C compiler=baseline", "-C strategy=optimizing", "-O signals-based-traps=n"] {
+        let check = |line: &str, code, expected: &str| {
+            check_in(folder.path(), &format!("run -S threads {way} {line}"), code, expected);
+        };
+        check("sums.wat", 0, "done");
+        check("exits.wat", 7, "");
+        check("traps.wat", 134, "unreachable");
+        check("deep.wat", 134, "call stack exhausted");
+        check("returns.wat", 0, "");
+        check("-S max-threads=3 many.wat", 3, "");
+        check("-S max-threads=0 many.wat", 0, "");
+        check("-W timeout=50ms sleeps.wat", 134, "interrupt");
+        check("-W max-memory-size=65535 sleeps.wat", 1, "over the limit");
+    }
+    check_in(folder.path(), "run sums.wat", 1, "unknown import");
+    check_in(folder.path(), "run -S threads --preload a=sums.wat sums.wat", 1, "exclude");
+    check("run -S help", 0, "max-threads=COUNT");
+    check("run -S nothing=y x.wat", 2, "unknown option");
+}
+
+/// The same for what commands write: an error that names the file, and no part of it.
+#[cfg(all(unix, feature = "explore", feature = "wat"))]
+#[test]
+fn a_full_disk_leaves_no_part_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let functions: String = (0..100)
+        .map(|n| format!("(func (export \"f{n}\") (result i32) (i32.const {n}))"))
+        .collect();
+    let text = format!(
+        r#"(module (memory 1) {functions}
+            (func (export "trap") (memory.fill (i32.const 0) (i32.const 7) (i32.const 60000))
+              unreachable))"#
+    );
+    std::fs::write(folder.path().join("app.wat"), text).unwrap();
+    let run = |limited: bool, line: &str| {
+        let limit = if limited { "trap '' XFSZ; ulimit -f 1;" } else { "" };
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{limit} exec \"$0\" {line}"));
+        command.arg(env!("CARGO_BIN_EXE_wardian")).current_dir(folder.path());
+        command.env_remove("WARDIAN_LOG").env("HOME", folder.path());
+        for name in ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"] {
+            command.env(name, folder.path().join("user"));
+        }
+        outcome(command.output().unwrap())
+    };
+    // The key is made while there is room.
+    assert_eq!(run(false, "compile app.wat -o app.cwasm").0, Some(0));
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    let before = files();
+    let artifact = std::fs::read(folder.path().join("app.cwasm")).unwrap();
+    for (line, name) in [
+        ("compile app.wat -o app.cwasm", "app.cwasm"),
+        ("compile app.wat -o new.cwasm", "new.cwasm"),
+        ("explore app.wat -o app.html", "app.html"),
+    ] {
+        let (code, text) = run(true, line);
+        assert!(code == Some(1) && text.contains(name), "{line}: {text}");
+        assert_eq!(files(), before, "{line}");
+    }
+    let kept = std::fs::read(folder.path().join("app.cwasm")).unwrap();
+    assert!(kept == artifact, "the artifact of before is whole");
+    let (code, text) = run(true, "run -C cache=n -D coredump=core --invoke trap app.wat");
+    assert!(code == Some(134) && text.contains("failed to dump core to `core`"), "{text}");
+    let (code, text) = run(true, "run --allow-precompiled --invoke f42 app.cwasm");
+    assert!(code == Some(0) && text.contains("42\n"), "{text}");
+}

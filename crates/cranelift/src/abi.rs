@@ -17,7 +17,7 @@ pub(crate) const POINTER: Type = types::I64;
 
 pub(crate) fn clif_type(repr: Repr) -> Type {
     match repr {
-        Repr::I32 => types::I32,
+        Repr::I32 | Repr::Ref => types::I32,
         Repr::I64 => types::I64,
         Repr::F32 => types::F32,
         Repr::F64 => types::F64,
@@ -46,7 +46,7 @@ pub(crate) fn signature(ty: &FuncType, layout: &CallLayout) -> Signature {
 
 fn word_type(word: Word) -> Type {
     match word {
-        Word::W32 => types::I32,
+        Word::W32 | Word::Ref => types::I32,
         Word::W64 => types::I64,
         Word::FuncRef => POINTER,
     }
@@ -59,6 +59,14 @@ pub(crate) fn builtin_signature(params: &[Word], result: Option<Word>) -> Signat
     signature.params.push(AbiParam::new(types::I64));
     signature.params.extend(params.iter().map(|word| AbiParam::new(word_type(*word))));
     signature.returns.extend(result.map(|word| AbiParam::new(word_type(word))));
+    signature
+}
+
+/// The signature of the shim that throws: context, id of the tag.
+pub(crate) fn throw_signature() -> Signature {
+    let mut signature = Signature::new(CallConv::Tail);
+    signature.params.push(AbiParam::special(POINTER, ArgumentPurpose::VMContext));
+    signature.params.push(AbiParam::new(types::I32));
     signature
 }
 

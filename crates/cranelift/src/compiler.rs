@@ -12,6 +12,7 @@ use crate::faults;
 use crate::finish;
 use crate::pressure;
 use crate::replace::Replacement;
+use crate::roots;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{
     ExtFuncData, ExternalName, InstBuilder, Signature, SourceLoc, UserExternalName, UserFuncName,
@@ -361,7 +362,9 @@ impl Compiler {
                 if let Some(slots) = slots {
                     let inlined = std::mem::take(&mut tier.inlined);
                     let deepest = tier.deepest as u32;
+                    let roots = std::mem::take(&mut tier.roots);
                     tier.b.finalize(self.isa.frontend_config());
+                    roots::prune(&mut scratch.context.func, roots);
                     return Ok(Built { slots, inlined, deepest });
                 }
                 scratch.builder = FunctionBuilderContext::new();

@@ -9,7 +9,7 @@
 //!   locals; what lies below a block on the operand stack dominates all of it.
 
 use crate::abi::clif_type;
-use crate::emit::Tier;
+use crate::emit::{Tier, is_ref};
 use cranelift_codegen::ir::{Block, BlockArg, BlockCall, InstBuilder, JumpTableData, Type, Value};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -25,12 +25,19 @@ pub(crate) struct Frame {
     height: usize,
     /// Number of parameters.
     params: usize,
-    /// Types of results.
-    results: SmallVec<[Type; 2]>,
+    /// Types of results, and whether they are references.
+    results: Types,
     /// Where the code after the block starts, once someone branches there.
     next: Option<Block>,
     /// What of `Tier::proven` holds on every way through the block.
     pub(crate) mark: usize,
+}
+
+impl Frame {
+    /// Operands below the block's parameters.
+    pub(crate) fn height(&self) -> usize {
+        self.height
+    }
 }
 
 enum FrameKind {
@@ -49,8 +56,10 @@ enum FrameKind {
 /// Number of labels up to which a branch table leads to them directly.
 const DIRECT_WAYS: usize = 64;
 
-fn types_of(types: &[ValType]) -> SmallVec<[Type; 2]> {
-    types.iter().map(|ty| clif_type(Repr::of(*ty))).collect()
+pub(crate) type Types = SmallVec<[(Type, bool); 2]>;
+
+fn types_of(types: &[ValType]) -> Types {
+    types.iter().map(|ty| (clif_type(Repr::of(*ty)), is_ref(*ty))).collect()
 }
 
 fn args_of(values: &[Value]) -> SmallVec<[BlockArg; 4]> {
@@ -77,7 +86,7 @@ impl Tier<'_> {
                 let header = self.b.create_block();
                 let params = types_of(params);
                 for ty in &params {
-                    self.b.append_block_param(header, *ty);
+                    self.append_param(header, *ty);
                 }
                 let args = self.block_args(params.len());
                 self.b.ins().jump(header, &args);
@@ -196,11 +205,18 @@ impl Tier<'_> {
             return next;
         }
         let next = self.b.create_block();
-        for ty in &frame.results {
-            self.b.append_block_param(next, *ty);
-        }
         frame.next = Some(next);
+        for ty in frame.results.clone() {
+            self.append_param(next, ty);
+        }
         next
+    }
+
+    fn append_param(&mut self, block: Block, (ty, is_ref): (Type, bool)) {
+        let value = self.b.append_block_param(block, ty);
+        if is_ref {
+            self.roots.mark(value);
+        }
     }
 
     /// Jumps to a label with the operands on the stack, which stay there.

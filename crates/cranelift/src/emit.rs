@@ -8,16 +8,20 @@
 //! - A cold block that raises a trap calls the shim from an instruction whose source location is that
 //!   of the WebAssembly instruction, so that its return address tells it.
 
-use crate::abi::{POINTER, V128, builtin_signature, clif_type, epoch_signature, signature};
+use crate::abi::{
+    POINTER, V128, builtin_signature, clif_type, epoch_signature, signature, throw_signature,
+};
 use crate::control::Frame;
+use crate::exceptions::ScopeData;
 use crate::faults::store_code;
 use crate::proven::Proven;
 use crate::replace::Replacement;
+use crate::roots::{Roots, Saved};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
-    self, AliasRegion, AliasRegionData, BlockArg, Endianness, ExtFuncData, ExternalName,
-    GlobalValueData, InstBuilder, MemFlagsData, SigRef, StackSlot, StackSlotData, StackSlotKind,
-    TrapCode, Type, UserExternalName, Value, types,
+    self, AliasRegion, AliasRegionData, AtomicRmwOp, BlockArg, Endianness, ExtFuncData,
+    ExternalName, GlobalValueData, InstBuilder, MemFlagsData, SigRef, StackSlot, StackSlotData,
+    StackSlotKind, TrapCode, Type, UserExternalName, Value, types,
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Variable};
@@ -26,10 +30,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use wardian_lower::*;
 use wardian_module::abi::{CallLayout, ResultLoc};
+use wardian_module::builtin::Word;
 use wardian_module::image::{Inlined, Location};
 use wardian_module::layout::{
-    Field, FuncRefField, Linkage, Region, Repr, Root, VmLayout, memory_region, table_element_size,
-    table_region,
+    Field, FuncRefField, Linkage, PAYLOAD_SLOT, Region, Repr, Root, VmLayout, memory_region,
+    table_element_size, table_region,
 };
 use wardian_module::{
     Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, MemoryPlan, Module, Operation,
@@ -92,6 +97,8 @@ struct Inlining {
     func: DefinedFuncIndex,
     /// Position of its first local.
     locals: usize,
+    /// Of its first local that is a reference, among those.
+    ref_locals: usize,
     /// Location of the call.
     call: u32,
 }
@@ -118,8 +125,15 @@ pub(crate) struct Tier<'a> {
     pub(crate) proven: Proven,
     /// Those of the function, then of each function being inlined.
     pub(crate) locals: Vec<Variable>,
-    /// Types of all variables.
-    variables: Vec<Type>,
+    /// Those of them that hold references.
+    pub(crate) ref_locals: Vec<Variable>,
+    pub(crate) roots: Roots,
+    /// Calls with handlers, and what was saved at each.
+    pub(crate) saved_calls: Vec<(ir::Inst, SmallVec<[Saved; 8]>)>,
+    /// Where a cast goes on that is decided early.
+    pub(crate) passed: Option<ir::Block>,
+    /// Types of all variables, and whether they hold references.
+    variables: Vec<(Type, bool)>,
     /// Variables that nothing uses any more.
     spare: Vec<Variable>,
     inlining: Vec<Inlining>,
@@ -136,6 +150,9 @@ pub(crate) struct Tier<'a> {
     /// The area that calls of this function have their results in: one for all, since results are
     /// read right after the call.
     result_slot: Option<StackSlot>,
+    /// What is around calls: see `exceptions`.
+    pub(crate) scopes: Vec<ScopeData>,
+    throw_shim: Option<SigRef>,
     shapes: HashMap<TypeIndex, Rc<CallShape>>,
     funcs: HashMap<DefinedFuncIndex, ir::FuncRef>,
     builtins: HashMap<Builtin, SigRef>,
@@ -151,8 +168,28 @@ pub(crate) struct Tier<'a> {
     pub(crate) branch_work: usize,
 }
 
-fn trap_code(trap: Trap) -> TrapCode {
+/// The types of an atomic access in memory and as a value.
+fn atomic_types(access: Access) -> (Type, Type) {
+    let repr = match access {
+        Access::Full(repr) | Access::Narrow { to: repr, .. } => repr,
+        _ => unreachable!("atomic accesses are of integers"),
+    };
+    let in_memory = match access.bytes() {
+        1 => types::I8,
+        2 => types::I16,
+        4 => types::I32,
+        _ => types::I64,
+    };
+    (in_memory, clif_type(repr))
+}
+
+pub(crate) fn trap_code(trap: Trap) -> TrapCode {
     TrapCode::user(trap.code()).expect("codes of traps are small and not zero")
+}
+
+/// Whether values of a type are references that the collector may change.
+pub(crate) fn is_ref(ty: ValType) -> bool {
+    Repr::of(ty) == Repr::Ref
 }
 
 impl<'a> Tier<'a> {
@@ -184,6 +221,10 @@ impl<'a> Tier<'a> {
             frames: Vec::new(),
             proven: Proven::default(),
             locals: Vec::new(),
+            ref_locals: Vec::new(),
+            roots: Roots::default(),
+            saved_calls: Vec::new(),
+            passed: None,
             variables: Vec::new(),
             spare: Vec::new(),
             inlining: Vec::new(),
@@ -193,6 +234,8 @@ impl<'a> Tier<'a> {
             context: Value::from_u32(0),
             area: None,
             result_slot: None,
+            scopes: Vec::new(),
+            throw_shim: None,
             shapes: HashMap::new(),
             funcs: HashMap::new(),
             builtins: HashMap::new(),
@@ -219,7 +262,11 @@ impl<'a> Tier<'a> {
 
     // ---- fields, regions and flags ----
 
-    fn region(&mut self, region: Region) -> Option<AliasRegion> {
+    pub(crate) fn trap_code(trap: Trap) -> TrapCode {
+        trap_code(trap)
+    }
+
+    pub(crate) fn region(&mut self, region: Region) -> Option<AliasRegion> {
         if let Some(known) = self.regions.get(&region) {
             return *known;
         }
@@ -232,6 +279,7 @@ impl<'a> Tier<'a> {
             Region::Table(_) | Region::ImportedTable => "table",
             Region::Global(_) | Region::ImportedGlobal => "global",
             Region::Tiering => "tiering",
+            Region::ObjectHead | Region::ObjectField(_) | Region::ArrayElements(_) => "object",
         };
         let data = AliasRegionData { user_id: region.number(), description: description.into() };
         let made = (self.regions.len() < limits::REGIONS)
@@ -241,7 +289,7 @@ impl<'a> Tier<'a> {
     }
 
     /// Flags of an access that cannot fault, to data of the host that is aligned.
-    fn trusted(&mut self, region: Region) -> MemFlagsData {
+    pub(crate) fn trusted(&mut self, region: Region) -> MemFlagsData {
         let region = self.region(region);
         MemFlagsData::trusted().with_alias_region(region)
     }
@@ -362,7 +410,7 @@ impl<'a> Tier<'a> {
         self.b.ins().trap(trap_code(Trap::UnreachableCodeReached));
     }
 
-    fn raise_if(&mut self, condition: Value, info: TrapInfo, details: &[Value]) {
+    pub(crate) fn raise_if(&mut self, condition: Value, info: TrapInfo, details: &[Value]) {
         let cold = self.b.create_block();
         let next = self.b.create_block();
         self.b.ins().brif(condition, cold, &[], next, &[]);
@@ -380,6 +428,16 @@ impl<'a> Tier<'a> {
         let mut values: SmallVec<[Value; 6]> = SmallVec::from_slice(&[self.context, operation]);
         values.extend_from_slice(args);
         self.b.ins().call_indirect(signature, shim, &values)
+    }
+
+    /// The signature of the shim that throws.
+    pub(crate) fn throw_signature(&mut self) -> SigRef {
+        *self.throw_shim.get_or_insert_with(|| self.b.import_signature(throw_signature()))
+    }
+
+    /// The function's context.
+    pub(crate) fn context(&self) -> Value {
+        self.context
     }
 
     /// Calls a routine of the host that needs no shim.
@@ -402,13 +460,13 @@ impl<'a> Tier<'a> {
     /// Reads the fuel, in the entry block.
     fn start_metering(&mut self) {
         if self.settings.consume_fuel {
-            self.fuel = Some(self.take_variable(types::I64));
+            self.fuel = Some(self.take_variable(types::I64, false));
         }
         self.read_fuel();
     }
 
     /// Reads it again after something that may have changed it.
-    fn read_fuel(&mut self) {
+    pub(crate) fn read_fuel(&mut self) {
         if let Some(variable) = self.fuel {
             let value = self.load_field(Field::Fuel);
             self.b.def_var(variable, value);
@@ -480,16 +538,20 @@ impl<'a> Tier<'a> {
 
     /// A variable that nothing else uses. Each costs memory for every block of the function, so those
     /// that were given back are taken first.
-    pub(crate) fn take_variable(&mut self, ty: Type) -> Variable {
+    pub(crate) fn take_variable(&mut self, ty: Type, is_ref: bool) -> Variable {
         // A handful of types: the search ends soon.
-        let fits = |spare: &Variable| self.variables[spare.as_u32() as usize] == ty;
+        let fits = |spare: &Variable| self.variables[spare.as_u32() as usize] == (ty, is_ref);
         if let Some(position) = self.spare.iter().rposition(fits) {
             return self.spare.swap_remove(position);
         }
         let variable = self.b.declare_var(ty);
         assert_eq!(variable.as_u32() as usize, self.variables.len(), "all are declared here");
-        self.variables.push(ty);
+        self.variables.push((ty, is_ref));
         variable
+    }
+
+    pub(crate) fn is_ref_variable(&self, variable: Variable) -> bool {
+        self.variables[variable.as_u32() as usize].1
     }
 
     pub(crate) fn give_variable(&mut self, variable: Variable) {
@@ -497,11 +559,39 @@ impl<'a> Tier<'a> {
     }
 
     /// The next local, with this value.
-    fn define_local(&mut self, value: Value) {
+    fn define_local(&mut self, value: Value, is_ref: bool) {
         let ty = self.b.func.dfg.value_type(value);
-        let local = self.take_variable(ty);
+        let local = self.take_variable(ty, is_ref);
         self.b.def_var(local, value);
+        self.add_local(local);
+    }
+
+    pub(crate) fn add_local(&mut self, local: Variable) {
         self.locals.push(local);
+        if self.is_ref_variable(local) {
+            self.ref_locals.push(local);
+        }
+    }
+
+    /// Calls a builtin; the call.
+    pub(crate) fn call_builtin(
+        &mut self,
+        builtin: Builtin,
+        first: u32,
+        second: u32,
+        args: &[Value],
+    ) -> ir::Inst {
+        let signature = match self.builtins.get(&builtin) {
+            Some(signature) => *signature,
+            None => {
+                let signature = builtin_signature(builtin.params(), builtin.result());
+                let signature = self.b.import_signature(signature);
+                self.builtins.insert(builtin, signature);
+                signature
+            }
+        };
+        let operation = Operation::new(builtin, first, second).pack();
+        self.call_shim(signature, operation, args)
     }
 
     fn local(&self, index: u32) -> Variable {
@@ -566,6 +656,25 @@ impl<'a> Tier<'a> {
             .with_alias_region(region)
     }
 
+    fn atomic_flags(&mut self, memory: MemoryIndex, may_fault: bool) -> MemFlagsData {
+        let trap = may_fault.then(|| trap_code(Trap::MemoryOutOfBounds));
+        self.memory_flags(memory, trap)
+    }
+
+    /// What an atomic access writes of a value.
+    fn narrowed(&mut self, value: Value, access: Access) -> Value {
+        let (in_memory, ty) = atomic_types(access);
+        if in_memory == ty { value } else { self.b.ins().ireduce(in_memory, value) }
+    }
+
+    /// What an atomic access has read, as a value of type `ty`.
+    fn widened(&mut self, value: Value, ty: Type) -> Value {
+        if self.b.func.dfg.value_type(value) == ty {
+            return value;
+        }
+        self.b.ins().uextend(ty, value)
+    }
+
     fn table_flags(&mut self, table: TableIndex) -> (Type, MemFlagsData) {
         let element = self.module.tables[table.index()].ty.element;
         let flags = self.trusted(table_region(self.module, table));
@@ -607,13 +716,16 @@ impl Emit for Tier<'_> {
             self.abandon_start();
             return self.enter_body(self.func_type().results());
         }
-        for param in params {
-            self.define_local(param);
+        for (param, ty) in params.zip(self.func_type().params()) {
+            if is_ref(*ty) {
+                self.roots.mark(param);
+            }
+            self.define_local(param, is_ref(*ty));
         }
         for (count, ty) in locals {
             let zero = self.zero_of(clif_type(Repr::of(*ty)));
             for _ in 0..*count {
-                self.define_local(zero);
+                self.define_local(zero, is_ref(*ty));
             }
         }
         self.enter_body(self.func_type().results());
@@ -646,21 +758,24 @@ impl Emit for Tier<'_> {
         let ty = self.module.types[ty.index()].func_type();
         let from = self.stack.len() - ty.params().len();
         self.settle(from);
-        self.inlining.push(Inlining { func, locals: self.locals.len(), call: self.location });
-        for value in self.stack.split_off(from) {
-            self.define_local(value);
+        let (first, call) = (self.locals.len(), self.location);
+        let ref_locals = self.ref_locals.len();
+        self.inlining.push(Inlining { func, locals: first, ref_locals, call });
+        for (value, ty) in self.stack.split_off(from).into_iter().zip(ty.params()) {
+            self.define_local(value, is_ref(*ty));
         }
         for (count, ty) in locals {
             let zero = self.zero_of(clif_type(Repr::of(*ty)));
             for _ in 0..*count {
-                self.define_local(zero);
+                self.define_local(zero, is_ref(*ty));
             }
         }
         self.enter_body(ty.results());
     }
 
     fn exit_inline(&mut self) {
-        let Inlining { locals, .. } = self.inlining.pop().expect("one was entered");
+        let Inlining { locals, ref_locals, .. } = self.inlining.pop().expect("one was entered");
+        self.ref_locals.truncate(ref_locals);
         self.spare.extend(self.locals.drain(locals..));
     }
 
@@ -672,23 +787,30 @@ impl Emit for Tier<'_> {
         let now = self.b.ins().load(types::I64, flags, epoch, 0);
         let deadline = self.load_field(Field::EpochDeadline);
         let reached = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, now, deadline);
-        let cold = self.b.create_block();
-        let next = self.b.create_block();
-        self.b.ins().brif(reached, cold, &[], next, &[]);
+        let [cold, hot, next] = [(); 3].map(|()| self.b.create_block());
+        self.b.ins().brif(reached, cold, &[], hot, &[]);
         self.b.seal_block(cold);
+        self.b.seal_block(hot);
         self.b.set_cold_block(cold);
         self.b.switch_to_block(cold);
+        let saved = self.save_roots(self.stack.len());
         let signature =
             *self.epoch_shim.get_or_insert_with(|| self.b.import_signature(epoch_signature()));
         let shim = self.load_seldom(Field::EpochShim);
-        self.b.ins().call_indirect(signature, shim, &[]);
+        let call = self.b.ins().call_indirect(signature, shim, &[]);
         if let Some(variable) = self.fuel {
             let value = self.load_seldom(Field::Fuel);
             self.b.def_var(variable, value);
         }
-        self.b.ins().jump(next, &[]);
+        let mut args = Vec::new();
+        self.reload_into(call, &saved, &mut args);
+        self.b.ins().jump(next, &args);
+        self.b.switch_to_block(hot);
+        let args: SmallVec<[BlockArg; 4]> = Self::kept(&saved).collect();
+        self.b.ins().jump(next, &args);
         self.b.seal_block(next);
         self.b.switch_to_block(next);
+        self.join_operands(next, &saved);
     }
 
     fn charge(&mut self, fuel: u32) {
@@ -718,7 +840,7 @@ impl Emit for Tier<'_> {
     }
 
     fn local_get(&mut self, local: u32) {
-        let value = self.b.use_var(self.local(local));
+        let value = self.read_variable(self.local(local));
         self.push1(value);
     }
 
@@ -733,9 +855,12 @@ impl Emit for Tier<'_> {
         self.push1(value);
     }
 
-    fn select(&mut self, _ty: ValType) {
+    fn select(&mut self, ty: ValType) {
         let (x, y, condition) = self.pop3();
         let value = self.b.ins().select(condition, x, y);
+        if is_ref(ty) {
+            self.roots.mark(value);
+        }
         self.push1(value);
     }
 
@@ -795,6 +920,7 @@ impl Emit for Tier<'_> {
             Const::F64(v) => self.b.ins().f64const(ir::immediates::Ieee64::with_bits(v)),
             Const::V128(v) => self.vector_const(v),
             Const::NullPointer => self.b.ins().iconst(POINTER, 0),
+            Const::NullRef => self.b.ins().iconst(types::I32, 0),
         }
     }
 
@@ -806,6 +932,7 @@ impl Emit for Tier<'_> {
             Arith::Or => self.b.ins().bor(a, b),
             Arith::Shl => self.b.ins().ishl(a, b),
             Arith::ShrU => self.b.ins().ushr(a, b),
+            Arith::ShrS => self.b.ins().sshr(a, b),
         }
     }
 
@@ -850,7 +977,13 @@ impl Emit for Tier<'_> {
 
     fn load_field(&mut self, field: Field) -> Value {
         let (ty, flags, base, offset) = self.field(field);
-        self.b.ins().load(ty, flags, base, offset)
+        let value = self.b.ins().load(ty, flags, base, offset);
+        if let Field::Global(i) = field
+            && is_ref(self.module.globals[i.index()].ty.content)
+        {
+            self.roots.mark(value);
+        }
+        value
     }
 
     fn store_field(&mut self, field: Field, value: Value) {
@@ -988,6 +1121,76 @@ impl Emit for Tier<'_> {
         };
     }
 
+    fn atomic_load(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        may_fault: bool,
+    ) -> Value {
+        let flags = self.atomic_flags(memory, may_fault);
+        let (addr, (in_memory, ty)) = (self.whole(addr), atomic_types(access));
+        let value = self.b.ins().atomic_load(in_memory, flags, addr);
+        self.widened(value, ty)
+    }
+
+    fn atomic_store(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        value: Value,
+        may_fault: bool,
+    ) {
+        let flags = self.atomic_flags(memory, may_fault);
+        let addr = self.whole(addr);
+        let value = self.narrowed(value, access);
+        self.b.ins().atomic_store(flags, value, addr);
+    }
+
+    fn atomic_update(
+        &mut self,
+        memory: MemoryIndex,
+        op: AtomicOp,
+        access: Access,
+        addr: Addr<Address>,
+        value: Value,
+        may_fault: bool,
+    ) -> Value {
+        let flags = self.atomic_flags(memory, may_fault);
+        let (addr, (in_memory, ty)) = (self.whole(addr), atomic_types(access));
+        let value = self.narrowed(value, access);
+        let op = match op {
+            AtomicOp::Add => AtomicRmwOp::Add,
+            AtomicOp::Sub => AtomicRmwOp::Sub,
+            AtomicOp::And => AtomicRmwOp::And,
+            AtomicOp::Or => AtomicRmwOp::Or,
+            AtomicOp::Xor => AtomicRmwOp::Xor,
+            AtomicOp::Exchange => AtomicRmwOp::Xchg,
+        };
+        let old = self.b.ins().atomic_rmw(in_memory, flags, op, addr, value);
+        self.widened(old, ty)
+    }
+
+    fn atomic_compare_exchange(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Address>,
+        values: [Value; 2],
+        may_fault: bool,
+    ) -> Value {
+        let flags = self.atomic_flags(memory, may_fault);
+        let (addr, (_, ty)) = (self.whole(addr), atomic_types(access));
+        let [expected, replacement] = values.map(|value| self.narrowed(value, access));
+        let old = self.b.ins().atomic_cas(flags, addr, expected, replacement);
+        self.widened(old, ty)
+    }
+
+    fn fence(&mut self) {
+        self.b.ins().fence();
+    }
+
     fn copy_bytes(&mut self, target: Addr<Address>, source: Addr<Address>, length: Value) {
         let (target, source) = (self.whole(target), self.whole(source));
         self.call_routine(Field::CopyRoutine, [types::I64; 3], [target, source, length]);
@@ -1002,7 +1205,11 @@ impl Emit for Tier<'_> {
     fn table_load(&mut self, table: TableIndex, addr: Addr<Address>) -> Value {
         let Address { base, offset } = addr.into_inner();
         let (ty, flags) = self.table_flags(table);
-        self.b.ins().load(ty, flags, base, offset)
+        let value = self.b.ins().load(ty, flags, base, offset);
+        if is_ref(ValType::Ref(self.module.tables[table.index()].ty.element)) {
+            self.roots.mark(value);
+        }
+        value
     }
 
     fn table_store(&mut self, table: TableIndex, addr: Addr<Address>, value: Value) {
@@ -1026,6 +1233,61 @@ impl Emit for Tier<'_> {
         if lane_bits < 32 { self.flag(scalar) } else { scalar }
     }
 
+    fn allocate(&mut self, ty: TypeIndex, bytes: u32, length: Option<u32>) -> Value {
+        self.new_object(ty, bytes, length)
+    }
+
+    fn heap_load(
+        &mut self,
+        object: Value,
+        offset: u32,
+        region: Region,
+        access: Access,
+        null_trap: bool,
+    ) -> Value {
+        self.load_object(object, offset, region, access, null_trap)
+    }
+
+    fn heap_store(
+        &mut self,
+        object: Value,
+        offset: u32,
+        region: Region,
+        access: Access,
+        value: Value,
+        null_trap: bool,
+    ) {
+        self.store_object(object, offset, region, access, value, null_trap);
+    }
+
+    fn is_constant_null(&self, value: &Value) -> bool {
+        // Null, and any `i31`: constants are no objects.
+        self.constant_of(*value).is_some()
+    }
+
+    fn func_of_id(&mut self, index: Index<Value>) -> Value {
+        self.load_func_of_id(index.into_value())
+    }
+
+    fn slow(
+        &mut self,
+        condition: Value,
+        builtin: Builtin,
+        first: u32,
+        args: SmallVec<[Value; 4]>,
+        otherwise: Option<Value>,
+    ) -> Option<Value> {
+        self.slow_builtin(condition, builtin, first, &args, otherwise)
+    }
+
+    fn ref_test(&mut self, value: Value, test: RefTest) -> Value {
+        self.test_reference(value, test)
+    }
+
+    fn ref_cast(&mut self, value: Value, test: RefTest, info: TrapInfo) {
+        self.cast_reference(value, test, info);
+    }
+
     fn trap_if(&mut self, condition: Value, info: TrapInfo, details: Details<Value>) {
         if self.settings.signals_based_traps && details.is_empty() {
             self.b.ins().trapnz(condition, trap_code(info.trap));
@@ -1045,24 +1307,58 @@ impl Emit for Tier<'_> {
         second: u32,
         args: SmallVec<[Value; 4]>,
     ) -> Option<Value> {
-        let signature = match self.builtins.get(&builtin) {
-            Some(signature) => *signature,
-            None => {
-                let signature = builtin_signature(builtin.params(), builtin.result());
-                let signature = self.b.import_signature(signature);
-                self.builtins.insert(builtin, signature);
-                signature
+        if !builtin.may_collect() {
+            let call = self.call_builtin(builtin, first, second, &args);
+            if builtin.costs_by_size() {
+                self.read_fuel();
             }
-        };
-        let operation = Operation::new(builtin, first, second).pack();
-        let call = self.call_shim(signature, operation, &args);
-        if builtin.costs_by_size() {
-            self.read_fuel();
+            return self.b.inst_results(call).first().copied();
         }
-        self.b.inst_results(call).first().copied()
+        let saved = self.save_roots(self.stack.len());
+        let call = self.call_builtin(builtin, first, second, &args);
+        self.reload_roots(call, &saved);
+        self.read_fuel();
+        let result = self.b.inst_results(call).first().copied();
+        if let (Some(value), Some(Word::Ref)) = (result, builtin.result()) {
+            self.roots.mark(value);
+        }
+        result
     }
 
-    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool) {
+    fn enter_scope(&mut self, scope: Scope, catches: &[Catch], outer: Option<Scope>) {
+        self.add_scope(scope, catches, outer);
+    }
+
+    fn landing(&mut self, scope: Scope, catch: usize) {
+        self.land(scope, catch);
+    }
+
+    fn jump_to_landing(&mut self, scope: Scope, catch: usize) {
+        self.go_to_landing(scope, catch);
+    }
+
+    fn throw(&mut self, tag: Value, scope: Option<Scope>) {
+        self.throw_in(tag, scope);
+    }
+
+    fn store_payload(&mut self, index: u32, _repr: Repr, value: Value) {
+        let base = self.load_field(Field::Payload);
+        // A function type has at most 1,000 parameters.
+        let offset = (index * PAYLOAD_SLOT) as i32;
+        self.b.ins().store(Self::area_flags(), value, base, offset);
+    }
+
+    fn load_payload(&mut self, index: u32, repr: Repr) -> Value {
+        let base = self.load_field(Field::Payload);
+        let offset = (index * PAYLOAD_SLOT) as i32;
+        let value = self.b.ins().load(clif_type(repr), Self::area_flags(), base, offset);
+        if repr == Repr::Ref {
+            self.roots.mark(value);
+        }
+        value
+    }
+
+    fn call(&mut self, callee: Callee<Value>, ty: TypeIndex, tail: bool, scope: Option<Scope>) {
         let shape = self.shape(ty);
         let CallShape { signature, layout } = &*shape;
         let (func, code, context) = match callee {
@@ -1089,16 +1385,15 @@ impl Emit for Tier<'_> {
         args.push(context);
         args.extend(area);
         args.extend(self.stack.drain(from..));
-        let call = match (func, code, tail) {
-            (Some(func), _, false) => self.b.ins().call(func, &args),
-            (Some(func), _, true) => self.b.ins().return_call(func, &args),
-            (None, Some(code), false) => self.b.ins().call_indirect(*signature, code, &args),
-            (None, Some(code), true) => self.b.ins().return_call_indirect(*signature, code, &args),
-            (None, None, _) => unreachable!("a callee is a function or an address"),
-        };
         if tail {
+            match (func, code) {
+                (Some(func), _) => self.b.ins().return_call(func, &args),
+                (None, Some(code)) => self.b.ins().return_call_indirect(*signature, code, &args),
+                (None, None) => unreachable!("a callee is a function or an address"),
+            };
             return;
         }
+        let results = self.call_in(scope, func, code, *signature, &args, from);
         self.read_fuel();
         let mut in_registers = 0;
         for (loc, ty) in
@@ -1107,7 +1402,7 @@ impl Emit for Tier<'_> {
             let value = match loc {
                 ResultLoc::Int(_) | ResultLoc::Vector(_) => {
                     in_registers += 1;
-                    self.b.inst_results(call)[in_registers - 1]
+                    results[in_registers - 1]
                 }
                 ResultLoc::Area(offset) => {
                     let area = area.expect("a result lies in it");
@@ -1115,6 +1410,9 @@ impl Emit for Tier<'_> {
                     self.b.ins().load(ty, Self::area_flags(), area, *offset as i32)
                 }
             };
+            if is_ref(*ty) {
+                self.roots.mark(value);
+            }
             self.stack.push(value);
         }
     }

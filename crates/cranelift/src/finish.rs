@@ -10,11 +10,17 @@
 use crate::emit::name_space;
 use crate::faults::trap_of_user;
 use cranelift_codegen::binemit::Reloc as ClifReloc;
-use cranelift_codegen::ir::{ExternalName, TrapCode};
-use cranelift_codegen::{CompiledCode, Context, FinalizedRelocTarget};
+use cranelift_codegen::ir::{ExceptionTag, ExternalName, TrapCode};
+use cranelift_codegen::{
+    CompiledCode, Context, ExceptionContextLoc, FinalizedMachExceptionHandler, FinalizedRelocTarget,
+};
+use std::collections::HashMap;
 use wardian_lower::CompileError;
-use wardian_module::image::{FunctionCode, Inlined, Location, Reloc, RelocTarget, TrapSite};
-use wardian_module::{DefinedFuncIndex, Trap};
+use wardian_module::image::{
+    ExceptionTable, FunctionCode, Handler, Inlined, Location, Reloc, RelocTarget, StackMaps,
+    TrapSite, TryCall,
+};
+use wardian_module::{DefinedFuncIndex, TagIndex, Trap};
 
 /// Largest frame, in bytes, that is checked after it was made. The kernel keeps a reserve of at least
 /// 64 KiB below the stack limit, which must also hold the raise shim and what it calls.
@@ -72,6 +78,7 @@ pub(crate) fn finish(
         traps.push(TrapSite { offset: site.offset, trap });
     }
     traps.sort_by_key(|site| site.offset);
+    let exceptions = exceptions(compiled)?;
     let mut locations = locations(compiled, start);
     let inlined = keep_used(&mut locations, inlined);
     let code = FunctionCode {
@@ -81,10 +88,72 @@ pub(crate) fn finish(
         traps,
         locations,
         inlined,
+        exceptions,
+        stack_maps: stack_maps(compiled),
     };
     // Return address and saved frame pointer lie above what the layout counts.
     let frame = buffer.frame_layout().map_or(0, |layout| layout.frame_to_fp_offset + 16);
     Ok((code, frame))
+}
+
+/// Where the frame has references while it calls.
+fn stack_maps(compiled: &CompiledCode) -> StackMaps {
+    let mut maps = StackMaps::default();
+    let layout = compiled.buffer.frame_layout();
+    let to_fp = layout.map_or(0, |layout| layout.frame_to_fp_offset as i32);
+    for (offset, _, map) in compiled.buffer.user_stack_maps() {
+        // Distances from the stack pointer, in a frame of less than 2^31 bytes.
+        maps.push(*offset, map.entries().map(|(_, from_sp)| from_sp as i32 - to_fp));
+    }
+    maps
+}
+
+/// The code generator's name of a tag.
+pub(crate) fn handler_tag(tag: TagIndex) -> ExceptionTag {
+    ExceptionTag::from_u32(tag.0)
+}
+
+/// Calls with handlers, as they lie in the code. Calls with the same handlers share them.
+fn exceptions(compiled: &CompiledCode) -> Result<ExceptionTable, CompileError> {
+    let mut table = ExceptionTable::default();
+    let mut known: HashMap<Vec<(u32, u32)>, u32> = HashMap::new();
+    let calls = compiled.buffer.call_sites().filter(|call| !call.exception_handlers.is_empty());
+    for call in calls {
+        let frame = call.frame_offset.ok_or_else(|| internal("a call of unknown frame".into()))?;
+        let mut context = None;
+        let mut list = Vec::with_capacity(call.exception_handlers.len());
+        for handler in call.exception_handlers {
+            match *handler {
+                FinalizedMachExceptionHandler::Tag(tag, target) => {
+                    list.push((tag.as_u32(), target));
+                }
+                FinalizedMachExceptionHandler::Default(target) => {
+                    list.push((Handler::ALL, target));
+                }
+                FinalizedMachExceptionHandler::Context(ExceptionContextLoc::SPOffset(offset)) => {
+                    // Frames have at most 128 MiB.
+                    context = Some(offset as i32 - frame as i32);
+                }
+                FinalizedMachExceptionHandler::Context(other) => {
+                    // All registers are lost on the way to a handler.
+                    return Err(internal(format!("a context in {other:?}")));
+                }
+            }
+        }
+        if list.last().is_none_or(|(tag, _)| *tag != Handler::ALL) {
+            list.push((Handler::END, 0));
+        }
+        let first = *known.entry(list).or_insert_with_key(|list| {
+            let first = table.handlers.len() as u32;
+            let handlers = list.iter().map(|&(tag, target)| Handler { tag, target });
+            table.handlers.extend(handlers);
+            first
+        });
+        let context = context.ok_or_else(|| internal("a call without its context".into()))?;
+        table.calls.push(TryCall { offset: call.ret_addr, context, frame, first });
+    }
+    table.calls.sort_by_key(|call| call.offset);
+    Ok(table)
 }
 
 fn internal(message: String) -> CompileError {
@@ -171,8 +240,10 @@ pub(crate) fn join(
         gate.bytes[offset as usize..][..4].copy_from_slice(&value.to_le_bytes());
     }
     gate.relocs.extend(body.relocs.into_iter().map(|r| Reloc { offset: r.offset + distance, ..r }));
-    // The gate has no places of its own.
+    // The gate has no places and no handlers of its own.
     gate.inlined = body.inlined;
+    gate.exceptions.append(&body.exceptions, distance);
+    gate.stack_maps.extend(&body.stack_maps, distance);
     gate.traps
         .extend(body.traps.into_iter().map(|t| TrapSite { offset: t.offset + distance, ..t }));
     gate.locations

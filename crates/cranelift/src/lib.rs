@@ -16,12 +16,15 @@ mod check;
 mod compiler;
 mod control;
 mod emit;
+mod exceptions;
 mod faults;
 mod finish;
+mod heap;
 mod numeric;
 mod pressure;
 mod proven;
 mod replace;
+mod roots;
 mod simd;
 
 pub use compiler::{Compiler, Scratch};

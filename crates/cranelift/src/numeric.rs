@@ -7,6 +7,7 @@ use crate::emit::Tier;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_frontend::FunctionBuilder;
 use smallvec::SmallVec;
 use wardian_lower::Emit;
 use wardian_module::{Builtin, Rounding};
@@ -144,6 +145,11 @@ impl Tier<'_> {
             O::I64Extend8S => self.extend_within(I8, I64),
             O::I64Extend16S => self.extend_within(I16, I64),
             O::I64Extend32S => self.extend_within(I32, I64),
+
+            O::I64Add128 => self.wide_sum(|b, x, y| b.ins().iadd(x, y)),
+            O::I64Sub128 => self.wide_sum(|b, x, y| b.ins().isub(x, y)),
+            O::I64MulWideS => self.wide_product(true),
+            O::I64MulWideU => self.wide_product(false),
             _ => return false,
         }
         true
@@ -190,6 +196,32 @@ impl Tier<'_> {
         let low = self.b.ins().ireduce(from, x);
         let value = self.b.ins().sextend(to, low);
         self.push1(value);
+    }
+
+    /// Adds or subtracts the two top pairs of halves, of which the low ones come first.
+    fn wide_sum(&mut self, op: impl FnOnce(&mut FunctionBuilder<'_>, Value, Value) -> Value) {
+        let (low, high) = self.pop2();
+        let y = self.b.ins().iconcat(low, high);
+        let (low, high) = self.pop2();
+        let x = self.b.ins().iconcat(low, high);
+        let whole = op(&mut self.b, x, y);
+        self.push_halves(whole);
+    }
+
+    fn wide_product(&mut self, signed: bool) {
+        let (x, y) = self.pop2();
+        let [x, y] = [x, y].map(|half| match signed {
+            true => self.b.ins().sextend(types::I128, half),
+            false => self.b.ins().uextend(types::I128, half),
+        });
+        let whole = self.b.ins().imul(x, y);
+        self.push_halves(whole);
+    }
+
+    fn push_halves(&mut self, whole: Value) {
+        let (low, high) = self.b.ins().isplit(whole);
+        self.push1(low);
+        self.push1(high);
     }
 
     fn round_top(&mut self, rounding: Rounding) {

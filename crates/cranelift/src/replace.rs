@@ -15,7 +15,7 @@
 //! that is not the current one.
 
 use crate::abi::clif_type;
-use crate::emit::Tier;
+use crate::emit::{Tier, is_ref};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData, Type, Value};
 use smallvec::SmallVec;
 use wardian_lower::Emit;
@@ -49,11 +49,18 @@ impl Tier<'_> {
         locals: &[(u32, ValType)],
     ) {
         let dfg = &self.b.func.dfg;
-        let mut types: Vec<Type> = params.map(|param| dfg.value_type(param)).collect();
+        let of_params = self.func_type().params().iter().map(|ty| is_ref(*ty));
+        let mut types: Vec<(Type, bool)> =
+            params.map(|param| dfg.value_type(param)).zip(of_params).collect();
         for (count, ty) in locals {
-            types.extend(std::iter::repeat_n(clif_type(Repr::of(*ty)), *count as usize));
+            let ty = (clif_type(Repr::of(*ty)), is_ref(*ty));
+            types.extend(std::iter::repeat_n(ty, *count as usize));
         }
-        self.locals = types.iter().map(|ty| self.take_variable(*ty)).collect();
+        for (ty, is_ref) in &types {
+            let local = self.take_variable(*ty, *is_ref);
+            self.add_local(local);
+        }
+        let types = types.into_iter().map(|(ty, _)| ty).collect();
         self.replacement.as_mut().expect("a frame is to be replaced").locals = types;
     }
 
@@ -71,7 +78,7 @@ impl Tier<'_> {
 
     /// Fills the loading block if the loop just entered, of this header and these parameters, is the
     /// one to go on at. The position is after the jump to the header.
-    pub(crate) fn load_state(&mut self, header: Block, height: usize, params: &[Type]) {
+    pub(crate) fn load_state(&mut self, header: Block, height: usize, params: &[(Type, bool)]) {
         let Some(replacement) = &mut self.replacement else { return };
         if replacement.next_loop.take() != Some(replacement.target) {
             return;
@@ -100,22 +107,30 @@ impl Tier<'_> {
             self.b.def_var(self.homes[position], value);
         }
         let args: SmallVec<[BlockArg; 4]> =
-            params.iter().map(|ty| BlockArg::Value(load(self, *ty))).collect();
+            params.iter().map(|(ty, _)| BlockArg::Value(load(self, *ty))).collect();
         self.b.ins().jump(header, &args);
         self.branch_work += locals.len() + height + args.len();
         let replacement = self.replacement.as_mut().expect("looked at above");
         replacement.live_slots = Some(slot);
     }
 
-    /// Gives the operands below `height` homes, if the block about to be entered may enclose the loop.
+    /// Gives the operands below `height` homes, if the block about to be entered may enclose the loop, or
+    /// calls in it may change references among them (`roots`).
     pub(crate) fn home_below(&mut self, height: usize) {
+        let mut until = height;
         if self.replacement.as_ref().is_none_or(|replacement| replacement.live_slots.is_some()) {
-            return;
+            if !self.roots.has_any() {
+                return;
+            }
+            let first = self.homes.len().min(height);
+            let last = self.stack[first..height].iter().rposition(|v| self.roots.holds(*v));
+            until = last.map_or(first, |last| first + last + 1);
+            self.branch_work += (height - first) / 64;
         }
-        for position in self.homes.len()..height {
+        for position in self.homes.len()..until {
             let value = self.stack[position];
             let ty = self.b.func.dfg.value_type(value);
-            let home = self.take_variable(ty);
+            let home = self.take_variable(ty, self.roots.holds(value));
             self.b.def_var(home, value);
             self.homes.push(home);
             self.branch_work += 1;
@@ -126,7 +141,7 @@ impl Tier<'_> {
     pub(crate) fn settle(&mut self, from: usize) {
         while self.homes.len() > from {
             let home = self.homes.pop().expect("there is one past `from`");
-            let value = self.b.use_var(home);
+            let value = self.read_variable(home);
             self.give_variable(home);
             self.stack[self.homes.len()] = value;
         }

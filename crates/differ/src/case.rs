@@ -33,7 +33,13 @@ impl Case {
         let values = Random::new(bytes.arbitrary().ok()?);
         let traps: u8 = bytes.arbitrary().ok()?;
         let fuel: u16 = bytes.arbitrary().ok()?;
+        let rest = bytes.peek_bytes(bytes.len())?;
+        let mut bytes = Unstructured::new(rest);
         let mut module = Module::new(config(traps), &mut bytes).ok()?;
+        if may_wait(&module.to_bytes()) {
+            bytes = Unstructured::new(rest);
+            module = Module::new(config(traps & !THREADS), &mut bytes).ok()?;
+        }
         module.ensure_termination(u32::from(fuel) % 1500 + 20).ok()?;
         let mut random = values.clone();
         let fuel = match random.next() >> 61 {
@@ -44,6 +50,14 @@ impl Case {
         };
         Some(Case { wasm: module.to_bytes(), values, fuel })
     }
+}
+
+/// The choice of shared memories and atomic instructions.
+const THREADS: u8 = 128;
+
+/// Whether there may be an instruction that waits, perhaps for ever: nobody would wake it.
+fn may_wait(wasm: &[u8]) -> bool {
+    wasm.windows(2).any(|pair| matches!(pair, [0xfe, 1 | 2]))
 }
 
 fn config(choice: u8) -> Config {
@@ -66,11 +80,12 @@ fn config(choice: u8) -> Config {
         max_tables: 3,
         max_table_elements: 200,
         max_values: if choice & 64 != 0 { 30 } else { 6 },
+        threads_enabled: choice & THREADS != 0,
+        wide_arithmetic_enabled: true,
+        custom_page_sizes_enabled: true,
         // What is not built.
         gc_enabled: false,
         exceptions_enabled: false,
-        threads_enabled: false,
-        wide_arithmetic_enabled: false,
         compact_imports_enabled: false,
         ..Config::default()
     }

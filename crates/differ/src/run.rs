@@ -302,6 +302,11 @@ impl Log {
                     let data = memory.data(&*store);
                     let _ = write!(line, " {name}={} bytes, {:x}", data.len(), hash(data));
                 }
+                Extern::SharedMemory(memory) => {
+                    let mut data = vec![0; memory.data_size()];
+                    memory.read(0, &mut data).expect("memories do not shrink");
+                    let _ = write!(line, " {name}={} bytes, {:x}", data.len(), hash(&data[..]));
+                }
                 Extern::Table(table) => {
                     let size = table.size(&*store);
                     let filled = |index: &u64| {
@@ -310,7 +315,7 @@ impl Log {
                     let filled: Vec<u64> = (0..size).filter(filled).collect();
                     let _ = write!(line, " {name}={size} elements, {:x}", hash(&filled));
                 }
-                Extern::Func(_) => {}
+                Extern::Func(_) | Extern::Tag(_) => {}
             }
         }
         self.lines.push(line);
@@ -345,6 +350,7 @@ fn show(value: &Val) -> String {
         Val::V128(v) => format!("v128:{:#x}", v.as_u128()),
         Val::FuncRef(func) => format!("func:{}", func.is_some()),
         Val::ExternRef(value) => format!("extern:{}", value.is_some()),
+        Val::AnyRef(value) => format!("any:{}", value.is_some()),
     }
 }
 

@@ -10,7 +10,9 @@
 //!   function.
 
 use crate::emit::*;
+use crate::exceptions::{Clause, ScopeData};
 use crate::inline;
+use crate::legacy::Tries;
 use crate::memory::guarded_reach;
 use crate::metering::Metering;
 use crate::shape::Shape;
@@ -18,8 +20,8 @@ use smallvec::SmallVec;
 use std::collections::HashMap;
 use wardian_module::layout::Field;
 use wardian_module::{
-    Body, Builtin, DecodeError, DefinedFuncIndex, FuncIndex, GlobalIndex, HeapTop, HeapType,
-    IndexType, Module, RefType, Settings, Trap, TypeIndex, ValType,
+    Body, Builtin, DecodeError, DefinedFuncIndex, FuncIndex, GlobalIndex, HeapTop, IndexType,
+    Module, Settings, TagIndex, Trap, TypeIndex, ValType,
 };
 use wasmparser::{
     BinaryReader, BlockType, FuncValidator, FuncValidatorAllocations, FunctionBody, Operator,
@@ -48,6 +50,11 @@ impl From<wasmparser::Error> for Failure {
 pub struct Scratch {
     validator: FuncValidatorAllocations,
     pub(crate) frames: Vec<Frame>,
+    pub(crate) scopes: Vec<ScopeData>,
+    /// Of all scopes.
+    pub(crate) clauses: Vec<Clause>,
+    /// Of the function's own body.
+    pub(crate) tries: Tries,
     targets: Vec<u32>,
     locals: Vec<(u32, ValType)>,
     /// For validators of functions that are inlined.
@@ -81,6 +88,8 @@ pub fn lower<E: Emit>(
     let reader = FunctionBody::new(BinaryReader::new(bytes, body.range.start as u64));
     let validator = body.validator.into_validator(std::mem::take(&mut scratch.validator));
     scratch.frames.clear();
+    scratch.scopes.clear();
+    scratch.clauses.clear();
     scratch.suitable.clear();
     scratch.shape = Shape::default();
     let mut lowering = Lowering {
@@ -100,6 +109,7 @@ pub fn lower<E: Emit>(
         loops: 0,
         own: body.index,
         callees: SmallVec::new(),
+        first_kept: 0,
         inline_budget: 0,
         metering: Metering::of_body(settings, bytes),
     };
@@ -111,30 +121,49 @@ pub fn lower<E: Emit>(
 /// A block that the validator has entered and not left.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame {
-    kind: Kind,
+    pub(crate) kind: Kind,
     /// Whether the tier was told of it.
-    entered: bool,
+    pub(crate) entered: bool,
     /// Whether a forwarded branch goes to its label.
     branched: bool,
     /// Whether the end of an `if`'s first arm was reachable; set at `else`.
     first_arm: bool,
+    /// The scope of handlers in force inside.
+    pub(crate) scope: Option<Scope>,
+    /// Of a `try`: its own scope, if it has one, and which of its clauses comes next.
+    pub(crate) own: Option<Scope>,
+    pub(crate) next_catch: u32,
 }
 
 impl Frame {
-    /// The body of a function.
-    pub(crate) fn body() -> Frame {
-        Frame { kind: Kind::Block, entered: true, branched: false, first_arm: false }
+    /// The body of a function that is called in this scope.
+    pub(crate) fn body(scope: Option<Scope>) -> Frame {
+        Frame {
+            kind: Kind::Block,
+            entered: true,
+            branched: false,
+            first_arm: false,
+            scope,
+            own: None,
+            next_catch: 0,
+        }
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Block,
     Loop,
     /// `if` before its `else`.
     If,
     /// `if` after its `else`.
     Else,
+    /// `try_table`
+    TryTable,
+    /// `try` before its clauses.
+    Try,
+    /// `try` in a clause.
+    Catch,
 }
 
 pub(crate) struct Lowering<'a, E: Emit> {
@@ -161,6 +190,8 @@ pub(crate) struct Lowering<'a, E: Emit> {
     pub(crate) own: DefinedFuncIndex,
     /// Functions that are being inlined, outermost first.
     pub(crate) callees: SmallVec<[inline::Callee; 3]>,
+    /// The first of the locals that keep exceptions, behind those of the function.
+    pub(crate) first_kept: u32,
     /// Bytes of bodies that may still be inlined.
     pub(crate) inline_budget: u32,
     /// Of the body that is being lowered.
@@ -179,11 +210,12 @@ impl<E: Emit> Lowering<'_, E> {
             locals.push((count, self.module.val_type(ty, offset as usize)?));
         }
         self.position = (reader.original_position() - self.start) as usize;
+        self.look_for_tries(&mut locals);
         self.emit.start(&locals);
         self.scratch.locals = locals;
         self.inline_budget = self.emit.inline_budget();
         self.meter_entry();
-        self.scratch.frames.push(Frame::body());
+        self.scratch.frames.push(Frame::body(None));
         self.instructions(0)?;
         // What is left if the tier gave up; or what should not be there.
         let mut reader = self.reader();
@@ -296,7 +328,8 @@ impl<E: Emit> Lowering<'_, E> {
             BlockKind::Loop => Kind::Loop,
             BlockKind::If => Kind::If,
         };
-        self.scratch.frames.push(Frame { kind: frame, entered, branched: false, first_arm: false });
+        let scope = self.scope();
+        self.scratch.frames.push(Frame { kind: frame, entered, ..Frame::body(scope) });
         if !entered {
             return Ok(());
         }
@@ -336,11 +369,15 @@ impl<E: Emit> Lowering<'_, E> {
     }
 
     pub(crate) fn end(&mut self, location: u32) {
+        if let Some(Frame { kind: Kind::TryTable, entered: true, .. }) = self.scratch.frames.last()
+        {
+            self.end_try_table(location);
+        }
         let frame = self.scratch.frames.pop().expect("validated: end closes a block");
         if frame.entered {
             let continues = self.reachable
                 || match frame.kind {
-                    Kind::Block => frame.branched,
+                    Kind::Block | Kind::TryTable | Kind::Try | Kind::Catch => frame.branched,
                     // A branch to a loop goes back to its start.
                     Kind::Loop => false,
                     // Without `else` the condition may be false.
@@ -354,7 +391,7 @@ impl<E: Emit> Lowering<'_, E> {
         self.ended = self.scratch.frames.len() == self.base;
     }
 
-    fn branch_to(&mut self, depth: u32) {
+    pub(crate) fn branch_to(&mut self, depth: u32) {
         self.scratch.shape.branches += 1;
         let frames = &mut self.scratch.frames;
         let position = frames.len() - 1 - depth as usize;
@@ -373,17 +410,14 @@ impl<E: Emit> Lowering<'_, E> {
         self.validator.get_operand_type(0).flatten()
     }
 
-    /// A type as the validator knows it, as exact as its representation needs. The validator names
-    /// defined types by its own ids; all defined types of this version are functions.
+    /// A type as the validator knows it, as exact as its representation needs.
     fn operand_type(&self, ty: wasmparser::ValType, offset: usize) -> Result<ValType, DecodeError> {
-        match ty {
-            wasmparser::ValType::Ref(ty)
-                if matches!(ty.heap_type(), wasmparser::HeapType::Concrete(_)) =>
-            {
-                Ok(ValType::Ref(RefType { nullable: ty.is_nullable(), heap: HeapType::Func }))
-            }
-            ty => self.module.val_type(ty, offset),
+        if let wasmparser::ValType::Ref(ty) = ty
+            && let Some(ty) = self.erased(ty)
+        {
+            return Ok(ValType::Ref(ty));
         }
+        self.module.val_type(ty, offset)
     }
 
     /// The hierarchy of a reference operand.
@@ -571,7 +605,7 @@ impl<E: Emit> Lowering<'_, E> {
                 let top = self.module.heap_type(hty, offset)?.top();
                 let null = self.emit.constant(match top {
                     HeapTop::Func => Const::NullPointer,
-                    HeapTop::Extern | HeapTop::Any | HeapTop::Exn => Const::I32(0),
+                    HeapTop::Extern | HeapTop::Any | HeapTop::Exn => Const::NullRef,
                 });
                 self.emit.push(null);
             }
@@ -592,6 +626,13 @@ impl<E: Emit> Lowering<'_, E> {
                 self.emit.push(value);
             }
 
+            Operator::Throw { tag_index } => self.throw(TagIndex(tag_index)),
+            Operator::ThrowRef => {
+                let exception = self.emit.pop();
+                self.throw_ref(exception);
+            }
+            Operator::Rethrow { relative_depth } => self.rethrow(relative_depth),
+
             Operator::ReturnCall { function_index } => self.call(FuncIndex(function_index), true),
             Operator::CallIndirect { type_index, table_index } => {
                 self.call_indirect(TypeIndex(type_index), table_index, false);
@@ -603,7 +644,11 @@ impl<E: Emit> Lowering<'_, E> {
             Operator::ReturnCallRef { type_index } => self.call_ref(TypeIndex(type_index), true),
 
             ref op => {
-                if self.memory_op(op) || self.table_op(op) {
+                if self.memory_op(op)
+                    || self.table_op(op)
+                    || self.gc_op(op)?
+                    || self.cast_op(op, offset, operand)?
+                {
                     return Ok(());
                 }
                 let message = format!("instruction {op:?} is not supported by this version");

@@ -15,10 +15,10 @@
 //!   a reference lives across a call.
 
 use smallvec::SmallVec;
-use wardian_module::layout::{Field, FuncRefField, Repr};
+use wardian_module::layout::{Field, FuncRefField, Region, Repr};
 use wardian_module::{
-    Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, TableIndex, Trap, TypeIndex,
-    ValType,
+    Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, TableIndex, TagIndex, Trap,
+    TypeIndex, ValType,
 };
 use wasmparser::Operator;
 
@@ -104,6 +104,8 @@ pub enum Const {
     V128(u128),
     /// The null function reference.
     NullPointer,
+    /// The null reference of the other hierarchies.
+    NullRef,
 }
 
 /// Integer operations inside expansions; both operands and the result have the same width.
@@ -121,6 +123,8 @@ pub enum Arith {
     Shl,
     /// Logical shift right.
     ShrU,
+    /// Arithmetic shift right.
+    ShrS,
 }
 
 /// Comparisons inside expansions. Integers unless the operands are floats.
@@ -185,6 +189,23 @@ impl Access {
     }
 }
 
+/// What an atomic update of memory makes of what it read and its operand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AtomicOp {
+    /// The sum.
+    Add,
+    /// The difference.
+    Sub,
+    /// Bitwise and.
+    And,
+    /// Bitwise or.
+    Or,
+    /// Bitwise exclusive or.
+    Xor,
+    /// The operand.
+    Exchange,
+}
+
 /// What a trap means, with what its message needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TrapInfo {
@@ -217,6 +238,56 @@ pub enum Callee<V> {
     },
 }
 
+/// What a test of a reference of the internal hierarchy looks at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RefTest {
+    /// The result for null; `None` if it cannot be null.
+    pub null: Option<bool>,
+    /// The result for an `i31`; `None` if it cannot be one.
+    pub i31: Option<bool>,
+    /// What is asked of an object.
+    pub object: ObjectTest,
+}
+
+/// A question about an object, answered by its shape.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ObjectTest {
+    /// No object passes.
+    Never,
+    /// Of this kind, or of one with a lower number.
+    Kind {
+        /// See `layout::SHAPE_KIND`.
+        kind: u32,
+        /// Whether lower numbers pass.
+        or_below: bool,
+    },
+    /// Of this type, which has no subtypes.
+    Exactly(TypeIndex),
+    /// Of this type or one below it.
+    Below {
+        /// The type.
+        ty: TypeIndex,
+        /// Its position in displays.
+        depth: u32,
+        /// Whether a display may be too short to have that position: then the object's own depth is
+        /// compared first.
+        has_depth: bool,
+    },
+}
+
+/// A scope of handlers (see `exceptions`): its number in the function, in the order of entering.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Scope(pub u32);
+
+/// What a handler takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Catch {
+    /// Exceptions of this tag.
+    Tag(TagIndex),
+    /// All.
+    All,
+}
+
 /// A kind of structured block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BlockKind {
@@ -232,8 +303,9 @@ pub enum BlockKind {
 ///
 /// `depth` counts enclosing blocks outwards, 0 the innermost, as in the text format; the function body
 /// itself is the outermost block. Code that cannot be reached is not forwarded: after
-/// [`Emit::branch`], [`Emit::branch_table`], [`Emit::ret`], [`Emit::trap`] and tail calls the next call
-/// is [`Emit::else_`] or [`Emit::end`] of the innermost block that was entered.
+/// [`Emit::branch`], [`Emit::branch_table`], [`Emit::ret`], [`Emit::trap`], [`Emit::throw`],
+/// [`Emit::jump_to_landing`] and tail calls the next call is [`Emit::else_`] or [`Emit::end`] of the innermost block that was entered, or
+/// [`Emit::landing`] in it.
 pub trait Emit {
     /// An operand inside an expansion. Not `Copy`: see the invariants of this file.
     type Value;
@@ -353,6 +425,25 @@ pub trait Emit {
     /// `return`
     fn ret(&mut self);
 
+    // ---- exceptions ----
+
+    /// A scope of handlers is around what follows, in the block that was just entered. Exceptions that
+    /// none of `catches`, in order, takes go on to `outer`.
+    fn enter_scope(&mut self, scope: Scope, catches: &[Catch], outer: Option<Scope>);
+    /// Here starts the code of a handler of the scope, at this position among its `catches`. The innermost
+    /// block is the one that the scope was entered in; the operands are those below its parameters. Every
+    /// call and throw in the scope came before.
+    fn landing(&mut self, scope: Scope, catch: usize);
+    /// Goes on at a landing of a scope that is in force, with the exception in the store's context.
+    fn jump_to_landing(&mut self, scope: Scope, catch: usize);
+    /// Throws an exception whose values were stored and whose tag has this id (an `i32`), by the shim,
+    /// with a scope in force.
+    fn throw(&mut self, tag: Self::Value, scope: Option<Scope>);
+    /// Writes a value of the exception that is to be thrown.
+    fn store_payload(&mut self, index: u32, repr: Repr, value: Self::Value);
+    /// Reads a value of the exception that was thrown, in its landing.
+    fn load_payload(&mut self, index: u32, repr: Repr) -> Self::Value;
+
     // ---- straight-line operations ----
 
     /// A constant.
@@ -428,6 +519,47 @@ pub trait Emit {
         value: Self::Value,
         may_fault: bool,
     );
+    /// Reads memory atomically; all that follows comes after it. As the other atomic accesses: the address
+    /// is aligned, `access` is `Full` or unsigned `Narrow` of an integer, and the order of all of them is
+    /// one (sequentially consistent).
+    fn atomic_load(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        may_fault: bool,
+    ) -> Self::Value;
+    /// Writes memory atomically.
+    fn atomic_store(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        value: Self::Value,
+        may_fault: bool,
+    );
+    /// Changes memory atomically; what it held before, zero-extended.
+    fn atomic_update(
+        &mut self,
+        memory: MemoryIndex,
+        op: AtomicOp,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        value: Self::Value,
+        may_fault: bool,
+    ) -> Self::Value;
+    /// Of `[expected, replacement]`, writes the latter if memory holds the former, both as wide as they are
+    /// in memory; what it held, zero-extended.
+    fn atomic_compare_exchange(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Self::Addr>,
+        values: [Self::Value; 2],
+        may_fault: bool,
+    ) -> Self::Value;
+    /// `atomic.fence`
+    fn fence(&mut self);
     /// Pops a 32-bit index and pushes what memory holds behind it: the operations above at once.
     fn guarded_load(&mut self, access: Access, place: Guarded) {
         let index = self.pop();
@@ -467,6 +599,55 @@ pub trait Emit {
     /// Extracts lane `lane` as an `i32` (8, 16, 32 bits, upper bits undefined) or `i64`.
     fn extract_lane(&mut self, lane_bits: u8, lane: u8, vector: Self::Value) -> Self::Value;
 
+    // ---- the heap ----
+
+    /// A new object of this type and size: its header is written, what follows holds anything. A
+    /// `length` means an array, whose length may or may not be written. A safepoint; operands on the stack
+    /// stay, and nothing else of an expansion does.
+    fn allocate(&mut self, ty: TypeIndex, bytes: u32, length: Option<u32>) -> Self::Value;
+    /// Reads what lies `offset` bytes, less than `layout::HEAP_GUARD`, behind a 32-bit offset in the heap,
+    /// whatever that is. With `null_trap` the reference may be null, and the fault of reading it means
+    /// `NullReference`.
+    fn heap_load(
+        &mut self,
+        object: Self::Value,
+        offset: u32,
+        region: Region,
+        access: Access,
+        null_trap: bool,
+    ) -> Self::Value;
+    /// Writes there.
+    fn heap_store(
+        &mut self,
+        object: Self::Value,
+        offset: u32,
+        region: Region,
+        access: Access,
+        value: Self::Value,
+        null_trap: bool,
+    );
+    /// Whether a value is known to be null, or an `i31`: no reference to an object.
+    fn is_constant_null(&self, value: &Self::Value) -> bool {
+        let _ = value;
+        false
+    }
+    /// The function of a number, which was compared with `Field::FuncIdsLength`.
+    fn func_of_id(&mut self, index: Index<Self::Value>) -> Self::Value;
+    /// If `condition` is not zero, the result of a builtin that never collects; else `otherwise`. Rarely
+    /// the former, so values of the expansion stay where they are.
+    fn slow(
+        &mut self,
+        condition: Self::Value,
+        builtin: Builtin,
+        first: u32,
+        args: SmallVec<[Self::Value; 4]>,
+        otherwise: Option<Self::Value>,
+    ) -> Option<Self::Value>;
+    /// The result of a test, as an `i32` of 0 or 1.
+    fn ref_test(&mut self, value: Self::Value, test: RefTest) -> Self::Value;
+    /// Traps unless a test passes.
+    fn ref_cast(&mut self, value: Self::Value, test: RefTest, info: TrapInfo);
+
     /// Traps if `condition` is not zero.
     fn trap_if(&mut self, condition: Self::Value, info: TrapInfo, details: Details<Self::Value>);
     /// Traps.
@@ -480,8 +661,14 @@ pub trait Emit {
         args: SmallVec<[Self::Value; 4]>,
     ) -> Option<Self::Value>;
     /// Calls a function of type `ty`: pops the arguments, pushes the results. A tail call ends the
-    /// block.
-    fn call(&mut self, callee: Callee<Self::Value>, ty: TypeIndex, tail: bool);
+    /// block. `scope` is in force, never at a tail call.
+    fn call(
+        &mut self,
+        callee: Callee<Self::Value>,
+        ty: TypeIndex,
+        tail: bool,
+        scope: Option<Scope>,
+    );
 }
 
 fn guarded_addr<E: Emit + ?Sized>(emit: &mut E, index: E::Value, place: Guarded) -> Addr<E::Addr> {

@@ -137,8 +137,9 @@ impl<E: Emit> Lowering<'_, E> {
         let caller = std::mem::replace(&mut self.validator, validator);
         let loops = self.loops;
         let frame = self.scratch.frames.len();
+        let scope = self.scope();
         self.emit.enter_inline(defined, module.funcs[func.index()], &locals);
-        self.scratch.frames.push(Frame::body());
+        self.scratch.frames.push(Frame::body(scope));
         self.callees.push(Callee { func: defined, frame });
         let (caller_bytes, caller_start) = (self.bytes, self.start);
         let (caller_position, behind_is_known) = (self.position, self.behind_is_known);
@@ -163,13 +164,13 @@ impl<E: Emit> Lowering<'_, E> {
     }
 }
 
-/// Whether an instruction replaces the frame of its function, or needs one of its own.
+/// Whether an instruction replaces the frame of its function, or needs locals of its own there.
 fn ends_frame(op: &Operator<'_>) -> bool {
     matches!(
         op,
         Operator::ReturnCall { .. }
             | Operator::ReturnCallIndirect { .. }
             | Operator::ReturnCallRef { .. }
-            | Operator::TryTable { .. }
+            | Operator::Try { .. }
     )
 }

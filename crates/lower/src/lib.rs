@@ -8,10 +8,14 @@
 #![forbid(unsafe_code)]
 
 mod call;
+mod cast;
 mod driver;
 mod emit;
 mod error;
+mod exceptions;
+mod gc;
 mod inline;
+mod legacy;
 mod loops;
 mod memory;
 mod metering;

@@ -11,6 +11,91 @@ use wardian_module::layout::{Field, Repr};
 use wardian_module::{Builtin, IndexType, MemoryIndex, MemoryPlan, MemoryType, Settings, Trap};
 use wasmparser::{MemArg, MemArgTarget, Operator};
 
+/// What an atomic access does.
+enum Atomic {
+    Load(Access),
+    Store(Access),
+    Update(AtomicOp, Access),
+    CompareExchange(Access),
+}
+
+fn atomic_access(op: &Operator<'_>) -> Option<(MemArg, Atomic)> {
+    use Atomic::*;
+    use AtomicOp::{Add, And, Exchange, Or, Sub, Xor};
+    use Operator as O;
+    let (i32, i64) = (Access::Full(Repr::I32), Access::Full(Repr::I64));
+    let narrow = |bits, to| Access::Narrow { bits, signed: false, to };
+    let (i32_8, i32_16) = (narrow(8, Repr::I32), narrow(16, Repr::I32));
+    let (i64_8, i64_16) = (narrow(8, Repr::I64), narrow(16, Repr::I64));
+    let i64_32 = narrow(32, Repr::I64);
+    Some(match *op {
+        O::I32AtomicLoad { memarg } => (memarg, Load(i32)),
+        O::I64AtomicLoad { memarg } => (memarg, Load(i64)),
+        O::I32AtomicLoad8U { memarg } => (memarg, Load(i32_8)),
+        O::I32AtomicLoad16U { memarg } => (memarg, Load(i32_16)),
+        O::I64AtomicLoad8U { memarg } => (memarg, Load(i64_8)),
+        O::I64AtomicLoad16U { memarg } => (memarg, Load(i64_16)),
+        O::I64AtomicLoad32U { memarg } => (memarg, Load(i64_32)),
+        O::I32AtomicStore { memarg } => (memarg, Store(i32)),
+        O::I64AtomicStore { memarg } => (memarg, Store(i64)),
+        O::I32AtomicStore8 { memarg } => (memarg, Store(i32_8)),
+        O::I32AtomicStore16 { memarg } => (memarg, Store(i32_16)),
+        O::I64AtomicStore8 { memarg } => (memarg, Store(i64_8)),
+        O::I64AtomicStore16 { memarg } => (memarg, Store(i64_16)),
+        O::I64AtomicStore32 { memarg } => (memarg, Store(i64_32)),
+        O::I32AtomicRmwAdd { memarg } => (memarg, Update(Add, i32)),
+        O::I64AtomicRmwAdd { memarg } => (memarg, Update(Add, i64)),
+        O::I32AtomicRmw8AddU { memarg } => (memarg, Update(Add, i32_8)),
+        O::I32AtomicRmw16AddU { memarg } => (memarg, Update(Add, i32_16)),
+        O::I64AtomicRmw8AddU { memarg } => (memarg, Update(Add, i64_8)),
+        O::I64AtomicRmw16AddU { memarg } => (memarg, Update(Add, i64_16)),
+        O::I64AtomicRmw32AddU { memarg } => (memarg, Update(Add, i64_32)),
+        O::I32AtomicRmwSub { memarg } => (memarg, Update(Sub, i32)),
+        O::I64AtomicRmwSub { memarg } => (memarg, Update(Sub, i64)),
+        O::I32AtomicRmw8SubU { memarg } => (memarg, Update(Sub, i32_8)),
+        O::I32AtomicRmw16SubU { memarg } => (memarg, Update(Sub, i32_16)),
+        O::I64AtomicRmw8SubU { memarg } => (memarg, Update(Sub, i64_8)),
+        O::I64AtomicRmw16SubU { memarg } => (memarg, Update(Sub, i64_16)),
+        O::I64AtomicRmw32SubU { memarg } => (memarg, Update(Sub, i64_32)),
+        O::I32AtomicRmwAnd { memarg } => (memarg, Update(And, i32)),
+        O::I64AtomicRmwAnd { memarg } => (memarg, Update(And, i64)),
+        O::I32AtomicRmw8AndU { memarg } => (memarg, Update(And, i32_8)),
+        O::I32AtomicRmw16AndU { memarg } => (memarg, Update(And, i32_16)),
+        O::I64AtomicRmw8AndU { memarg } => (memarg, Update(And, i64_8)),
+        O::I64AtomicRmw16AndU { memarg } => (memarg, Update(And, i64_16)),
+        O::I64AtomicRmw32AndU { memarg } => (memarg, Update(And, i64_32)),
+        O::I32AtomicRmwOr { memarg } => (memarg, Update(Or, i32)),
+        O::I64AtomicRmwOr { memarg } => (memarg, Update(Or, i64)),
+        O::I32AtomicRmw8OrU { memarg } => (memarg, Update(Or, i32_8)),
+        O::I32AtomicRmw16OrU { memarg } => (memarg, Update(Or, i32_16)),
+        O::I64AtomicRmw8OrU { memarg } => (memarg, Update(Or, i64_8)),
+        O::I64AtomicRmw16OrU { memarg } => (memarg, Update(Or, i64_16)),
+        O::I64AtomicRmw32OrU { memarg } => (memarg, Update(Or, i64_32)),
+        O::I32AtomicRmwXor { memarg } => (memarg, Update(Xor, i32)),
+        O::I64AtomicRmwXor { memarg } => (memarg, Update(Xor, i64)),
+        O::I32AtomicRmw8XorU { memarg } => (memarg, Update(Xor, i32_8)),
+        O::I32AtomicRmw16XorU { memarg } => (memarg, Update(Xor, i32_16)),
+        O::I64AtomicRmw8XorU { memarg } => (memarg, Update(Xor, i64_8)),
+        O::I64AtomicRmw16XorU { memarg } => (memarg, Update(Xor, i64_16)),
+        O::I64AtomicRmw32XorU { memarg } => (memarg, Update(Xor, i64_32)),
+        O::I32AtomicRmwXchg { memarg } => (memarg, Update(Exchange, i32)),
+        O::I64AtomicRmwXchg { memarg } => (memarg, Update(Exchange, i64)),
+        O::I32AtomicRmw8XchgU { memarg } => (memarg, Update(Exchange, i32_8)),
+        O::I32AtomicRmw16XchgU { memarg } => (memarg, Update(Exchange, i32_16)),
+        O::I64AtomicRmw8XchgU { memarg } => (memarg, Update(Exchange, i64_8)),
+        O::I64AtomicRmw16XchgU { memarg } => (memarg, Update(Exchange, i64_16)),
+        O::I64AtomicRmw32XchgU { memarg } => (memarg, Update(Exchange, i64_32)),
+        O::I32AtomicRmwCmpxchg { memarg } => (memarg, CompareExchange(i32)),
+        O::I64AtomicRmwCmpxchg { memarg } => (memarg, CompareExchange(i64)),
+        O::I32AtomicRmw8CmpxchgU { memarg } => (memarg, CompareExchange(i32_8)),
+        O::I32AtomicRmw16CmpxchgU { memarg } => (memarg, CompareExchange(i32_16)),
+        O::I64AtomicRmw8CmpxchgU { memarg } => (memarg, CompareExchange(i64_8)),
+        O::I64AtomicRmw16CmpxchgU { memarg } => (memarg, CompareExchange(i64_16)),
+        O::I64AtomicRmw32CmpxchgU { memarg } => (memarg, CompareExchange(i64_32)),
+        _ => return None,
+    })
+}
+
 /// The width in bits of a lane, and the accesses that move one.
 fn lane_access(lane_bits: u8) -> Access {
     match lane_bits {
@@ -89,7 +174,9 @@ fn plain_access(op: &Operator<'_>) -> Option<(MemArg, Plain)> {
 fn memory_of(memarg: MemArg) -> MemoryIndex {
     match memarg.target {
         MemArgTarget::Memory(index) => MemoryIndex(index),
-        MemArgTarget::Array(_) => unreachable!("validated: no arrays without the gc proposal"),
+        MemArgTarget::Array(_) => {
+            unreachable!("validated: no wide accesses to arrays without their proposal")
+        }
     }
 }
 
@@ -109,12 +196,33 @@ impl<E: Emit> Lowering<'_, E> {
             self.access(memory_of(memarg), memarg.offset, access);
             return true;
         }
+        if let Some((memarg, access)) = atomic_access(op) {
+            self.atomic(memory_of(memarg), memarg.offset, access);
+            return true;
+        }
         match *op {
+            Operator::AtomicFence { .. } => self.emit.fence(),
+            Operator::MemoryAtomicWait32 { memarg } => self.wait(memarg, 4, Builtin::MemoryWait32),
+            Operator::MemoryAtomicWait64 { memarg } => self.wait(memarg, 8, Builtin::MemoryWait64),
+            Operator::MemoryAtomicNotify { memarg } => {
+                let memory = memory_of(memarg);
+                let count = self.emit.pop();
+                let index = self.aligned_index(memory, memarg.offset, 4);
+                let offset = self.const_i64(memarg.offset);
+                let args = [index.into_value(), offset, count];
+                let woken = self.builtin(Builtin::MemoryNotify, memory.0, 0, args);
+                self.emit.push(woken.expect("memory.atomic.notify has a result"));
+            }
             Operator::MemorySize { mem } => {
                 let ty = self.module.memories[mem as usize];
                 let length = self.emit.load_field(Field::MemoryLength(MemoryIndex(mem)));
-                let shift = self.const_i64(u64::from(ty.page_size_log2));
-                let pages = self.emit.arith(Arith::ShrU, length, shift);
+                let pages = match ty.page_size_log2 {
+                    0 => length,
+                    log2 => {
+                        let shift = self.const_i64(u64::from(log2));
+                        self.emit.arith(Arith::ShrU, length, shift)
+                    }
+                };
                 self.push_index(ty.index, pages);
             }
             Operator::MemoryGrow { mem } => {
@@ -159,9 +267,100 @@ impl<E: Emit> Lowering<'_, E> {
     }
 
     /// Whether bulk instructions on a memory are done without the host, which fuel is paid to. With 64-bit
-    /// indices the ends of ranges may overflow.
+    /// indices the ends of ranges may overflow. Bytes that other threads write meanwhile are copied by the
+    /// host, in a way that allows for that.
     fn is_direct(&self, memory: u32) -> bool {
-        self.memory_index_type(memory) == IndexType::I32 && !self.settings.consume_fuel
+        let ty = self.module.memories[memory as usize];
+        ty.index == IndexType::I32 && !ty.shared && !self.settings.consume_fuel
+    }
+
+    /// Pops an index and traps unless an access of `bytes` bytes at `index + offset` is aligned. Bounds are
+    /// looked at afterwards.
+    fn aligned_index(&mut self, memory: MemoryIndex, offset: u64, bytes: u32) -> Index<E::Value> {
+        let index = self.pop_index(self.module.memories[memory.index()].index);
+        if bytes == 1 {
+            return index;
+        }
+        let mask = u64::from(bytes) - 1;
+        let mut low = self.copy_index(&index);
+        if offset & mask != 0 {
+            let offset = self.const_i64(offset & mask);
+            low = self.emit.arith(Arith::Add, low, offset);
+        }
+        let bits = self.const_i64(mask);
+        let low = self.emit.arith(Arith::And, low, bits);
+        let zero = self.const_i64(0);
+        let misaligned = self.emit.compare(Compare::Ne, low, zero);
+        let info = TrapInfo { trap: Trap::HeapMisaligned, place: memory.0 };
+        self.emit.trap_if(misaligned, info, Details::new());
+        index
+    }
+
+    /// `memory.atomic.wait32`, `memory.atomic.wait64`
+    fn wait(&mut self, memarg: MemArg, bytes: u32, builtin: Builtin) {
+        let memory = memory_of(memarg);
+        let timeout = self.emit.pop();
+        let expected = self.emit.pop();
+        let index = self.aligned_index(memory, memarg.offset, bytes);
+        let offset = self.const_i64(memarg.offset);
+        let args = [index.into_value(), offset, expected, timeout];
+        let result = self.builtin(builtin, memory.0, 0, args);
+        self.emit.push(result.expect("waiting has a result"));
+    }
+
+    /// Atomic accesses to memory.
+    fn atomic(&mut self, memory: MemoryIndex, offset: u64, access: Atomic) {
+        match access {
+            Atomic::Load(access) => {
+                let index = self.aligned_index(memory, offset, access.bytes());
+                if let Some((addr, may_fault)) =
+                    self.address_of(memory, index, offset, access.bytes())
+                {
+                    let value = self.emit.atomic_load(memory, access, addr, may_fault);
+                    self.emit.push(value);
+                }
+            }
+            Atomic::Store(access) => {
+                let value = self.emit.pop();
+                let index = self.aligned_index(memory, offset, access.bytes());
+                match self.address_of(memory, index, offset, access.bytes()) {
+                    Some((addr, may_fault)) => {
+                        self.emit.atomic_store(memory, access, addr, value, may_fault);
+                    }
+                    None => self.emit.discard(value),
+                }
+            }
+            Atomic::Update(op, access) => {
+                let value = self.emit.pop();
+                let index = self.aligned_index(memory, offset, access.bytes());
+                match self.address_of(memory, index, offset, access.bytes()) {
+                    Some((addr, may_fault)) => {
+                        let old =
+                            self.emit.atomic_update(memory, op, access, addr, value, may_fault);
+                        self.emit.push(old);
+                    }
+                    None => self.emit.discard(value),
+                }
+            }
+            Atomic::CompareExchange(access) => {
+                let replacement = self.emit.pop();
+                let expected = self.emit.pop();
+                let index = self.aligned_index(memory, offset, access.bytes());
+                match self.address_of(memory, index, offset, access.bytes()) {
+                    Some((addr, may_fault)) => {
+                        let values = [expected, replacement];
+                        let old = self
+                            .emit
+                            .atomic_compare_exchange(memory, access, addr, values, may_fault);
+                        self.emit.push(old);
+                    }
+                    None => {
+                        self.emit.discard(replacement);
+                        self.emit.discard(expected);
+                    }
+                }
+            }
+        }
     }
 
     /// `memory.copy`, of whose operands the length was popped.
@@ -310,8 +509,19 @@ impl<E: Emit> Lowering<'_, E> {
     /// Pops an index and checks an access of `bytes` bytes at `index + offset`. `None` if it is always
     /// out of bounds: then the trap has been emitted and what follows cannot be reached.
     fn address(&mut self, memory: MemoryIndex, offset: u64, bytes: u32) -> Checked<E::Addr> {
+        let index = self.pop_index(self.module.memories[memory.index()].index);
+        self.address_of(memory, index, offset, bytes)
+    }
+
+    /// As `address`, of an index that was popped.
+    fn address_of(
+        &mut self,
+        memory: MemoryIndex,
+        index: Index<E::Value>,
+        offset: u64,
+        bytes: u32,
+    ) -> Checked<E::Addr> {
         let ty = self.module.memories[memory.index()].index;
-        let index = self.pop_index(ty);
         if let Some(place) = self.guarded(memory, offset, bytes) {
             let addr = self.emit.memory_addr(memory, index, u64::from(place.offset()));
             return Some((Addr(addr), true));

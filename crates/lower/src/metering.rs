@@ -29,30 +29,49 @@ fn cost(op: &Operator<'_>) -> u32 {
         | Operator::Drop
         | Operator::Block { .. }
         | Operator::Loop { .. }
+        | Operator::TryTable { .. }
+        | Operator::Try { .. }
+        | Operator::Catch { .. }
+        | Operator::CatchAll
+        | Operator::Delegate { .. }
         | Operator::Unreachable
         | Operator::Return
         | Operator::Else
         | Operator::End => 0,
+        // For each element, whoever makes it.
+        Operator::ArrayNewFixed { array_size, .. } => array_size.saturating_add(1),
         _ => 1,
     }
 }
 
-/// What a builtin costs by size, with these arguments: 1 for each byte, for each element of a table, for
-/// each page that a memory is to grow by.
+/// What a builtin costs by size, with these arguments: 1 for each byte, for each element of a table or
+/// array, for each page that a memory is to grow by.
 pub fn size_cost(builtin: Builtin, args: [u64; 4]) -> u64 {
     match builtin {
         Builtin::MemoryGrow => args[0],
-        Builtin::TableGrowFunc | Builtin::TableGrowRef => args[1],
+        Builtin::GcAllocArray => args[0],
+        Builtin::TableGrowFunc
+        | Builtin::TableGrowRef
+        | Builtin::ArrayNewData
+        | Builtin::ArrayNewElem => args[1],
+        Builtin::ArrayFill => args[3],
         Builtin::MemoryCopy
         | Builtin::MemoryFill
         | Builtin::MemoryInit
         | Builtin::TableFillFunc
         | Builtin::TableFillRef
         | Builtin::TableCopy
-        | Builtin::TableInit => args[2],
+        | Builtin::TableInit
+        | Builtin::ArrayCopy
+        | Builtin::ArrayInitData
+        | Builtin::ArrayInitElem => args[2],
         _ => 0,
     }
 }
+
+/// What a segment costs at most: tiers take it by a signed 32-bit number. Only that of huge
+/// `array.new_fixed` comes to so much.
+const MAX_COST: u32 = i32::MAX as u32;
 
 fn is_call(op: &Operator<'_>) -> bool {
     matches!(
@@ -78,6 +97,14 @@ fn has_size(op: &Operator<'_>) -> bool {
             | Operator::TableFill { .. }
             | Operator::TableCopy { .. }
             | Operator::TableInit { .. }
+            | Operator::ArrayNew { .. }
+            | Operator::ArrayNewDefault { .. }
+            | Operator::ArrayNewData { .. }
+            | Operator::ArrayNewElem { .. }
+            | Operator::ArrayFill { .. }
+            | Operator::ArrayCopy { .. }
+            | Operator::ArrayInitData { .. }
+            | Operator::ArrayInitElem { .. }
     )
 }
 
@@ -118,8 +145,24 @@ impl Labels {
                 self.blocks.push(Arrival::Never);
                 return true;
             }
-            Operator::If { .. } | Operator::TryTable { .. } => {
+            Operator::If { .. } => {
                 self.blocks.push(Arrival::Yes);
+                return true;
+            }
+            Operator::TryTable { try_table } => {
+                for catch in &try_table.catches {
+                    let (wasmparser::Catch::One { label, .. }
+                    | wasmparser::Catch::OneRef { label, .. }
+                    | wasmparser::Catch::All { label }
+                    | wasmparser::Catch::AllRef { label }) = *catch;
+                    self.branch(label);
+                }
+                self.blocks.push(Arrival::No);
+            }
+            // Branches of its clauses go to its end.
+            Operator::Try { .. } => self.blocks.push(Arrival::Yes),
+            Operator::Delegate { .. } => {
+                self.blocks.pop();
                 return true;
             }
             // The function's own end has no block here.
@@ -140,6 +183,9 @@ impl Labels {
                 return true;
             }
             Operator::Else
+            | Operator::Catch { .. }
+            | Operator::CatchAll
+            | Operator::Rethrow { .. }
             | Operator::Return
             | Operator::Unreachable
             | Operator::Throw { .. }
@@ -220,7 +266,7 @@ impl Metering {
         walk(bytes, |op, position, ends| {
             self.calls |= is_call(op);
             let segment = open.get_or_insert(Segment { start: position, cost: 0 });
-            segment.cost += cost(op);
+            segment.cost = segment.cost.saturating_add(cost(op)).min(MAX_COST);
             if ends {
                 self.segments.extend(open.take().filter(|segment| segment.cost > 0));
             }

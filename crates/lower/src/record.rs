@@ -7,7 +7,7 @@
 
 use crate::emit::*;
 use smallvec::SmallVec;
-use wardian_module::layout::{Field, FuncRefField};
+use wardian_module::layout::{Field, FuncRefField, Region, Repr};
 use wardian_module::{
     Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, Module, TableIndex, Trap,
     TypeIndex, ValType,
@@ -135,6 +135,29 @@ fn list<T: std::fmt::Display>(items: &[T]) -> String {
 
 fn values(values: &[Recorded]) -> String {
     values.iter().map(|v| format!("v{}", v.0)).collect::<Vec<_>>().join(", ")
+}
+
+fn told(RefTest { null, i31, object }: RefTest) -> String {
+    let mut text = match object {
+        ObjectTest::Never => "no object".to_string(),
+        ObjectTest::Kind { kind, or_below: false } => format!("kind {kind}"),
+        ObjectTest::Kind { kind, or_below: true } => format!("kind at most {kind}"),
+        ObjectTest::Exactly(ty) => format!("type {}", ty.0),
+        ObjectTest::Below { ty, depth, has_depth } => {
+            let compared = if has_depth { " if so deep" } else { "" };
+            format!("type {} at {depth}{compared}", ty.0)
+        }
+    };
+    for (name, result) in [("null", null), ("i31", i31)] {
+        if let Some(result) = result {
+            text += &format!(", {name} {result}");
+        }
+    }
+    text
+}
+
+fn in_scope(scope: Option<Scope>) -> String {
+    scope.map_or(String::new(), |scope| format!(" in scope {}", scope.0))
 }
 
 /// Operands and results of a numeric instruction.
@@ -344,6 +367,40 @@ impl Emit for Recorder<'_> {
         self.line(format_args!("br_table {index} [{}] {default} ({args})", list(targets)));
     }
 
+    fn enter_scope(&mut self, scope: Scope, catches: &[Catch], outer: Option<Scope>) {
+        let catches: Vec<_> = catches
+            .iter()
+            .map(|catch| match catch {
+                Catch::Tag(tag) => format!("tag {}", tag.0),
+                Catch::All => "all".into(),
+            })
+            .collect();
+        let outer = outer.map_or(String::new(), |outer| format!(" in {}", outer.0));
+        self.line(format_args!("scope {} [{}]{outer}", scope.0, catches.join(", ")));
+    }
+
+    fn landing(&mut self, scope: Scope, catch: usize) {
+        let height = self.frames.last().map_or(0, |frame| frame.height);
+        self.stack.truncate(height);
+        self.line(format_args!("landing {}.{catch}", scope.0));
+    }
+
+    fn jump_to_landing(&mut self, scope: Scope, catch: usize) {
+        self.line(format_args!("jump_to_landing {}.{catch}", scope.0));
+    }
+
+    fn throw(&mut self, tag: Recorded, scope: Option<Scope>) {
+        self.line(format_args!("throw v{}{}", tag.0, in_scope(scope)));
+    }
+
+    fn store_payload(&mut self, index: u32, repr: Repr, value: Recorded) {
+        self.line(format_args!("store_payload {index} {repr:?}, v{}", value.0));
+    }
+
+    fn load_payload(&mut self, index: u32, repr: Repr) -> Recorded {
+        self.result(format_args!("load_payload {index} {repr:?}"))
+    }
+
     fn check_epoch(&mut self) {
         self.line(format_args!("check_epoch"));
     }
@@ -365,6 +422,7 @@ impl Emit for Recorder<'_> {
             Const::F64(v) => self.result(format_args!("const f64 {}", f64::from_bits(v))),
             Const::V128(v) => self.result(format_args!("const v128 {v:#x}")),
             Const::NullPointer => self.result(format_args!("const null")),
+            Const::NullRef => self.result(format_args!("const null ref")),
         }
     }
 
@@ -456,6 +514,66 @@ impl Emit for Recorder<'_> {
         self.line(format_args!("store {} {access:?} v{addr}, v{}{fault}", memory.0, value.0));
     }
 
+    fn atomic_load(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Recorded>,
+        may_fault: bool,
+    ) -> Recorded {
+        let fault = if may_fault { " may fault" } else { "" };
+        let addr = addr.into_inner().0;
+        self.result(format_args!("atomic_load {} {access:?} v{addr}{fault}", memory.0))
+    }
+
+    fn atomic_store(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Recorded>,
+        value: Recorded,
+        may_fault: bool,
+    ) {
+        let fault = if may_fault { " may fault" } else { "" };
+        let (addr, value) = (addr.into_inner().0, value.0);
+        self.line(format_args!("atomic_store {} {access:?} v{addr}, v{value}{fault}", memory.0));
+    }
+
+    fn atomic_update(
+        &mut self,
+        memory: MemoryIndex,
+        op: AtomicOp,
+        access: Access,
+        addr: Addr<Recorded>,
+        value: Recorded,
+        may_fault: bool,
+    ) -> Recorded {
+        let fault = if may_fault { " may fault" } else { "" };
+        let (addr, value) = (addr.into_inner().0, value.0);
+        self.result(format_args!("atomic {op:?} {} {access:?} v{addr}, v{value}{fault}", memory.0))
+    }
+
+    fn atomic_compare_exchange(
+        &mut self,
+        memory: MemoryIndex,
+        access: Access,
+        addr: Addr<Recorded>,
+        values: [Recorded; 2],
+        may_fault: bool,
+    ) -> Recorded {
+        let fault = if may_fault { " may fault" } else { "" };
+        let [expected, replacement] = values.map(|value| value.0);
+        let addr = addr.into_inner().0;
+        self.result(format_args!(
+            "atomic CompareExchange {} {access:?} v{addr}, v{expected}, v{replacement}{fault}",
+            memory.0
+        ))
+    }
+
+    fn fence(&mut self) {
+        self.line(format_args!("fence"));
+    }
+
     fn copy_bytes(&mut self, target: Addr<Recorded>, source: Addr<Recorded>, length: Recorded) {
         let (target, source) = (target.into_inner().0, source.into_inner().0);
         self.line(format_args!("copy_bytes v{target}, v{source}, v{}", length.0));
@@ -488,6 +606,74 @@ impl Emit for Recorder<'_> {
         self.result(format_args!("extract_lane{lane_bits} {lane} v{}", vector.0))
     }
 
+    fn allocate(&mut self, ty: TypeIndex, bytes: u32, length: Option<u32>) -> Recorded {
+        match length {
+            None => self.result(format_args!("allocate type {} {bytes}", ty.0)),
+            Some(length) => self.result(format_args!("allocate type {} {bytes} [{length}]", ty.0)),
+        }
+    }
+
+    fn heap_load(
+        &mut self,
+        object: Recorded,
+        offset: u32,
+        region: Region,
+        access: Access,
+        null_trap: bool,
+    ) -> Recorded {
+        let null = if null_trap { " or null trap" } else { "" };
+        self.result(format_args!("heap_load {region:?} {access:?} v{} + {offset}{null}", object.0))
+    }
+
+    fn heap_store(
+        &mut self,
+        object: Recorded,
+        offset: u32,
+        region: Region,
+        access: Access,
+        value: Recorded,
+        null_trap: bool,
+    ) {
+        let null = if null_trap { " or null trap" } else { "" };
+        let (object, value) = (object.0, value.0);
+        self.line(format_args!(
+            "heap_store {region:?} {access:?} v{object} + {offset}, v{value}{null}"
+        ));
+    }
+
+    fn func_of_id(&mut self, index: Index<Recorded>) -> Recorded {
+        self.result(format_args!("func_of_id v{}", index.into_value().0))
+    }
+
+    fn slow(
+        &mut self,
+        condition: Recorded,
+        builtin: Builtin,
+        first: u32,
+        args: SmallVec<[Recorded; 4]>,
+        otherwise: Option<Recorded>,
+    ) -> Option<Recorded> {
+        assert!(args.len() == builtin.params().len(), "every argument is there");
+        assert!(!builtin.may_collect(), "references of the expansion stay where they are");
+        let (name, args) = (builtin.name(), values(&args));
+        let text = format!("slow v{} {name}[{first}] ({args})", condition.0);
+        match otherwise {
+            Some(otherwise) => Some(self.result(format_args!("{text} else v{}", otherwise.0))),
+            None => {
+                self.line(format_args!("{text}"));
+                None
+            }
+        }
+    }
+
+    fn ref_test(&mut self, value: Recorded, test: RefTest) -> Recorded {
+        self.result(format_args!("ref_test v{} {}", value.0, told(test)))
+    }
+
+    fn ref_cast(&mut self, value: Recorded, test: RefTest, info: TrapInfo) {
+        self.line(format_args!("ref_cast v{} {} or {:?}", value.0, told(test), info.trap));
+    }
+
     fn trap_if(&mut self, condition: Recorded, info: TrapInfo, details: Details<Recorded>) {
         assert!(details.len() <= 2, "a message needs at most two details");
         let details = values(&details);
@@ -516,7 +702,7 @@ impl Emit for Recorder<'_> {
         }
     }
 
-    fn call(&mut self, callee: Callee<Recorded>, ty: TypeIndex, tail: bool) {
+    fn call(&mut self, callee: Callee<Recorded>, ty: TypeIndex, tail: bool, scope: Option<Scope>) {
         let callee = match callee {
             Callee::Direct(func) => format!("func {}", self.module.func_index(func).0),
             Callee::Import(func) => format!("import {}", func.0),
@@ -525,6 +711,7 @@ impl Emit for Recorder<'_> {
         let ty = self.module.types[ty.index()].func_type();
         let results = if tail { 0 } else { ty.results().len() };
         let name = if tail { "tail_call" } else { "call" };
-        self.forwarded(format_args!("{name} {callee}"), ty.params().len(), results);
+        let scope = in_scope(scope);
+        self.forwarded(format_args!("{name} {callee}{scope}"), ty.params().len(), results);
     }
 }

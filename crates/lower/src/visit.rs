@@ -31,6 +31,10 @@ macro_rules! visits {
     // Instructions that consume a reference without naming its type.
     (@before $v:ident RefIsNull) => { $v.lowering.top_operand() };
     (@before $v:ident BrOnNonNull) => { $v.lowering.top_operand() };
+    (@before $v:ident RefTestNonNull) => { $v.lowering.top_operand() };
+    (@before $v:ident RefTestNullable) => { $v.lowering.top_operand() };
+    (@before $v:ident RefCastNonNull) => { $v.lowering.top_operand() };
+    (@before $v:ident RefCastNullable) => { $v.lowering.top_operand() };
     (@before $v:ident $op:ident) => { None::<wasmparser::ValType> };
 
     (+ $v:ident mvp Block $visit:ident [$ty:ident] $operand:ident) => {
@@ -50,6 +54,25 @@ macro_rules! visits {
         Ok(())
     }};
     (+ $v:ident mvp End $visit:ident [] $operand:ident) => {{
+        $v.lowering.end($v.offset as u32);
+        Ok(())
+    }};
+
+    (+ $v:ident exceptions TryTable $visit:ident [$table:ident] $operand:ident) => {
+        $v.lowering.enter_try_table(&$table, $v.offset as u32)
+    };
+    (+ $v:ident legacy_exceptions Try $visit:ident [$ty:ident] $operand:ident) => {
+        $v.lowering.enter_try($ty, $v.offset as u32)
+    };
+    (+ $v:ident legacy_exceptions Catch $visit:ident [$tag:ident] $operand:ident) => {{
+        $v.lowering.start_catch($v.offset as u32);
+        Ok(())
+    }};
+    (+ $v:ident legacy_exceptions CatchAll $visit:ident [] $operand:ident) => {{
+        $v.lowering.start_catch($v.offset as u32);
+        Ok(())
+    }};
+    (+ $v:ident legacy_exceptions Delegate $visit:ident [$depth:ident] $operand:ident) => {{
         $v.lowering.end($v.offset as u32);
         Ok(())
     }};
@@ -111,6 +134,7 @@ macro_rules! visits {
     (+ $v:ident mvp F64Const $($rest:tt)*) => { visits!(@numeric $v F64Const $($rest)*) };
     (+ $v:ident sign_extension $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
     (+ $v:ident saturating_float_to_int $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
+    (+ $v:ident wide_arithmetic $($rest:tt)*) => { visits!(@numeric $v $($rest)*) };
     (+ $v:ident relaxed_simd $op:ident $visit:ident $args:tt $operand:ident) => {
         visits!(@forward vector $v $op $args)
     };

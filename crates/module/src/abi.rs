@@ -57,7 +57,7 @@ pub struct CallLayout {
 /// Whether it travels in integer registers, and not in vector registers.
 #[inline]
 pub const fn is_int(repr: Repr) -> bool {
-    matches!(repr, Repr::I32 | Repr::I64 | Repr::Pointer)
+    matches!(repr, Repr::I32 | Repr::I64 | Repr::Pointer | Repr::Ref)
 }
 
 /// Gives out the locations of arguments, in order.

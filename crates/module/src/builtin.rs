@@ -17,6 +17,8 @@ pub enum Word {
     W64,
     /// A reference of the function hierarchy (a pointer).
     FuncRef,
+    /// A reference into the store's heap; the upper half is undefined.
+    Ref,
 }
 
 macro_rules! define_builtins {
@@ -75,6 +77,13 @@ define_builtins! {
     MemoryInit(target: W64, source: W32, length: W32);
     /// `data.drop`. Constant: data segment.
     DataDrop();
+    /// `memory.atomic.wait32`. Constant: memory. Arguments: index and offset of the address, which is
+    /// aligned; result: 0 woken, 1 another value, 2 timed out.
+    MemoryWait32(index: W64, offset: W64, expected: W32, timeout: W64) -> W32;
+    /// `memory.atomic.wait64`, as the one before.
+    MemoryWait64(index: W64, offset: W64, expected: W64, timeout: W64) -> W32;
+    /// `memory.atomic.notify`. Constant: memory. Result: how many were woken.
+    MemoryNotify(index: W64, offset: W64, count: W32) -> W32;
     /// `table.grow` on a table of functions. Constant: table. Result: old size or -1.
     TableGrowFunc(value: FuncRef, count: W64) -> W64;
     /// `table.grow` on a table of 32-bit references. Constant: table. Result: old size or -1.
@@ -101,6 +110,36 @@ define_builtins! {
     /// The engine's epoch is at the store's deadline, or past it. The optimizing tier calls it by a shim
     /// of its own (`layout::Field::EpochShim`).
     EpochReached();
+    /// A new struct: its header is written, its fields are zero or null. Constant: type.
+    GcAllocStruct() -> Ref;
+    /// A new array: header and length are written, its elements are zero or null. Constants: type; 1 if it
+    /// was paid for already. Traps where there cannot be an array so long.
+    GcAllocArray(length: W32) -> Ref;
+    /// A reference is about to be stored in an object without `layout::NO_BARRIER`, or was just now.
+    GcRemember(object: Ref);
+    /// The store's number of a function, by which objects refer to it; that of null is 0.
+    FuncToId(func: FuncRef) -> W32;
+    /// The exception whose tag and values the store's context holds, as an object.
+    ExnNew() -> Ref;
+    /// Puts tag and values of an exception, not null, into the store's context; the tag's id.
+    ExnThrow(exception: Ref) -> W32;
+    /// Whether the type with this id is, or was declared below, another: 1 or 0. Constant: type.
+    IsSubtype(id: W32) -> W32;
+    /// Whether a function, not null, has a type or one below it: 1 or 0. Constant: type.
+    FuncIs(func: FuncRef) -> W32;
+    /// `array.fill`. Constant: type. `place` is the array, not null, and from bit 32 on the first index;
+    /// the value's bits are in `low` and, of a vector, `high`; a function is its number.
+    ArrayFill(place: W64, low: W64, high: W64, length: W32);
+    /// `array.copy`. Constants: types of destination and source. Places as above.
+    ArrayCopy(target: W64, source: W64, length: W32);
+    /// `array.new_data`. Constants: type, data segment.
+    ArrayNewData(source: W32, length: W32) -> Ref;
+    /// `array.new_elem`. Constants: type, element segment.
+    ArrayNewElem(source: W32, length: W32) -> Ref;
+    /// `array.init_data`. Constants: type, data segment.
+    ArrayInitData(target: W64, source: W32, length: W32);
+    /// `array.init_elem`. Constants: type, element segment.
+    ArrayInitElem(target: W64, source: W32, length: W32);
 }
 
 /// Ways of rounding to an integer; the constant of [`Builtin::RoundF32`] and [`Builtin::RoundF64`].
@@ -143,6 +182,48 @@ impl Builtin {
                 | Builtin::TableFillRef
                 | Builtin::TableCopy
                 | Builtin::TableInit
+                | Builtin::GcAllocArray
+                | Builtin::ArrayFill
+                | Builtin::ArrayCopy
+                | Builtin::ArrayNewData
+                | Builtin::ArrayNewElem
+                | Builtin::ArrayInitData
+                | Builtin::ArrayInitElem
+        )
+    }
+
+    /// Whether objects may be gone or elsewhere when it returns: a call of it is a safepoint. It is one
+    /// unless it is known to let neither the collector nor code of the host run.
+    pub const fn may_collect(self) -> bool {
+        !matches!(
+            self,
+            Builtin::Raise
+                | Builtin::TierUp
+                | Builtin::MemoryGrow
+                | Builtin::MemoryCopy
+                | Builtin::MemoryFill
+                | Builtin::MemoryInit
+                | Builtin::DataDrop
+                | Builtin::TableGrowFunc
+                | Builtin::TableGrowRef
+                | Builtin::TableFillFunc
+                | Builtin::TableFillRef
+                | Builtin::TableCopy
+                | Builtin::TableInit
+                | Builtin::ElemDrop
+                | Builtin::RoundF32
+                | Builtin::RoundF64
+                | Builtin::FmaF32
+                | Builtin::FmaF64
+                | Builtin::GcRemember
+                | Builtin::FuncToId
+                | Builtin::IsSubtype
+                | Builtin::ExnThrow
+                | Builtin::FuncIs
+                | Builtin::ArrayFill
+                | Builtin::ArrayCopy
+                | Builtin::ArrayInitData
+                | Builtin::ArrayInitElem
         )
     }
 

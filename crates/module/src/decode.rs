@@ -4,8 +4,11 @@
 //! parser, advisory class "validator and consumer disagree"). Bodies come back as [`Body`] values that
 //! carry their validator; compiling one validates it.
 
+use crate::composite::*;
 use crate::index::*;
+use crate::layout::Repr;
 use crate::module::*;
+use crate::registry::*;
 use crate::settings::{Proposal, Proposals};
 use crate::types::*;
 use smallvec::SmallVec;
@@ -14,8 +17,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use wasmparser::{
-    DataKind, ElementItems, ElementKind, Encoding, ExternalKind, FuncToValidate, Operator, Parser,
-    Payload, TypeRef, UnpackedIndex, ValidPayload, Validator, ValidatorResources,
+    CompositeInnerType, DataKind, ElementItems, ElementKind, Encoding, ExternalKind,
+    FuncToValidate, Operator, Parser, Payload, TypeRef, UnpackedIndex, ValidPayload, Validator,
+    ValidatorResources,
 };
 
 /// Largest module. Offsets in it leave a bit free (`image::Location`).
@@ -180,6 +184,7 @@ impl Decoder {
             wasm,
             proposals,
             types: Vec::new(),
+            uses_heap: false,
             imports: Vec::new(),
             exports: Vec::new(),
             export_names: HashMap::new(),
@@ -305,33 +310,17 @@ impl Decoder {
     fn rec_group(&mut self, group: wasmparser::RecGroup) -> Result<(), DecodeError> {
         let first = self.module.types.len();
         let mut builder = GroupBuilder::new();
-        let count = group.types().len();
+        // References to types of the group need to know what those are.
+        let kinds: Vec<Kind> = group.types().map(|ty| Kind::of(&ty.composite_type.inner)).collect();
+        let count = kinds.len();
         for (offset, ty) in group.into_types_and_offsets() {
-            let wasmparser::CompositeInnerType::Func(func) = &ty.composite_type.inner else {
-                return Err(DecodeError {
-                    missing: Some(Proposal::Gc),
-                    ..DecodeError::new("only function types are supported", offset as usize)
-                });
+            let mut reader = TypeReader {
+                types: &self.module.types,
+                builder: &mut builder,
+                first,
+                kinds: &kinds,
             };
-            let mut convert = |types: &[wasmparser::ValType]| {
-                types
-                    .iter()
-                    .map(|ty| {
-                        val_type(*ty, offset as usize, &mut |index| match index {
-                            UnpackedIndex::RecGroup(i) => {
-                                Ok(builder.concrete(DefinedRef::Inside(i)))
-                            }
-                            UnpackedIndex::Module(i) if i as usize >= first => {
-                                Ok(builder.concrete(DefinedRef::Inside(i - first as u32)))
-                            }
-                            UnpackedIndex::Module(i) => Ok(builder
-                                .concrete(DefinedRef::Outside(&self.module.types[i as usize]))),
-                            UnpackedIndex::Id(_) => Err(()),
-                        })
-                    })
-                    .collect::<Result<Box<[ValType]>, DecodeError>>()
-            };
-            let ty = FuncType::new(convert(func.params())?, convert(func.results())?);
+            let ty = reader.sub_type(&ty, offset as usize)?;
             builder.push(ty);
         }
         let group = builder.finish();
@@ -468,6 +457,20 @@ impl Decoder {
                 Operator::I64Add => ConstOp::I64Add,
                 Operator::I64Sub => ConstOp::I64Sub,
                 Operator::I64Mul => ConstOp::I64Mul,
+                Operator::StructNew { struct_type_index: ty } => ConstOp::StructNew(TypeIndex(ty)),
+                Operator::StructNewDefault { struct_type_index: ty } => {
+                    ConstOp::StructNewDefault(TypeIndex(ty))
+                }
+                Operator::ArrayNew { array_type_index: ty } => ConstOp::ArrayNew(TypeIndex(ty)),
+                Operator::ArrayNewDefault { array_type_index: ty } => {
+                    ConstOp::ArrayNewDefault(TypeIndex(ty))
+                }
+                Operator::ArrayNewFixed { array_type_index: ty, array_size } => {
+                    ConstOp::ArrayNewFixed(TypeIndex(ty), array_size)
+                }
+                Operator::RefI31 => ConstOp::RefI31,
+                Operator::AnyConvertExtern => ConstOp::AnyConvertExtern,
+                Operator::ExternConvertAny => ConstOp::ExternConvertAny,
                 Operator::End => break,
                 other => {
                     let message = format!("constant expression uses {other:?}");
@@ -539,7 +542,147 @@ impl Decoder {
             })
             .collect();
         self.module.func_ref_count = next;
+        self.module.uses_heap = uses_heap(&self.module);
         self.module
+    }
+}
+
+/// See [`Module::uses_heap`].
+fn uses_heap(module: &Module) -> bool {
+    let objects = |ty: ValType| Repr::of(ty) == Repr::Ref;
+    let element = |ty: &RefType| Repr::of_ref(ty.heap) == Repr::Ref;
+    module.proposals.contains(Proposal::Gc)
+        && (!module.tags.is_empty()
+            || module.types.iter().any(|ty| match ty.as_func() {
+                Some(ty) => ty.params().iter().chain(ty.results()).any(|ty| objects(*ty)),
+                None => true,
+            })
+            || module.tables.iter().any(|table| element(&table.ty.element))
+            || module.elements.iter().any(|segment| element(&segment.ty))
+            || module.globals.iter().any(|global| objects(global.ty.content)))
+}
+
+/// What a type defines.
+#[derive(Clone, Copy)]
+enum Kind {
+    Func,
+    Struct,
+    Array,
+    Other,
+}
+
+impl Kind {
+    fn of(ty: &CompositeInnerType) -> Kind {
+        match ty {
+            CompositeInnerType::Func(_) => Kind::Func,
+            CompositeInnerType::Struct(_) => Kind::Struct,
+            CompositeInnerType::Array(_) => Kind::Array,
+            CompositeInnerType::Cont(_) => Kind::Other,
+        }
+    }
+}
+
+/// Reads the types of a recursion group.
+struct TypeReader<'a> {
+    /// Types of the module, before the group.
+    types: &'a [RegisteredType],
+    builder: &'a mut GroupBuilder,
+    /// Index of the group's first type.
+    first: usize,
+    /// Of the group's types.
+    kinds: &'a [Kind],
+}
+
+impl TypeReader<'_> {
+    fn sub_type(
+        &mut self,
+        ty: &wasmparser::SubType,
+        offset: usize,
+    ) -> Result<SubType, DecodeError> {
+        let unsupported = |what| Err(DecodeError::new(format!("{what} are not supported"), offset));
+        if ty.composite_type.shared {
+            return unsupported("shared types");
+        }
+        if ty.composite_type.descriptor_idx.is_some() || ty.composite_type.describes_idx.is_some() {
+            return unsupported("descriptors of types");
+        }
+        // spec: the binary format allows several; validation, one.
+        if ty.supertype_idxs.len() > 1 {
+            return unsupported("types with several supertypes");
+        }
+        let supertype = match ty.supertype_idxs.first() {
+            None => None,
+            Some(index) => {
+                let index = index.unpack();
+                let heap = self.defined(index).map_err(|()| self.unknown(index, offset))?;
+                heap.concrete()
+            }
+        };
+        let composite = match &ty.composite_type.inner {
+            CompositeInnerType::Func(ty) => CompositeType::Func(FuncType::new(
+                self.values(ty.params(), offset)?,
+                self.values(ty.results(), offset)?,
+            )),
+            CompositeInnerType::Struct(ty) => {
+                let fields = ty.fields.iter().map(|ty| self.field(ty, offset));
+                CompositeType::Struct(StructType::new(fields.collect::<Result<Box<[_]>, _>>()?))
+            }
+            CompositeInnerType::Array(ty) => {
+                CompositeType::Array(ArrayType { element: self.field(&ty.0, offset)? })
+            }
+            CompositeInnerType::Cont(_) => return unsupported("continuation types"),
+        };
+        Ok(SubType { is_final: ty.is_final, supertype, composite })
+    }
+
+    fn values(
+        &mut self,
+        types: &[wasmparser::ValType],
+        offset: usize,
+    ) -> Result<Box<[ValType]>, DecodeError> {
+        types.iter().map(|ty| val_type(*ty, offset, &mut |index| self.defined(index))).collect()
+    }
+
+    fn field(
+        &mut self,
+        ty: &wasmparser::FieldType,
+        offset: usize,
+    ) -> Result<FieldType, DecodeError> {
+        let storage = match ty.element_type {
+            wasmparser::StorageType::I8 => StorageType::I8,
+            wasmparser::StorageType::I16 => StorageType::I16,
+            wasmparser::StorageType::Val(ty) => {
+                StorageType::Val(val_type(ty, offset, &mut |index| self.defined(index))?)
+            }
+        };
+        Ok(FieldType { storage, mutable: ty.mutable })
+    }
+
+    fn defined(&mut self, index: UnpackedIndex) -> Result<HeapType, ()> {
+        let position = match index {
+            UnpackedIndex::RecGroup(i) => i as usize,
+            UnpackedIndex::Module(i) => match (i as usize).checked_sub(self.first) {
+                Some(position) => position,
+                None => {
+                    let ty = self.types.get(i as usize).ok_or(())?;
+                    let id = self.builder.id(DefinedRef::Outside(ty));
+                    return Ok(ty.composite().heap_type(id));
+                }
+            },
+            UnpackedIndex::Id(_) => return Err(()),
+        };
+        let kind = *self.kinds.get(position).ok_or(())?;
+        let id = self.builder.id(DefinedRef::Inside(position as u32));
+        match kind {
+            Kind::Func => Ok(HeapType::ConcreteFunc(id)),
+            Kind::Struct => Ok(HeapType::ConcreteStruct(id)),
+            Kind::Array => Ok(HeapType::ConcreteArray(id)),
+            Kind::Other => Err(()),
+        }
+    }
+
+    fn unknown(&self, index: UnpackedIndex, offset: usize) -> DecodeError {
+        DecodeError::new(format!("unsupported supertype {index}"), offset)
     }
 }
 
@@ -552,7 +695,7 @@ impl Module {
     ) -> Result<HeapType, DecodeError> {
         heap_type(ty, offset, &mut |index| match index {
             UnpackedIndex::Module(i) => {
-                self.types.get(i as usize).map(|ty| HeapType::ConcreteFunc(ty.id())).ok_or(())
+                self.types.get(i as usize).map(RegisteredType::heap_type).ok_or(())
             }
             _ => Err(()),
         })
@@ -562,7 +705,7 @@ impl Module {
     pub fn val_type(&self, ty: wasmparser::ValType, offset: usize) -> Result<ValType, DecodeError> {
         val_type(ty, offset, &mut |index| match index {
             UnpackedIndex::Module(i) => {
-                self.types.get(i as usize).map(|ty| HeapType::ConcreteFunc(ty.id())).ok_or(())
+                self.types.get(i as usize).map(RegisteredType::heap_type).ok_or(())
             }
             _ => Err(()),
         })

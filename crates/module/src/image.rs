@@ -121,6 +121,205 @@ pub fn frames_at<'a>(
     })
 }
 
+/// A call whose callee may throw to a handler of the function that calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TryCall {
+    /// Offset behind the call: its return address.
+    pub offset: u32,
+    /// Where the frame holds its VM context, in bytes from its frame pointer.
+    pub context: i32,
+    /// Bytes of the frame below its frame pointer, which is where the stack pointer is in handlers.
+    pub frame: u32,
+    /// Position of the call's first handler.
+    pub first: u32,
+}
+
+/// A handler of a list, which goes on from position to position up to one that says otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Handler {
+    /// Index of the tag whose exceptions it takes, or one of the constants below.
+    pub tag: u32,
+    /// Offset of its code; of [`Handler::OUTER`], a position; of [`Handler::END`], nothing.
+    pub target: u32,
+}
+
+impl Handler {
+    /// `tag` of a handler that takes all exceptions. None follows it.
+    pub const ALL: u32 = u32::MAX;
+    /// `tag` of what is no handler: the list goes on at position `target`, which lies before this one.
+    pub const OUTER: u32 = u32::MAX - 1;
+    /// `tag` of what is no handler: the list ends.
+    pub const END: u32 = u32::MAX - 2;
+
+    /// The end of a list.
+    pub const LAST: Handler = Handler { tag: Handler::END, target: 0 };
+
+    /// Whether it names no tag. No entry follows it.
+    pub const fn is_special(self) -> bool {
+        self.tag >= Handler::END
+    }
+}
+
+/// Where exceptions go that leave calls. A handler finds program counter, stack and frame pointer of its
+/// frame, and nothing in other registers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ExceptionTable {
+    /// Calls with handlers, in order.
+    pub calls: Vec<TryCall>,
+    /// Their handlers. Calls may share them.
+    pub handlers: Vec<Handler>,
+}
+
+impl ExceptionTable {
+    /// Adds that of a function that starts at `start`.
+    pub fn append(&mut self, other: &ExceptionTable, start: u32) {
+        let first = self.handlers.len() as u32;
+        let calls = other.calls.iter();
+        self.calls.extend(calls.map(|call| TryCall {
+            offset: call.offset + start,
+            first: call.first + first,
+            ..*call
+        }));
+        self.handlers.extend(other.handlers.iter().map(|handler| Handler {
+            target: match handler.tag {
+                Handler::END => handler.target,
+                Handler::OUTER => handler.target + first,
+                _ => handler.target + start,
+            },
+            ..*handler
+        }));
+    }
+
+    /// Whether all tags that it names are among the first `count` of their module.
+    pub fn names_tags_below(&self, count: usize) -> bool {
+        self.handlers.iter().all(|handler| handler.is_special() || (handler.tag as usize) < count)
+    }
+
+    /// Checks that it is sound for code of `length` bytes, but for the tags that it names.
+    pub fn check(&self, length: usize) -> Result<(), ImageError> {
+        let ordered = self.calls.is_sorted_by(|a, b| a.offset < b.offset);
+        let bounded = |call: &TryCall| {
+            call.offset as usize <= length
+                && (call.first as usize) < self.handlers.len()
+                && call.frame < 1 << 30
+        };
+        let leads = |(position, handler): (usize, &Handler)| match handler.tag {
+            Handler::END => true,
+            Handler::OUTER => (handler.target as usize) < position,
+            _ => (handler.target as usize) < length,
+        };
+        let sound = ordered
+            && self.calls.iter().all(bounded)
+            && self.handlers.iter().enumerate().all(leads)
+            && self.handlers.last().is_none_or(|handler| handler.is_special());
+        if sound { Ok(()) } else { Err(ImageError("exception table out of order".into())) }
+    }
+
+    /// The call that returns to `offset`, if it has handlers.
+    pub fn call_at(&self, offset: u32) -> Option<&TryCall> {
+        let found = self.calls.binary_search_by_key(&offset, |call| call.offset).ok()?;
+        Some(&self.calls[found])
+    }
+
+    /// The offset of the first handler of `call` that takes an exception whose tag is one that `is_tag`
+    /// says yes to.
+    pub fn handler_of(&self, call: &TryCall, mut is_tag: impl FnMut(u32) -> bool) -> Option<u32> {
+        let mut position = call.first as usize;
+        loop {
+            // `check`: lists end, and go on outside at an earlier position only.
+            let Handler { tag, target } = self.handlers[position];
+            match tag {
+                Handler::END => return None,
+                Handler::ALL => return Some(target),
+                Handler::OUTER => position = target as usize,
+                tag if is_tag(tag) => return Some(target),
+                _ => position += 1,
+            }
+        }
+    }
+}
+
+/// Where the references of frames are while they call: for return addresses, places in the frame that
+/// hold references into the heap (`layout::Repr::Ref`). At a return address that is not listed, there are
+/// none.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StackMaps {
+    /// Return addresses, as offsets in the code, in order.
+    returns: Vec<u32>,
+    /// For each, where its places end in `places`.
+    ends: Vec<u32>,
+    /// Distances in bytes from the frame pointer.
+    places: Vec<i32>,
+}
+
+impl StackMaps {
+    /// From its parts, which `check` looks at.
+    pub fn from_parts(returns: Vec<u32>, ends: Vec<u32>, places: Vec<i32>) -> StackMaps {
+        StackMaps { returns, ends, places }
+    }
+
+    /// Return addresses; for each, where its places end; places.
+    pub fn parts(&self) -> (&[u32], &[u32], &[i32]) {
+        (&self.returns, &self.ends, &self.places)
+    }
+
+    /// Adds a return address, which lies behind those before it.
+    pub fn push(&mut self, offset: u32, places: impl IntoIterator<Item = i32>) {
+        let before = self.places.len();
+        self.places.extend(places);
+        if self.places.len() > before {
+            self.returns.push(offset);
+            self.ends.push(self.places.len() as u32);
+        }
+    }
+
+    /// Adds those of a function that starts at `start`.
+    pub fn extend(&mut self, other: &StackMaps, start: u32) {
+        let first = self.places.len() as u32;
+        self.returns.extend(other.returns.iter().map(|offset| offset + start));
+        self.ends.extend(other.ends.iter().map(|end| end + first));
+        self.places.extend_from_slice(&other.places);
+    }
+
+    /// Number of return addresses.
+    pub fn len(&self) -> usize {
+        self.returns.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.returns.is_empty()
+    }
+
+    /// The places for the return address at `offset`.
+    pub fn at(&self, offset: u32) -> &[i32] {
+        let Ok(position) = self.returns.binary_search(&offset) else { return &[] };
+        let start = position.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.places[start as usize..self.ends[position] as usize]
+    }
+
+    /// Every return address with its places.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &[i32])> {
+        self.returns.iter().map(|offset| (*offset, self.at(*offset)))
+    }
+
+    /// Checks the maps of code of `length` bytes: addresses in order and in the code, places that are
+    /// aligned.
+    pub fn check(&self, length: u64) -> Result<(), ImageError> {
+        let ordered = self.returns.is_sorted_by(|a, b| a < b)
+            && self.returns.last().is_none_or(|offset| u64::from(*offset) <= length);
+        let whole = self.ends.len() == self.returns.len()
+            && self.ends.is_sorted()
+            && self.ends.last().map_or(0, |end| *end as usize) == self.places.len()
+            && u32::try_from(self.places.len()).is_ok();
+        if ordered && whole && self.places.iter().all(|place| place % 4 == 0) {
+            Ok(())
+        } else {
+            Err(ImageError("stack maps out of order".into()))
+        }
+    }
+}
+
 /// One compiled function. Offsets count from its start.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FunctionCode {
@@ -136,6 +335,10 @@ pub struct FunctionCode {
     pub locations: Vec<Location>,
     /// Places in other functions that its locations speak of.
     pub inlined: Vec<Inlined>,
+    /// Where exceptions go that leave its calls.
+    pub exceptions: ExceptionTable,
+    /// Where its frames have references.
+    pub stack_maps: StackMaps,
 }
 
 /// Position of a function in the text.
@@ -160,6 +363,10 @@ pub struct CodeImage {
     pub locations: Vec<Location>,
     /// Places in inlined functions that locations speak of.
     pub inlined: Vec<Inlined>,
+    /// Where exceptions go that leave calls.
+    pub exceptions: ExceptionTable,
+    /// Where frames have references.
+    pub stack_maps: StackMaps,
 }
 
 /// An image could not be made or is not sound.
@@ -195,6 +402,8 @@ pub fn link(funcs: Vec<FunctionCode>, table_bytes: usize) -> Result<CodeImage, I
     image.traps.reserve_exact(total(|func| func.traps.len()));
     image.locations.reserve_exact(total(|func| func.locations.len()));
     image.inlined.reserve_exact(total(|func| func.inlined.len()));
+    image.exceptions.calls.reserve_exact(total(|func| func.exceptions.calls.len()));
+    image.exceptions.handlers.reserve_exact(total(|func| func.exceptions.handlers.len()));
     for (index, func) in funcs.into_iter().enumerate() {
         let start = image.funcs[index].start;
         // Between functions lies what traps when it is run (`int3`).
@@ -228,8 +437,10 @@ pub fn link(funcs: Vec<FunctionCode>, table_bytes: usize) -> Result<CodeImage, I
         image
             .locations
             .extend(locations.map(|l| Location { offset: l.offset + start, wasm: place(l.wasm) }));
+        image.stack_maps.extend(&func.stack_maps, start);
         let inlined = func.inlined.iter();
         image.inlined.extend(inlined.map(|i| Inlined { outer: place(i.outer), ..*i }));
+        image.exceptions.append(&func.exceptions, start);
     }
     image.check()?;
     Ok(image)
@@ -247,8 +458,10 @@ impl CodeImage {
             end = func.end;
         }
         check_locations(&self.locations, &self.inlined, self.funcs.len())?;
+        self.stack_maps.check(length)?;
         let sorted = self.traps.is_sorted_by_key(|t| t.offset)
             && self.traps.last().is_none_or(|t| u64::from(t.offset) < length);
+        self.exceptions.check(length as usize)?;
         if sorted { Ok(()) } else { Err(ImageError("tables out of order".into())) }
     }
 
@@ -316,6 +529,78 @@ mod tests {
     fn a_relocation_outside_the_text_is_refused() {
         let reloc = Reloc { offset: 18, target: RelocTarget::ModuleTable, addend: 0 };
         assert!(link(vec![func(20, vec![reloc])], 4096).is_err());
+    }
+
+    #[test]
+    fn handlers_are_found_inside_out() {
+        let call = |offset, first| TryCall { offset, context: -16, frame: 32, first };
+        let handler = |tag, target| Handler { tag, target };
+        let exceptions = ExceptionTable {
+            calls: vec![call(5, 0), call(9, 2)],
+            handlers: vec![
+                handler(3, 12),
+                Handler::LAST,
+                handler(1, 14),
+                handler(Handler::OUTER, 0),
+            ],
+        };
+        let code = FunctionCode { exceptions, ..func(20, Vec::new()) };
+        let image = link(vec![func(12, Vec::new()), code.clone(), code], 4096).unwrap();
+        let table = &image.exceptions;
+        for start in [16, 48] {
+            let found = |offset, thrown| {
+                let call = table.call_at(start + offset).expect("a call");
+                table.handler_of(call, |tag| tag == thrown)
+            };
+            assert_eq!(found(5, 3), Some(start + 12));
+            assert_eq!(found(5, 1), None);
+            assert_eq!(found(9, 1), Some(start + 14));
+            assert_eq!(found(9, 3), Some(start + 12));
+            assert_eq!(found(9, 2), None);
+            assert!(table.call_at(start + 6).is_none());
+        }
+        assert!(table.names_tags_below(4) && !table.names_tags_below(3));
+    }
+
+    #[test]
+    fn broken_exception_tables_are_refused() {
+        let call = |offset, first| TryCall { offset, context: -16, frame: 32, first };
+        let handler = |tag, target| Handler { tag, target };
+        let check = |calls: &[TryCall], handlers: &[Handler]| {
+            ExceptionTable { calls: calls.to_vec(), handlers: handlers.to_vec() }.check(20).is_ok()
+        };
+        assert!(check(&[call(5, 0)], &[handler(Handler::ALL, 19)]));
+        assert!(!check(&[call(5, 0)], &[handler(Handler::ALL, 20)]), "past the code");
+        assert!(!check(&[call(21, 0)], &[handler(Handler::ALL, 19)]), "past the code");
+        assert!(!check(&[call(5, 1)], &[handler(Handler::ALL, 19)]), "no such handler");
+        assert!(!check(&[call(5, 0), call(5, 0)], &[Handler::LAST]), "twice");
+        assert!(!check(&[call(5, 0)], &[handler(0, 1)]), "no end");
+        assert!(!check(&[call(5, 0)], &[handler(Handler::OUTER, 0)]), "a circle");
+        assert!(!check(&[call(5, 0)], &[handler(Handler::OUTER, 1), Handler::LAST]), "forwards");
+    }
+
+    #[test]
+    fn stack_maps_are_found_by_return_address() {
+        let mut maps = StackMaps::default();
+        maps.push(5, [-8, -12]);
+        maps.push(9, []);
+        maps.push(12, [16]);
+        let code = FunctionCode { stack_maps: maps, ..func(12, Vec::new()) };
+        let image = link(vec![func(3, Vec::new()), code.clone(), code], 4096).unwrap();
+        let maps = &image.stack_maps;
+        assert_eq!(
+            (maps.at(16 + 5), maps.at(16 + 9), maps.at(16 + 12)),
+            (&[-8, -12][..], &[][..], &[16][..])
+        );
+        assert_eq!(maps.iter().count(), 4);
+        let check = |returns: &[u32], ends: &[u32], places: &[i32]| {
+            StackMaps::from_parts(returns.into(), ends.into(), places.into()).check(40).is_ok()
+        };
+        assert!(check(&[3, 40], &[1, 2], &[-8, 4]));
+        assert!(!check(&[3, 41], &[1, 2], &[-8, 4]), "outside");
+        assert!(!check(&[3, 3], &[1, 2], &[-8, 4]), "twice the same");
+        assert!(!check(&[3], &[1], &[-8, 4]) && !check(&[3], &[3], &[-8]), "places of nobody");
+        assert!(!check(&[3], &[1], &[-6]), "not aligned");
     }
 
     #[test]

@@ -5,12 +5,15 @@
 //!  ┌──────────────────────────────────────────────┐           ┌─────────────────┐
 //!  │ Owner { store ───────────────────────────────┼──────────>│ stack_limit     │
 //!  │ own memories    {base, length} …             │           │ fuel, epoch …   │
-//!  │ imported memories  *{base, length} …         │           └─────────────────┘
+//!  │   a shared one  *{base, length}              │           └─────────────────┘
+//!  │ imported memories  *{base, length} …         │
 //!  │ own tables      {base, length} …             │
 //!  │ imported tables *{base, length} …            │      module table   │ text
 //!  │ imported globals *value …                    │    ┌────────────────┼──────────
 //!  │ own globals     16 bytes each …              │    │ builtin shim   │ functions
+//!  │ object headers  8 bytes per type …           │    │                │
 //!  │ function references  FuncRef …               │    │ type ids       │
+//!  │ tags            id u32 …                     │    │                │
 //!  └──────────────────────────────────────────────┘    │ code slots     │ (tiered only)
 //!                                                      │ counters       │ (tiered only)
 //!                                                      └────────────────┴──────────
@@ -20,7 +23,21 @@
 //! module table lies at a fixed distance before the module's text, so code reaches it relative to its
 //! own address and holds no absolute one.
 //!
+//! The heap of a store is one stretch of address space; a reference is an offset in it (0 is null, odd
+//! numbers are `i31`: twice the value and 1). An object begins with the offset of its *shape* and its
+//! flags (see `composite`); a shape says what kind of object it is and lists its supertypes:
+//!
+//! ```text
+//!   heap    │ inaccessible: NULL_PAGE │ shapes … │ objects …                    │ HEAP_GUARD │
+//!   shape   0 kind │ 4 depth │ 8 descriptor │ 12 size │ 16 display: offsets of shapes, by depth
+//!   host    shape, flags │ 8 id of the host value u32
+//!   exn     shape, flags │ 8 id of the tag u32 │ 16 payload, 16 bytes a value
+//! ```
+//!
 //! Invariant: two fields whose [`Region`]s differ never share a byte.
+//!
+//! Invariant [heap access]: code forms addresses in the heap as its base plus a 32-bit number,
+//! zero-extended, plus a constant below [`HEAP_GUARD`]; all of them lie in the region or its guard.
 
 use crate::index::*;
 use crate::module::Module;
@@ -72,10 +89,74 @@ pub struct StoreContext {
     /// The shim by which the optimizing tier calls `Builtin::EpochReached`: it takes nothing, and leaves
     /// all registers as they were. Never changes.
     pub epoch_shim: *const u8,
+    /// Values of the exception that was thrown last, [`PAYLOAD_SLOT`] bytes each, until its handler has
+    /// read them: NOTE [exceptions]. Large enough for any tag that code of the store knows.
+    pub payload: Cell<*mut u8>,
+    /// Id of its tag.
+    pub thrown_tag: Cell<u32>,
+    /// Start of the store's heap. Set before code of a module that uses the heap runs (or anything makes an
+    /// object), and never changed after.
+    pub gc_base: Cell<*mut u8>,
+    /// Offset in the heap of the next object, where it has room below `gc_limit`. What lies between them
+    /// holds anything.
+    pub gc_next: Cell<u64>,
+    /// Offset of the end of the room for new objects.
+    pub gc_limit: Cell<u64>,
+    /// The function references that objects hold by number; the first is null. Changes when it grows.
+    pub func_ids_base: Cell<*const *const FuncRef>,
+    /// How many there are.
+    pub func_ids_length: Cell<u64>,
 }
+
+/// Bytes at the start of the heap that nobody can access: reading a field of null faults.
+pub const NULL_PAGE: u32 = 64 << 10;
+/// Bytes behind the 4 GiB of the heap that belong to it: no offset of a field is as large.
+pub const HEAP_GUARD: u32 = 256 << 10;
+
+/// Offset of an object's shape, a `u32`. It never changes.
+pub const OBJECT_SHAPE: u32 = 0;
+/// Offset of an object's flags, a `u32`.
+pub const OBJECT_FLAGS: u32 = 4;
+/// Offset of the first field of a struct.
+pub const OBJECT_FIELDS: u32 = 8;
+/// Offset of the length of an array, a `u32`. It never changes.
+pub const OBJECT_LENGTH: u32 = 8;
+/// Offset of the first element of an array.
+pub const OBJECT_ELEMENTS: u32 = 16;
+
+/// Flag: a reference stored into the object needs no `Builtin::GcRemember`, since it is young or was
+/// remembered already. Every new object has it.
+pub const NO_BARRIER: u32 = 1;
+/// Flag of the collector: the object moved, and its shape is where to.
+pub const FORWARDED: u32 = 2;
+
+/// Offset in a shape of the kind of object, see `SHAPE_STRUCT` and its kin.
+pub const SHAPE_KIND: u32 = 0;
+/// Offset in a shape of the number of its supertypes.
+pub const SHAPE_DEPTH: u32 = 4;
+/// Offset in a shape of the collector's own number for it.
+pub const SHAPE_DESCRIPTOR: u32 = 8;
+/// Offset in a shape of the bytes of a struct, or of an element.
+pub const SHAPE_SIZE: u32 = 12;
+/// Offset in a shape of its display: the offsets of the shapes of its supertypes, its own at last; at
+/// least [`MIN_DISPLAY`] entries, of which those behind are 0.
+pub const SHAPE_DISPLAY: u32 = 16;
+/// Entries that every display has.
+pub const MIN_DISPLAY: u32 = 8;
+/// Kind of a struct.
+pub const SHAPE_STRUCT: u32 = 1;
+/// Kind of an array.
+pub const SHAPE_ARRAY: u32 = 2;
+/// Kind of a host value.
+pub const SHAPE_EXTERN: u32 = 3;
+/// Kind of an exception.
+pub const SHAPE_EXN: u32 = 4;
 
 /// Bytes of a value in `StoreContext::live_state`.
 pub const LIVE_SLOT: u32 = 16;
+
+/// Bytes of a value in `StoreContext::payload`.
+pub const PAYLOAD_SLOT: u32 = 16;
 
 /// What a turn of a loop with a loop inside takes from its function's counter; others and entries take 1.
 /// At most 127, the largest number of a short instruction.
@@ -99,6 +180,14 @@ pub enum Linkage {
     Slots,
 }
 
+// NOTE [exceptions]
+// Who throws writes the exception's values to `StoreContext::payload`, in order, each at a multiple of
+// `PAYLOAD_SLOT`, and calls the shim with the id of the tag (`Field::TagId`), or, if the handler is in the
+// same function, sets `StoreContext::thrown_tag` and goes there. The handler of another frame is found by
+// `image::ExceptionTable`: the kernel walks the frames between the throw and the entry of the guest, and
+// compares ids in the VM context of each. Handlers read the values before anything else can throw or
+// collect. Traps are no exceptions and reach no handler.
+
 /// A function as tables, imports and references see it. A `funcref` is a pointer to one; null is 0.
 #[derive(Debug)]
 #[repr(C)]
@@ -114,6 +203,10 @@ pub struct FuncRef {
 }
 
 /// Storage of a memory or table.
+///
+/// That of a memory which threads share lies outside of all VM contexts: its own instance reaches it by a
+/// pointer too. Its base never changes, and its length, which grows at any time, is read and written as
+/// one (aligned) word.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Storage {
@@ -149,6 +242,8 @@ pub enum Repr {
     V128,
     /// A pointer of the host (also function references).
     Pointer,
+    /// A reference into the store's heap, or an `i31`: 32 bits that the collector may change.
+    Ref,
 }
 
 impl Repr {
@@ -168,14 +263,14 @@ impl Repr {
     pub const fn of_ref(heap: HeapType) -> Repr {
         match heap.top() {
             HeapTop::Func => Repr::Pointer,
-            _ => Repr::I32,
+            _ => Repr::Ref,
         }
     }
 
     /// Its size in bytes.
     pub const fn bytes(self) -> u32 {
         match self {
-            Repr::I32 | Repr::F32 => 4,
+            Repr::I32 | Repr::F32 | Repr::Ref => 4,
             Repr::I64 | Repr::F64 | Repr::Pointer => 8,
             Repr::V128 => 16,
         }
@@ -223,6 +318,27 @@ pub enum Field {
     Epoch,
     /// Address of the shim that calls `Builtin::EpochReached` without arguments and keeps all registers.
     EpochShim,
+    /// Id of a tag, unique in the store. Constant.
+    TagId(TagIndex),
+    /// Address of the shim that throws: `(context, id of a tag)`. Does not come back. Constant.
+    ThrowShim,
+    /// Address of the values of an exception.
+    Payload,
+    /// Id of the tag of the exception that was thrown last.
+    ThrownTag,
+    /// Address of the store's heap.
+    GcBase,
+    /// Offset of the next object, 64 bits.
+    GcNext,
+    /// End of the room for new objects, 64 bits.
+    GcLimit,
+    /// Address of the list of functions that objects refer to.
+    FuncIdsBase,
+    /// Its length.
+    FuncIdsLength,
+    /// The first 8 bytes of a new object of a struct or array type: its shape's offset, and
+    /// [`NO_BARRIER`] in the upper half.
+    ObjectHeader(TypeIndex),
 }
 
 /// A field of a [`FuncRef`] reached through a reference.
@@ -305,6 +421,12 @@ pub enum Region {
     ImportedGlobal,
     /// Code slots and counters.
     Tiering,
+    /// Shape, flags and length of objects.
+    ObjectHead,
+    /// Fields of structs at this offset.
+    ObjectField(u32),
+    /// Elements of arrays, of so many bytes.
+    ArrayElements(u32),
 }
 
 impl Region {
@@ -322,11 +444,14 @@ impl Region {
             Region::ImportedTable => 5,
             Region::ImportedGlobal => 6,
             Region::Tiering => 7,
+            Region::ObjectHead => 8,
             Region::MemoryField(i) => pair(1, i.0),
             Region::TableField(i) => pair(2, i.0),
             Region::Memory(i) => pair(3, i.0),
             Region::Table(i) => pair(4, i.0),
             Region::Global(i) => pair(5, i.0),
+            Region::ObjectField(offset) => pair(6, offset),
+            Region::ArrayElements(bytes) => pair(7, bytes),
         }
     }
 }
@@ -340,7 +465,9 @@ pub struct VmLayout {
     imported_tables: u32,
     imported_globals: u32,
     globals: u32,
+    object_headers: u32,
     func_refs: u32,
+    tags: u32,
     size: u32,
     /// Offsets in the module table.
     slots: u32,
@@ -350,6 +477,8 @@ pub struct VmLayout {
 const STORAGE: u32 = size_of::<Storage>() as u32;
 const POINTER: u32 = size_of::<*const u8>() as u32;
 const FUNC_REF: u32 = size_of::<FuncRef>() as u32;
+const TAG: u32 = size_of::<u32>() as u32;
+const OBJECT_HEADER: u32 = 8;
 
 impl VmLayout {
     /// The layout for instances of `module`.
@@ -367,7 +496,10 @@ impl VmLayout {
         let imported_memories = take(module.imported_memories, POINTER);
         let imported_tables = take(module.imported_tables, POINTER);
         let imported_globals = take(module.imported_globals, POINTER);
+        let headers = if module.uses_heap { module.types.len() } else { 0 };
+        let object_headers = take(headers, OBJECT_HEADER);
         let func_refs = take(module.func_ref_count as usize, FUNC_REF);
+        let tags = take(module.tags.len(), TAG);
         let size = next.next_multiple_of(VmLayout::ALIGN);
         VmLayout {
             memories,
@@ -376,7 +508,9 @@ impl VmLayout {
             imported_tables,
             imported_globals,
             globals,
+            object_headers,
             func_refs,
+            tags,
             size,
             slots: ModuleTable::slot(module.types.len(), DefinedFuncIndex(0)),
             counters: ModuleTable::counter(
@@ -395,7 +529,7 @@ impl VmLayout {
         self.size
     }
 
-    /// Offset of the [`Storage`] of the `n`th own memory.
+    /// Offset of the [`Storage`] of the `n`th own memory; of a pointer to it, if the memory is shared.
     pub const fn memory(&self, n: usize) -> u32 {
         self.memories + n as u32 * STORAGE
     }
@@ -413,6 +547,11 @@ impl VmLayout {
     /// Offset of the pointer to the [`Storage`] of the `n`th imported table.
     pub const fn imported_table(&self, n: usize) -> u32 {
         self.imported_tables + n as u32 * POINTER
+    }
+
+    /// Offset of the header of new objects of a type; there is none in modules that do not use the heap.
+    pub const fn object_header(&self, ty: TypeIndex) -> u32 {
+        self.object_headers + OBJECT_HEADER * ty.0
     }
 
     /// Offset of the value of the `n`th own global.
@@ -434,6 +573,11 @@ impl VmLayout {
     pub fn func_ref_of(&self, module: &Module, func: FuncIndex) -> u32 {
         let position = module.func_refs[func.index()];
         self.func_ref(position.expect("validation admits ref.func of declared functions only"))
+    }
+
+    /// Offset of the id of a tag, imports first.
+    pub const fn tag(&self, tag: TagIndex) -> u32 {
+        self.tags + tag.0 * TAG
     }
 
     /// How generated code of `module` reaches `field`.
@@ -460,6 +604,10 @@ impl VmLayout {
             at((through, offset as u32), repr, constant, Region::Store)
         };
         let memory = |i: MemoryIndex, part| {
+            let own = i.index().checked_sub(module.imported_memories);
+            if let Some(own) = own.filter(|_| module.memories[i.index()].shared) {
+                return (Some(self.memory(own)), part as u32);
+            }
             storage(
                 i.index(),
                 module.imported_memories,
@@ -509,18 +657,21 @@ impl VmLayout {
                 constant: true,
                 region: Region::Constant,
             },
-            Field::BuiltinShim | Field::CopyRoutine | Field::FillRoutine => Path {
-                root: Root::ModuleTable,
-                through: None,
-                offset: match field {
-                    Field::CopyRoutine => ModuleTable::COPY_ROUTINE,
-                    Field::FillRoutine => ModuleTable::FILL_ROUTINE,
-                    _ => ModuleTable::BUILTIN_SHIM,
-                },
-                repr: Repr::Pointer,
-                constant: true,
-                region: Region::Constant,
-            },
+            Field::BuiltinShim | Field::CopyRoutine | Field::FillRoutine | Field::ThrowShim => {
+                Path {
+                    root: Root::ModuleTable,
+                    through: None,
+                    offset: match field {
+                        Field::CopyRoutine => ModuleTable::COPY_ROUTINE,
+                        Field::FillRoutine => ModuleTable::FILL_ROUTINE,
+                        Field::ThrowShim => ModuleTable::THROW_SHIM,
+                        _ => ModuleTable::BUILTIN_SHIM,
+                    },
+                    repr: Repr::Pointer,
+                    constant: true,
+                    region: Region::Constant,
+                }
+            }
             Field::CodeSlot(i) => Path {
                 root: Root::ModuleTable,
                 through: None,
@@ -542,8 +693,23 @@ impl VmLayout {
             Field::EpochDeadline => {
                 store(offset_of!(StoreContext, epoch_deadline), Repr::I64, false)
             }
+            Field::GcBase => store(offset_of!(StoreContext, gc_base), Repr::Pointer, true),
+            Field::GcNext => store(offset_of!(StoreContext, gc_next), Repr::I64, false),
+            Field::GcLimit => store(offset_of!(StoreContext, gc_limit), Repr::I64, false),
+            Field::FuncIdsBase => {
+                store(offset_of!(StoreContext, func_ids_base), Repr::Pointer, false)
+            }
+            Field::FuncIdsLength => {
+                store(offset_of!(StoreContext, func_ids_length), Repr::I64, false)
+            }
+            Field::ObjectHeader(i) => {
+                at((None, self.object_header(i)), Repr::I64, true, Region::Constant)
+            }
             Field::Epoch => store(offset_of!(StoreContext, epoch), Repr::Pointer, true),
             Field::EpochShim => store(offset_of!(StoreContext, epoch_shim), Repr::Pointer, true),
+            Field::TagId(i) => at((None, self.tag(i)), Repr::I32, true, Region::Constant),
+            Field::Payload => store(offset_of!(StoreContext, payload), Repr::Pointer, false),
+            Field::ThrownTag => store(offset_of!(StoreContext, thrown_tag), Repr::I32, false),
         }
     }
 
@@ -587,7 +753,9 @@ impl ModuleTable {
     pub const COPY_ROUTINE: u32 = 16;
     /// Offset of the address of the routine that fills bytes.
     pub const FILL_ROUTINE: u32 = 24;
-    const TYPE_IDS: u32 = 32;
+    /// Offset of the address of the shim that throws.
+    pub const THROW_SHIM: u32 = 32;
+    const TYPE_IDS: u32 = 40;
 
     /// Offset of the id of a type.
     pub const fn type_id(index: TypeIndex) -> u32 {

@@ -8,20 +8,24 @@
 
 pub mod abi;
 pub mod builtin;
+mod composite;
 pub mod decode;
 pub mod image;
 mod index;
 pub mod layout;
 mod module;
 mod names;
+mod registry;
 pub mod settings;
 mod trap;
 pub mod types;
 
 pub use builtin::{Builtin, Operation, Rounding};
+pub use composite::*;
 pub use decode::{Body, DecodeError, decode, decode_with};
 pub use index::*;
 pub use module::*;
+pub use registry::{RegisteredType, TypeId, is_subtype};
 pub use settings::{MemoryPlan, OptLevel, Proposal, Proposals, Settings};
 pub use trap::Trap;
 pub use types::*;

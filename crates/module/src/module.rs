@@ -5,6 +5,7 @@
 //! validated by whoever compiles them.
 
 use crate::index::*;
+use crate::registry::RegisteredType;
 use crate::settings::Proposals;
 use crate::types::*;
 use std::collections::HashMap;
@@ -77,6 +78,22 @@ pub enum ConstOp {
     I64Sub,
     /// `i64.mul`
     I64Mul,
+    /// `struct.new`
+    StructNew(TypeIndex),
+    /// `struct.new_default`
+    StructNewDefault(TypeIndex),
+    /// `array.new`
+    ArrayNew(TypeIndex),
+    /// `array.new_default`
+    ArrayNewDefault(TypeIndex),
+    /// `array.new_fixed`, with the number of elements
+    ArrayNewFixed(TypeIndex, u32),
+    /// `ref.i31`
+    RefI31,
+    /// `any.convert_extern`
+    AnyConvertExtern,
+    /// `extern.convert_any`
+    ExternConvertAny,
 }
 
 /// A constant expression: a valid sequence of instructions that leaves one value. Modules may have as many
@@ -190,6 +207,10 @@ pub struct Module {
     pub proposals: Proposals,
     /// Defined types.
     pub types: Vec<RegisteredType>,
+    /// Whether its code may look into objects: it defines structs or arrays, or something in it has a type
+    /// of objects. Where it is not, no reference that is neither null nor `i31` can reach its code but
+    /// through the exceptions of others.
+    pub uses_heap: bool,
     /// Imports in order.
     pub imports: Vec<Import>,
     /// Exports in order.

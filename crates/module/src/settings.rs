@@ -67,15 +67,15 @@ define_proposals! {
     /// Structs and arrays.
     Gc, "gc", false, false, [GC];
     /// Tags and exceptions.
-    Exceptions, "exceptions", false, false, [EXCEPTIONS];
+    Exceptions, "exceptions", true, true, [EXCEPTIONS];
     /// Exceptions in their first form.
-    LegacyExceptions, "legacy-exceptions", false, false, [LEGACY_EXCEPTIONS];
+    LegacyExceptions, "legacy-exceptions", false, true, [LEGACY_EXCEPTIONS];
     /// Shared memories and atomics.
-    Threads, "threads", false, false, [THREADS];
+    Threads, "threads", true, true, [THREADS];
     /// 128-bit addition and multiplication.
-    WideArithmetic, "wide-arithmetic", false, false, [WIDE_ARITHMETIC];
+    WideArithmetic, "wide-arithmetic", true, true, [WIDE_ARITHMETIC];
     /// Memories with pages of one byte.
-    CustomPageSizes, "custom-page-sizes", false, false, [CUSTOM_PAGE_SIZES];
+    CustomPageSizes, "custom-page-sizes", true, true, [CUSTOM_PAGE_SIZES];
     /// Stack switching.
     StackSwitching, "stack-switching", false, false, [STACK_SWITCHING];
 }
@@ -230,9 +230,17 @@ impl MemoryPlan {
         let page = 1 << 16;
         let round =
             |bytes: u64| bytes.checked_next_multiple_of(page).unwrap_or(u64::MAX - (page - 1));
-        let reservation = round(settings.memory_reservation);
         let guard = round(settings.memory_guard_size);
-        let confined = ty.index == IndexType::I32 && reservation >= 1 << 32;
+        // What follows is the same for all types that a memory can be imported as: limits say nothing.
+        let confined = ty.index == IndexType::I32 && round(settings.memory_reservation) >= 1 << 32;
+        let reservation = match ty.shared {
+            // It never moves, so there has to be room for all that it may become.
+            true => {
+                let most = u64::try_from(ty.maximum_bytes()).unwrap_or(u64::MAX);
+                round(settings.memory_reservation).max(round(most))
+            }
+            false => round(settings.memory_reservation),
+        };
         let guarded = settings.signals_based_traps
             && confined
             && guard > 0

@@ -83,6 +83,8 @@ define_traps! {
     InvalidFunction = 20, "invalid function called";
     /// An exception left the outermost function uncaught.
     UncaughtException = 21, "uncaught exception";
+    /// The store's heap has no room for an object, whatever is collected.
+    GcHeapOutOfMemory = 22, "GC heap out of memory";
 }
 
 impl std::fmt::Display for Trap {

@@ -1,36 +1,7 @@
-//! Types of values, functions and externals, and the process-wide registry of defined types.
-//!
-//! A defined type (`(type …)`) is interned: structurally equal recursion groups get the same ids, so
-//! that type equality is id equality, at link time and in generated code (`call_indirect`).
-//!
-//! Invariant: a [`TypeId`] is never given out twice, and two live ids name the same type exactly when
-//! they are equal. An id is live while a [`RegisteredType`] of its group exists; whoever stores a
-//! `TypeId` keeps such a handle (modules, function types of the API, stores).
+//! Types of values, functions and externals. Defined types are named by their ids in the registry.
 
-use crate::abi::CallLayout;
-use std::collections::HashMap;
+use crate::registry::{RegisteredType, TypeId, is_subtype};
 use std::fmt;
-use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-
-/// Process-wide number of a defined type. Zero is never an id, so zeroed memory matches no type.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct TypeId(NonZeroU32);
-
-impl TypeId {
-    /// The number that generated code compares.
-    pub const fn as_u32(self) -> u32 {
-        self.0.get()
-    }
-
-    /// The id of a number; whether a type with it is registered is another question.
-    pub const fn from_u32(number: u32) -> Option<TypeId> {
-        match NonZeroU32::new(number) {
-            Some(number) => Some(TypeId(number)),
-            None => None,
-        }
-    }
-}
 
 /// `valtype` of the specification.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -94,14 +65,18 @@ pub enum HeapType {
     NoExn,
     /// A defined function type.
     ConcreteFunc(TypeId),
+    /// A defined struct type.
+    ConcreteStruct(TypeId),
+    /// A defined array type.
+    ConcreteArray(TypeId),
 }
 
-/// The three disjoint hierarchies of references (and exceptions), which differ in representation.
+/// The disjoint hierarchies of references, of which that of functions has another representation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum HeapTop {
     /// Function references: a pointer to a `FuncRef`, null is 0.
     Func,
-    /// Host values: a 32-bit index, null is 0.
+    /// Host values, and internal ones seen from outside: a 32-bit offset, null is 0.
     Extern,
     /// Collected objects: a 32-bit offset, null is 0.
     Any,
@@ -120,6 +95,31 @@ impl HeapType {
         }
     }
 
+    /// The defined type it names.
+    pub const fn concrete(self) -> Option<TypeId> {
+        match self {
+            HeapType::ConcreteFunc(id)
+            | HeapType::ConcreteStruct(id)
+            | HeapType::ConcreteArray(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The same kind of heap type for another defined type; those that name none stay as they are.
+    pub(crate) const fn with_concrete(self, id: TypeId) -> HeapType {
+        match self {
+            HeapType::ConcreteFunc(_) => HeapType::ConcreteFunc(id),
+            HeapType::ConcreteStruct(_) => HeapType::ConcreteStruct(id),
+            HeapType::ConcreteArray(_) => HeapType::ConcreteArray(id),
+            other => other,
+        }
+    }
+
+    /// Whether no object is of this type.
+    pub const fn is_bottom(self) -> bool {
+        matches!(self, HeapType::NoFunc | HeapType::NoExtern | HeapType::None | HeapType::NoExn)
+    }
+
     /// Subtyping. spec 3.3.3 (matching, heap types).
     pub fn matches(self, other: HeapType) -> bool {
         use HeapType::*;
@@ -129,9 +129,12 @@ impl HeapType {
         match (self, other) {
             (NoFunc, o) | (o, NoFunc) if o.top() == HeapTop::Func => self == NoFunc,
             (ConcreteFunc(_), Func) => true,
-            (ConcreteFunc(a), ConcreteFunc(b)) => is_subtype(a, b),
+            (ConcreteFunc(a), ConcreteFunc(b))
+            | (ConcreteStruct(a), ConcreteStruct(b))
+            | (ConcreteArray(a), ConcreteArray(b)) => is_subtype(a, b),
             (NoExtern, Extern) | (NoExn, Exn) => true,
-            (None, Any | Eq | I31 | Struct | Array) => true,
+            (None, o) => o.top() == HeapTop::Any,
+            (ConcreteStruct(_), Struct | Eq | Any) | (ConcreteArray(_), Array | Eq | Any) => true,
             (Eq | I31 | Struct | Array, Any) | (I31 | Struct | Array, Eq) => true,
             _ => false,
         }
@@ -181,6 +184,9 @@ impl fmt::Display for HeapType {
                     None => f.write_str("(dropped type)"),
                 };
             }
+            // They may contain themselves: a number ends it.
+            HeapType::ConcreteStruct(id) => return write!(f, "(struct {})", id.as_u32()),
+            HeapType::ConcreteArray(id) => return write!(f, "(array {})", id.as_u32()),
         })
     }
 }
@@ -232,6 +238,12 @@ impl FuncType {
     /// Result types, in order.
     pub fn results(&self) -> &[ValType] {
         &self.results
+    }
+
+    /// Whether there are no references among them.
+    pub fn is_numeric(&self) -> bool {
+        let is_reference = |ty: &ValType| matches!(ty, ValType::Ref(_));
+        !self.params.iter().chain(&self.results).any(is_reference)
     }
 }
 
@@ -322,14 +334,20 @@ impl MemoryType {
     /// The smallest size in bytes that cannot be reached whatever the limits say: `maximum` if given,
     /// else what the index type can address.
     pub fn maximum_bytes(&self) -> u128 {
-        let addressable = match self.index {
+        match self.limits.max {
+            Some(pages) => (u128::from(pages) << self.page_size_log2).min(self.addressable_bytes()),
+            None => self.addressable_bytes(),
+        }
+    }
+
+    /// What the index type can address, in whole pages whose number it can hold too.
+    pub fn addressable_bytes(&self) -> u128 {
+        let bytes = match self.index {
             IndexType::I32 => 1u128 << 32,
             IndexType::I64 => 1u128 << 64,
         };
-        match self.limits.max {
-            Some(pages) => (u128::from(pages) << self.page_size_log2).min(addressable),
-            None => addressable,
-        }
+        // With pages of one byte, the number of all pages would be one too many.
+        bytes - u128::from(self.page_size_log2 == 0)
     }
 }
 
@@ -368,288 +386,20 @@ pub enum ExternType {
     Tag(TypeId),
 }
 
-/// A recursion group as it enters the registry. References inside the group are relative.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct GroupKey(Box<[u32]>);
-
-/// Builds the canonical form of a recursion group: one word sequence in which references into the
-/// group are positions and references out of it are ids, so that equal groups are equal words.
-pub(crate) struct GroupBuilder {
-    words: Vec<u32>,
-    types: Vec<FuncType>,
-    outside: Vec<Arc<RecGroup>>,
-    base: TypeRefBase,
-}
-
-/// Marks a reference into the group that is being built; patched to an id when the group is new.
-/// Never leaves this file.
-const INSIDE: u32 = 1 << 31;
-
-type TypeRefBase = u32;
-
-/// How a heap type names a defined type while its group is being read.
-#[derive(Clone, Copy)]
-pub(crate) enum DefinedRef<'a> {
-    /// Position in the group being built.
-    Inside(u32),
-    /// A type that is registered already.
-    Outside(&'a RegisteredType),
-}
-
-impl GroupBuilder {
-    pub(crate) fn new() -> GroupBuilder {
-        GroupBuilder { words: Vec::new(), types: Vec::new(), outside: Vec::new(), base: 0 }
-    }
-
-    /// A heap type that refers to `target`.
-    pub(crate) fn concrete(&mut self, target: DefinedRef<'_>) -> HeapType {
-        let number = match target {
-            DefinedRef::Inside(position) => INSIDE | position,
-            DefinedRef::Outside(ty) => {
-                self.outside.push(ty.group.clone());
-                ty.id().as_u32()
-            }
-        };
-        HeapType::ConcreteFunc(TypeId(
-            NonZeroU32::new(number).expect("ids and INSIDE are not zero"),
-        ))
-    }
-
-    pub(crate) fn push(&mut self, ty: FuncType) {
-        self.words.push(ty.params.len() as u32);
-        self.words.push(ty.results.len() as u32);
-        for ty in ty.params.iter().chain(&ty.results) {
-            self.words.extend(encode(*ty));
-        }
-        self.types.push(ty);
-    }
-
-    /// Registers the group, or finds the equal one that is registered.
-    pub(crate) fn finish(mut self) -> Arc<RecGroup> {
-        let key = GroupKey(self.words.into());
-        let mut registry = registry();
-        if let Some(found) = registry.groups.get(&key).and_then(Weak::upgrade) {
-            return found;
-        }
-        self.base = registry.next;
-        let count = u32::try_from(self.types.len()).expect("a module has at most 1,000,000 types");
-        registry.next = self
-            .base
-            .checked_add(count)
-            .filter(|next| *next < INSIDE)
-            .expect("fewer than 2^31 types are defined in the life of a process");
-        for ty in &mut self.types {
-            for ty in ty.params.iter_mut().chain(ty.results.iter_mut()) {
-                if let ValType::Ref(RefType { heap: HeapType::ConcreteFunc(id), .. }) = ty
-                    && id.as_u32() & INSIDE != 0
-                {
-                    let number = self.base + (id.as_u32() & !INSIDE);
-                    *id = TypeId(NonZeroU32::new(number).expect("ids start at 1"));
-                }
-            }
-        }
-        let group = Arc::new(RecGroup {
-            key: key.clone(),
-            first: self.base,
-            layouts: self.types.iter().map(|_| OnceLock::new()).collect(),
-            types: self.types.into(),
-            _outside: self.outside,
-        });
-        for position in 0..count {
-            registry.ids.insert(self.base + position, (Arc::downgrade(&group), position));
-        }
-        registry.groups.insert(key, Arc::downgrade(&group));
-        group
-    }
-}
-
-fn encode(ty: ValType) -> [u32; 2] {
-    match ty {
-        ValType::I32 => [1, 0],
-        ValType::I64 => [2, 0],
-        ValType::F32 => [3, 0],
-        ValType::F64 => [4, 0],
-        ValType::V128 => [5, 0],
-        ValType::Ref(RefType { nullable, heap }) => {
-            let (kind, id) = match heap {
-                HeapType::Func => (0, 0),
-                HeapType::NoFunc => (1, 0),
-                HeapType::Extern => (2, 0),
-                HeapType::NoExtern => (3, 0),
-                HeapType::Any => (4, 0),
-                HeapType::Eq => (5, 0),
-                HeapType::I31 => (6, 0),
-                HeapType::Struct => (7, 0),
-                HeapType::Array => (8, 0),
-                HeapType::None => (9, 0),
-                HeapType::Exn => (10, 0),
-                HeapType::NoExn => (11, 0),
-                HeapType::ConcreteFunc(id) => (12, id.as_u32()),
-            };
-            [16 + 2 * kind + u32::from(nullable), id]
-        }
-    }
-}
-
-/// A registered recursion group. Its ids are `first..first + types.len()`.
-#[derive(Debug)]
-pub(crate) struct RecGroup {
-    key: GroupKey,
-    first: u32,
-    types: Box<[FuncType]>,
-    /// Calling convention of each type, once asked for.
-    layouts: Box<[OnceLock<CallLayout>]>,
-    /// Groups that this one refers to stay registered as long as it does.
-    _outside: Vec<Arc<RecGroup>>,
-}
-
-impl Drop for RecGroup {
-    fn drop(&mut self) {
-        let mut registry = registry();
-        for position in 0..self.types.len() as u32 {
-            registry.ids.remove(&(self.first + position));
-        }
-        // Another thread may have registered an equal group since the last handle went away.
-        if registry.groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
-            registry.groups.remove(&self.key);
-        }
-    }
-}
-
-struct Registry {
-    groups: HashMap<GroupKey, Weak<RecGroup>>,
-    ids: HashMap<u32, (Weak<RecGroup>, u32)>,
-    next: u32,
-}
-
-fn registry() -> MutexGuard<'static, Registry> {
-    static REGISTRY: std::sync::LazyLock<Mutex<Registry>> = std::sync::LazyLock::new(|| {
-        Mutex::new(Registry { groups: HashMap::new(), ids: HashMap::new(), next: 1 })
-    });
-    // No code between lock and unlock leaves the maps half-changed, so poison carries no meaning.
-    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A defined type that stays registered while this handle lives.
-#[derive(Clone, Debug)]
-pub struct RegisteredType {
-    group: Arc<RecGroup>,
-    position: u32,
-}
-
-impl RegisteredType {
-    pub(crate) fn new(group: Arc<RecGroup>, position: u32) -> RegisteredType {
-        RegisteredType { group, position }
-    }
-
-    /// Registers a function type on its own (as a recursion group of one). `None` when it refers to a
-    /// type that is no longer registered.
-    pub fn intern(ty: &FuncType) -> Option<RegisteredType> {
-        let mut builder = GroupBuilder::new();
-        for ty in ty.params.iter().chain(&ty.results) {
-            if let ValType::Ref(RefType { heap: HeapType::ConcreteFunc(id), .. }) = ty {
-                builder.outside.push(RegisteredType::from_id(*id)?.group);
-            }
-        }
-        builder.push(ty.clone());
-        Some(RegisteredType::new(builder.finish(), 0))
-    }
-
-    /// The live type with this id.
-    pub fn from_id(id: TypeId) -> Option<RegisteredType> {
-        // The upgraded handle is made while the lock is held and dropped, if at all, by the caller:
-        // dropping the last handle takes the lock.
-        let (group, position) = registry().ids.get(&id.as_u32()).cloned()?;
-        Some(RegisteredType { group: group.upgrade()?, position })
-    }
-
-    /// Its process-wide number.
-    pub fn id(&self) -> TypeId {
-        TypeId(NonZeroU32::new(self.group.first + self.position).expect("ids start at 1"))
-    }
-
-    /// Its parameters and results.
-    pub fn func_type(&self) -> &FuncType {
-        &self.group.types[self.position as usize]
-    }
-
-    /// How calls of this type travel.
-    pub fn call_layout(&self) -> &CallLayout {
-        self.group.layouts[self.position as usize].get_or_init(|| CallLayout::new(self.func_type()))
-    }
-}
-
-impl PartialEq for RegisteredType {
-    fn eq(&self, other: &RegisteredType) -> bool {
-        self.id() == other.id()
-    }
-}
-
-impl Eq for RegisteredType {}
-
-/// Whether defined type `a` is `b` or declares it as a supertype. Without the collector's proposal no
-/// type declares one, so this is equality.
-pub fn is_subtype(a: TypeId, b: TypeId) -> bool {
-    a == b
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn equal_types_share_an_id_and_ids_are_not_reused() {
-        let ty = FuncType::new([ValType::I32, ValType::F64, ValType::V128], [ValType::I64]);
-        let a = RegisteredType::intern(&ty).unwrap();
-        let b = RegisteredType::intern(&ty).unwrap();
-        assert_eq!(a.id(), b.id());
-        let id = a.id();
-        drop((a, b));
-        assert!(RegisteredType::from_id(id).is_none());
-        assert_ne!(RegisteredType::intern(&ty).unwrap().id(), id);
-    }
-
-    #[test]
-    fn nullability_and_order_matter() {
-        let f = |nullable| {
-            let heap = HeapType::Func;
-            RegisteredType::intern(&FuncType::new([ValType::Ref(RefType { nullable, heap })], []))
-                .unwrap()
-        };
-        assert_ne!(f(true).id(), f(false).id());
-        let params = RegisteredType::intern(&FuncType::new([ValType::I32], [])).unwrap();
-        let results = RegisteredType::intern(&FuncType::new([], [ValType::I32])).unwrap();
-        assert_ne!(params.id(), results.id());
-    }
 
     #[test]
     fn subtyping_of_heap_types() {
         assert!(HeapType::NoFunc.matches(HeapType::Func));
         assert!(!HeapType::Func.matches(HeapType::NoFunc));
         assert!(!HeapType::NoFunc.matches(HeapType::Extern));
+        assert!(HeapType::None.matches(HeapType::I31));
+        assert!(!HeapType::None.matches(HeapType::NoExtern));
         let ty = RegisteredType::intern(&FuncType::new([], [])).unwrap();
         assert!(HeapType::ConcreteFunc(ty.id()).matches(HeapType::Func));
         assert!(HeapType::NoFunc.matches(HeapType::ConcreteFunc(ty.id())));
         assert!(!HeapType::ConcreteFunc(ty.id()).matches(HeapType::NoFunc));
-    }
-
-    #[test]
-    fn hammer_register_and_drop() {
-        let rounds = if cfg!(miri) { 20 } else { 2000 };
-        let threads: Vec<_> = (0..8u32)
-            .map(|n| {
-                std::thread::spawn(move || {
-                    for round in 0..rounds {
-                        let params = vec![ValType::I32; ((n + round) % 5) as usize];
-                        let ty = FuncType::new(params, []);
-                        let a = RegisteredType::intern(&ty).unwrap();
-                        let b = RegisteredType::intern(&ty).unwrap();
-                        assert_eq!(a.id(), b.id());
-                        assert_eq!(RegisteredType::from_id(a.id()).unwrap().func_type(), &ty);
-                    }
-                })
-            })
-            .collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 }

@@ -7,14 +7,18 @@
 //!   total       u64     │ so that the wasm of an artifact of any version can be found
 //!   wasm length u64     ┘ (NOTE [stable prefix])
 //!   wasm        …
-//!   lengths     u64 × 6: bytes of key and text, entries of funcs, traps, locations and
-//!               inlined places
+//!   lengths     u64 × 10: bytes of key and text, entries of funcs, traps, locations, inlined
+//!               places, calls, handlers, stack maps and places of references
 //!   key         text, see `Compatibility`
 //!   text        machine code and constants
 //!   funcs       (start u32, end u32) …
 //!   traps       (offset u32, code u8) …
 //!   locations   (offset u32, wasm u32) …
 //!   inlined     (func u32, wasm u32, outer u32) …
+//!   calls       of the exception table: (offset u32, context i32, frame u32, first u32) …
+//!   handlers    (tag u32, target u32) …
+//!   stack maps  (return address u32, end of its places u32) …
+//!   references  (distance from the frame pointer i32) …
 //!   MAC         32 bytes, keyed BLAKE3 of everything before it
 //! ```
 //!
@@ -48,21 +52,27 @@ pub(crate) use key::user_folder;
 pub use key::{ArtifactKey, KeyError};
 
 use std::fmt;
-use wardian_module::image::{CodeImage, FuncRange, Inlined, Location, TrapSite};
+use wardian_module::image::{
+    CodeImage, ExceptionTable, FuncRange, Handler, Inlined, Location, StackMaps, TrapSite, TryCall,
+};
 use wardian_module::{DefinedFuncIndex, Trap};
 use wardian_vm::VouchedArtifact;
 
 /// What an artifact begins with. The first byte occurs in no text and in no wasm magic.
 const MAGIC: [u8; 8] = *b"\x89wardian";
 /// Version of the format. To be raised whenever the same bytes would mean something else.
-const VERSION: u32 = 3;
+const VERSION: u32 = 5;
 const PREFIX_BYTES: usize = 28;
-const LENGTHS_BYTES: usize = 6 * 8;
+const LENGTHS_BYTES: usize = 10 * 8;
 const MAC_BYTES: usize = blake3::OUT_LEN;
 const FUNC_BYTES: usize = 8;
 const TRAP_BYTES: usize = 5;
 const LOCATION_BYTES: usize = 8;
 const INLINED_BYTES: usize = 12;
+const CALL_BYTES: usize = 16;
+const HANDLER_BYTES: usize = 8;
+const MAP_BYTES: usize = 8;
+const MAP_PLACE_BYTES: usize = 4;
 
 /// Bytes of an artifact, with the reason why they may be trusted. One value, so that no reason can be
 /// given for other bytes than those that are decoded.
@@ -152,7 +162,7 @@ pub fn encode(
     image: CodeImage,
 ) -> Vec<u8> {
     debug_assert_eq!(image.check(), Ok(()));
-    let CodeImage { text, funcs, traps, locations, inlined } = image;
+    let CodeImage { text, funcs, traps, locations, inlined, exceptions, stack_maps } = image;
     let compatibility = compatibility.as_bytes();
     let total = PREFIX_BYTES
         + wasm.len()
@@ -163,6 +173,9 @@ pub fn encode(
         + traps.len() * TRAP_BYTES
         + locations.len() * LOCATION_BYTES
         + inlined.len() * INLINED_BYTES
+        + exceptions.calls.len() * CALL_BYTES
+        + exceptions.handlers.len() * HANDLER_BYTES
+        + maps_bytes(&stack_maps)
         + MAC_BYTES;
     let mut out = Vec::with_capacity(total);
     out.extend_from_slice(&MAGIC);
@@ -171,9 +184,18 @@ pub fn encode(
     out.extend_from_slice(&(wasm.len() as u64).to_le_bytes());
     out.extend_from_slice(wasm);
     // ORDER sections
-    for length in
-        [compatibility.len(), text.len(), funcs.len(), traps.len(), locations.len(), inlined.len()]
-    {
+    for length in [
+        compatibility.len(),
+        text.len(),
+        funcs.len(),
+        traps.len(),
+        locations.len(),
+        inlined.len(),
+        exceptions.calls.len(),
+        exceptions.handlers.len(),
+        stack_maps.parts().0.len(),
+        stack_maps.parts().2.len(),
+    ] {
         out.extend_from_slice(&(length as u64).to_le_bytes());
     }
     out.extend_from_slice(compatibility);
@@ -181,7 +203,7 @@ pub fn encode(
     out.extend_from_slice(&text);
     drop(text);
     out.extend(funcs.iter().flat_map(|f| pair(f.start, f.end)));
-    encode_tables(&mut out, &traps, &locations, &inlined);
+    encode_tables(&mut out, &traps, &locations, &inlined, &exceptions, &stack_maps);
     let mac = key.mac(&out);
     out.extend_from_slice(mac.as_bytes());
     debug_assert_eq!(out.len(), total);
@@ -194,6 +216,8 @@ fn encode_tables(
     traps: &[TrapSite],
     locations: &[Location],
     inlined: &[Inlined],
+    exceptions: &ExceptionTable,
+    stack_maps: &StackMaps,
 ) {
     for site in traps {
         out.extend_from_slice(&site.offset.to_le_bytes());
@@ -204,6 +228,14 @@ fn encode_tables(
         out.extend_from_slice(&place.func.0.to_le_bytes());
         out.extend_from_slice(&pair(place.wasm, place.outer));
     }
+    for call in &exceptions.calls {
+        out.extend_from_slice(&pair(call.offset, call.context as u32));
+        out.extend_from_slice(&pair(call.frame, call.first));
+    }
+    out.extend(exceptions.handlers.iter().flat_map(|h| pair(h.tag, h.target)));
+    let (returns, ends, places) = stack_maps.parts();
+    out.extend(returns.iter().zip(ends).flat_map(|(offset, end)| pair(*offset, *end)));
+    out.extend(places.iter().flat_map(|place| place.to_le_bytes()));
 }
 
 /// The module and code of an artifact, if it is to be trusted and was made for an engine of this
@@ -315,19 +347,28 @@ struct Sections<'a> {
     traps: &'a [u8],
     locations: &'a [u8],
     inlined: &'a [u8],
+    calls: &'a [u8],
+    handlers: &'a [u8],
+    map_returns: &'a [u8],
+    map_places: &'a [u8],
 }
 
 impl<'a> Sections<'a> {
     /// Reads sections of so many entries.
-    fn read(lengths: [Option<u64>; 5], reader: &mut Reader<'a>) -> Result<Self, ArtifactError> {
+    fn read(lengths: [Option<u64>; 9], reader: &mut Reader<'a>) -> Result<Self, ArtifactError> {
         // ORDER sections
-        let [text, funcs, traps, locations, inlined] = lengths;
+        let [text, funcs, traps, locations, inlined, calls, handlers, map_returns, map_places] =
+            lengths;
         Ok(Sections {
             text: section("text", text, 1, reader)?,
             funcs: section("function", funcs, FUNC_BYTES, reader)?,
             traps: section("trap", traps, TRAP_BYTES, reader)?,
             locations: section("location", locations, LOCATION_BYTES, reader)?,
             inlined: section("inlined place", inlined, INLINED_BYTES, reader)?,
+            calls: section("call", calls, CALL_BYTES, reader)?,
+            handlers: section("handler", handlers, HANDLER_BYTES, reader)?,
+            map_returns: section("stack map", map_returns, MAP_BYTES, reader)?,
+            map_places: section("reference", map_places, MAP_PLACE_BYTES, reader)?,
         })
     }
 
@@ -338,6 +379,8 @@ impl<'a> Sections<'a> {
             traps: decode_traps(self.traps)?,
             locations: decode_locations(self.locations),
             inlined: decode_inlined(self.inlined),
+            exceptions: decode_exceptions(self.calls, self.handlers),
+            stack_maps: decode_maps(self.map_returns, self.map_places),
         };
         image.check().map_err(|error| malformed(error.0))?;
         Ok(image)
@@ -368,6 +411,32 @@ fn decode_inlined(bytes: &[u8]) -> Vec<Inlined> {
         Inlined { func: DefinedFuncIndex(func), wasm, outer }
     };
     entries.iter().map(place).collect()
+}
+
+fn decode_exceptions(calls: &[u8], handlers: &[u8]) -> ExceptionTable {
+    let (entries, _) = calls.as_chunks::<CALL_BYTES>();
+    let call = |entry: &[u8; CALL_BYTES]| {
+        let (words, _) = entry.as_chunks::<4>();
+        let [offset, context, frame, first] =
+            [0, 1, 2, 3].map(|word| u32::from_le_bytes(words[word]));
+        TryCall { offset, context: context as i32, frame, first }
+    };
+    ExceptionTable {
+        calls: entries.iter().map(call).collect(),
+        handlers: pairs(handlers).map(|(tag, target)| Handler { tag, target }).collect(),
+    }
+}
+
+fn decode_maps(returns: &[u8], places: &[u8]) -> StackMaps {
+    let (returns, ends) = pairs(returns).unzip();
+    let (places, _) = places.as_chunks::<MAP_PLACE_BYTES>();
+    StackMaps::from_parts(returns, ends, places.iter().map(|p| i32::from_le_bytes(*p)).collect())
+}
+
+/// Bytes of the two sections of stack maps.
+fn maps_bytes(maps: &StackMaps) -> usize {
+    let (returns, _, places) = maps.parts();
+    returns.len() * MAP_BYTES + places.len() * MAP_PLACE_BYTES
 }
 
 fn decode_traps(bytes: &[u8]) -> Result<Vec<TrapSite>, ArtifactError> {
@@ -433,7 +502,7 @@ impl<'a> Reader<'a> {
 
 const _: () = {
     assert!(PREFIX_BYTES == MAGIC.len() + 4 + 8 + 8);
-    assert!(LENGTHS_BYTES == 48, "as many as ORDER sections lists");
+    assert!(LENGTHS_BYTES == 80, "as many as ORDER sections lists");
 };
 
 #[cfg(test)]
@@ -479,6 +548,15 @@ mod tests {
                 Inlined { func: DefinedFuncIndex(2), wasm: 3, outer: 0x1234_5678 },
                 Inlined { func: DefinedFuncIndex(0), wasm: 4, outer: Location::INLINED },
             ],
+            exceptions: ExceptionTable {
+                calls: vec![TryCall { offset: 40, context: -16, frame: 48, first: 1 }],
+                handlers: vec![
+                    Handler::LAST,
+                    Handler { tag: 7, target: 199 },
+                    Handler { tag: Handler::OUTER, target: 0 },
+                ],
+            },
+            stack_maps: StackMaps::from_parts(vec![7, 100], vec![2, 3], vec![-8, -12, 16]),
         }
     }
 
@@ -647,7 +725,7 @@ mod tests {
 
     #[test]
     fn declared_lengths_past_the_end_are_refused() {
-        for at in [20].into_iter().chain((0..6).map(|n| LENGTHS_AT + 8 * n)) {
+        for at in [20].into_iter().chain((0..8).map(|n| LENGTHS_AT + 8 * n)) {
             let lengths = [u64::MAX, u64::MAX / 8 + 1, 1 << 40, 1 << 31, 100_000];
             for &length in &lengths[if cfg!(miri) { 4 } else { 0 }..] {
                 let error = forged(|bytes| put(bytes, at, length)).unwrap_err();
@@ -683,6 +761,17 @@ mod tests {
         let inlined_at = locations_at + image().locations.len() * LOCATION_BYTES;
         check(&|b| b[inlined_at] = 3, "inlined code of no place");
         check(&|b| b[inlined_at + 20] = 1, "inlined code of no place");
+        let calls_at = inlined_at + image().inlined.len() * INLINED_BYTES;
+        check(&|b| b[calls_at + 1] = 9, "exception table out of order");
+        check(&|b| b[calls_at + 12] = 3, "exception table out of order");
+        let handlers_at = calls_at + CALL_BYTES;
+        check(&|b| b[handlers_at + 12] = 200, "exception table out of order");
+        check(&|b| b[handlers_at + 20] = 2, "exception table out of order");
+        let maps_at = handlers_at + image().exceptions.handlers.len() * HANDLER_BYTES;
+        check(&|b| b[maps_at] = 101, "stack maps out of order");
+        check(&|b| b[maps_at + 8] = 201, "stack maps out of order");
+        check(&|b| b[maps_at + 12] = 4, "stack maps out of order");
+        check(&|b| b[maps_at + 16] = 0xf6, "stack maps out of order");
         check(&|b| b[funcs_at + 4] = 90, "function outside the text, or out of order");
         check(&|b| b[funcs_at + 20] = 201, "function outside the text, or out of order");
     }
@@ -695,7 +784,7 @@ mod tests {
             "precompiled module is cut off: expected 20 bytes, found 10",
         );
         check(
-            ArtifactError::Version { found: 9, expected: VERSION },
+            ArtifactError::Version { found: 9, expected: 3 },
             "precompiled module of another version of wardian: expected format 3, found format 9",
         );
         check(

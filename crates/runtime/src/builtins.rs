@@ -2,10 +2,13 @@
 //!
 //! spec 4.6: bounds are checked before any write, with sums that cannot overflow.
 
+use crate::arrays;
 use crate::instantiate::eval;
-use crate::store::{Limiter, Store};
+use crate::parking::{WaitResult, begin_wait, notify_builtin};
+use crate::store::{Limiter, Store, Unlimited};
 use wardian_module::{
-    Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, Rounding, TableIndex, Trap,
+    Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, Operation, Rounding, TableIndex, Trap,
+    TypeId, is_subtype,
 };
 use wardian_vm::{BuiltinCall, Extern, Failure, InstanceId, MemoryId, TableId, Value};
 
@@ -36,18 +39,30 @@ pub fn builtin(
         }
         Builtin::MemoryCopy => {
             let (target, source) = (memory(store, first), memory(store, second));
-            memory_copy(store, target, a, source, b, c)
+            let copied = store.kernel.memory_copy(target, a, source, b, c);
+            copied.map_err(|_| Trap::MemoryOutOfBounds)?;
+            Ok(0)
         }
         Builtin::MemoryFill => {
             let id = memory(store, first);
-            let bytes = store.kernel.memory_bytes_mut(id);
-            slice_mut(bytes, a, c)?.fill(b as u8);
+            let filled = store.kernel.memory_fill(id, a, b as u8, c);
+            filled.map_err(|_| Trap::MemoryOutOfBounds)?;
             Ok(0)
         }
         Builtin::MemoryInit => {
             let id = memory(store, first);
             memory_init(store, instance, id, DataIndex(second), a, b, c)
         }
+        // Hosts whose guests are asked to stop wait by themselves, piece by piece.
+        Builtin::MemoryWait32 | Builtin::MemoryWait64 => match begin_wait(store, &call)? {
+            None => Ok(WaitResult::Mismatch as u64),
+            Some(mut waiter) => loop {
+                if let Some(result) = waiter.park(None) {
+                    break Ok(result as u64);
+                }
+            },
+        },
+        Builtin::MemoryNotify => notify_builtin(store, &call),
         Builtin::DataDrop => {
             store.drop_data(instance, DataIndex(first));
             Ok(0)
@@ -73,7 +88,8 @@ pub fn builtin(
         }
         Builtin::TableInit => {
             let id = table(store, first);
-            table_init(store, instance, id, ElemIndex(second), a, b, c)
+            table_init(store, instance, id, ElemIndex(second), a, b, c)?;
+            Ok(0)
         }
         Builtin::ElemDrop => {
             store.drop_elements(instance, ElemIndex(first));
@@ -93,14 +109,45 @@ pub fn builtin(
             let [x, y, z] = [a, b, c].map(f64::from_bits);
             Ok(x.mul_add(y, z).to_bits())
         }
+        Builtin::IsSubtype => {
+            let expected = store.kernel.instance_code(instance).module().types[first as usize].id();
+            let found = TypeId::from_u32(a as u32);
+            Ok(found.is_some_and(|found| is_subtype(found, expected)).into())
+        }
+        Builtin::FuncToId => {
+            let number = func.map(|func| store.kernel.func_number(func)).transpose();
+            let number = number.map_err(|_| Trap::GcHeapOutOfMemory)?;
+            Ok(number.unwrap_or(0).into())
+        }
+        Builtin::GcRemember => {
+            store.remember(a as u32);
+            Ok(0)
+        }
+        Builtin::FuncIs => {
+            let expected = store.kernel.instance_code(instance).module().types[first as usize].id();
+            let found = func.and_then(|func| store.kernel.func_type(func));
+            Ok(found.is_some_and(|found| is_subtype(found.id(), expected)).into())
+        }
+        // Of the exceptions' own.
+        Builtin::ExnNew | Builtin::ExnThrow => Err(Trap::AllocationTooLarge.into()),
+        Builtin::GcAllocStruct
+        | Builtin::GcAllocArray
+        | Builtin::ArrayFill
+        | Builtin::ArrayCopy
+        | Builtin::ArrayNewData
+        | Builtin::ArrayNewElem
+        | Builtin::ArrayInitData
+        | Builtin::ArrayInitElem => arrays::builtin(store, limiter, &call),
     }
 }
 
 /// Pays for the size of what a builtin is about to do; what was paid. What is out of bounds is not done,
 /// and costs nothing.
 fn pay(store: &Store, call: &BuiltinCall) -> Result<u64, Trap> {
-    let cost = wardian_lower::size_cost(call.operation.builtin, call.args);
-    if cost == 0 || !store.consumes_fuel() || !in_bounds(store, call) {
+    let Operation { builtin, second, .. } = call.operation;
+    let is_paid = builtin == Builtin::GcAllocArray && second == 1;
+    let cost = wardian_lower::size_cost(builtin, call.args);
+    if cost == 0 || is_paid || !store.consumes_fuel() || !in_bounds(store, call) {
         return Ok(0);
     }
     store.pay(cost)?;
@@ -122,7 +169,7 @@ fn in_bounds(store: &Store, call: &BuiltinCall) -> bool {
     };
     let memory = |index, start, count| {
         let id = store.memory_of(instance, MemoryIndex(index));
-        fits(store.kernel.memory_bytes(id).len() as u64, start, count)
+        fits(store.kernel.memory_length(id) as u64, start, count)
     };
     let table = |index, start, count| {
         let id = store.table_of(instance, TableIndex(index));
@@ -152,12 +199,10 @@ fn in_bounds(store: &Store, call: &BuiltinCall) -> bool {
         Builtin::TableFillFunc | Builtin::TableFillRef => table(first, a, c),
         Builtin::TableCopy => table(first, a, c) && table(second, b, c),
         Builtin::TableInit => {
-            let segment = ElemIndex(second);
-            let dropped = store.elements_dropped(instance, segment);
-            let length = if dropped { 0 } else { module.elements[segment.index()].items.len() };
+            let length = segment_length(store, instance, ElemIndex(second));
             table(first, a, c) && fits(length as u64, b, c)
         }
-        _ => true,
+        _ => arrays::in_bounds(store, call),
     }
 }
 
@@ -184,35 +229,9 @@ fn round_f64(rounding: Rounding, x: f64) -> f64 {
     }
 }
 
-fn range(length: usize, start: u64, count: u64) -> Option<std::ops::Range<usize>> {
+pub(crate) fn range(length: usize, start: u64, count: u64) -> Option<std::ops::Range<usize>> {
     let end = start.checked_add(count).filter(|end| *end <= length as u64)?;
     Some(start as usize..end as usize)
-}
-
-fn slice_mut(bytes: &mut [u8], start: u64, count: u64) -> Result<&mut [u8], Trap> {
-    let range = range(bytes.len(), start, count).ok_or(Trap::MemoryOutOfBounds)?;
-    Ok(&mut bytes[range])
-}
-
-fn memory_copy(
-    store: &mut Store,
-    target: MemoryId,
-    target_start: u64,
-    source: MemoryId,
-    source_start: u64,
-    count: u64,
-) -> Result<u64, Failure> {
-    if target == source {
-        let bytes = store.kernel.memory_bytes_mut(target);
-        let from = range(bytes.len(), source_start, count).ok_or(Trap::MemoryOutOfBounds)?;
-        let to = range(bytes.len(), target_start, count).ok_or(Trap::MemoryOutOfBounds)?;
-        bytes.copy_within(from, to.start);
-    } else {
-        let (target, source) = store.kernel.two_memories(target, source);
-        let from = range(source.len(), source_start, count).ok_or(Trap::MemoryOutOfBounds)?;
-        slice_mut(target, target_start, count)?.copy_from_slice(&source[from]);
-    }
-    Ok(0)
 }
 
 /// `memory.init`
@@ -228,8 +247,8 @@ pub(crate) fn memory_init(
     let module = store.kernel.instance_code(instance).module().clone();
     let data = if store.data_dropped(instance, segment) { &[] } else { module.data_bytes(segment) };
     let from = range(data.len(), source, count).ok_or(Trap::MemoryOutOfBounds)?;
-    let bytes = store.kernel.memory_bytes_mut(memory);
-    slice_mut(bytes, target, count)?.copy_from_slice(&data[from]);
+    let written = store.kernel.memory_write(memory, target, &data[from]);
+    written.map_err(|_| Trap::MemoryOutOfBounds)?;
     Ok(0)
 }
 
@@ -253,30 +272,47 @@ pub(crate) fn table_init(
     target: u64,
     source: u64,
     count: u64,
-) -> Result<u64, Failure> {
-    let module = store.kernel.instance_code(instance).module().clone();
-    let segment_ref = &module.elements[segment.index()];
-    let length =
-        if store.elements_dropped(instance, segment) { 0 } else { segment_ref.items.len() };
-    let from = range(length, source, count).ok_or(Trap::TableOutOfBounds)?;
+) -> Result<(), Failure> {
+    let from = range(segment_length(store, instance, segment), source, count)
+        .ok_or(Trap::TableOutOfBounds)?;
     let size = store.kernel.table_size(table);
     if target.checked_add(count).is_none_or(|end| end > size) {
         return Err(Trap::TableOutOfBounds.into());
     }
-    let fill = |store: &mut Store, index, value| {
+    for (item, index) in from.zip(target..) {
+        let value = segment_item(store, instance, segment, item);
         let set = store.kernel.table_fill(table, index, value, 1);
         set.expect("validated types, and the range was checked");
-    };
-    for (item, index) in from.zip(target..) {
-        let value = match &segment_ref.items {
-            ElemItems::Funcs(funcs) => {
-                Value::Func(store.kernel.instance_func(instance, funcs[item]))
-            }
-            ElemItems::Exprs(exprs) => eval(store, instance, &exprs[item]),
-        };
-        fill(store, index, value);
     }
-    Ok(0)
+    Ok(())
+}
+
+/// Items of an element segment; none if it was dropped.
+pub(crate) fn segment_length(store: &Store, instance: InstanceId, segment: ElemIndex) -> usize {
+    let module = store.kernel.instance_code(instance).module();
+    let length = module.elements[segment.index()].items.len();
+    if store.elements_dropped(instance, segment) { 0 } else { length }
+}
+
+/// An item of an element segment, which has so many.
+pub(crate) fn segment_item(
+    store: &mut Store,
+    instance: InstanceId,
+    segment: ElemIndex,
+    item: usize,
+) -> Value {
+    if let Some(references) = store.element_refs.get(&(instance, segment)) {
+        return Value::Ref(references[item]);
+    }
+    let code = store.kernel.instance_code(instance).clone();
+    match &code.module().elements[segment.index()].items {
+        ElemItems::Funcs(funcs) => Value::Func(store.kernel.instance_func(instance, funcs[item])),
+        ElemItems::Exprs(exprs) => {
+            // Nothing else makes objects: those were evaluated at instantiation.
+            let value = eval(store, &mut Unlimited, instance, &exprs[item]);
+            value.unwrap_or_else(|_| unreachable!("functions and null take no room"))
+        }
+    }
 }
 
 /// The functions among an instance's externs, for `ref.func`.

@@ -70,6 +70,10 @@ fn shared(module: &Module, least: usize) -> Option<Vec<Option<Arc<InitialMemory>
         let length = module.data_bytes(DataIndex::from(index)).len();
         let end = start.checked_add(length)?;
         (end as u128 <= module.memories[memory.index()].minimum_bytes()).then_some(())?;
+        if module.memories[memory.index()].shared {
+            // Its bytes belong to no instance.
+            continue;
+        }
         let extent = &mut extents[own];
         extent.bytes = extent.bytes.saturating_add(length);
         let range = extent.range.get_or_insert(start..end);

@@ -8,7 +8,8 @@ use crate::initial;
 use crate::store::{Dropped, Limiter, Store, element_bytes, minimum_bytes, refused};
 use std::sync::Arc;
 use wardian_module::{
-    ConstExpr, ConstOp, DataIndex, ElemIndex, GlobalIndex, HeapTop, SegmentMode, TableIndex,
+    ConstExpr, ConstOp, DataIndex, ElemIndex, ElemItems, ElemSegment, GlobalIndex, HeapTop,
+    SegmentMode, TableIndex, Trap,
 };
 use wardian_vm::{Code, Extern, Failure, FuncId, Import, InstanceId, Value};
 
@@ -85,16 +86,23 @@ impl Store {
             }
         })?;
         self.dropped.resize_with(instance.index() + 1, Dropped::default);
+        self.prepare_heap(instance).map_err(|error| {
+            let text = format!(
+                "failed to make a heap: {error}; it takes 4 GiB of address space, and room for a shape of \
+                 each type"
+            );
+            InstantiateError::Limit(text)
+        })?;
         for (index, global) in module.globals.iter().enumerate() {
             if let Some(init) = &global.init {
-                let value = eval(self, instance, init);
+                let value = eval(self, limiter, instance, init)?;
                 let id = self.global_of(instance, GlobalIndex::from(index));
                 self.kernel.global_set(id, value).expect("validated initializers have their type");
             }
         }
         for (index, table) in module.tables.iter().enumerate() {
             if let Some(init) = &table.init {
-                let value = eval(self, instance, init);
+                let value = eval(self, limiter, instance, init)?;
                 let id = self.table_of(instance, TableIndex::from(index));
                 let size = self.kernel.table_size(id);
                 self.kernel
@@ -103,9 +111,12 @@ impl Store {
             }
         }
         for (index, segment) in module.elements.iter().enumerate() {
+            self.evaluate_elements(limiter, instance, ElemIndex::from(index), segment)?;
+        }
+        for (index, segment) in module.elements.iter().enumerate() {
             let index = ElemIndex::from(index);
             if let SegmentMode::Active(table, offset) = &segment.mode {
-                let offset = index_of(eval(self, instance, offset));
+                let offset = index_of(eval(self, limiter, instance, offset)?);
                 let id = self.table_of(instance, *table);
                 let count = segment.items.len() as u64;
                 table_init(self, instance, id, index, offset, 0, count)?;
@@ -119,7 +130,7 @@ impl Store {
             if let SegmentMode::Active(memory, offset) = &segment.mode {
                 let own = memory.index().checked_sub(module.imported_memories);
                 if own.and_then(|own| images.get(own)).is_none_or(Option::is_none) {
-                    let offset = index_of(eval(self, instance, offset));
+                    let offset = index_of(eval(self, limiter, instance, offset)?);
                     let id = self.memory_of(instance, *memory);
                     let count = segment.bytes.len() as u64;
                     memory_init(self, instance, id, index, offset, 0, count)?;
@@ -132,6 +143,34 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Evaluates the items of a segment once, unless they are functions or null: those are the same whenever
+    /// they are asked for.
+    fn evaluate_elements(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        instance: InstanceId,
+        index: ElemIndex,
+        segment: &ElemSegment,
+    ) -> Result<(), Failure> {
+        let ElemItems::Exprs(exprs) = &segment.items else { return Ok(()) };
+        if segment.ty.heap.top() == HeapTop::Func {
+            return Ok(());
+        }
+        // They are roots from the first on.
+        self.element_refs.insert((instance, index), vec![0; exprs.len()].into());
+        for (item, expr) in exprs.iter().enumerate() {
+            let Value::Ref(reference) = eval(self, limiter, instance, expr)? else {
+                unreachable!("validated items are of the segment's type")
+            };
+            if let Some(references) = self.element_refs.get_mut(&(instance, index)) {
+                references[item] = reference;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A segment's offset: unsigned, of the memory's or table's index type.
 fn index_of(value: Value) -> u64 {
     match value {
@@ -141,46 +180,109 @@ fn index_of(value: Value) -> u64 {
     }
 }
 
-/// The value of a constant expression.
-pub(crate) fn eval(store: &Store, instance: InstanceId, expr: &ConstExpr) -> Value {
+/// The value of a constant expression. Operands are roots: making an object may move others.
+pub(crate) fn eval(
+    store: &mut Store,
+    limiter: &mut dyn Limiter,
+    instance: InstanceId,
+    expr: &ConstExpr,
+) -> Result<Value, Failure> {
     let ops = match expr {
-        ConstExpr::I32(value) => return Value::I32(*value),
+        ConstExpr::I32(value) => return Ok(Value::I32(*value)),
         ConstExpr::Ops(ops) => &**ops,
     };
-    let mut stack: Vec<Value> = Vec::with_capacity(1);
-    for op in ops {
-        let value = match *op {
-            ConstOp::I32(v) => Value::I32(v),
-            ConstOp::I64(v) => Value::I64(v),
-            ConstOp::F32(bits) => Value::F32(bits),
-            ConstOp::F64(bits) => Value::F64(bits),
-            ConstOp::V128(bits) => Value::V128(bits),
-            ConstOp::GlobalGet(index) => store.kernel.global_get(store.global_of(instance, index)),
-            ConstOp::RefFunc(index) => func_value(store, instance, index),
-            ConstOp::RefNull(HeapTop::Func) => Value::Func(None),
-            ConstOp::RefNull(_) => Value::Ref(0),
-            ConstOp::I32Add | ConstOp::I32Sub | ConstOp::I32Mul => {
-                let (Some(Value::I32(b)), Some(Value::I32(a))) = (stack.pop(), stack.pop()) else {
-                    unreachable!("validated operands")
-                };
-                Value::I32(match op {
-                    ConstOp::I32Add => a.wrapping_add(b),
-                    ConstOp::I32Sub => a.wrapping_sub(b),
-                    _ => a.wrapping_mul(b),
-                })
+    let base = store.operands.len();
+    let result = ops.iter().try_for_each(|op| step(store, limiter, instance, op));
+    let value = store.operands.pop();
+    store.operands.truncate(base);
+    result.map(|()| value.expect("validated expressions leave a value"))
+}
+
+fn step(
+    store: &mut Store,
+    limiter: &mut dyn Limiter,
+    instance: InstanceId,
+    op: &ConstOp,
+) -> Result<(), Failure> {
+    let value = match *op {
+        ConstOp::I32(v) => Value::I32(v),
+        ConstOp::I64(v) => Value::I64(v),
+        ConstOp::F32(bits) => Value::F32(bits),
+        ConstOp::F64(bits) => Value::F64(bits),
+        ConstOp::V128(bits) => Value::V128(bits),
+        ConstOp::GlobalGet(index) => store.kernel.global_get(store.global_of(instance, index)),
+        ConstOp::RefFunc(index) => func_value(store, instance, index),
+        ConstOp::RefNull(HeapTop::Func) => Value::Func(None),
+        ConstOp::RefNull(_) => Value::Ref(0),
+        ConstOp::I32Add | ConstOp::I32Sub | ConstOp::I32Mul => {
+            let (b, a) = (pop_i32(store), pop_i32(store));
+            Value::I32(match op {
+                ConstOp::I32Add => a.wrapping_add(b),
+                ConstOp::I32Sub => a.wrapping_sub(b),
+                _ => a.wrapping_mul(b),
+            })
+        }
+        ConstOp::I64Add | ConstOp::I64Sub | ConstOp::I64Mul => {
+            let (Some(Value::I64(b)), Some(Value::I64(a))) =
+                (store.operands.pop(), store.operands.pop())
+            else {
+                unreachable!("validated operands")
+            };
+            Value::I64(match op {
+                ConstOp::I64Add => a.wrapping_add(b),
+                ConstOp::I64Sub => a.wrapping_sub(b),
+                _ => a.wrapping_mul(b),
+            })
+        }
+        ConstOp::RefI31 => Value::Ref((pop_i32(store) as u32) << 1 | 1),
+        // The same bits from both sides.
+        ConstOp::AnyConvertExtern | ConstOp::ExternConvertAny => return Ok(()),
+        ConstOp::StructNew(ty) | ConstOp::StructNewDefault(ty) => {
+            let ty = store.module_type(instance, ty);
+            let shape = store.shape(&ty).ok_or(Trap::GcHeapOutOfMemory)?;
+            let object = store.allocate(limiter, shape, 0)?;
+            let layout = ty.as_struct().expect("validated: a struct type");
+            if matches!(op, ConstOp::StructNew(_)) {
+                for field in (0..layout.fields().len() as u32).rev() {
+                    let value = store.operands.pop().expect("validated operands");
+                    let storage = layout.fields()[field as usize].storage;
+                    store.set_field(object, layout.offset(field), storage, value);
+                }
             }
-            ConstOp::I64Add | ConstOp::I64Sub | ConstOp::I64Mul => {
-                let (Some(Value::I64(b)), Some(Value::I64(a))) = (stack.pop(), stack.pop()) else {
-                    unreachable!("validated operands")
-                };
-                Value::I64(match op {
-                    ConstOp::I64Add => a.wrapping_add(b),
-                    ConstOp::I64Sub => a.wrapping_sub(b),
-                    _ => a.wrapping_mul(b),
-                })
+            Value::Ref(object)
+        }
+        ConstOp::ArrayNew(ty) | ConstOp::ArrayNewDefault(ty) => {
+            let length = pop_i32(store) as u32;
+            let ty = store.module_type(instance, ty);
+            let shape = store.shape(&ty).ok_or(Trap::GcHeapOutOfMemory)?;
+            let array = store.allocate(limiter, shape, length)?;
+            if matches!(op, ConstOp::ArrayNew(_)) {
+                let value = store.operands.pop().expect("validated operands");
+                let storage = ty.as_array().expect("validated: an array type").element.storage;
+                store.fill_elements(array, storage, 0, length, value);
             }
-        };
-        stack.push(value);
+            Value::Ref(array)
+        }
+        ConstOp::ArrayNewFixed(ty, length) => {
+            let ty = store.module_type(instance, ty);
+            let shape = store.shape(&ty).ok_or(Trap::GcHeapOutOfMemory)?;
+            let array = store.allocate(limiter, shape, length)?;
+            let storage = ty.as_array().expect("validated: an array type").element.storage;
+            for index in (0..length).rev() {
+                let value = store.operands.pop().expect("validated operands");
+                let offset = Store::element_offset(storage.bytes(), index);
+                store.set_field(array, offset, storage, value);
+            }
+            Value::Ref(array)
+        }
+    };
+    store.operands.push(value);
+    Ok(())
+}
+
+fn pop_i32(store: &mut Store) -> i32 {
+    match store.operands.pop() {
+        Some(Value::I32(value)) => value,
+        _ => unreachable!("validated operands"),
     }
-    stack.pop().expect("validated expressions leave a value")
 }

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod arrays;
 pub mod artifact;
 mod background;
 mod budget;
@@ -18,6 +19,7 @@ mod compilers;
 mod compilers;
 mod explore;
 mod file;
+mod heap;
 mod initial;
 mod instantiate;
 pub mod log;
@@ -26,6 +28,8 @@ mod parallel;
 #[cfg(not(feature = "parallel"))]
 #[path = "parallel_none.rs"]
 mod parallel;
+mod parking;
+mod roots;
 mod stats;
 mod store;
 mod tiers;
@@ -38,8 +42,12 @@ pub use compile::{CompileError, CompileProgress, Compiler, compile, decode_valid
 pub use compilers::HAS_COMPILER;
 pub use explore::{Explored, Explorer, RecordedLine};
 pub use file::read_file;
+pub use heap::{HeapConfig, Referent};
 pub use initial::prepare_initial_memories;
 pub use instantiate::InstantiateError;
+pub use parking::{WaitResult, Waiter, begin_wait, notify, wait};
+pub use roots::{HostRoots, OwnedRoot, RootId};
 pub use stats::{CodeShape, Counters, Stats};
 pub use store::{Limiter, Store, Unlimited};
 pub use tiers::{Cached, CompileFailure, TierConfig, TierUp, Tiers};
+pub use wardian_gc::Stats as HeapStats;

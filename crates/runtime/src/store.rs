@@ -1,11 +1,13 @@
-//! A store without its embedder's data: the kernel's store, what segments were dropped, host values
-//! behind references, and limits.
+//! A store without its embedder's data: the kernel's store, what segments hold and which were dropped, the
+//! heap, the host's references into it, and limits.
 //!
 //! Invariant: `instances` has an entry for each instance of the kernel's store.
 
 use crate::budget::{Budget, BudgetShare};
+use crate::heap::{Heap, HeapConfig};
 use crate::instantiate::InstantiateError;
-use std::any::Any;
+use crate::roots::HostRoots;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use wardian_module::layout::table_element_size;
@@ -92,9 +94,14 @@ pub struct Store {
     pub kernel: wardian_vm::Store,
     pub(crate) settings: Arc<Settings>,
     pub(crate) dropped: Vec<Dropped>,
-    host_values: Vec<Box<dyn Any + Send + Sync>>,
-    /// Bytes of these.
-    host_bytes: u64,
+    /// References that passive element segments hold, unless they hold functions.
+    pub(crate) element_refs: HashMap<(InstanceId, ElemIndex), Box<[u32]>>,
+    pub(crate) heap: Option<Box<Heap>>,
+    pub(crate) heap_config: HeapConfig,
+    /// The host's references into the heap.
+    pub roots: HostRoots,
+    /// Operands of the constant expression that is being evaluated.
+    pub(crate) operands: Vec<Value>,
     /// What the store has taken of its limiter's budget.
     share: Option<BudgetShare>,
 }
@@ -105,13 +112,16 @@ impl Store {
         settings: Arc<Settings>,
         limits: wardian_vm::StoreLimits,
     ) -> std::io::Result<Store> {
-        Store::of_engine::<H>(settings, limits, Arc::default(), Arc::default())
+        let heap = HeapConfig::default();
+        Store::of_engine::<H>(settings, limits, heap, Arc::default(), Arc::default())
     }
 
-    /// An empty store that runs with hosts of type `H`, under this epoch, and shares these reservations.
+    /// An empty store that runs with hosts of type `H`, under this epoch, and shares these reservations. Its
+    /// heap, once it has one, is as `heap_config` says.
     pub fn of_engine<H: Host>(
         settings: Arc<Settings>,
         limits: wardian_vm::StoreLimits,
+        heap_config: HeapConfig,
         epoch: Arc<AtomicU64>,
         reservations: Arc<wardian_vm::Reservations>,
     ) -> std::io::Result<Store> {
@@ -121,8 +131,11 @@ impl Store {
             kernel,
             settings,
             dropped: Vec::new(),
-            host_values: Vec::new(),
-            host_bytes: 0,
+            element_refs: HashMap::new(),
+            heap: None,
+            heap_config,
+            roots: HostRoots::default(),
+            operands: Vec::new(),
             share: None,
         })
     }
@@ -153,7 +166,7 @@ impl Store {
     }
 
     fn bytes(&self) -> u64 {
-        self.kernel.bytes() + self.host_bytes
+        self.kernel.bytes() + self.heap.as_ref().map_or(0, |heap| heap.bytes())
     }
 
     // ---- fuel ----
@@ -163,8 +176,14 @@ impl Store {
         self.settings.consume_fuel
     }
 
-    /// Takes fuel for something that is about to be done; if there is less, takes nothing and fails.
-    pub(crate) fn pay(&self, fuel: u64) -> Result<(), Trap> {
+    /// Whether guests stop at the store's deadline, and it has come.
+    pub fn is_deadline_reached(&self) -> bool {
+        self.settings.epoch_interruption && self.kernel.is_epoch_reached()
+    }
+
+    /// Takes fuel for something that is about to be done, if guests pay; if there is less, takes nothing
+    /// and fails.
+    pub fn pay(&self, fuel: u64) -> Result<(), Trap> {
         if fuel > 0 && self.settings.consume_fuel {
             let left = self.kernel.fuel().checked_sub(fuel).ok_or(Trap::OutOfFuel)?;
             self.kernel.set_fuel(left);
@@ -193,42 +212,13 @@ impl Store {
         self.give_back(wardian_lower::unspent(&module.wasm[body], position));
     }
 
-    // ---- host values ----
-
-    /// Keeps a host value and returns the reference to it: a position and 1, so that 0 is null.
-    /// `None` when 2^32 - 1 values are kept.
-    /// Nor when it has no room in the budget.
-    pub fn add_host_value(
-        &mut self,
-        limiter: &dyn Limiter,
-        value: Box<dyn Any + Send + Sync>,
-    ) -> Option<u32> {
-        let reference = u32::try_from(self.host_values.len() + 1).ok()?;
-        let bytes = (size_of_val(&value) + size_of_val(&*value)) as u64;
-        if !self.make_room(limiter, bytes) {
-            return None;
-        }
-        self.host_values.push(value);
-        self.host_bytes += bytes;
-        Some(reference)
-    }
-
-    /// The host value of a reference that is not null.
-    pub fn host_value(&self, reference: u32) -> Option<&(dyn Any + Send + Sync)> {
-        self.host_values.get((reference as usize).checked_sub(1)?).map(|value| &**value)
-    }
-
-    /// The host value of a reference that is not null.
-    pub fn host_value_mut(&mut self, reference: u32) -> Option<&mut (dyn Any + Send + Sync)> {
-        self.host_values.get_mut((reference as usize).checked_sub(1)?).map(|value| &mut **value)
-    }
-
     // ---- segments ----
 
     pub(crate) fn drop_elements(&mut self, instance: InstanceId, index: ElemIndex) {
         let list = &mut self.dropped[instance.index()].elements;
         list.resize(list.len().max(index.index() + 1), false);
         list[index.index()] = true;
+        self.element_refs.remove(&(instance, index));
     }
 
     pub(crate) fn drop_data(&mut self, instance: InstanceId, index: DataIndex) {
@@ -341,6 +331,20 @@ impl Store {
         made.map_err(|error| InstantiateError::Limit(refused("a linear memory", &settings, &error)))
     }
 
+    /// Whether guests are asked if their epoch deadline has come.
+    pub fn asks_epoch(&self) -> bool {
+        self.settings.epoch_interruption
+    }
+
+    /// Makes a shared memory one of this store's.
+    pub fn adopt_memory(
+        &mut self,
+        memory: &wardian_vm::SharedMemory,
+    ) -> Result<MemoryId, wardian_vm::InstantiateError> {
+        let settings = self.settings.clone();
+        self.kernel.adopt_memory(memory, &settings)
+    }
+
     /// Adds a table of the host, filled with `init`. `init` must be of the table's type.
     pub fn table(
         &mut self,
@@ -366,24 +370,32 @@ impl Store {
     ) -> Result<Option<u64>, Failure> {
         let ty = *self.kernel.memory_type(id);
         let bytes = |pages: u64| u128::from(pages) << ty.page_size_log2;
-        let current = self.kernel.memory_bytes(id).len();
-        let desired = self.kernel.memory_size(id).checked_add(delta).map(bytes);
         let maximum = ty.limits.max.and_then(|max| usize::try_from(bytes(max)).ok());
-        let desired = desired.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
-        if !limiter.memory_growing(current, desired, maximum)? {
-            return Ok(None);
-        }
-        if !self.make_room(limiter, desired.saturating_sub(current) as u64) {
-            limiter.memory_grow_failed(over_budget(limiter))?;
-            return Ok(None);
-        }
-        let grown = self.kernel.memory_grow(id, delta);
-        self.settle();
-        match grown {
-            Ok(old) => Ok(Some(old)),
-            Err(error) => {
-                limiter.memory_grow_failed(error.to_string())?;
-                Ok(None)
+        loop {
+            let pages = self.kernel.memory_size(id);
+            let fits = |bytes: u128| usize::try_from(bytes).ok();
+            let current = fits(bytes(pages)).unwrap_or(usize::MAX);
+            let desired = pages.checked_add(delta).map(bytes).and_then(fits).unwrap_or(usize::MAX);
+            if !limiter.memory_growing(current, desired, maximum)? {
+                return Ok(None);
+            }
+            if !self.make_room(limiter, desired.saturating_sub(current) as u64) {
+                limiter.memory_grow_failed(over_budget(limiter))?;
+                return Ok(None);
+            }
+            let grown = match self.kernel.shared_memory(id) {
+                Some(memory) => memory.grow_from(pages, delta),
+                None => self.kernel.memory_grow(id, delta).map(|_| true),
+            };
+            self.settle();
+            match grown {
+                Ok(true) => return Ok(Some(pages)),
+                // Another thread has grown it since: what was allowed is not what would come of it.
+                Ok(false) => {}
+                Err(error) => {
+                    limiter.memory_grow_failed(error.to_string())?;
+                    return Ok(None);
+                }
             }
         }
     }
@@ -424,12 +436,12 @@ impl Store {
             (Trap::MemoryOutOfBounds, _, Some(address)) => {
                 let id = self.kernel.memory_at_address(address)?;
                 let offset = address - self.kernel.memory_base(id);
-                let size = self.kernel.memory_bytes(id).len();
+                let size = self.kernel.memory_length(id);
                 Some(format!("access at address {offset:#x} of a memory of {size:#x} bytes"))
             }
             (Trap::MemoryOutOfBounds, Some(instance), None) => {
                 let id = self.memory_of(instance, MemoryIndex(report.place));
-                let size = self.kernel.memory_bytes(id).len();
+                let size = self.kernel.memory_length(id);
                 let address = u128::from(x) + u128::from(y);
                 Some(format!("access at address {address:#x} of a memory of {size:#x} bytes"))
             }

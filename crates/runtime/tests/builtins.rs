@@ -288,7 +288,7 @@ fn limits_are_asked_before_anything_is_made() {
 fn host_values_are_found_by_their_references_only() {
     let mut store = TestHost::new().0;
     let references: Vec<u32> =
-        (0..3).map(|n: i32| store.add_host_value(&Unlimited, Box::new(n)).unwrap()).collect();
+        (0..3).map(|n: i32| store.add_host_value(&mut Unlimited, Box::new(n)).unwrap()).collect();
     assert!(references.iter().all(|reference| *reference != 0), "0 is null");
     for (n, reference) in references.iter().enumerate() {
         assert_eq!(store.host_value(*reference).unwrap().downcast_ref(), Some(&(n as i32)));

@@ -585,7 +585,7 @@ fn builtin(
         match word {
             Word::W64 => {}
             // The upper half is undefined.
-            Word::W32 => *arg = u64::from(*arg as u32),
+            Word::W32 | Word::Ref => *arg = u64::from(*arg as u32),
             Word::FuncRef => func = func_of(std::mem::take(arg), host),
         }
     }

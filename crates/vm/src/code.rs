@@ -25,6 +25,7 @@
 //! as long as the parent keeps the module.
 
 use crate::context::Frame;
+use crate::exceptions::Handlers;
 use crate::mapping::InitialMemory;
 use crate::tiered::{ChunkTables, Source, Tiered};
 use crate::watch::{Kept, PublishedFunc, Watch};
@@ -34,7 +35,7 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wardian_module::image::{CodeImage, FuncRange};
 use wardian_module::layout::{CODE_PAGE, Linkage, ModuleTable, VmLayout};
-use wardian_module::{DefinedFuncIndex, Module, Trap, TypeIndex};
+use wardian_module::{DefinedFuncIndex, Module, TagIndex, Trap, TypeIndex};
 
 /// Why code could not be published.
 #[derive(Debug)]
@@ -375,6 +376,8 @@ pub(crate) enum CodeTables {
         text: usize,
         /// Its tables; the text itself lives in the arena.
         image: CodeImage,
+        /// Offset in VM contexts of the ids of tags.
+        tags: u32,
     },
     /// Functions of a module, compiled one by one.
     Chunk(Box<ChunkTables>),
@@ -390,9 +393,20 @@ impl CodeTables {
         }
     }
 
+    /// Where the frame that comes back to `pc` has references into the heap: in bytes from its frame pointer.
+    fn references_at(&self, pc: usize) -> &[i32] {
+        match self {
+            CodeTables::Whole { text, image, .. } => {
+                let offset = pc.checked_sub(*text).and_then(|at| u32::try_from(at).ok());
+                offset.map_or(&[], |offset| image.stack_maps.at(offset))
+            }
+            CodeTables::Chunk(chunk) => chunk.references_at(pc),
+        }
+    }
+
     fn frames_at(&self, pc: usize, frames: &mut Vec<Frame>) {
         match self {
-            CodeTables::Whole { module, text, image } => {
+            CodeTables::Whole { module, text, image, .. } => {
                 let Some(offset) = pc.checked_sub(*text).and_then(|at| u32::try_from(at).ok())
                 else {
                     return;
@@ -404,6 +418,18 @@ impl CodeTables {
                 }));
             }
             CodeTables::Chunk(chunk) => chunk.frames_at(pc, frames),
+        }
+    }
+
+    /// The handlers of the call that returns to `pc`, if it has any.
+    fn handlers_at(&self, pc: usize) -> Option<Handlers<'_>> {
+        match self {
+            CodeTables::Whole { text, image, tags, .. } => {
+                let table = &image.exceptions;
+                let call = table.call_at(u32::try_from(pc.checked_sub(*text)?).ok()?)?;
+                Some(Handlers { table, call, base: *text, tags: *tags })
+            }
+            CodeTables::Chunk(chunk) => chunk.handlers_at(pc),
         }
     }
 }
@@ -453,6 +479,7 @@ pub(crate) fn with_table(
     put(ModuleTable::LAZY_SHIM, &(shims::lazy_address() as u64).to_le_bytes());
     put(ModuleTable::COPY_ROUTINE, &(call::copy_bytes as *const () as u64).to_le_bytes());
     put(ModuleTable::FILL_ROUTINE, &(call::fill_bytes as *const () as u64).to_le_bytes());
+    put(ModuleTable::THROW_SHIM, &(shims::throw_address() as u64).to_le_bytes());
     for (index, ty) in module.types.iter().enumerate() {
         put(ModuleTable::type_id(TypeIndex::from(index)), &ty.id().as_u32().to_le_bytes());
     }
@@ -480,6 +507,9 @@ impl Code {
             let (found, expected) = (image.funcs.len(), module.bodies.len());
             return Err(CodeError::Image(format!("{found} functions for a module of {expected}")));
         }
+        if !image.exceptions.names_tags_below(module.tags.len()) {
+            return Err(CodeError::Image("a handler of a tag that the module lacks".into()));
+        }
         let (mut pages, table_bytes) =
             with_table(&module, Linkage::Direct, image.text.len(), watch)?;
         pages.write(table_bytes, &image.text).map_err(CodeError::Memory)?;
@@ -497,6 +527,7 @@ impl Code {
             module: module.clone(),
             text: pages.address(table_bytes) as usize,
             image: CodeImage { text: Vec::new(), ..image },
+            tags: layout.tag(TagIndex(0)),
         });
         let form = Form::Whole(pages, table_bytes);
         Ok(Code { _kept: kept, module, layout, form, initial: InitialMemories::default() })
@@ -631,6 +662,23 @@ pub(crate) fn frames_at(pc: usize, frames: &mut Vec<Frame>) {
         tables.frames_at(pc, frames);
         Some(())
     });
+}
+
+/// Hands each place to `visit` that holds a reference in the frame to which a call returns at `pc`, as a
+/// distance in bytes from the frame pointer, for a live frame of this thread.
+pub(crate) fn each_reference(pc: usize, mut visit: impl FnMut(i32)) {
+    // The call itself lies before.
+    lookup(pc - 1, |tables| {
+        tables.references_at(pc).iter().for_each(|place| visit(*place));
+        Some(())
+    });
+}
+
+/// Asks about the handlers of the call that returns to `pc`, if it has any, for a live frame of this
+/// thread that waits in it. Lock-free.
+pub(crate) fn handlers_at<R>(pc: usize, ask: impl FnOnce(Handlers<'_>) -> Option<R>) -> Option<R> {
+    // A return address may lie past the last byte of its call's function: one byte back lies inside.
+    lookup(pc - 1, |tables| ask(tables.handlers_at(pc)?))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::ptr::{NonNull, null};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use wardian_module::layout::StoreContext;
+use wardian_module::layout::{NULL_PAGE, StoreContext};
 use wardian_module::{FuncIndex, Module, Operation, Trap};
 
 use crate::store::{FuncId, InstanceId};
@@ -128,6 +128,9 @@ pub(crate) struct Context {
     pub(crate) exit_fp: Cell<usize>,
     /// Not 0: a failure waits for the innermost entry.
     pub(crate) pending: Cell<u32>,
+    /// Frame and stack pointer of the handler that a throw has found.
+    pub(crate) resume_fp: Cell<usize>,
+    pub(crate) resume_sp: Cell<usize>,
     /// The host, as given to the innermost entry.
     pub(crate) host: Cell<Option<NonNull<dyn Host>>>,
     /// What the signal handler saw.
@@ -161,10 +164,19 @@ impl Context {
                 live_state: Cell::new(std::ptr::null_mut()),
                 epoch,
                 epoch_shim: shims::epoch_address() as *const u8,
+                payload: Cell::new(std::ptr::null_mut()),
+                thrown_tag: Cell::new(0),
+                gc_base: Cell::new(std::ptr::null_mut()),
+                gc_next: Cell::new(0),
+                gc_limit: Cell::new(0),
+                func_ids_base: Cell::new(null()),
+                func_ids_length: Cell::new(0),
             },
             entry_sp: Cell::new(0),
             exit_fp: Cell::new(0),
             pending: Cell::new(0),
+            resume_fp: Cell::new(0),
+            resume_sp: Cell::new(0),
             host: Cell::new(None),
             fault: Cell::new(FaultInfo::default()),
             guards: UnsafeCell::new(Vec::new()),
@@ -175,6 +187,12 @@ impl Context {
     pub(crate) fn guards_hold(&self, address: usize) -> bool {
         // SAFETY: [guards] a shared use, which ends here; the exclusive one is not on.
         unsafe { &*self.guards.get() }.iter().any(|guard| guard.contains(&address))
+    }
+
+    /// Whether `address` lies in the null page of the store's heap.
+    pub(crate) fn is_null_page(&self, address: usize) -> bool {
+        let base = self.shared.gc_base.get() as usize;
+        base != 0 && address.wrapping_sub(base) < NULL_PAGE as usize
     }
 
     /// Changes the guards. `change` calls nothing of this context.

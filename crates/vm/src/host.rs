@@ -10,9 +10,10 @@ use crate::block::Block;
 use crate::call::{Args, Image, Rets};
 use crate::context::{Context, Failure, Host};
 use crate::shims;
-use crate::store::{InstanceId, Mismatch, Store, StoreId, Value};
+use crate::store::{InstanceId, Mismatch, Value};
 use crate::unwind::fail;
 use crate::values::{Results, Values, WasmValue, all_tuples};
+use smallvec::SmallVec;
 use std::any::{Any, TypeId};
 use std::marker::PhantomData;
 use std::mem::offset_of;
@@ -93,15 +94,29 @@ impl HostFunc {
         HostFunc::with(ty, TypeId::of::<S>(), shim, entry, Arc::new(func))
     }
 
-    /// A function of dynamically given type. `func` reads the arguments and writes all results; a call
-    /// for which it does not fails.
+    /// A function of dynamically given type. `func` gets the arguments and places for the results,
+    /// which hold default values (null for references) at first.
     pub fn dynamic<S, F>(ty: RegisteredType, func: F) -> HostFunc
+    where
+        S: Host,
+        F: Fn(Call<'_, S>, &[Value], &mut [Value]) -> Result<(), HostError> + Send + Sync + 'static,
+    {
+        let env = Arc::new(Dynamic { ty: ty.clone(), func });
+        let entry = dynamic_entry::<S, F> as *const u8;
+        HostFunc::with(ty, TypeId::of::<S>(), shims::image_exit_address(), entry, env)
+    }
+
+    /// As [`dynamic`](HostFunc::dynamic), for a type without references, and without lists of values: `func`
+    /// reads the arguments and writes all results; a call for which it does not fails. Panics if there are
+    /// references.
+    pub fn numeric<S, F>(ty: RegisteredType, func: F) -> HostFunc
     where
         S: Host,
         F: Fn(Call<'_, S>, &mut Passed<'_>) -> Result<(), HostError> + Send + Sync + 'static,
     {
+        assert!(ty.func_type().is_numeric(), "a type without references");
         let env = Arc::new(Dynamic { ty: ty.clone(), func });
-        let entry = dynamic_entry::<S, F> as *const u8;
+        let entry = numeric_entry::<S, F> as *const u8;
         HostFunc::with(ty, TypeId::of::<S>(), shims::image_exit_address(), entry, env)
     }
 
@@ -146,11 +161,9 @@ struct Dynamic<F> {
     func: F,
 }
 
-/// Arguments and results of a call of a function of dynamically given type.
+/// Arguments and results, all numbers and vectors, of a call of a function of dynamically given type.
 #[derive(Debug)]
 pub struct Passed<'a> {
-    /// The store that runs.
-    store: StoreId,
     ty: &'a FuncType,
     image: &'a mut Image,
     area: *mut u128,
@@ -166,32 +179,36 @@ impl Passed<'_> {
         self.ty
     }
 
-    /// Reads the arguments, in order. Panics with another store than the one that runs, and if a result
-    /// has been written: they take the same place.
+    /// Reads the arguments, in order. Panics if a result has been written: they take the same place.
     #[inline]
-    pub fn params(&mut self, store: &Store, mut each: impl FnMut(Value)) {
-        assert!(store.id() == self.store, "a call is of one store");
+    pub fn params(&mut self, mut each: impl FnMut(Value)) {
         assert!(self.written == 0, "arguments are read before results are written");
         let mut args = Args::new(self.image, !self.area.is_null());
         for ty in self.ty.params() {
             // A call of `each` for every kind: a value that is not known to be of one goes through memory.
-            match *ty {
+            match ty {
                 ValType::I32 => each(Value::I32(args.read::<u32>() as i32)),
                 ValType::I64 => each(Value::I64(args.read::<u64>() as i64)),
-                ValType::F32 => each(Value::F32(args.read::<f32>().to_bits())),
-                ValType::F64 => each(Value::F64(args.read::<f64>().to_bits())),
-                ty => each(store.value_of(args.read_bits(Repr::of(ty)), ty)),
+                ValType::F32 => each(Value::F32(args.read_bits(Repr::F32) as u32)),
+                ValType::F64 => each(Value::F64(args.read_bits(Repr::F64) as u64)),
+                ValType::V128 => each(Value::V128(args.read_bits(Repr::V128))),
+                ValType::Ref(_) => unreachable!("the type has no references"),
             }
         }
     }
 
-    /// Writes the next result. Fails if it does not have the type of that result. Panics with another
-    /// store than the one that runs.
+    /// Writes the next result. Fails if it does not have the type of that result.
     #[inline]
-    pub fn result(&mut self, store: &Store, value: Value) -> Result<(), Mismatch> {
-        assert!(store.id() == self.store, "a call is of one store");
+    pub fn result(&mut self, value: Value) -> Result<(), Mismatch> {
         let ty = *self.ty.results().get(self.written).ok_or(Mismatch)?;
-        let bits = store.value_bits(value, ty)?;
+        let bits = match (value, ty) {
+            (Value::I32(v), ValType::I32) => u128::from(v as u32),
+            (Value::I64(v), ValType::I64) => u128::from(v as u64),
+            (Value::F32(bits), ValType::F32) => u128::from(bits),
+            (Value::F64(bits), ValType::F64) => u128::from(bits),
+            (Value::V128(bits), ValType::V128) => bits,
+            _ => return Err(Mismatch),
+        };
         let mut rets = Rets::new(self.image, self.area).at(&self.cursor);
         rets.write_bits(bits, Repr::of(ty));
         self.cursor = rets.cursor();
@@ -257,14 +274,39 @@ where
 extern "C" fn dynamic_entry<S, F>(record: RecordRef<S, Dynamic<F>>, image: &mut Image)
 where
     S: Host,
+    F: Fn(Call<'_, S>, &[Value], &mut [Value]) -> Result<(), HostError>,
+{
+    run(&record, |dynamic, Call { host, instance }| {
+        let ty = dynamic.ty.func_type();
+        let area = area(image, dynamic.ty.call_layout().area_bytes);
+        let mut args = Args::new(image, !area.is_null());
+        let mut values: SmallVec<[Value; 8]> = SmallVec::new();
+        for ty in ty.params() {
+            values.push(host.kernel().value_of(args.read_bits(Repr::of(*ty)), *ty));
+        }
+        values.extend(ty.results().iter().map(|ty| host.kernel().value_of(0, *ty)));
+        let (params, results) = values.split_at_mut(ty.params().len());
+        (dynamic.func)(Call { host: &mut *host, instance }, params, results)
+            .map_err(Failure::Host)?;
+        let mut rets = Rets::new(image, area);
+        for (value, ty) in results.iter().zip(ty.results()) {
+            rets.write_bits(lowered(host.kernel().value_bits(*value, *ty))?, Repr::of(*ty));
+        }
+        Ok(())
+    });
+}
+
+/// Entry of a dynamically typed function of numbers.
+extern "C" fn numeric_entry<S, F>(record: RecordRef<S, Dynamic<F>>, image: &mut Image)
+where
+    S: Host,
     F: Fn(Call<'_, S>, &mut Passed<'_>) -> Result<(), HostError>,
 {
     run(&record, |dynamic, call| {
         let ty = dynamic.ty.func_type();
         let area = area(image, dynamic.ty.call_layout().area_bytes);
         let cursor = ResultCursor::default();
-        let store = call.host.kernel().id();
-        let mut passed = Passed { store, ty, image, area, cursor, written: 0 };
+        let mut passed = Passed { ty, image, area, cursor, written: 0 };
         (dynamic.func)(call, &mut passed).map_err(Failure::Host)?;
         lowered(if passed.written == ty.results().len() { Ok(()) } else { Err(Mismatch) })
     });

@@ -22,6 +22,10 @@
 //!   only through it, while nothing else refers into it.
 //! - **[guest memory aliasing]** A slice into a linear memory borrows its store; guest code runs only
 //!   with the store borrowed mutably; so no guest code runs while a slice exists.
+//! - **[racing bytes]** Bytes of a shared memory are read and written by generated code of all threads at
+//!   any time. The host reaches them by `racing` alone, whose instructions the compiler does not look
+//!   into, in ranges below a length read before; lengths only grow and bases stay, as long as the memory
+//!   is held. No reference covers such bytes but to cells, which nothing here reads.
 //! - **[arena]** A range of a code arena belongs to one published [`Code`]; no address is
 //!   writable and executable at once; a page's entry in the lookup table is set after its code is
 //!   written and cleared before its range is given back; code that is added to a range later is written
@@ -36,6 +40,14 @@
 //! - **[shim frame]** Entry shims save all callee-saved registers in a frame whose address the context
 //!   holds; exit shims store their own frame's address before any host code runs. A pending failure is
 //!   noticed only by a shim, after every host frame above it has returned.
+//! - **[stack maps]** At a safepoint, the places that a return address's stack map lists lie in the frame
+//!   that waits there, are aligned, and hold references into the heap; code reads them again when the call
+//!   has returned, and whatever it finds there leads nowhere but into the heap's region. (A part of
+//!   [compiled code].)
+//! - **[handler]** A throw goes on in a guest frame of its own activation only, at a handler that the
+//!   table of the frame's code names for the call that the frame waits in, with the frame's own stack and
+//!   frame pointer; no host frame lies between. Code that has handlers keeps nothing else across such calls
+//!   but what lies in its frame.
 //! - **[host signature]** A host record pairs an entry with the function type it was instantiated for;
 //!   records are made by `HostFunc` only, which derives both from the same Rust types.
 //! - **[foreign function]** A call into the C library that has no other duties than valid arguments,
@@ -64,12 +76,16 @@ mod context;
     path = "debugger/none.rs"
 )]
 mod debugger;
+mod exceptions;
+mod heap;
 pub mod host;
 mod mapping;
 #[cfg_attr(any(test, feature = "refusals"), path = "refusals/injected.rs")]
 #[cfg_attr(not(any(test, feature = "refusals")), path = "refusals/none.rs")]
 mod refusals;
 // Miri executes no machine code: to it, this machine is one of those without.
+mod racing;
+mod shared;
 #[cfg_attr(all(target_arch = "x86_64", not(miri)), path = "shims/x86_64.rs")]
 #[cfg_attr(any(not(target_arch = "x86_64"), miri), path = "shims/unsupported.rs")]
 mod shims;
@@ -89,15 +105,17 @@ pub use call::*;
 pub use code::{Code, CodeError, VouchedArtifact};
 pub use context::{BuiltinCall, Exit, Failure, Frame, Host, TrapReport, stack_left};
 pub use debugger::Registration;
+pub use heap::Roots;
 pub use host::*;
 pub use mapping::{InitialMemory, Reservations};
 #[cfg(feature = "refusals")]
-pub use refusals::refuse;
+pub use refusals::{lost_mappings, refuse};
+pub use shared::{Gate, SharedMemory};
 pub use store::*;
 pub use tiered::{Source, Tier, Tiered};
 pub use values::{
-    ExternIndexValue, ExternNonNull, NullExtern, NullFunc, Results, Values, Vector, WasmValue,
-    kind_of,
+    AnyHeap, ArrayHeap, EqHeap, ExternHeap, Heap, I31Heap, NonNull, NullExtern, NullFunc, Nullable,
+    Results, StructHeap, Values, Vector, WasmValue, kind_of,
 };
 pub use watch::{Kept, PublishedFunc, Watch};
 

@@ -5,7 +5,8 @@
 //! - Nothing is removed before the store is dropped ([store lifetime]), except what a function made
 //!   before it failed, and nobody else has seen; ids are positions.
 //! - After every public function, the [`Storage`] that generated code reads equals base and length of
-//!   the memory or table it describes, and the context's guards are those of the memories.
+//!   the memory or table it describes, and the context's guards are those of the memories. That of a
+//!   shared memory lies outside (see `shared`), and grows at any time.
 //! - A function reference in a table, global or VM context points at a [`FuncRef`] in a block of this
 //!   store whose type matches the place's type; values are checked on their way in.
 //! - Imports were checked against the types that the importing module declares.
@@ -13,17 +14,20 @@
 use crate::block::Block;
 use crate::code::Code;
 use crate::context::{Context, Exit, Frame};
+use crate::heap::{Region, Roots};
 use crate::host::{HostFunc, HostRecord};
 use crate::mapping::{InitialMemory, Mapping, Reservations};
+use crate::shared::SharedMemory;
 use crate::{sys, unwind};
 use std::any::TypeId as RustTypeId;
+use std::collections::HashMap;
 use std::mem::{offset_of, size_of};
 use std::ops::Range;
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wardian_module::layout::{
-    FuncRef, GLOBAL_SIZE, LIVE_SLOT, Owner, Storage, VmLayout, table_element_size,
+    FuncRef, GLOBAL_SIZE, LIVE_SLOT, Owner, PAYLOAD_SLOT, Storage, VmLayout, table_element_size,
 };
 use wardian_module::*;
 
@@ -56,6 +60,8 @@ ids! {
     TableId;
     /// A global of a store.
     GlobalId;
+    /// A tag of a store.
+    TagId;
 }
 
 /// A function of a store: an instance's or the host's.
@@ -129,21 +135,6 @@ pub enum Value {
     Ref(u32),
 }
 
-impl Value {
-    /// Zero or null, of the kind that type `ty` has.
-    pub fn default_of(ty: ValType) -> Value {
-        match ty {
-            ValType::I32 => Value::I32(0),
-            ValType::I64 => Value::I64(0),
-            ValType::F32 => Value::F32(0),
-            ValType::F64 => Value::F64(0),
-            ValType::V128 => Value::V128(0),
-            ValType::Ref(ty) if ty.heap.top() == HeapTop::Func => Value::Func(None),
-            ValType::Ref(_) => Value::Ref(0),
-        }
-    }
-}
-
 /// Something that an instance imports or exports.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Extern {
@@ -155,6 +146,8 @@ pub enum Extern {
     Memory(MemoryId),
     /// A global.
     Global(GlobalId),
+    /// A tag.
+    Tag(TagId),
 }
 
 /// What an instance is given for an import.
@@ -188,8 +181,8 @@ impl From<std::io::Error> for InstantiateError {
 /// Where something lies: a block and an offset in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    block: usize,
-    offset: usize,
+    pub(crate) block: usize,
+    pub(crate) offset: usize,
 }
 
 #[derive(Debug)]
@@ -199,29 +192,84 @@ struct Instance {
     memories: Box<[MemoryId]>,
     tables: Box<[TableId]>,
     globals: Box<[GlobalId]>,
+    tags: Box<[TagId]>,
 }
 
 #[derive(Debug)]
 struct MemoryInst {
     ty: MemoryType,
     plan: MemoryPlan,
-    mapping: Mapping,
-    length: usize,
-    place: Place,
-}
-
-impl MemoryInst {
-    /// Where accesses past the end fault; empty if they are checked.
-    fn guard(&self) -> Range<usize> {
-        if self.plan.guarded { self.mapping.inaccessible() } else { 0..0 }
-    }
+    bytes: MemoryBytes,
 }
 
 #[derive(Debug)]
-struct TableInst {
-    ty: TableType,
-    elements: Block,
-    length: u64,
+enum MemoryBytes {
+    /// Of this store alone.
+    Own { mapping: Mapping, length: usize, place: Place },
+    /// Shared with other stores; whether this one made it.
+    Shared { memory: SharedMemory, made: bool },
+}
+
+impl MemoryInst {
+    /// Where accesses past the end fault; empty if they are checked. Of a shared memory, which others
+    /// grow, also addresses that no longer fault.
+    fn guard(&self) -> Range<usize> {
+        match &self.bytes {
+            _ if !self.plan.guarded => 0..0,
+            MemoryBytes::Own { mapping, .. } => mapping.inaccessible(),
+            MemoryBytes::Shared { memory, .. } => memory.inaccessible(),
+        }
+    }
+
+    fn length(&self) -> usize {
+        match &self.bytes {
+            MemoryBytes::Own { length, .. } => *length,
+            MemoryBytes::Shared { memory, .. } => memory.length(),
+        }
+    }
+
+    fn start(&self) -> *mut u8 {
+        match &self.bytes {
+            MemoryBytes::Own { mapping, .. } => mapping.start(),
+            MemoryBytes::Shared { memory, .. } => memory.base(),
+        }
+    }
+
+    fn reserved(&self) -> usize {
+        match &self.bytes {
+            MemoryBytes::Own { mapping, .. } => mapping.size(),
+            MemoryBytes::Shared { memory, .. } => memory.reserved(),
+        }
+    }
+
+    fn slice(&self) -> &[u8] {
+        match &self.bytes {
+            MemoryBytes::Own { mapping, length, .. } => mapping.bytes(*length),
+            MemoryBytes::Shared { .. } => panic!("{NOT_BORROWED}"),
+        }
+    }
+
+    fn slice_mut(&mut self) -> &mut [u8] {
+        match &mut self.bytes {
+            MemoryBytes::Own { mapping, length, .. } => mapping.bytes_mut(*length),
+            MemoryBytes::Shared { .. } => panic!("{NOT_BORROWED}"),
+        }
+    }
+}
+
+const NOT_BORROWED: &str = "bytes of a shared memory are copied, never borrowed";
+
+/// A part of a slice, if it lies inside.
+fn inside(length: usize, start: u64, count: u64) -> Result<Range<usize>, Mismatch> {
+    let end = start.checked_add(count).filter(|end| *end <= length as u64).ok_or(Mismatch)?;
+    Ok(start as usize..end as usize)
+}
+
+#[derive(Debug)]
+pub(crate) struct TableInst {
+    pub(crate) ty: TableType,
+    pub(crate) elements: Block,
+    pub(crate) length: u64,
     place: Place,
 }
 
@@ -245,9 +293,9 @@ enum Element {
 }
 
 #[derive(Debug)]
-struct GlobalInst {
-    ty: GlobalType,
-    place: Place,
+pub(crate) struct GlobalInst {
+    pub(crate) ty: GlobalType,
+    pub(crate) place: Place,
 }
 
 #[derive(Debug)]
@@ -272,14 +320,30 @@ pub struct Store {
     memories: Vec<MemoryInst>,
     tables: Vec<TableInst>,
     globals: Vec<GlobalInst>,
+    /// Types of tags.
+    tags: Vec<RegisteredType>,
     hosts: Vec<HostInst>,
     pending: Option<Exit>,
     /// What `live_state` of the context points at.
     live_state: Option<Block>,
+    /// What `payload` of the context points at.
+    payload: Option<Block>,
     /// Where large mappings of memories come from and go to.
     reservations: Arc<Reservations>,
     /// What `epoch` of the context points at.
     epoch: Arc<AtomicU64>,
+    /// What `gc_base` of the context points at, once there is one.
+    heap: Option<Region>,
+    numbers: FuncNumbers,
+}
+
+/// Functions that objects of the heap refer to, by number. The first is none.
+#[derive(Debug, Default)]
+struct FuncNumbers {
+    funcs: Vec<FuncId>,
+    numbers: HashMap<FuncId, u32>,
+    /// Their references: what `func_ids_base` of the context points at.
+    references: Option<Block>,
 }
 
 // SAFETY: [store lifetime] everything it points at belongs to it alone; host functions are `Send` and
@@ -341,11 +405,15 @@ impl Store {
             memories: Vec::new(),
             tables: Vec::new(),
             globals: Vec::new(),
+            tags: Vec::new(),
             hosts: Vec::new(),
             pending: None,
             live_state: None,
+            payload: None,
             reservations: Arc::default(),
             epoch,
+            heap: None,
+            numbers: FuncNumbers::default(),
         })
     }
 
@@ -354,9 +422,12 @@ impl Store {
         self.reservations = reservations;
     }
 
-    /// Bytes of all memories, and of the elements of all tables.
+    /// Bytes of all memories, and of the elements of all tables. A shared memory counts in the store that
+    /// made it.
     pub fn bytes(&self) -> u64 {
-        let memories = self.memories.iter().map(|memory| memory.length as u64);
+        let counted =
+            |memory: &&MemoryInst| !matches!(memory.bytes, MemoryBytes::Shared { made: false, .. });
+        let memories = self.memories.iter().filter(counted).map(|memory| memory.length() as u64);
         let tables = self
             .tables
             .iter()
@@ -378,6 +449,11 @@ impl Store {
     pub fn set_epoch_deadline(&self, ticks: u64) {
         let now = self.epoch.load(Relaxed);
         self.context().shared.epoch_deadline.set(now.saturating_add(ticks));
+    }
+
+    /// Whether the epoch has grown so far: what code asks before it calls `Builtin::EpochReached`.
+    pub fn is_epoch_reached(&self) -> bool {
+        self.epoch.load(Relaxed) >= self.context().shared.epoch_deadline.get()
     }
 
     /// Its number.
@@ -419,6 +495,95 @@ impl Store {
         self.pending.take()
     }
 
+    // ---- heap ----
+
+    /// Makes the store's heap region, unless there is one: `most` bytes, or less if the system has no more.
+    pub fn make_heap(&mut self, most: u64) -> std::io::Result<()> {
+        if self.heap.is_none() {
+            let region = Region::reserve(most)?;
+            self.context().shared.gc_base.set(region.base());
+            self.heap = Some(region);
+        }
+        Ok(())
+    }
+
+    /// Bytes of the heap behind its null page; none if there is no heap.
+    pub fn heap_bytes(&self) -> &[u8] {
+        self.heap.as_ref().map_or(&[], Region::bytes)
+    }
+
+    /// Bytes of the heap behind its null page; none if there is no heap.
+    pub fn heap_bytes_mut(&mut self) -> &mut [u8] {
+        self.heap.as_mut().map_or(&mut [], Region::bytes_mut)
+    }
+
+    /// Bytes of the heap behind its null page, and the references into it that lie elsewhere.
+    pub fn heap_and_roots(&mut self) -> (&mut [u8], Roots<'_>) {
+        // SAFETY: [context pointer] the box lives as long as the store; its fields are cells.
+        let context = unsafe { self.context.as_ref() };
+        let (blocks, tables) = (&mut self.blocks, &mut self.tables);
+        let heap = self.heap.as_mut().map_or(&mut [][..], Region::bytes_mut);
+        (heap, Roots { context, blocks, globals: &self.globals, tables })
+    }
+
+    /// Gives pages of the heap to the system; they hold zeros afterwards, or what they held. Panics unless
+    /// these are whole pages of the heap.
+    pub fn release_heap(&mut self, offset: u32, bytes: u32) {
+        if let Some(region) = &mut self.heap {
+            region.release(offset, bytes);
+        }
+    }
+
+    /// Offset of the next object that generated code makes.
+    pub fn heap_next(&self) -> u64 {
+        self.context().shared.gc_next.get()
+    }
+
+    /// Lets generated code make objects between two offsets.
+    pub fn set_heap_window(&mut self, next: u32, limit: u32) {
+        let shared = &self.context().shared;
+        shared.gc_next.set(next.into());
+        shared.gc_limit.set(limit.into());
+    }
+
+    /// Tells an instance the first 8 bytes of new objects of a type of its module.
+    pub fn set_object_header(&mut self, id: InstanceId, ty: TypeIndex, header: u64) {
+        let instance = &self.instances[id.index()];
+        let offset = instance.code.layout().object_header(ty);
+        let types = instance.code.module().types.len();
+        assert!(instance.code.module().uses_heap && ty.index() < types, "a type with a header");
+        self.blocks[instance.block].write(offset as usize, header);
+    }
+
+    /// The number by which objects refer to a function. Not 0.
+    pub fn func_number(&mut self, func: FuncId) -> Result<u32, Mismatch> {
+        if let Some(number) = self.numbers.numbers.get(&func) {
+            return Ok(*number);
+        }
+        let reference = self.func_ref(func)?;
+        let number = u32::try_from(self.numbers.funcs.len() + 1).map_err(|_| Mismatch)?;
+        let end = (number as usize + 1) * 8;
+        if self.numbers.references.as_ref().is_none_or(|block| block.size() < end) {
+            let mut grown = Block::new(2 * end).ok_or(Mismatch)?;
+            if let Some(old) = &self.numbers.references {
+                grown.copy_from(old, 0, 0, 8 * number as usize);
+            }
+            self.context().shared.func_ids_base.set(grown.address(0).cast_const().cast());
+            self.numbers.references = Some(grown);
+        }
+        let block = self.numbers.references.as_mut().expect("made above");
+        block.write(8 * number as usize, reference);
+        self.numbers.funcs.push(func);
+        self.numbers.numbers.insert(func, number);
+        self.context().shared.func_ids_length.set(u64::from(number) + 1);
+        Ok(number)
+    }
+
+    /// The function of a number; `None` for that of null, and for one that no function has.
+    pub fn func_of_number(&self, number: u32) -> Option<FuncId> {
+        self.numbers.funcs.get((number as usize).checked_sub(1)?).copied()
+    }
+
     /// Puts a frame before those of the failure that is pending.
     pub(crate) fn add_innermost(&mut self, frame: Frame) {
         if let Some(exit) = &mut self.pending {
@@ -447,11 +612,12 @@ impl Store {
 
     /// Undoes what `make` added if it fails: nobody has seen it, and no code has run.
     fn whole<R, E>(&mut self, make: impl FnOnce(&mut Store) -> Result<R, E>) -> Result<R, E> {
-        let [blocks, memories, tables, globals, hosts] = [
+        let [blocks, memories, tables, globals, tags, hosts] = [
             self.blocks.len(),
             self.memories.len(),
             self.tables.len(),
             self.globals.len(),
+            self.tags.len(),
             self.hosts.len(),
         ];
         make(self).inspect_err(|_| {
@@ -459,6 +625,7 @@ impl Store {
             self.change_guards(|guards| guards.truncate(memories));
             self.tables.truncate(tables);
             self.globals.truncate(globals);
+            self.tags.truncate(tags);
             self.hosts.truncate(hosts);
             self.blocks.truncate(blocks);
         })
@@ -637,7 +804,9 @@ impl Store {
                 }
             }
             Value::Ref(0) if ty.nullable && !is_func => Ok(Element::Ref(0)),
-            Value::Ref(v) if v != 0 && ty.heap == HeapType::Extern => Ok(Element::Ref(v)),
+            // What it refers to, and of which type that is, the collector knows: code checks casts, and
+            // cannot leave the heap whatever it is given.
+            Value::Ref(v) if v != 0 && !is_func && !ty.heap.is_bottom() => Ok(Element::Ref(v)),
             _ => Err(Mismatch),
         }
     }
@@ -675,17 +844,150 @@ impl Store {
         place: Place,
         image: Option<&Arc<InitialMemory>>,
     ) -> std::io::Result<MemoryId> {
+        if ty.shared {
+            let memory = SharedMemory::new(ty, settings, &self.reservations, None)?;
+            self.blocks[place.block].write(place.offset, memory.storage());
+            return self.add_shared(memory, true);
+        }
         let plan = MemoryPlan::new(settings, &ty);
-        let length = bytes_of(ty.limits.min, &ty).ok_or_else(out_of_memory)?;
-        let size = mapped_bytes(&plan, &ty, length)?;
+        let (length, size) = memory_extent(&plan, &ty)?;
         let mapping = Mapping::with_content(size, length, image, &self.reservations)?;
-        let id = MemoryId(u32::try_from(self.memories.len()).map_err(|_| out_of_memory())?);
         self.write_storage(place, mapping.start(), length as u64);
-        let memory = MemoryInst { ty, plan, mapping, length, place };
+        self.add_memory(MemoryInst { ty, plan, bytes: MemoryBytes::Own { mapping, length, place } })
+    }
+
+    fn add_memory(&mut self, memory: MemoryInst) -> std::io::Result<MemoryId> {
+        let id = MemoryId(u32::try_from(self.memories.len()).map_err(|_| out_of_memory())?);
         let guard = memory.guard();
         self.change_guards(|guards| guards.push(guard));
         self.memories.push(memory);
         Ok(id)
+    }
+
+    fn add_shared(&mut self, memory: SharedMemory, made: bool) -> std::io::Result<MemoryId> {
+        let (ty, plan) = (*memory.ty(), *memory.plan());
+        self.add_memory(MemoryInst { ty, plan, bytes: MemoryBytes::Shared { memory, made } })
+    }
+
+    /// Makes a shared memory one of this store's; the same one again is the same again. Refused where
+    /// code made under these settings would not check its accesses as it must.
+    pub fn adopt_memory(
+        &mut self,
+        memory: &SharedMemory,
+        settings: &Settings,
+    ) -> Result<MemoryId, InstantiateError> {
+        let same = |inst: &MemoryInst| match &inst.bytes {
+            MemoryBytes::Shared { memory: own, .. } => SharedMemory::same(own, memory),
+            MemoryBytes::Own { .. } => false,
+        };
+        if let Some(found) = self.memories.iter().position(same) {
+            return Ok(MemoryId(found as u32));
+        }
+        if MemoryPlan::new(settings, memory.ty()) != *memory.plan() {
+            return Err(InstantiateError::Import(0));
+        }
+        Ok(self.add_shared(memory.clone(), false)?)
+    }
+
+    /// The memory, if it is a shared one.
+    pub fn shared_memory(&self, id: MemoryId) -> Option<&SharedMemory> {
+        match &self.memories[id.index()].bytes {
+            MemoryBytes::Shared { memory, .. } => Some(memory),
+            MemoryBytes::Own { .. } => None,
+        }
+    }
+
+    /// Where imports of a memory point.
+    fn memory_storage(&self, id: MemoryId) -> *mut u8 {
+        match &self.memories[id.index()].bytes {
+            MemoryBytes::Own { place, .. } => self.address(*place),
+            MemoryBytes::Shared { memory, .. } => memory.storage(),
+        }
+    }
+
+    /// Length of a memory in bytes. Of a shared one, it may have grown by the next call.
+    pub fn memory_length(&self, id: MemoryId) -> usize {
+        self.memories[id.index()].length()
+    }
+
+    /// Copies bytes of a memory out. Fails, changing nothing, if they do not all lie inside.
+    pub fn memory_read(&self, id: MemoryId, start: u64, bytes: &mut [u8]) -> Result<(), Mismatch> {
+        let memory = &self.memories[id.index()];
+        if let MemoryBytes::Shared { memory, .. } = &memory.bytes {
+            return memory.read(start, bytes);
+        }
+        let range = inside(memory.length(), start, bytes.len() as u64)?;
+        bytes.copy_from_slice(&memory.slice()[range]);
+        Ok(())
+    }
+
+    /// Copies bytes into a memory. Fails, changing nothing, if they do not all lie inside.
+    pub fn memory_write(&mut self, id: MemoryId, start: u64, bytes: &[u8]) -> Result<(), Mismatch> {
+        let memory = &mut self.memories[id.index()];
+        if let MemoryBytes::Shared { memory, .. } = &memory.bytes {
+            return memory.write(start, bytes);
+        }
+        let range = inside(memory.length(), start, bytes.len() as u64)?;
+        memory.slice_mut()[range].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Fills bytes of a memory. Fails, changing nothing, if they do not all lie inside.
+    pub fn memory_fill(
+        &mut self,
+        id: MemoryId,
+        start: u64,
+        byte: u8,
+        count: u64,
+    ) -> Result<(), Mismatch> {
+        let memory = &mut self.memories[id.index()];
+        if let MemoryBytes::Shared { memory, .. } = &memory.bytes {
+            return memory.fill(start, byte, count);
+        }
+        let range = inside(memory.length(), start, count)?;
+        memory.slice_mut()[range].fill(byte);
+        Ok(())
+    }
+
+    /// Copies bytes between memories or within one, as if all were read before any is written. Fails,
+    /// changing nothing, if they do not all lie inside.
+    pub fn memory_copy(
+        &mut self,
+        target: MemoryId,
+        target_start: u64,
+        source: MemoryId,
+        source_start: u64,
+        count: u64,
+    ) -> Result<(), Mismatch> {
+        if target == source && self.shared_memory(target).is_none() {
+            let bytes = self.memory_bytes_mut(target);
+            let from = inside(bytes.len(), source_start, count)?;
+            let to = inside(bytes.len(), target_start, count)?;
+            bytes.copy_within(from, to.start);
+            return Ok(());
+        }
+        match (self.shared_memory(target), self.shared_memory(source)) {
+            (None, None) => {
+                let (target, source) = self.two_memories(target, source);
+                let from = inside(source.len(), source_start, count)?;
+                let to = inside(target.len(), target_start, count)?;
+                target[to].copy_from_slice(&source[from]);
+                Ok(())
+            }
+            (Some(to), Some(from)) => {
+                SharedMemory::copy(to, target_start, from, source_start, count)
+            }
+            (Some(to), None) => {
+                let bytes = self.memory_bytes(source);
+                to.write(target_start, &bytes[inside(bytes.len(), source_start, count)?])
+            }
+            (None, Some(from)) => {
+                let from = from.clone();
+                let bytes = self.memory_bytes_mut(target);
+                let to = inside(bytes.len(), target_start, count)?;
+                from.read(source_start, &mut bytes[to])
+            }
+        }
     }
 
     /// The type of a memory, as it was declared.
@@ -693,48 +995,46 @@ impl Store {
         &self.memories[id.index()].ty
     }
 
-    /// Bytes of a memory.
+    /// Bytes of a memory. Panics if it is shared, as the two that follow.
     #[inline]
     pub fn memory_bytes(&self, id: MemoryId) -> &[u8] {
-        let memory = &self.memories[id.index()];
-        memory.mapping.bytes(memory.length)
+        self.memories[id.index()].slice()
     }
 
     /// Bytes of a memory.
     #[inline]
     pub fn memory_bytes_mut(&mut self, id: MemoryId) -> &mut [u8] {
-        let memory = &mut self.memories[id.index()];
-        memory.mapping.bytes_mut(memory.length)
+        self.memories[id.index()].slice_mut()
     }
 
     /// Bytes of two different memories. Panics if they are the same.
     pub fn two_memories(&mut self, target: MemoryId, source: MemoryId) -> (&mut [u8], &[u8]) {
         let memories = self.memories.get_disjoint_mut([target.index(), source.index()]);
         let [target, source] = memories.expect("two different memories of this store");
-        (target.mapping.bytes_mut(target.length), source.mapping.bytes(source.length))
+        (target.slice_mut(), source.slice())
     }
 
     /// Size of a memory in pages.
     pub fn memory_size(&self, id: MemoryId) -> u64 {
         let memory = &self.memories[id.index()];
-        memory.length as u64 >> memory.ty.page_size_log2
+        memory.length() as u64 >> memory.ty.page_size_log2
     }
 
     /// Address of a memory's first byte, for diagnosis.
     pub fn memory_base(&self, id: MemoryId) -> usize {
-        self.memories[id.index()].mapping.start() as usize
+        self.memories[id.index()].start() as usize
     }
 
     /// Address of a memory's first byte, as generated code has it. It holds until the memory moves.
     pub fn memory_pointer(&self, id: MemoryId) -> *mut u8 {
-        self.memories[id.index()].mapping.start()
+        self.memories[id.index()].start()
     }
 
     /// The memory whose reservation or guard holds `address`.
     pub fn memory_at_address(&self, address: usize) -> Option<MemoryId> {
         let holds = |memory: &MemoryInst| {
-            let start = memory.mapping.start() as usize;
-            (start..start + memory.mapping.size()).contains(&address)
+            let start = memory.start() as usize;
+            (start..start + memory.reserved()).contains(&address)
         };
         self.memories.iter().position(holds).map(|index| MemoryId(index as u32))
     }
@@ -744,13 +1044,17 @@ impl Store {
     pub fn memory_grow(&mut self, id: MemoryId, delta: u64) -> Result<u64, std::io::Error> {
         let old = self.memory_size(id);
         let memory = &mut self.memories[id.index()];
+        let (mapping, own_length, place) = match &mut memory.bytes {
+            MemoryBytes::Own { mapping, length, place } => (mapping, length, *place),
+            MemoryBytes::Shared { memory, .. } => return memory.grow(delta),
+        };
         let pages = old.checked_add(delta).ok_or_else(out_of_memory)?;
         let length = bytes_of(pages, &memory.ty)
             .filter(|length| *length as u128 <= memory.ty.maximum_bytes())
             .ok_or_else(out_of_memory)?;
-        let room = memory.mapping.size() - memory.plan.guard as usize;
+        let room = mapping.size() - memory.plan.guard as usize;
         if length <= room {
-            memory.mapping.make_accessible(length)?;
+            mapping.make_accessible(length)?;
         } else if memory.plan.may_move {
             // Room to grow again, so that growing page by page is not quadratic.
             let growth = memory.plan.growth.map_or(length / 2, |n| n.min(1 << 46) as usize);
@@ -759,14 +1063,14 @@ impl Store {
             let goal = goal.min(usize::try_from(memory.ty.maximum_bytes()).unwrap_or(usize::MAX));
             let plan = MemoryPlan { reservation: goal as u64, ..memory.plan };
             let size = mapped_bytes(&plan, &memory.ty, length)?;
-            let mut mapping = Mapping::with_content(size, length, None, &self.reservations)?;
-            mapping.bytes_mut(memory.length).copy_from_slice(memory.mapping.bytes(memory.length));
-            memory.mapping = mapping;
+            let mut moved = Mapping::with_content(size, length, None, &self.reservations)?;
+            moved.bytes_mut(*own_length).copy_from_slice(mapping.bytes(*own_length));
+            *mapping = moved;
         } else {
             return Err(out_of_memory());
         }
-        memory.length = length;
-        let (base, place, guard) = (memory.mapping.start(), memory.place, memory.guard());
+        *own_length = length;
+        let (base, guard) = (memory.start(), memory.guard());
         self.write_storage(place, base, length as u64);
         self.change_guards(|guards| guards[id.index()] = guard);
         Ok(old)
@@ -961,6 +1265,32 @@ impl Store {
         Ok(())
     }
 
+    // ---- tags ----
+
+    /// Adds a tag of this type.
+    pub fn tag(&mut self, ty: RegisteredType) -> std::io::Result<TagId> {
+        let id = TagId(u32::try_from(self.tags.len()).map_err(|_| out_of_memory())?);
+        self.provide_payload(ty.func_type().params().len())?;
+        self.tags.push(ty);
+        Ok(id)
+    }
+
+    /// The type of a tag.
+    pub fn tag_type(&self, id: TagId) -> &RegisteredType {
+        &self.tags[id.index()]
+    }
+
+    /// Makes room for the values of an exception. None is on its way: host code is running.
+    fn provide_payload(&mut self, values: usize) -> std::io::Result<()> {
+        let size = values * PAYLOAD_SLOT as usize;
+        if self.payload.as_ref().map_or(0, Block::size) < size {
+            let block = Block::new(size.next_power_of_two()).ok_or_else(out_of_memory)?;
+            self.context().shared.payload.set(block.address(0));
+            self.payload = Some(block);
+        }
+        Ok(())
+    }
+
     // ---- instances ----
 
     /// Adds an instance of `code` with `imports`, in the module's order. Memories have their initial
@@ -1016,6 +1346,7 @@ impl Store {
         let mut tables = Vec::with_capacity(module.tables.len());
         let mut globals = Vec::with_capacity(module.globals.len());
         let mut records = self.host_records(imports)?;
+        let mut tags = Vec::new();
         let mut funcs = 0;
         for import in imports {
             let found = match import {
@@ -1043,7 +1374,7 @@ impl Store {
                     }
                 }
                 Extern::Memory(memory) => {
-                    let address = self.address(self.memories[memory.index()].place);
+                    let address = self.memory_storage(memory);
                     let offset = layout.imported_memory(memories.len()) as usize;
                     self.blocks[block].write(offset, address);
                     memories.push(memory);
@@ -1060,6 +1391,7 @@ impl Store {
                     self.blocks[block].write(offset, address);
                     globals.push(global);
                 }
+                Extern::Tag(tag) => tags.push(tag),
             }
         }
         for (n, ty) in module.memories[module.imported_memories..].iter().enumerate() {
@@ -1075,6 +1407,12 @@ impl Store {
             let offset = layout.global(n) as usize;
             globals.push(self.global_at(global.ty, Place { block, offset })?);
         }
+        for ty in &module.tags[module.imported_tags..] {
+            tags.push(self.tag(module.types[ty.index()].clone())?);
+        }
+        for (index, tag) in tags.iter().enumerate() {
+            self.blocks[block].write(layout.tag(TagIndex::from(index)) as usize, tag.0);
+        }
         self.write_own_func_refs(&code, &module, &layout, block);
         self.instances.push(Instance {
             code,
@@ -1082,6 +1420,7 @@ impl Store {
             memories: memories.into(),
             tables: tables.into(),
             globals: globals.into(),
+            tags: tags.into(),
         });
         Ok(id)
     }
@@ -1177,6 +1516,10 @@ impl Store {
                     && own.content.matches(ty.content)
                     && (!ty.mutable || ty.content.matches(own.content))
             }
+            // spec 3.3.13 (matching, tags): the types are the same.
+            (Extern::Tag(id), ExternType::Tag(ty)) => {
+                self.tags.get(id.index()).is_some_and(|own| own.id() == *ty)
+            }
             _ => false,
         }
     }
@@ -1209,7 +1552,7 @@ impl Store {
             ExternIndex::Memory(i) => Extern::Memory(*instance.memories.get(i.index())?),
             ExternIndex::Table(i) => Extern::Table(*instance.tables.get(i.index())?),
             ExternIndex::Global(i) => Extern::Global(*instance.globals.get(i.index())?),
-            ExternIndex::Tag(_) => return None,
+            ExternIndex::Tag(i) => Extern::Tag(*instance.tags.get(i.index())?),
         })
     }
 
@@ -1226,8 +1569,14 @@ impl Store {
     }
 }
 
-fn bytes_of(pages: u64, ty: &MemoryType) -> Option<usize> {
+pub(crate) fn bytes_of(pages: u64, ty: &MemoryType) -> Option<usize> {
     usize::try_from(u128::from(pages) << ty.page_size_log2).ok()
+}
+
+/// The length of a new memory, and the address space that it takes, its guard included.
+pub(crate) fn memory_extent(plan: &MemoryPlan, ty: &MemoryType) -> std::io::Result<(usize, usize)> {
+    let length = bytes_of(ty.limits.min, ty).ok_or_else(out_of_memory)?;
+    Ok((length, mapped_bytes(plan, ty, length)?))
 }
 
 /// Bytes of address space of a memory, its guard included.
@@ -1250,7 +1599,10 @@ impl Drop for Store {
             std::mem::forget(std::mem::take(&mut self.tables));
             std::mem::forget(std::mem::take(&mut self.hosts));
             std::mem::forget(std::mem::take(&mut self.live_state));
+            std::mem::forget(std::mem::take(&mut self.payload));
             std::mem::forget(std::mem::take(&mut self.epoch));
+            std::mem::forget(self.heap.take());
+            std::mem::forget(std::mem::take(&mut self.numbers));
             return;
         }
         // SAFETY: [context pointer] made by `Box::into_raw` in `new`, freed once; no activation is live.

@@ -26,15 +26,17 @@
 use crate::code::Code;
 use crate::code::{CodeError, CodeTables, Pages, with_table};
 use crate::context::{Failure, Frame};
+use crate::exceptions::Handlers;
 use crate::watch::{Kept, PublishedFunc, Watch};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wardian_module::image::{
-    FunctionCode, Inlined, Location, RelocTarget, TrapSite, check_locations, frames_at,
+    ExceptionTable, FunctionCode, Inlined, Location, RelocTarget, StackMaps, TrapSite,
+    check_locations, frames_at,
 };
-use wardian_module::layout::{CODE_PAGE, Linkage, ModuleTable};
-use wardian_module::{DefinedFuncIndex, Module, Trap};
+use wardian_module::layout::{CODE_PAGE, Linkage, ModuleTable, VmLayout};
+use wardian_module::{DefinedFuncIndex, Module, TagIndex, Trap};
 
 /// Where a module's functions come from. Its methods run on the stack of the guest that asks, on any
 /// number of threads at once.
@@ -281,6 +283,8 @@ impl Tiered {
             traps: code.traps.as_slice().into(),
             locations: code.locations.as_slice().into(),
             inlined: code.inlined.as_slice().into(),
+            exceptions: code.exceptions.clone(),
+            stack_maps: code.stack_maps.clone(),
         });
         chunk.next = start + size;
         self.text_size.fetch_add(size, Relaxed);
@@ -301,7 +305,8 @@ impl Tiered {
         let mut pages = self.base.take_beside(size.max(least))?;
         let start = pages.address(0) as usize;
         let module = self.module.clone();
-        let tables = ChunkTables { module, start, funcs: AppendList::new() };
+        let tags = VmLayout::new(&module).tag(TagIndex(0));
+        let tables = ChunkTables { module, start, tags, funcs: AppendList::new() };
         pages.enter(CodeTables::Chunk(Box::new(tables)));
         growing.chunks.push(Chunk { pages, next: 0 });
         Ok(())
@@ -386,7 +391,12 @@ fn check(module: &Module, code: &FunctionCode) -> Result<(), CodeError> {
         return Err(refused("function or relocation out of bounds"));
     }
     check_locations(&code.locations, &code.inlined, module.bodies.len())
+        .and_then(|()| code.stack_maps.check(size as u64))
         .map_err(|error| CodeError::Image(error.0))?;
+    code.exceptions.check(size).map_err(|error| CodeError::Image(error.0))?;
+    if !code.exceptions.names_tags_below(module.tags.len()) {
+        return Err(refused("a handler of a tag that the module lacks"));
+    }
     let sorted = code.traps.is_sorted_by_key(|t| t.offset)
         && code.traps.last().is_none_or(|t| (t.offset as usize) < size);
     if sorted { Ok(()) } else { Err(refused("tables out of order")) }
@@ -401,6 +411,8 @@ fn refused(why: &str) -> CodeError {
 pub(crate) struct ChunkTables {
     module: Arc<Module>,
     start: usize,
+    /// Offset in VM contexts of the ids of tags.
+    tags: u32,
     /// In order of their start.
     funcs: AppendList<Published>,
 }
@@ -415,6 +427,8 @@ struct Published {
     traps: Box<[TrapSite]>,
     locations: Box<[Location]>,
     inlined: Box<[Inlined]>,
+    exceptions: ExceptionTable,
+    stack_maps: StackMaps,
 }
 
 impl ChunkTables {
@@ -429,6 +443,20 @@ impl ChunkTables {
         let (func, offset) = self.find(pc)?;
         let found = func.traps.binary_search_by_key(&offset, |t| t.offset).ok()?;
         Some(func.traps[found].trap)
+    }
+
+    /// The handlers of the call that returns to `pc`, if it has any.
+    pub(crate) fn handlers_at(&self, pc: usize) -> Option<Handlers<'_>> {
+        // The return address may be the function's end.
+        let (func, offset) = self.find(pc - 1)?;
+        let table = &func.exceptions;
+        let call = table.call_at(offset + 1)?;
+        Some(Handlers { table, call, base: self.start + func.start as usize, tags: self.tags })
+    }
+
+    /// Where the frame that comes back to `pc` has references.
+    pub(crate) fn references_at(&self, pc: usize) -> &[i32] {
+        self.find(pc).map_or(&[], |(func, offset)| func.stack_maps.at(offset))
     }
 
     pub(crate) fn frames_at(&self, pc: usize, frames: &mut Vec<Frame>) {

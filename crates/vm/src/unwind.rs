@@ -26,8 +26,10 @@ fn on_fault(fault: &sys::Fault) -> Option<sys::Resume> {
     let from_guest = match (fault.address, trap) {
         (None, _) => true,
         (Some(address), Trap::MemoryOutOfBounds) => context_ref.guards_hold(address),
-        // A field of the function that a null reference does not refer to.
-        (Some(address), Trap::NullReference) => address < size_of::<FuncRef>(),
+        // A field of the function or object that a null reference does not refer to.
+        (Some(address), Trap::NullReference) => {
+            address < size_of::<FuncRef>() || context_ref.is_null_page(address)
+        }
         _ => false,
     };
     if !from_guest {
@@ -72,10 +74,42 @@ pub(crate) fn fail(context: &Context, failure: Failure, start: Option<(usize, us
     context.pending.set(1);
 }
 
-fn word(address: usize) -> usize {
+/// A word of a guest's frame.
+pub(crate) fn word(address: usize) -> usize {
     // SAFETY: [shim frame] [compiled code] addresses come from the chain of frame pointers between a
-    // live exit or fault and its entry frame, or from the entry frame itself.
+    // live exit or fault and its entry frame, or from the entry frame itself; or tell where in such a
+    // frame its code keeps the context.
     unsafe { std::ptr::with_exposed_provenance::<usize>(address).read() }
+}
+
+/// Hands each reference into the heap that guest frames of a store hold to `visit`, and puts what that
+/// returns in its place. It is host code that asks, called by the innermost guest frame or by nobody's.
+pub(crate) fn each_reference(context: &Context, visit: &mut dyn FnMut(u32) -> u32) {
+    let mut entry_sp = context.entry_sp.get();
+    let mut exit_fp = context.exit_fp.get();
+    while entry_sp != 0 {
+        let (mut pc, mut fp) = (word(exit_fp + 8), word(exit_fp));
+        while fp != entry_sp + shims::ENTRY_FRAME {
+            code::each_reference(pc, |place| {
+                let address = fp.wrapping_add_signed(place as isize);
+                let pointer = std::ptr::with_exposed_provenance_mut::<u32>(address);
+                // SAFETY: [stack maps] the frame is live and waits for the call that returns to `pc`.
+                let old = unsafe { pointer.read() };
+                if old != 0 {
+                    // SAFETY: [stack maps] as above; nothing else refers to the place meanwhile.
+                    unsafe { pointer.write(visit(old)) };
+                }
+            });
+            (pc, fp) = (word(fp + 8), word(fp));
+        }
+        exit_fp = word(entry_sp + shims::PREVIOUS_EXIT_FP);
+        entry_sp = word(entry_sp + shims::PREVIOUS_ENTRY_SP);
+    }
+}
+
+/// Return address and frame pointer that lie in the frame at `fp`: those of its caller.
+pub(crate) fn after_call(fp: usize) -> (usize, usize) {
+    (word(fp + 8), word(fp))
 }
 
 /// Guest frames of a store, innermost first, at most `limit`. Without `start` it is host code that asks:
@@ -86,7 +120,6 @@ pub(crate) fn frames(context: &Context, start: Option<(usize, usize)>, limit: us
     if entry_sp == 0 {
         return frames;
     }
-    let after_call = |exit_fp: usize| (word(exit_fp + 8), word(exit_fp));
     // A return address may lie past the last byte of its call's function: one byte back lies inside.
     let (mut pc, mut fp) = match start {
         Some(fault) => fault,

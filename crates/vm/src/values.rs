@@ -5,6 +5,7 @@
 
 use crate::call::{Args, Rets};
 use crate::store::{FuncId, Mismatch, Store, Value};
+use std::marker::PhantomData;
 use wardian_module::abi::is_int;
 use wardian_module::layout::{FuncRef, Repr};
 use wardian_module::{HeapType, RefType, ValType};
@@ -130,36 +131,81 @@ impl WasmValue for Vector {
     }
 }
 
-/// A nullable reference to a host value: `externref`. 0 is null.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ExternIndexValue(pub u32);
-
-impl sealed::Sealed for ExternIndexValue {}
-impl WasmValue for ExternIndexValue {
-    type Abi = u32;
-    const TYPE: ValType = ValType::Ref(RefType::EXTERNREF);
-    fn lift(abi: u32, _: &Store) -> Self {
-        ExternIndexValue(abi)
-    }
-    fn lower(self, _: &Store) -> Result<u32, Mismatch> {
-        Ok(self.0)
-    }
+/// An abstract type of the heap's objects.
+pub trait Heap: Copy + sealed::Sealed + 'static {
+    /// The type.
+    const TYPE: HeapType;
 }
 
-/// A reference to a host value that is not null: `(ref extern)`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ExternNonNull(pub u32);
+macro_rules! heaps {
+    ($($(#[$doc:meta])* $name:ident $heap:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum $name {}
 
-impl sealed::Sealed for ExternNonNull {}
-impl WasmValue for ExternNonNull {
-    type Abi = u32;
-    const TYPE: ValType = ValType::Ref(RefType { nullable: false, heap: HeapType::Extern });
-    fn lift(abi: u32, _: &Store) -> Self {
-        ExternNonNull(abi)
-    }
-    fn lower(self, _: &Store) -> Result<u32, Mismatch> {
-        if self.0 == 0 { Err(Mismatch) } else { Ok(self.0) }
-    }
+        impl sealed::Sealed for $name {}
+        impl Heap for $name {
+            const TYPE: HeapType = HeapType::$heap;
+        }
+    )*};
+}
+
+heaps! {
+    /// `extern`
+    ExternHeap Extern;
+    /// `any`
+    AnyHeap Any;
+    /// `eq`
+    EqHeap Eq;
+    /// `i31`
+    I31Heap I31;
+    /// `struct`
+    StructHeap Struct;
+    /// `array`
+    ArrayHeap Array;
+}
+
+/// A reference into the heap, or an integer of 31 bits. 0 is null.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Nullable<H>(u32, PhantomData<H>);
+
+/// A reference into the heap, or an integer of 31 bits, that is not null.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NonNull<H>(u32, PhantomData<H>);
+
+macro_rules! references {
+    ($($name:ident $nullable:literal;)*) => {$(
+        impl<H> $name<H> {
+            /// From its bits. They hold until the next collection.
+            pub fn new(bits: u32) -> $name<H> {
+                $name(bits, PhantomData)
+            }
+
+            /// Its bits. They hold until the next collection.
+            pub fn bits(self) -> u32 {
+                self.0
+            }
+        }
+
+        impl<H> sealed::Sealed for $name<H> {}
+        impl<H: Heap> WasmValue for $name<H> {
+            type Abi = u32;
+            const TYPE: ValType = ValType::Ref(RefType { nullable: $nullable, heap: H::TYPE });
+            #[inline]
+            fn lift(abi: u32, _: &Store) -> Self {
+                $name::new(abi)
+            }
+            #[inline]
+            fn lower(self, _: &Store) -> Result<u32, Mismatch> {
+                if !$nullable && self.0 == 0 { Err(Mismatch) } else { Ok(self.0) }
+            }
+        }
+    )*};
+}
+
+references! {
+    Nullable true;
+    NonNull false;
 }
 
 /// The only value of `nullexternref`.
@@ -374,7 +420,7 @@ pub fn kind_of(value: &Value) -> &'static str {
         Value::V128(_) => "v128",
         Value::Func(None) => "null funcref",
         Value::Func(Some(_)) => "funcref",
-        Value::Ref(0) => "null externref",
-        Value::Ref(_) => "externref",
+        Value::Ref(0) => "null reference",
+        Value::Ref(_) => "reference into the heap",
     }
 }

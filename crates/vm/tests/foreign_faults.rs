@@ -77,6 +77,7 @@ fn code() -> Arc<Code> {
         traps: vec![TrapSite { offset: 4, trap: Trap::UnreachableCodeReached }],
         locations: Vec::new(),
         inlined: Vec::new(),
+        ..CodeImage::default()
     };
     Arc::new(Code::publish(Arc::new(module), image).expect("there is memory for 12 bytes"))
 }

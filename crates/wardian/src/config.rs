@@ -8,9 +8,10 @@
 use crate::cache::Cache;
 use crate::error::{Error, ErrorKind, Result};
 use std::fmt;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use wardian_module::{OptLevel as Effort, Proposal, Proposals, Settings};
+use wardian_runtime::HeapConfig;
 /// ```
 /// use wardian::{Config, Engine, TierUp};
 ///
@@ -58,6 +59,7 @@ pub struct Config {
     pub(crate) allocation: InstanceAllocationStrategy,
     pub(crate) debug_info: bool,
     pub(crate) profiler: ProfilingStrategy,
+    pub(crate) heap: HeapConfig,
 }
 
 impl Default for Config {
@@ -83,6 +85,7 @@ impl Default for Config {
             allocation: InstanceAllocationStrategy::default(),
             debug_info: false,
             profiler: ProfilingStrategy::None,
+            heap: HeapConfig::default(),
         }
     }
 }
@@ -377,15 +380,15 @@ wasm_switches! {
     wasm_function_references => FunctionReferences;
     /// Structs, arrays and the collector. Not built yet: switching it on fails at `Engine::new`.
     wasm_gc => Gc;
-    /// Tags and exceptions. Not built yet: switching it on fails at `Engine::new`.
+    /// Tags and exceptions. On by default.
     wasm_exceptions => Exceptions;
-    /// Exceptions in their first form. Not built yet: switching it on fails at `Engine::new`.
+    /// Exceptions in their first form (`try`, `delegate`), which compilers made for years. Off by default.
     wasm_legacy_exceptions => LegacyExceptions;
-    /// Shared memories and atomics. Not built yet: switching it on fails at `Engine::new`.
+    /// Shared memories and atomic instructions. On by default.
     wasm_threads => Threads;
-    /// 128-bit addition and multiplication. Not built yet: switching it on fails at `Engine::new`.
+    /// 128-bit addition, subtraction and multiplication. On by default.
     wasm_wide_arithmetic => WideArithmetic;
-    /// Memories with pages of one byte. Not built yet: switching it on fails at `Engine::new`.
+    /// Memories with pages of one byte. On by default.
     wasm_custom_page_sizes => CustomPageSizes;
     /// Stack switching. Not built yet: switching it on fails at `Engine::new`.
     wasm_stack_switching => StackSwitching;
@@ -488,6 +491,36 @@ impl Config {
     pub fn memory_init_cow(&mut self, enable: bool) -> &mut Config {
         self.settings.memory_init_cow = enable;
         self
+    }
+
+    /// What the heap of a store, in which structs, arrays and references to host values lie, may grow to, in
+    /// bytes: 8 MiB to 4 GiB, which is also the default. All of it is address space until it is used.
+    pub fn gc_heap_reservation(&mut self, bytes: u64) -> &mut Config {
+        self.heap.reservation = bytes;
+        self
+    }
+
+    /// What the heap of a store asks its limiter for at first, in bytes. Little by default.
+    pub fn gc_heap_initial_size(&mut self, bytes: u64) -> &mut Config {
+        self.heap.initial_bytes = bytes;
+        self
+    }
+
+    /// Bytes of the part of the heap in which new objects begin, at most: 32 KiB to 256 MiB, 4 MiB by
+    /// default. What is reached when it is full is moved out of it.
+    pub fn gc_nursery_size(&mut self, bytes: u32) -> &mut Config {
+        self.heap.nursery_bytes = bytes;
+        self
+    }
+
+    /// Collects at each allocation of so many, to find mistakes: 1 is every one. None by default.
+    ///
+    /// # Errors
+    ///
+    /// None: nothing makes it fail.
+    pub fn gc_zeal_alloc_counter(&mut self, counter: Option<NonZeroU32>) -> Result<&mut Config> {
+        self.heap.zeal = counter;
+        Ok(self)
     }
 
     /// Whether checked accesses to memories and tables are masked, so that a processor that guesses
@@ -779,7 +812,9 @@ impl Config {
             allocation,
             debug_info,
             profiler,
+            heap,
         } = self;
+        let HeapConfig { reservation, initial_bytes, nursery_bytes, aging: _, zeal } = heap;
         let Settings {
             proposals,
             signals_based_traps,
@@ -832,6 +867,10 @@ impl Config {
             ("coredump_on_trap", coredump_on_trap),
             ("debug_info", debug_info),
             ("profiler", profiler),
+            ("gc_heap_reservation", reservation),
+            ("gc_heap_initial_size", initial_bytes),
+            ("gc_nursery_size", nursery_bytes),
+            ("gc_zeal_alloc_counter", zeal),
         ];
         let proposals =
             Proposal::ALL.iter().map(|&p| (switch(p), proposals.contains(p).to_string()));
@@ -873,6 +912,18 @@ impl Config {
                 "`RegallocAlgorithm::SinglePass` is not supported: `Strategy::Baseline` compiles fast"
                     .into(),
             ));
+        }
+        for (name, value, range) in [
+            ("gc_heap_reservation", self.heap.reservation, 8 << 20..=1 << 32),
+            ("gc_heap_initial_size", self.heap.initial_bytes, 0..=self.heap.reservation),
+            ("gc_nursery_size", self.heap.nursery_bytes.into(), 32 << 10..=256 << 20),
+        ] {
+            if !range.contains(&value) {
+                let (start, end) = range.into_inner();
+                return Err(refused(format!(
+                    "`{name}` must be {start} to {end} bytes, found {value}"
+                )));
+            }
         }
         if !STACK_RANGE.contains(&self.max_wasm_stack) {
             return Err(refused(format!(

@@ -13,6 +13,7 @@ use crate::externals::{Global, Memory};
 use crate::instance::Instance;
 use crate::module::Module;
 use crate::store::{AsContext, StoreInner, WRONG_STORE};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::Write;
@@ -156,8 +157,10 @@ impl WasmCoreDump {
         head.section(&self.memory_section(kernel));
         head.section(&self.global_section(kernel));
         out.write_all(head.as_slice())?;
-        let data =
-            Data::of(self.memories.iter().map(|memory| kernel.memory_bytes(memory.id)), limit);
+        // Those that others write meanwhile are copied first.
+        let contents: Vec<Cow<'_, [u8]>> =
+            self.memories.iter().map(|memory| content_of(kernel, memory.id)).collect();
+        let data = Data::of(contents.iter().map(|content| &**content), limit);
         data.write(
             self.memories.iter().map(|m| kernel.memory_type(m.id).index == IndexType::I64),
             &mut out,
@@ -187,7 +190,7 @@ impl WasmCoreDump {
                 minimum: kernel.memory_size(memory.id),
                 maximum: ty.limits.max,
                 memory64: ty.index == IndexType::I64,
-                shared: false,
+                shared: ty.shared,
                 page_size_log2: custom_page.then(|| u32::from(ty.page_size_log2)),
             });
         }
@@ -273,6 +276,15 @@ impl WasmCoreDump {
         }
         (section, last)
     }
+}
+
+fn content_of(kernel: &vm::Store, memory: MemoryId) -> Cow<'_, [u8]> {
+    if kernel.shared_memory(memory).is_none() {
+        return Cow::Borrowed(kernel.memory_bytes(memory));
+    }
+    let mut copy = vec![0; kernel.memory_length(memory)];
+    kernel.memory_read(memory, 0, &mut copy).expect("memories do not shrink");
+    Cow::Owned(copy)
 }
 
 /// What memories hold, as segments of a data section.

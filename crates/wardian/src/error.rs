@@ -12,6 +12,17 @@ use std::fmt::{self, Debug, Display, Write as _};
 use wardian_module::{DecodeError, Trap};
 
 /// `Result` with [`Error`] as its usual error.
+///
+/// ```
+/// fn add(text: &str) -> wardian::Result<i32> {
+///     let module = wardian::Module::new(&wardian::Engine::default(), text)?;
+///     let mut store = wardian::Store::new(module.engine(), ());
+///     let instance = wardian::Instance::new(&mut store, &module, &[])?;
+///     instance.get_typed_func::<(i32, i32), i32>(&mut store, "add")?.call(&mut store, (1, 2))
+/// }
+///
+/// assert!(add("(module)").is_err());
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What sort of failure an [`Error`] is, for programs that decide by it.

@@ -1,16 +1,19 @@
-//! Handles of memories, tables and globals, and what an instance exports.
+//! Handles of memories, tables, globals and tags, and what an instance exports.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::func::{Func, failure_error};
 use crate::guest_memory::{GuestMemory, OutOfBounds};
+use crate::shared_memory::SharedMemory;
 use crate::store::{
     AsContext, AsContextMut, StoreContext, StoreContextMut, StoreInner, WRONG_STORE, check_store,
 };
-use crate::types::{ExternType, GlobalType, MemoryType, Mutability, TableType};
+use crate::types::{
+    ExternType, FuncType, GlobalType, MemoryType, Mutability, RefType, TableType, TagType,
+};
 use crate::val::{Ref, Val};
 use wardian_module::ExternIndex;
 use wardian_runtime::InstantiateError;
-use wardian_vm::{self as vm, GlobalId, InstanceId, MemoryId, StoreId, TableId, Value};
+use wardian_vm::{self as vm, GlobalId, InstanceId, MemoryId, StoreId, TableId, TagId, Value};
 
 /// Something that can be imported and exported.
 ///
@@ -23,7 +26,7 @@ use wardian_vm::{self as vm, GlobalId, InstanceId, MemoryId, StoreId, TableId, V
 /// assert!(item.into_memory().is_none() && item.into_func().is_some());
 /// # Ok::<(), wardian::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Extern {
     /// A function.
     Func(Func),
@@ -31,8 +34,12 @@ pub enum Extern {
     Global(Global),
     /// A table.
     Table(Table),
-    /// A memory.
+    /// A memory of a store.
     Memory(Memory),
+    /// A memory that threads share.
+    SharedMemory(SharedMemory),
+    /// A tag of exceptions.
+    Tag(Tag),
 }
 
 macro_rules! externs {
@@ -45,19 +52,30 @@ macro_rules! externs {
                 }
             )*
 
-            pub(crate) fn store(&self) -> StoreId {
+            /// An error unless it can be used in the store.
+            pub(crate) fn check_store<T>(&self, store: &StoreInner<T>) -> Result<()> {
                 match self {
-                    $(Extern::$variant(item) => item.store,)*
+                    $(Extern::$variant(item) => check_store(item.store, store.id()),)*
+                    Extern::SharedMemory(memory) => memory.check_engine(&store.engine),
                 }
             }
 
-            pub(crate) fn to_kernel(self) -> vm::Extern {
-                match self {
+            /// What it is in the store.
+            pub(crate) fn to_kernel<T>(&self, store: &mut StoreInner<T>) -> Result<vm::Extern> {
+                self.check_store(store)?;
+                Ok(match self {
                     $(Extern::$variant(item) => vm::Extern::$variant(item.id),)*
-                }
+                    Extern::SharedMemory(memory) => vm::Extern::Memory(memory.in_store(store)?),
+                })
             }
 
-            pub(crate) fn from_kernel(store: StoreId, item: vm::Extern) -> Extern {
+            pub(crate) fn from_kernel<T>(store: &StoreInner<T>, item: vm::Extern) -> Extern {
+                if let vm::Extern::Memory(id) = item
+                    && let Some(memory) = store.rt.kernel.shared_memory(id)
+                {
+                    return Extern::SharedMemory(SharedMemory::of(store, memory));
+                }
+                let store = store.id();
                 match item {
                     $(vm::Extern::$variant(id) => Extern::$variant($variant { store, id }),)*
                 }
@@ -79,6 +97,7 @@ externs! {
     Global into_global;
     Table into_table;
     Memory into_memory;
+    Tag into_tag;
 }
 
 impl Extern {
@@ -93,7 +112,14 @@ impl Extern {
             Extern::Global(item) => ExternType::Global(item.ty(store)),
             Extern::Table(item) => ExternType::Table(item.ty(store)),
             Extern::Memory(item) => ExternType::Memory(item.ty(store)),
+            Extern::SharedMemory(item) => ExternType::Memory(item.ty()),
+            Extern::Tag(item) => ExternType::Tag(item.ty(store)),
         }
+    }
+
+    /// The shared memory, if it is one.
+    pub fn into_shared_memory(self) -> Option<SharedMemory> {
+        if let Extern::SharedMemory(item) = self { Some(item) } else { None }
     }
 
     /// The export of an instance.
@@ -113,7 +139,13 @@ impl Extern {
         index: ExternIndex,
     ) -> Option<Extern> {
         let item = store.rt.kernel.instance_extern(instance, index)?;
-        Some(Extern::from_kernel(store.id(), item))
+        Some(Extern::from_kernel(store, item))
+    }
+}
+
+impl From<SharedMemory> for Extern {
+    fn from(item: SharedMemory) -> Extern {
+        Extern::SharedMemory(item)
     }
 }
 
@@ -165,6 +197,12 @@ pub struct MemoryAccessError {
     _private: (),
 }
 
+impl MemoryAccessError {
+    pub(crate) fn new() -> MemoryAccessError {
+        MemoryAccessError { _private: () }
+    }
+}
+
 impl std::fmt::Display for MemoryAccessError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("out of bounds memory access")
@@ -178,11 +216,11 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// When the size passes a limit, or the system refuses it.
+    /// When the type is shared (see [`SharedMemory`]), the size passes a limit, or the system refuses it.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
         let store = store.as_context_mut().0;
         if ty.is_shared() {
-            return Err(misuse("shared memories are not supported by this version"));
+            return Err(misuse("a shared memory belongs to no store: use `SharedMemory::new`"));
         }
         let id = store.limited(|rt, limiter| rt.memory(limiter, ty.to_module()));
         let id = id.map_err(|error| object_error(store, error))?;
@@ -240,7 +278,7 @@ impl Memory {
         store: impl Into<StoreContextMut<'a, T>>,
     ) -> (GuestMemoryMut<'a>, &'a mut T) {
         let (bytes, data) = self.data_and_store_mut(store);
-        (GuestMemoryMut(bytes), data)
+        (GuestMemoryMut(Bytes::Own(bytes)), data)
     }
 
     /// Size in bytes.
@@ -350,19 +388,61 @@ fn range(
 /// # Ok::<(), wardian::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct GuestMemoryMut<'a>(&'a mut [u8]);
+pub struct GuestMemoryMut<'a>(Bytes<'a>);
+
+#[derive(Debug)]
+enum Bytes<'a> {
+    Own(&'a mut [u8]),
+    Shared(SharedMemory),
+}
+
+impl GuestMemoryMut<'_> {
+    pub(crate) fn shared(memory: SharedMemory) -> GuestMemoryMut<'static> {
+        GuestMemoryMut(Bytes::Shared(memory))
+    }
+}
 
 impl GuestMemory for GuestMemoryMut<'_> {
     fn size(&self) -> u64 {
-        self.0.size()
+        match &self.0 {
+            Bytes::Own(own) => own.size(),
+            Bytes::Shared(memory) => memory.data_size() as u64,
+        }
     }
 
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), OutOfBounds> {
-        GuestMemory::read(&*self.0, address, buffer)
+        match &self.0 {
+            Bytes::Own(own) => GuestMemory::read(&**own, address, buffer),
+            Bytes::Shared(memory) => {
+                let length = buffer.len() as u64;
+                let read = usize::try_from(address).ok().map(|at| memory.read(at, buffer));
+                out_of_bounds(memory, address, length, read)
+            }
+        }
     }
 
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), OutOfBounds> {
-        GuestMemory::write(&mut *self.0, address, bytes)
+        match &mut self.0 {
+            Bytes::Own(own) => GuestMemory::write(&mut **own, address, bytes),
+            Bytes::Shared(memory) => {
+                let written = usize::try_from(address).ok().map(|at| memory.write(at, bytes));
+                out_of_bounds(memory, address, bytes.len() as u64, written)
+            }
+        }
+    }
+}
+
+fn out_of_bounds(
+    memory: &SharedMemory,
+    addr: u64,
+    len: u64,
+    result: Option<Result<(), MemoryAccessError>>,
+) -> Result<(), OutOfBounds> {
+    let size = memory.data_size() as u64;
+    if result.is_some_and(|result| result.is_ok()) {
+        Ok(())
+    } else {
+        Err(OutOfBounds { addr, len, size })
     }
 }
 
@@ -395,17 +475,12 @@ impl Table {
     /// When `init` does not have the table's element type or belongs to another store, and when the
     /// size passes a limit.
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Ref) -> Result<Table> {
-        let mut context = store.as_context_mut();
-        if !init.matches_ty(&mut context, ty.element())? {
-            return Err(misuse(format!(
-                "initial element: expected {}, found {}",
-                ty.element(),
-                init.ty(&mut context)?
-            )));
-        }
-        let store = context.0;
-        let init = init.to_value(store.id())?;
-        let id = store.limited(|rt, limiter| rt.table(limiter, ty.to_module(), init));
+        let store = store.as_context_mut().0;
+        let Some(value) = init.to_value_of(&store.rt, ty.to_module().element)? else {
+            let (expected, found) = (ty.element(), init.ty(StoreContext(store))?);
+            return Err(misuse(format!("initial element: expected {expected}, found {found}")));
+        };
+        let id = store.limited(|rt, limiter| rt.table(limiter, ty.to_module(), value));
         let id = id.map_err(|error| object_error(store, error))?;
         Ok(Table { store: store.id(), id })
     }
@@ -440,7 +515,8 @@ impl Table {
         let store = store.as_context_mut().0;
         self.check(store.id());
         let value = store.rt.kernel.table_get(self.id, index)?;
-        Some(Ref::from_value(value, store.id()))
+        let ty = store.rt.kernel.table_type(self.id).element;
+        Some(Ref::from_value(value, ty, &mut store.rt))
     }
 
     /// Sets an element.
@@ -461,21 +537,23 @@ impl Table {
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Ref) -> Result<u64> {
         let store = store.as_context_mut().0;
         check_store(self.store, store.id())?;
-        self.check_element(store, &init)?;
-        let value = init.to_value(store.id())?;
+        let value = self.element(store, &init)?;
         let grown = store.limited(|rt, limiter| rt.table_grow(limiter, self.id, delta, value));
         grown.map_err(|failure| failure_error(store, failure))?.ok_or_else(|| {
             Error::tagged(ErrorKind::Limit, format!("failed to grow table by {delta} elements"))
         })
     }
 
-    fn check_element<T>(&self, store: &StoreInner<T>, val: &Ref) -> Result<()> {
-        let ty = self.ty(StoreContext(store));
-        let found = val.ty(StoreContext(store))?;
-        if !found.matches(ty.element()) {
-            return Err(misuse(format!("table element: expected {}, found {found}", ty.element())));
+    /// What the kernel has for an element, if it is of the table's type.
+    fn element<T>(&self, store: &StoreInner<T>, val: &Ref) -> Result<Value> {
+        let ty = store.rt.kernel.table_type(self.id).element;
+        match val.to_value_of(&store.rt, ty)? {
+            Some(value) => Ok(value),
+            None => {
+                let (expected, found) = (RefType::from_module(ty), val.ty(StoreContext(store))?);
+                Err(misuse(format!("table element: expected {expected}, found {found}")))
+            }
         }
-        Ok(())
     }
 
     /// Sets `len` elements from `dst` on.
@@ -486,11 +564,10 @@ impl Table {
     pub fn fill(&self, mut store: impl AsContextMut, dst: u64, val: Ref, len: u64) -> Result<()> {
         let store = store.as_context_mut().0;
         check_store(self.store, store.id())?;
-        let value = val.to_value(store.id())?;
+        let value = self.element(store, &val)?;
         if store.rt.kernel.table_fill(self.id, dst, value, len).is_ok() {
             return Ok(());
         }
-        self.check_element(store, &val)?;
         let size = store.rt.kernel.table_size(self.id);
         Err(misuse(format!("table element {dst} is out of bounds of {size} elements")))
     }
@@ -544,14 +621,11 @@ impl Global {
     ///
     /// When `val` does not have the global's type or belongs to another store.
     pub fn new(mut store: impl AsContextMut, ty: GlobalType, val: Val) -> Result<Global> {
-        let mut context = store.as_context_mut();
-        let found = val.ty(&mut context)?;
-        if !found.matches(ty.content()) {
-            let expected = ty.content();
+        let store = store.as_context_mut().0;
+        let Some(value) = val.to_value_of(&store.rt, ty.to_module().content)? else {
+            let (expected, found) = (ty.content(), val.ty(StoreContext(store))?);
             return Err(misuse(format!("initial value: expected {expected}, found {found}")));
-        }
-        let store = context.0;
-        let value = val.to_value(store.id())?;
+        };
         let id = store.rt.kernel.global(ty.to_module(), value);
         let id = id.map_err(|_| Error::tagged(ErrorKind::Limit, "no memory for a global"))?;
         Ok(Global { store: store.id(), id })
@@ -576,7 +650,8 @@ impl Global {
     pub fn get(&self, mut store: impl AsContextMut) -> Val {
         let store = store.as_context_mut().0;
         assert!(self.store == store.id(), "{WRONG_STORE}");
-        Val::from_value(store.rt.kernel.global_get(self.id), store.id())
+        let ty = store.rt.kernel.global_type(self.id).content;
+        Val::from_value(store.rt.kernel.global_get(self.id), ty, &mut store.rt)
     }
 
     /// Sets it.
@@ -591,11 +666,69 @@ impl Global {
         if ty.mutability() != Mutability::Var {
             return Err(misuse("immutable global cannot be set"));
         }
-        let value: Value = val.to_value(store.id())?;
-        if store.rt.kernel.global_set(self.id, value).is_err() {
+        let value = val.to_value_of(&store.rt, ty.content().to_module())?;
+        if value.is_none_or(|value| store.rt.kernel.global_set(self.id, value).is_err()) {
             let found = val.ty(StoreContext(store))?;
             return Err(misuse(format!("global: expected {}, found {found}", ty.content())));
         }
         Ok(())
+    }
+}
+
+/// A tag of a store: what tells its exceptions from others.
+///
+/// ```
+/// use wardian::{FuncType, Store, Tag, TagType, ValType};
+///
+/// let mut store = Store::<()>::default();
+/// let ty = TagType::new(FuncType::new(store.engine(), [ValType::I32], []));
+/// let tag = Tag::new(&mut store, &ty)?;
+/// assert_eq!(tag.ty(&store), ty);
+/// assert!(!Tag::eq(&tag, &Tag::new(&mut store, &ty)?, &store));
+/// # Ok::<(), wardian::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Tag {
+    pub(crate) store: StoreId,
+    pub(crate) id: TagId,
+}
+
+impl Tag {
+    /// A tag of the host's making. No other is the same, whatever its type.
+    ///
+    /// # Errors
+    ///
+    /// When the type has results, or there is no memory.
+    pub fn new(mut store: impl AsContextMut, ty: &TagType) -> Result<Tag> {
+        let store = store.as_context_mut().0;
+        if ty.ty().results().len() > 0 {
+            return Err(misuse(format!("a tag's type has no results, found {ty}")));
+        }
+        let id = store.rt.kernel.tag(ty.ty().registered().clone());
+        let id = id.map_err(|_| Error::tagged(ErrorKind::Limit, "no memory for a tag"))?;
+        Ok(Tag { store: store.id(), id })
+    }
+
+    /// Its type.
+    ///
+    /// # Panics
+    ///
+    /// When it belongs to another store.
+    pub fn ty(&self, store: impl AsContext) -> TagType {
+        let store = store.as_context().0;
+        assert!(self.store == store.id(), "{WRONG_STORE}");
+        let ty = store.rt.kernel.tag_type(self.id).clone();
+        TagType::new(FuncType::from_registered(ty))
+    }
+
+    /// Whether two tags are the same.
+    ///
+    /// # Panics
+    ///
+    /// When one belongs to another store.
+    pub fn eq(a: &Tag, b: &Tag, store: impl AsContext) -> bool {
+        let store = store.as_context().0.id();
+        assert!(a.store == store && b.store == store, "{WRONG_STORE}");
+        a.id == b.id
     }
 }

@@ -15,9 +15,10 @@ use crate::store::{
 use crate::typed::{IntoFunc, TypedFunc, WasmParams, WasmResults};
 use crate::types::{FuncType, ValType};
 use crate::val::Val;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
-use wardian_module::Trap;
+use wardian_module::{self as m, Trap};
+use wardian_runtime as rt;
 use wardian_vm::{self as vm, CallError, Exit, Failure, FuncId, InstanceId, StoreId, Value};
 
 /// A function of a store: a guest's or the host's.
@@ -157,21 +158,41 @@ impl Func {
         results: &mut [Val],
     ) -> Result<()> {
         let store = store.as_context_mut().0;
-        let id = store.id();
-        check_store(self.store, id)?;
+        check_store(self.store, store.id())?;
+        let ty = store.rt.kernel.func_type(self.id).expect("a function of this store");
+        let types = ty.func_type();
+        if params.len() != types.params().len() || results.len() != types.results().len() {
+            return Err(self.mismatch(store, params, results.len()));
+        }
+        if types.is_numeric() {
+            return self.call_numeric(store, params, results);
+        }
+        let ty = ty.clone();
+        let ty = ty.func_type();
         store.pass(CallHook::CallingWasm)?;
-        let called = vm::call_by(
-            store,
-            self.id,
-            (params.len(), results.len()),
-            |n| params[n].to_value(id).ok(),
-            |n, value| results[n] = Val::from_value(value, id),
-        );
+        // Only now: the hook may have collected.
+        let values = arguments(store, params, ty.params());
+        let result = match &values {
+            Ok(Some(values)) => {
+                let mut rets: SmallVec<[Value; 8]> = smallvec![Value::I32(0); results.len()];
+                let called = vm::call(store, self.id, values, &mut rets);
+                if called.is_ok() {
+                    for ((place, value), ty) in results.iter_mut().zip(&rets).zip(ty.results()) {
+                        *place = Val::from_value(*value, *ty, &mut store.rt);
+                    }
+                }
+                called
+            }
+            _ => Err(CallError::Mismatch),
+        };
         store.pass(CallHook::ReturningFromWasm)?;
-        match called {
+        match result {
             Ok(()) => Ok(()),
             Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
-            Err(CallError::Mismatch) => Err(self.mismatch(store, params, results.len())),
+            Err(CallError::Mismatch) => {
+                values?;
+                Err(self.mismatch(store, params, results.len()))
+            }
         }
     }
 
@@ -198,22 +219,56 @@ impl Func {
             let text = format!("expected {expected} slots, found {found}");
             return Err(Error::tagged(ErrorKind::Misuse, text));
         }
-        let args = slots.iter().zip(ty.params()).map(|(slot, ty)| slot.to_value(*ty));
-        let mut values: SmallVec<[Value; 8]> = args.collect();
-        values.resize(params + results, Value::I32(0));
-        let (args, rets) = values.split_at_mut(params);
-        match call_values(store, self.id, args, rets)? {
-            Ok(()) => {
-                for (slot, value) in slots.iter_mut().zip(rets) {
-                    *slot = ValRaw::from_value(*value);
+        store.pass(CallHook::CallingWasm)?;
+        let args = slots.iter().zip(ty.params()).map(|(slot, ty)| slot.to_value(*ty, &store.rt));
+        let values: Option<SmallVec<[Value; 8]>> = args.collect();
+        let result = match values {
+            Some(values) => {
+                let mut rets: SmallVec<[Value; 8]> = smallvec![Value::I32(0); results];
+                let called = vm::call(store, self.id, &values, &mut rets);
+                if called.is_ok() {
+                    for (slot, value) in slots.iter_mut().zip(rets) {
+                        *slot = ValRaw::from_value(value, &mut store.rt);
+                    }
                 }
-                Ok(())
+                called
             }
+            None => Err(CallError::Mismatch),
+        };
+        store.pass(CallHook::ReturningFromWasm)?;
+        match result {
+            Ok(()) => Ok(()),
+            Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
+            Err(CallError::Mismatch) => Err(raw_mismatch()),
+        }
+    }
+
+    /// As `call`, of a function without references among its parameters and results: nothing that is
+    /// collected, so that values are handed over one by one.
+    fn call_numeric<T>(
+        &self,
+        store: &mut StoreInner<T>,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> Result<()> {
+        store.pass(CallHook::CallingWasm)?;
+        let counts = (params.len(), results.len());
+        let result = |n: usize, value| {
+            if let Some(val) = Val::from_number(value) {
+                results[n] = val;
+            }
+        };
+        let called = vm::call_by(store, self.id, counts, |n| params[n].to_number(), result);
+        store.pass(CallHook::ReturningFromWasm)?;
+        match called {
+            Ok(()) => Ok(()),
             Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
             Err(CallError::Mismatch) => {
-                let text =
-                    "a raw reference names nothing of this store, or something of another type";
-                Err(Error::tagged(ErrorKind::Misuse, text))
+                // A reference of another store is what is wrong, if there is one.
+                for param in params {
+                    param.to_value(&store.rt)?;
+                }
+                Err(self.mismatch(store, params, counts.1))
             }
         }
     }
@@ -232,9 +287,13 @@ impl Func {
             return misuse(format!("expected {expected} results, got {results}"));
         }
         for (position, (param, ty)) in params.iter().zip(ty.params()).enumerate() {
-            match param.ty(StoreContext(store)) {
-                Ok(found) if found.matches(&ty) => {}
-                Ok(found) => {
+            match param.matches_ty(StoreContext(store), &ty) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let found = match param.ty(StoreContext(store)) {
+                        Ok(found) => found,
+                        Err(error) => return error,
+                    };
                     return misuse(format!(
                         "argument {position} type mismatch: expected {ty}, found {found}"
                     ));
@@ -275,29 +334,46 @@ impl Func {
 /// Why [`Func::new`] and its kin panic.
 const NO_MEMORY: &str = "no memory for a function";
 
-/// A call by value, with the hook told of it.
-pub(crate) fn call_values<T>(
+/// Arguments as the kernel has them; `None` when one is of another type than it must be.
+fn arguments<T>(
+    store: &StoreInner<T>,
+    params: &[Val],
+    types: &[m::ValType],
+) -> Result<Option<SmallVec<[Value; 8]>>> {
+    params.iter().zip(types).map(|(param, ty)| param.to_value_of(&store.rt, *ty)).collect()
+}
+
+/// A call by value of what takes nothing and returns nothing, with the hook told of it.
+pub(crate) fn call_start<T>(
     store: &mut StoreInner<T>,
     func: FuncId,
-    args: &[Value],
-    rets: &mut [Value],
 ) -> Result<Result<(), CallError>> {
     store.pass(CallHook::CallingWasm)?;
-    let result = vm::call(store, func, args, rets);
+    let result = vm::call(store, func, &[], &mut []);
     store.pass(CallHook::ReturningFromWasm)?;
     Ok(result)
 }
 
-/// A call of a host function, with the hook told of it.
+/// A call of a host function, with the hook told of it, in a scope of roots. `args` makes roots of the
+/// arguments, `run` calls the function, and `rets` takes references out of roots: nothing that may collect
+/// comes before the first of these or after the last.
 #[inline]
-pub(crate) fn host_call<T: 'static, R>(
+pub(crate) fn host_call<T: 'static, A, R, K>(
     call: vm::Call<'_, StoreInner<T>>,
-    run: impl FnOnce(Caller<'_, T>) -> Result<R>,
-) -> Result<R, vm::HostError> {
+    args: impl FnOnce(&mut rt::Store) -> A,
+    run: impl FnOnce(Caller<'_, T>, A) -> Result<R>,
+    rets: impl FnOnce(R, &rt::Store) -> Result<K>,
+) -> Result<K, vm::HostError> {
     let vm::Call { host, instance } = call;
-    host.pass(CallHook::CallingHost).map_err(host_error)?;
-    let result = run(Caller::new(vm::Call { host: &mut *host, instance }));
-    host.pass(CallHook::ReturningFromHost).map_err(host_error)?;
+    let scope = host.rt.roots.enter();
+    let result = (|| {
+        let args = args(&mut host.rt);
+        host.pass(CallHook::CallingHost)?;
+        let result = run(Caller::new(vm::Call { host: &mut *host, instance }), args);
+        host.pass(CallHook::ReturningFromHost)?;
+        rets(result?, &host.rt)
+    })();
+    host.rt.roots.leave(scope);
     result.map_err(host_error)
 }
 
@@ -307,18 +383,26 @@ pub(crate) fn raw_host_func<T: 'static>(
     func: impl Fn(Caller<'_, T>, &mut [ValRaw]) -> Result<()> + Send + Sync + 'static,
 ) -> vm::HostFunc {
     let registered = ty.registered().clone();
-    vm::HostFunc::dynamic::<StoreInner<T>, _>(registered, move |call, passed| {
-        let vm::Call { host, instance } = call;
-        let mut slots: SmallVec<[ValRaw; 8]> = SmallVec::new();
-        passed.params(&host.rt.kernel, |value| slots.push(ValRaw::from_value(value)));
-        slots.resize(slots.len().max(passed.ty().results().len()), ValRaw::null());
-        host_call(vm::Call { host: &mut *host, instance }, |caller| func(caller, &mut slots))?;
-        for (slot, ty) in slots.iter().zip(ty.as_module().results()) {
-            // The kernel checks what the slot names.
-            let written = passed.result(&host.rt.kernel, slot.to_value(*ty));
-            written.map_err(|mismatch| Box::new(mismatch) as vm::HostError)?;
-        }
-        Ok(())
+    vm::HostFunc::dynamic::<StoreInner<T>, _>(registered, move |call, params, results| {
+        let slots = params.len().max(results.len());
+        host_call(
+            call,
+            |store| {
+                let count = slots;
+                let slots = params.iter().map(|value| ValRaw::from_value(*value, store));
+                let mut slots: SmallVec<[ValRaw; 8]> = slots.collect();
+                slots.resize(count, ValRaw::null());
+                slots
+            },
+            |caller, mut slots| func(caller, &mut slots).map(|()| slots),
+            |slots, store| {
+                let types = ty.as_module().results();
+                for ((place, slot), ty) in results.iter_mut().zip(&slots).zip(types) {
+                    *place = slot.to_value(*ty, store).ok_or_else(raw_mismatch)?;
+                }
+                Ok(())
+            },
+        )
     })
 }
 
@@ -328,46 +412,85 @@ pub(crate) fn dynamic_host_func<T: 'static>(
     func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
 ) -> vm::HostFunc {
     let registered = ty.registered().clone();
-    vm::HostFunc::dynamic::<StoreInner<T>, _>(registered, move |call, passed| {
-        let vm::Call { host, instance } = call;
-        let id = host.id();
-        let mut vals: SmallVec<[Val; 8]> = SmallVec::new();
-        passed.params(&host.rt.kernel, |value| vals.push(Val::from_value(value, id)));
-        let params = vals.len();
-        for ty in passed.ty().results() {
-            match *ty {
-                wardian_module::ValType::I32 => vals.push(Val::I32(0)),
-                ty => vals.push(Val::from_value(Value::default_of(ty), id)),
-            }
-        }
-        let (args, rets) = vals.split_at_mut(params);
-        let caller = vm::Call { host: &mut *host, instance };
-        host_call(caller, |caller| func(caller, args, rets))?;
-        for (position, val) in rets.iter().enumerate() {
-            let store = &host.rt.kernel;
-            // A call for every kind, as the kernel makes for parameters.
-            let written = match *val {
-                Val::I32(v) => passed.result(store, Value::I32(v)),
-                Val::I64(v) => passed.result(store, Value::I64(v)),
-                Val::F32(bits) => passed.result(store, Value::F32(bits)),
-                Val::F64(bits) => passed.result(store, Value::F64(bits)),
-                val => passed.result(store, val.to_value(id).map_err(host_error)?),
-            };
-            if written.is_err() {
-                return Err(wrong_result(&ty, position, val.to_value(id).map_err(host_error)?));
-            }
-        }
-        Ok(())
+    if ty.as_module().is_numeric() {
+        return numeric_host_func(ty, func);
+    }
+    vm::HostFunc::dynamic::<StoreInner<T>, _>(registered, move |call, params, results| {
+        let types = ty.as_module();
+        let defaults: SmallVec<[Value; 4]> = results.iter().copied().collect();
+        host_call(
+            call,
+            |store| {
+                let mut vals: SmallVec<[Val; 8]> = SmallVec::new();
+                for (value, ty) in params.iter().zip(types.params()) {
+                    vals.push(Val::from_value(*value, *ty, store));
+                }
+                for (value, ty) in defaults.iter().zip(types.results()) {
+                    vals.push(Val::from_value(*value, *ty, store));
+                }
+                vals
+            },
+            |caller, mut vals| {
+                let (args, rets) = vals.split_at_mut(params.len());
+                func(caller, args, rets).map(|()| vals)
+            },
+            |vals, store| {
+                let rets = vals[params.len()..].iter().zip(types.results());
+                for (position, (place, (val, ty))) in results.iter_mut().zip(rets).enumerate() {
+                    let value = val.to_value_of(store, *ty)?;
+                    *place = value.ok_or_else(|| bad_result(position, val, *ty, store))?;
+                }
+                Ok(())
+            },
+        )
     })
 }
 
-/// The error for a result of a host function that has another type than was declared.
+/// A kernel function from a dynamically typed closure of a type without references.
+fn numeric_host_func<T: 'static>(
+    ty: FuncType,
+    func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
+) -> vm::HostFunc {
+    let registered = ty.registered().clone();
+    vm::HostFunc::numeric::<StoreInner<T>, _>(registered, move |call, passed| {
+        let mut vals: SmallVec<[Val; 8]> = SmallVec::new();
+        passed.params(|value| vals.extend(Val::from_number(value)));
+        let params = vals.len();
+        vals.extend(passed.ty().results().iter().filter_map(|ty| Val::zero(*ty)));
+        host_call(
+            call,
+            |_| vals,
+            |caller, mut vals| {
+                let (args, rets) = vals.split_at_mut(params);
+                func(caller, args, rets).map(|()| vals)
+            },
+            |vals, store| {
+                for (position, val) in vals[params..].iter().enumerate() {
+                    let written = val.to_number().map(|value| passed.result(value));
+                    if !matches!(written, Some(Ok(()))) {
+                        let expected = ty.as_module().results()[position];
+                        val.to_value(store)?;
+                        return Err(bad_result(position, val, expected, store));
+                    }
+                }
+                Ok(())
+            },
+        )
+    })
+}
+
 #[cold]
-fn wrong_result(ty: &FuncType, position: usize, value: Value) -> vm::HostError {
-    let expected = ty.result(position).expect("as many results as the type has");
-    let found = vm::kind_of(&value);
+fn raw_mismatch() -> Error {
+    let text = "a raw reference names nothing of this store, or something of another type";
+    Error::tagged(ErrorKind::Misuse, text)
+}
+
+#[cold]
+fn bad_result(position: usize, val: &Val, ty: m::ValType, store: &rt::Store) -> Error {
+    let expected = ValType::from_module(ty);
+    let found = val.to_value(store).map_or("nothing", |value| vm::kind_of(&value));
     let text = format!("result {position} of a host function: expected {expected}, found {found}");
-    host_error(Error::tagged(ErrorKind::Misuse, text))
+    Error::tagged(ErrorKind::Misuse, text)
 }
 
 /// An error on its way through guest frames.

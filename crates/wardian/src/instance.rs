@@ -1,14 +1,14 @@
 //! Instances, and modules whose imports were resolved once.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::externals::{Extern, Global, Memory, Table};
-use crate::func::{Func, call_values, exit_error, failure_error};
+use crate::externals::{Extern, Global, Memory, Table, Tag};
+use crate::func::{Func, call_start, exit_error, failure_error};
 use crate::linker::Definition;
 use crate::module::{Module, ModuleExport};
+use crate::shared_memory::SharedMemory;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreInner, WRONG_STORE, check_store};
 use crate::typed::{TypedFunc, WasmParams, WasmResults};
 use crate::types::{ExternType, FuncType};
-use std::marker::PhantomData;
 use std::sync::Arc;
 use wardian_runtime::InstantiateError;
 use wardian_vm::{self as vm, CallError, InstanceId, StoreId};
@@ -78,6 +78,11 @@ impl<'instance> Export<'instance> {
         self.item.into_memory()
     }
 
+    /// The shared memory, if it is one.
+    pub fn into_shared_memory(self) -> Option<SharedMemory> {
+        self.item.into_shared_memory()
+    }
+
     /// The table, if it is one.
     pub fn into_table(self) -> Option<Table> {
         self.item.into_table()
@@ -86,6 +91,11 @@ impl<'instance> Export<'instance> {
     /// The global, if it is one.
     pub fn into_global(self) -> Option<Global> {
         self.item.into_global()
+    }
+
+    /// The tag, if it is one.
+    pub fn into_tag(self) -> Option<Tag> {
+        self.item.into_tag()
     }
 }
 
@@ -113,15 +123,15 @@ impl Instance {
     ) -> Result<Instance> {
         let store = store.as_context_mut().0;
         for import in imports {
-            check_store(import.store(), store.id())?;
+            import.check_store(store)?;
         }
         let expected = module.imports().len();
         if expected != imports.len() {
             let text = format!("expected {expected} imports, found {}", imports.len());
             return Err(Error::tagged(ErrorKind::Link, text));
         }
-        let imports: Vec<_> =
-            imports.iter().map(|import| vm::Import::Extern(import.to_kernel())).collect();
+        let imports = imports.iter().map(|import| import.to_kernel(store).map(vm::Import::Extern));
+        let imports = imports.collect::<Result<Vec<_>>>()?;
         Instance::with_kernel_imports(store, module, &imports)
     }
 
@@ -140,7 +150,7 @@ impl Instance {
                 let import = module.imports().nth(position).expect("the position of an import");
                 let found = match &imports[position] {
                     vm::Import::Extern(item) => {
-                        Extern::from_kernel(store.id(), *item).ty(StoreContext(store))
+                        Extern::from_kernel(store, *item).ty(StoreContext(store))
                     }
                     vm::Import::Host(func) => {
                         ExternType::Func(FuncType::from_registered(func.ty().clone()))
@@ -159,7 +169,7 @@ impl Instance {
             "instantiated"
         );
         if let Some(start) = start {
-            match call_values(store, start, &[], &mut [])? {
+            match call_start(store, start)? {
                 Ok(()) => {}
                 Err(CallError::Exit(exit)) => return Err(exit_error(store, exit)),
                 Err(CallError::Mismatch) => {
@@ -225,6 +235,11 @@ impl Instance {
         self.get_export(store, name)?.into_memory()
     }
 
+    /// The exported shared memory of this name.
+    pub fn get_shared_memory(&self, store: impl AsContextMut, name: &str) -> Option<SharedMemory> {
+        self.get_export(store, name)?.into_shared_memory()
+    }
+
     /// The exported table of this name.
     pub fn get_table(&self, store: impl AsContextMut, name: &str) -> Option<Table> {
         self.get_export(store, name)?.into_table()
@@ -233,6 +248,11 @@ impl Instance {
     /// The exported global of this name.
     pub fn get_global(&self, store: impl AsContextMut, name: &str) -> Option<Global> {
         self.get_export(store, name)?.into_global()
+    }
+
+    /// The exported tag of this name.
+    pub fn get_tag(&self, store: impl AsContextMut, name: &str) -> Option<Tag> {
+        self.get_export(store, name)?.into_tag()
     }
 
     /// The exported function of this name, with its type checked.
@@ -311,21 +331,20 @@ pub(crate) fn incompatible(
 /// ```
 pub struct InstancePre<T: 'static> {
     module: Module,
-    /// In the module's order, as the kernel takes them.
-    imports: Arc<[vm::Import]>,
-    /// The stores that some of them belong to.
-    stores: Arc<[StoreId]>,
-    data: PhantomData<fn(T)>,
+    imports: Arc<Imports<T>>,
+}
+
+/// What a linker has found for the imports of a module, in its order.
+enum Imports<T: 'static> {
+    /// For any store: as the kernel takes them.
+    Ready(Box<[vm::Import]>),
+    /// Some are of one store.
+    Definitions(Box<[Definition<T>]>),
 }
 
 impl<T> Clone for InstancePre<T> {
     fn clone(&self) -> Self {
-        InstancePre {
-            module: self.module.clone(),
-            imports: self.imports.clone(),
-            stores: self.stores.clone(),
-            data: PhantomData,
-        }
+        InstancePre { module: self.module.clone(), imports: self.imports.clone() }
     }
 }
 
@@ -338,14 +357,12 @@ impl<T> std::fmt::Debug for InstancePre<T> {
 impl<T: 'static> InstancePre<T> {
     /// `definitions` were judged, but for sizes of tables and memories.
     pub(crate) fn new(module: &Module, definitions: &[&Definition<T>]) -> InstancePre<T> {
-        let mut stores: Vec<_> = definitions.iter().filter_map(|found| found.store()).collect();
-        stores.dedup();
-        InstancePre {
-            module: module.clone(),
-            imports: definitions.iter().map(|found| found.to_import()).collect(),
-            stores: stores.into(),
-            data: PhantomData,
-        }
+        let hosts: Option<Box<[_]>> = definitions.iter().map(|found| found.to_import()).collect();
+        let imports = match hosts {
+            Some(hosts) => Imports::Ready(hosts),
+            None => Imports::Definitions(definitions.iter().copied().cloned().collect()),
+        };
+        InstancePre { module: module.clone(), imports: Arc::new(imports) }
     }
 
     /// The module.
@@ -361,10 +378,19 @@ impl<T: 'static> InstancePre<T> {
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
         let store = store.as_context_mut().0;
         check_engine(store, &self.module)?;
-        for own in &*self.stores {
-            check_store(*own, store.id())?;
+        match &*self.imports {
+            Imports::Ready(imports) => {
+                Instance::with_kernel_imports(store, &self.module, imports)
+            }
+            Imports::Definitions(definitions) => {
+                let of_store = |found: &Definition<T>| match found.to_import() {
+                    Some(host) => Ok(host),
+                    None => found.to_kernel(store).map(vm::Import::Extern),
+                };
+                let imports = definitions.iter().map(of_store).collect::<Result<Vec<_>>>()?;
+                Instance::with_kernel_imports(store, &self.module, &imports)
+            }
         }
-        Instance::with_kernel_imports(store, &self.module, &self.imports)
     }
 }
 

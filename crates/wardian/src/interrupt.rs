@@ -57,11 +57,20 @@ impl<T: 'static> StoreInner<T> {
 
     /// What happens when the deadline has come.
     pub(crate) fn at_epoch_deadline(&mut self) -> Result<(), Failure> {
+        match self.ask_at_deadline() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Trap::Interrupt.into()),
+            Err(error) => Err(Failure::Host(host_error(error))),
+        }
+    }
+
+    /// Whether what reached the deadline goes on.
+    fn ask_at_deadline(&mut self) -> Result<bool> {
         let mut callback = match std::mem::replace(&mut self.at_deadline, AtDeadline::Asking) {
             AtDeadline::Ask(callback) => callback,
             other => {
                 self.at_deadline = other;
-                return Err(Trap::Interrupt.into());
+                return Ok(false);
             }
         };
         let answer = callback(StoreContextMut(self));
@@ -69,14 +78,18 @@ impl<T: 'static> StoreInner<T> {
         if let AtDeadline::Asking = self.at_deadline {
             self.at_deadline = AtDeadline::Ask(callback);
         }
-        match answer {
-            Ok(UpdateDeadline::Continue(ticks)) => {
-                self.rt.kernel.set_epoch_deadline(ticks);
-                Ok(())
-            }
-            Ok(UpdateDeadline::Interrupt) => Err(Trap::Interrupt.into()),
-            Err(error) => Err(Failure::Host(host_error(error))),
+        if let UpdateDeadline::Continue(ticks) = answer? {
+            self.rt.kernel.set_epoch_deadline(ticks);
+            return Ok(true);
         }
+        Ok(false)
+    }
+
+    fn check_interrupts(&mut self, fuel: u64) -> Result<()> {
+        if self.rt.is_deadline_reached() && !self.ask_at_deadline()? {
+            return Err(Trap::Interrupt.into());
+        }
+        Ok(self.rt.pay(fuel)?)
     }
 }
 
@@ -180,6 +193,35 @@ impl<T: 'static> StoreContextMut<'_, T> {
 }
 
 impl<T: 'static> Caller<'_, T> {
+    /// Does what a turn of a guest's loop does: asks whether the deadline has come, if the engine has
+    /// [`Config::epoch_interruption`](crate::Config::epoch_interruption), and takes this fuel, if it has
+    /// [`Config::consume_fuel`](crate::Config::consume_fuel). A host function whose work a guest can make
+    /// long calls it in between, and returns the error.
+    ///
+    /// # Errors
+    ///
+    /// [`Trap::Interrupt`] or an error of the callback; [`Trap::OutOfFuel`] if there is less, which stays.
+    ///
+    /// ```
+    /// use wardian::{Caller, Config, Engine, Func, Instance, Module, Store, Trap};
+    ///
+    /// let engine = Engine::new(Config::new().consume_fuel(true))?;
+    /// let mut store = Store::new(&engine, ());
+    /// store.set_fuel(1_000)?;
+    /// let work = Func::wrap(&mut store, |mut caller: Caller<'_, ()>, times: u32| {
+    ///     for _ in 0..times {
+    ///         caller.check_interrupts(100)?;
+    ///     }
+    ///     Ok::<(), wardian::Error>(())
+    /// });
+    /// let error = work.typed::<u32, ()>(&store)?.call(&mut store, u32::MAX).unwrap_err();
+    /// assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::OutOfFuel));
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    pub fn check_interrupts(&mut self, fuel: u64) -> Result<()> {
+        self.store.0.check_interrupts(fuel)
+    }
+
     /// As [`Store::get_fuel`].
     ///
     /// # Errors

@@ -33,6 +33,7 @@ pub mod error;
 mod explore;
 mod externals;
 mod func;
+mod gc_types;
 mod guest_memory;
 mod instance;
 mod interrupt;
@@ -40,6 +41,9 @@ mod limits;
 mod linker;
 mod module;
 mod raw;
+mod refs;
+mod rooted;
+mod shared_memory;
 mod store;
 #[cfg(feature = "wat")]
 mod text;
@@ -61,8 +65,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use explore::{
     CodeOrigin, CodeReference, ExploredFunction, Explorer, OperationLine, Stages, TierCode,
 };
-pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, Table};
+pub use externals::{Extern, Global, GuestMemoryMut, Memory, MemoryAccessError, Table, Tag};
 pub use func::{Caller, Func};
+pub use gc_types::{ArrayType, FieldType, Finality, StorageType, StructType};
 pub use guest_memory::*;
 pub use instance::{Export, Instance, InstancePre};
 pub use interrupt::UpdateDeadline;
@@ -73,12 +78,15 @@ pub use limits::{
 pub use linker::{Linker, UnknownImportError};
 pub use module::{Module, ModuleExport, ModuleFunction, ResourcesRequired};
 pub use raw::ValRaw;
+pub use refs::{AnyRef, ArrayRef, ArrayRefPre, EqRef, I31, StructRef, StructRefPre};
+pub use rooted::{GcHeapOutOfMemory, GcRef, OwnedRooted, RootScope, Rooted, RootedGcRef};
+pub use shared_memory::{SharedMemory, WaitResult};
 pub use store::{AsContext, AsContextMut, CallHook, Store, StoreContext, StoreContextMut};
 pub use typed::{
     IntoFunc, NoExtern, NoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
 };
 pub use types::*;
-pub use val::{ExternRef, Ref, Rooted, V128, Val};
+pub use val::{ExternRef, Ref, V128, Val};
 /// ```
 /// use wardian::{Config, Engine, Proposal};
 ///
@@ -124,6 +132,15 @@ pub use wardian_runtime::CompileProgress;
 /// ```
 pub use wardian_runtime::Stats;
 /// ```
+/// use wardian::{Budget, BudgetShare};
+///
+/// let budget = Budget::new(100);
+/// let mut share: BudgetShare = budget.share();
+/// assert!(share.resize(60) && !share.resize(101));
+/// assert_eq!((budget.taken(), budget.limit()), (60, 100));
+/// ```
+pub use wardian_runtime::{Budget, BudgetShare};
+/// ```
 /// use wardian::{Engine, Module, VouchedArtifact};
 ///
 /// # fn main() -> wardian::Result<()> {
@@ -135,13 +152,4 @@ pub use wardian_runtime::Stats;
 /// # Ok(())
 /// # }
 /// ```
-/// ```
-/// use wardian::{Budget, BudgetShare};
-///
-/// let budget = Budget::new(100);
-/// let mut share: BudgetShare = budget.share();
-/// assert!(share.resize(60) && !share.resize(101));
-/// assert_eq!((budget.taken(), budget.limit()), (60, 100));
-/// ```
-pub use wardian_runtime::{Budget, BudgetShare};
 pub use wardian_vm::VouchedArtifact;

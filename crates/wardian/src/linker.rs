@@ -7,7 +7,7 @@ use crate::func::{Caller, Func, dynamic_host_func, raw_host_func};
 use crate::instance::{Instance, InstancePre, incompatible};
 use crate::module::Module;
 use crate::raw::ValRaw;
-use crate::store::{AsContext, AsContextMut, StoreInner, check_store};
+use crate::store::{AsContext, AsContextMut, StoreInner};
 use crate::typed::IntoFunc;
 use crate::types::{ExternType, FuncType, ImportType};
 use crate::val::Val;
@@ -28,7 +28,7 @@ pub(crate) enum Definition<T: 'static> {
 impl<T> Clone for Definition<T> {
     fn clone(&self) -> Self {
         match self {
-            Definition::Extern(item, ty) => Definition::Extern(*item, ty.clone()),
+            Definition::Extern(item, ty) => Definition::Extern(item.clone(), ty.clone()),
             Definition::Host(func, _) => Definition::Host(func.clone(), PhantomData),
         }
     }
@@ -44,29 +44,18 @@ impl<T: 'static> Definition<T> {
         }
     }
 
-    /// The store that it belongs to, if it belongs to one.
-    pub(crate) fn store(&self) -> Option<vm::StoreId> {
+    /// As the kernel takes it for any store, if it is of none.
+    pub(crate) fn to_import(&self) -> Option<vm::Import> {
         match self {
-            Definition::Extern(item, _) => Some(item.store()),
-            Definition::Host(..) => None,
-        }
-    }
-
-    /// As the kernel takes it, for a store that it belongs to or for any.
-    pub(crate) fn to_import(&self) -> vm::Import {
-        match self {
-            Definition::Extern(item, _) => vm::Import::Extern(item.to_kernel()),
-            Definition::Host(func, _) => vm::Import::Host(func.clone()),
+            Definition::Extern(..) => None,
+            Definition::Host(func, _) => Some(vm::Import::Host(func.clone())),
         }
     }
 
     /// As an item of `store`.
     pub(crate) fn to_kernel(&self, store: &mut StoreInner<T>) -> Result<vm::Extern> {
         match self {
-            Definition::Extern(item, _) => {
-                check_store(item.store(), store.id())?;
-                Ok(item.to_kernel())
-            }
+            Definition::Extern(item, _) => item.to_kernel(store),
             Definition::Host(func, _) => {
                 let id = store.rt.kernel.host_func(func.clone(), None);
                 let id =
@@ -246,7 +235,7 @@ impl<T: 'static> Linker<T> {
     ) -> Result<&mut Linker<T>> {
         let (store, item) = (store.as_context(), item.into());
         self.check_engine(store.0)?;
-        check_store(item.store(), store.0.id())?;
+        item.check_store(store.0)?;
         let ty = item.ty(store);
         self.insert(module, name, Definition::Extern(item, ty))
     }
@@ -536,12 +525,12 @@ impl<T: 'static> Linker<T> {
     ) -> Result<Option<Extern>> {
         self.check_engine(store)?;
         if let Definition::Extern(item, _) = definition
-            && item.store() != store.id()
+            && item.check_store(store).is_err()
         {
             return Ok(None);
         }
         let item = definition.to_kernel(store)?;
-        Ok(Some(Extern::from_kernel(store.id(), item)))
+        Ok(Some(Extern::from_kernel(store, item)))
     }
 
     /// What a name stands for, in a store.

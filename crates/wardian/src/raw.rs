@@ -2,15 +2,18 @@
 //! other languages, generated glue.
 //!
 //! Invariant: a slot means nothing by itself. Whoever reads one reads it by a type, and what it names
-//! (a function, a host value) is looked up in the store and checked then. So no slot, however it was
+//! (a function, a root) is looked up in the store and checked then. So no slot, however it was
 //! made, can break a store: it is refused, or it is another value of its type.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::func::Func;
-use crate::store::{AsContext, AsContextMut, StoreInner, WRONG_STORE};
+use crate::refs::AnyRef;
+use crate::rooted::{GcRef, Rooted, RootedGcRef};
+use crate::store::{AsContext, AsContextMut, WRONG_STORE};
 use crate::types::ValType;
-use crate::val::{ExternRef, Rooted, Val};
+use crate::val::{ExternRef, Val};
 use wardian_module as m;
+use wardian_runtime as rt;
 use wardian_vm::{FuncId, Value};
 
 /// A value of some type, as bits. Numbers stand in the low bits, with zeros above.
@@ -77,6 +80,8 @@ slots! {
     funcref get_funcref u64, |v| v as u128, |bits| bits as u64;
     /// A reference to a host value, from [`Rooted::to_raw`]; 0 is null.
     externref get_externref u32, |v| v as u128, |bits| bits as u32;
+    /// A reference to an internal value, from [`Rooted::to_raw`]; 0 is null.
+    anyref get_anyref u32, |v| v as u128, |bits| bits as u32;
 }
 
 impl ValRaw {
@@ -85,9 +90,10 @@ impl ValRaw {
         ValRaw(0)
     }
 
-    /// The value of type `ty` that the slot holds. References are checked where the kernel takes them.
-    pub(crate) fn to_value(self, ty: m::ValType) -> Value {
-        match ty {
+    /// The value of type `ty` that the slot holds. `None` when it names nothing of the store, or an object of
+    /// another type; functions are checked where the kernel takes them.
+    pub(crate) fn to_value(self, ty: m::ValType, store: &rt::Store) -> Option<Value> {
+        Some(match ty {
             m::ValType::I32 => Value::I32(self.get_i32()),
             m::ValType::I64 => Value::I64(self.get_i64()),
             m::ValType::F32 => Value::F32(self.get_f32()),
@@ -96,11 +102,18 @@ impl ValRaw {
             m::ValType::Ref(ty) if ty.heap.top() == m::HeapTop::Func => {
                 Value::Func(func_id(self.get_funcref()))
             }
-            m::ValType::Ref(_) => Value::Ref(self.get_externref()),
-        }
+            m::ValType::Ref(ty) => {
+                let reference = reference(store, self.get_externref())?;
+                if !store.reference_matches(reference, ty) {
+                    return None;
+                }
+                Value::Ref(reference)
+            }
+        })
     }
 
-    pub(crate) fn from_value(value: Value) -> ValRaw {
+    /// The slot for a value. A reference gets a root of the innermost scope.
+    pub(crate) fn from_value(value: Value, store: &mut rt::Store) -> ValRaw {
         match value {
             Value::I32(v) => ValRaw::i32(v),
             Value::I64(v) => ValRaw::i64(v),
@@ -108,7 +121,11 @@ impl ValRaw {
             Value::F64(bits) => ValRaw::f64(bits),
             Value::V128(bits) => ValRaw(bits),
             Value::Func(func) => ValRaw::funcref(func.map_or(0, func_bits)),
-            Value::Ref(reference) => ValRaw::externref(reference),
+            Value::Ref(reference) if reference & 1 != 0 => ValRaw::anyref(reference),
+            Value::Ref(reference) => {
+                let root = Rooted::<AnyRef>::new(store, reference);
+                ValRaw::anyref(root.map_or(0, |root| root_bits(&root)))
+            }
         }
     }
 }
@@ -122,16 +139,27 @@ fn func_id(raw: u64) -> Option<FuncId> {
     (raw != 0).then(|| FuncId::from_bits(raw.wrapping_sub(1)))
 }
 
-/// An error unless a reference of this number exists in the store.
-fn check_reference<T>(store: &StoreInner<T>, value: Value) -> Result<()> {
-    let exists = match value {
-        Value::Func(Some(func)) => store.rt.kernel.func_type(func).is_some(),
-        Value::Ref(reference) if reference != 0 => store.rt.host_value(reference).is_some(),
-        _ => true,
-    };
-    let text = || Error::tagged(ErrorKind::Misuse, "a raw reference names nothing of this store");
-    if exists { Ok(()) } else { Err(text()) }
+/// The number that stands for a root: even and not 0, for odd ones are integers of 31 bits.
+fn root_bits<T: GcRef>(root: &Rooted<T>) -> u32 {
+    // A store with 2^31 roots has no memory for more.
+    root.number().wrapping_add(1) << 1
 }
+
+/// The root that a number stands for, and its reference.
+fn root<T: GcRef>(store: &rt::Store, raw: u32) -> Option<(Rooted<T>, u32)> {
+    Rooted::of_number(store, (raw >> 1).checked_sub(1)?)
+}
+
+/// The reference that a number stands for. `None` when there is no such root.
+fn reference(store: &rt::Store, raw: u32) -> Option<u32> {
+    if raw == 0 || raw & 1 != 0 {
+        return Some(raw);
+    }
+    root::<AnyRef>(store, raw).map(|(_, reference)| reference)
+}
+
+/// Why a number is refused.
+const NAMES_NOTHING: &str = "a raw reference names nothing of this store";
 
 impl Func {
     /// The number that stands for it in a [`ValRaw`]. Not 0. It means this function as long as its
@@ -153,7 +181,7 @@ impl Func {
     pub fn from_raw(store: impl AsContext, raw: u64) -> Option<Func> {
         let store = store.as_context().0;
         let id = func_id(raw)?;
-        check_reference(store, Value::Func(Some(id))).unwrap_or_else(|error| panic!("{error}"));
+        assert!(store.rt.kernel.func_type(id).is_some(), "{NAMES_NOTHING}");
         Some(Func { store: store.id(), id })
     }
 }
@@ -163,24 +191,49 @@ impl ExternRef {
     ///
     /// # Panics
     ///
-    /// When the store keeps no host value of this number.
-    pub fn from_raw(store: impl AsContext, raw: u32) -> Option<Rooted<ExternRef>> {
-        let store = store.as_context().0;
-        check_reference(store, Value::Ref(raw)).unwrap_or_else(|error| panic!("{error}"));
-        Rooted::from_reference(store.id(), raw)
+    /// When the store has no root of this number.
+    pub fn from_raw(mut store: impl AsContextMut, raw: u32) -> Option<Rooted<ExternRef>> {
+        from_raw(&mut store.as_context_mut().0.rt, raw)
     }
 }
 
-impl Rooted<ExternRef> {
-    /// The number that stands for it in a [`ValRaw`]. Not 0.
+impl AnyRef {
+    /// The reference that [`Rooted::to_raw`] gave this number; `None` for 0.
     ///
-    /// # Errors
+    /// # Panics
     ///
-    /// When it belongs to another store.
-    pub fn to_raw(&self, store: impl AsContext) -> Result<u32> {
-        self.reference_in(store.as_context().0.id())
+    /// When the store has no root of this number.
+    pub fn from_raw(mut store: impl AsContextMut, raw: u32) -> Option<Rooted<AnyRef>> {
+        from_raw(&mut store.as_context_mut().0.rt, raw)
     }
 }
+
+fn from_raw<T: GcRef>(store: &mut rt::Store, raw: u32) -> Option<Rooted<T>> {
+    match raw {
+        0 => None,
+        integer if integer & 1 != 0 => Rooted::new(store, integer),
+        raw => Some(root(store, raw).expect(NAMES_NOTHING).0),
+    }
+}
+
+macro_rules! to_raw {
+    ($($name:ident)*) => {$(
+        impl Rooted<$name> {
+            /// The number that stands for it in a [`ValRaw`]. Not 0. It means something until the scope of
+            /// this root is left.
+            ///
+            /// # Errors
+            ///
+            /// When that scope has been left, or it belongs to another store.
+            pub fn to_raw(&self, store: impl AsContext) -> Result<u32> {
+                self.reference(&store.as_context().0.rt)?;
+                Ok(root_bits(self))
+            }
+        }
+    )*};
+}
+
+to_raw!(ExternRef AnyRef);
 
 impl Val {
     /// The value as a slot.
@@ -189,7 +242,18 @@ impl Val {
     ///
     /// When it is a reference of another store.
     pub fn to_raw(&self, store: impl AsContext) -> Result<ValRaw> {
-        Ok(ValRaw::from_value(self.to_value(store.as_context().0.id())?))
+        let store = &store.as_context().0.rt;
+        Ok(match (self, self.to_value(store)?) {
+            (Val::ExternRef(Some(root)), _) => ValRaw::externref(root_bits(root)),
+            (Val::AnyRef(Some(root)), _) => ValRaw::anyref(root_bits(root)),
+            (_, Value::I32(v)) => ValRaw::i32(v),
+            (_, Value::I64(v)) => ValRaw::i64(v),
+            (_, Value::F32(bits)) => ValRaw::f32(bits),
+            (_, Value::F64(bits)) => ValRaw::f64(bits),
+            (_, Value::V128(bits)) => ValRaw(bits),
+            (_, Value::Func(func)) => ValRaw::funcref(func.map_or(0, func_bits)),
+            (_, Value::Ref(_)) => ValRaw::null(),
+        })
     }
 
     /// The value of type `ty` that a slot holds. A reference is known to exist, but its type is `ty`'s
@@ -200,8 +264,11 @@ impl Val {
     /// When the slot names a function or host value that the store does not have.
     pub fn from_raw(mut store: impl AsContextMut, raw: ValRaw, ty: ValType) -> Val {
         let store = store.as_context_mut().0;
-        let value = raw.to_value(ty.to_module());
-        check_reference(store, value).unwrap_or_else(|error| panic!("{error}"));
-        Val::from_value(value, store.id())
+        let ty = ty.to_module();
+        let value = raw.to_value(ty, &store.rt).expect(NAMES_NOTHING);
+        if let Value::Func(Some(func)) = value {
+            assert!(store.rt.kernel.func_type(func).is_some(), "{NAMES_NOTHING}");
+        }
+        Val::from_value(value, ty, &mut store.rt)
     }
 }

@@ -10,7 +10,10 @@ use crate::func::host_error;
 use crate::interrupt::AtDeadline;
 use crate::limits::{LimiterAdapter, ResourceLimiter};
 use crate::module::Module;
+use crate::refs::AnyRef;
+use crate::rooted::{GcHeapOutOfMemory, Rooted, RootedGcRef};
 use std::sync::Arc;
+use std::time::Duration;
 use wardian_module::Builtin;
 use wardian_runtime as rt;
 use wardian_vm::{self as vm, BuiltinCall, Failure, StoreId};
@@ -74,14 +77,55 @@ impl<T: 'static> vm::Host for StoreInner<T> {
             call.operation.builtin,
             Builtin::MemoryGrow | Builtin::TableGrowFunc | Builtin::TableGrowRef
         );
-        let run = |store: &mut Self| store.limited(|rt, limiter| rt::builtin(rt, limiter, call));
-        if asks_limiter { self.passing(run) } else { run(self) }
+        if matches!(call.operation.builtin, Builtin::MemoryWait32 | Builtin::MemoryWait64) {
+            return self.wait(&call);
+        }
+        if !asks_limiter || self.hook.is_none() {
+            return self.limited(|rt, limiter| rt::builtin(rt, limiter, call));
+        }
+        // The hook may collect: a reference among the arguments is kept by a root meanwhile.
+        let scope = self.rt.roots.enter();
+        let root = match call.operation.builtin {
+            Builtin::TableGrowRef => Rooted::<AnyRef>::new(&mut self.rt, call.args[0] as u32),
+            _ => None,
+        };
+        let result = self.passing(|store| {
+            let mut call = call;
+            if let Some(root) = root {
+                let reference = root.reference(&store.rt);
+                call.args[0] = reference.map_err(|error| Failure::Host(host_error(error)))?.into();
+            }
+            store.limited(|rt, limiter| rt::builtin(rt, limiter, call))
+        });
+        self.rt.roots.leave(scope);
+        result
     }
 
     fn epoch_reached(&mut self) -> Result<(), Failure> {
         match self.at_deadline {
             AtDeadline::Ask(_) => self.passing(Self::at_epoch_deadline),
             _ => self.at_epoch_deadline(),
+        }
+    }
+}
+
+/// How long a guest waits before it asks whether its epoch deadline has come.
+const PAUSE: Duration = Duration::from_millis(2);
+
+impl<T: 'static> StoreInner<T> {
+    /// `memory.atomic.wait32` and `wait64`, until the epoch deadline at most.
+    fn wait(&mut self, call: &BuiltinCall) -> Result<u64, Failure> {
+        let Some(mut waiter) = rt::begin_wait(&self.rt, call)? else {
+            return Ok(rt::WaitResult::Mismatch as u64);
+        };
+        let pause = self.rt.asks_epoch().then_some(PAUSE);
+        loop {
+            if let Some(result) = waiter.park(pause) {
+                return Ok(result as u64);
+            }
+            if self.rt.kernel.is_epoch_reached() {
+                vm::Host::epoch_reached(self)?;
+            }
         }
     }
 }
@@ -215,7 +259,8 @@ impl<T: 'static> Store<T> {
         };
         let settings = Arc::clone(engine.settings());
         let (epoch, reservations) = (engine.epoch().clone(), engine.reservations());
-        let rt = rt::Store::of_engine::<StoreInner<T>>(settings, limits, epoch, reservations);
+        let heap = config.heap;
+        let rt = rt::Store::of_engine::<StoreInner<T>>(settings, limits, heap, epoch, reservations);
         let rt = rt.map_err(|error| {
             let text = format!("the system refused handlers for guest faults: {error}");
             Error::tagged(ErrorKind::Limit, text)
@@ -258,6 +303,32 @@ impl<T: 'static> Store<T> {
         limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
     ) {
         self.inner.limiter = Some(Box::new(limiter));
+    }
+
+    /// Drops all in the heap that nothing reaches, and gives its memory back. `why` is of no influence.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use wardian::{ExternRef, RootScope, Store};
+    ///
+    /// let value = Arc::new(5);
+    /// let mut store = Store::<()>::default();
+    /// ExternRef::new(&mut RootScope::new(&mut store), value.clone())?;
+    /// store.gc(None)?;
+    /// assert_eq!(Arc::strong_count(&value), 1);
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the store's limits leave no room for moving what is reached.
+    pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        self.as_context_mut().gc(why)
+    }
+
+    /// Bytes that the heap takes.
+    pub fn gc_heap_capacity(&self) -> usize {
+        heap_capacity(&self.inner.rt)
     }
 
     /// Calls `hook` from now on whenever control passes between host and guest: around each call of a
@@ -312,7 +383,26 @@ impl<'a, T> StoreContext<'a, T> {
     }
 }
 
+fn heap_capacity(rt: &rt::Store) -> usize {
+    usize::try_from(rt.heap_bytes()).unwrap_or(usize::MAX)
+}
+
 impl<T> StoreContextMut<'_, T> {
+    /// As [`Store::gc`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn gc(&mut self, _why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        let collected = self.0.limited(|rt, limiter| rt.gc(limiter));
+        collected.map_err(|failure| crate::func::failure_error(self.0, failure))
+    }
+
+    /// As [`Store::gc_heap_capacity`].
+    pub fn gc_heap_capacity(&self) -> usize {
+        heap_capacity(&self.0.rt)
+    }
+
     /// The engine of the store.
     pub fn engine(&self) -> &Engine {
         &self.0.engine

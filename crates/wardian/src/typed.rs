@@ -2,17 +2,20 @@
 
 use crate::error::Result;
 use crate::func::{Caller, Func, exit_error, host_call};
+use crate::refs::{AnyRef, ArrayRef, EqRef, I31, StructRef};
+use crate::rooted::{Rooted, RootedGcRef};
 use crate::store::{AsContextMut, CallHook, StoreInner, check_store};
 use crate::types::{HeapType, RefType, ValType};
-use crate::val::{ExternRef, Ref, Rooted, V128, Val};
+use crate::val::{ExternRef, Ref, V128, Val};
+use wardian_runtime as rt;
 use wardian_vm::{
-    self as vm, CallError, ExternIndexValue, ExternNonNull, FuncId, HostParams, NullExtern,
-    NullFunc, StoreId, Vector,
+    self as vm, AnyHeap, ArrayHeap, CallError, EqHeap, ExternHeap, FuncId, HostParams, I31Heap,
+    NonNull, NullExtern, NullFunc, Nullable, StructHeap, Vector,
 };
 
 /// A Rust type that stands for one WebAssembly value: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`,
-/// [`V128`], [`Func`], `Option<Func>`, `Rooted<ExternRef>`, `Option<Rooted<ExternRef>>`,
-/// `Option<NoFunc>`, `Option<NoExtern>`.
+/// [`V128`], [`I31`], [`Func`], [`Rooted`] of [`ExternRef`], [`AnyRef`], [`EqRef`], [`StructRef`] and
+/// [`ArrayRef`], `Option` of all these references, `Option<NoFunc>`, `Option<NoExtern>`.
 ///
 /// ```
 /// use wardian::{V128, WasmTy};
@@ -25,9 +28,9 @@ pub trait WasmTy: Sized + Send + 'static {
     /// The WebAssembly type.
     fn valtype() -> ValType;
     #[doc(hidden)]
-    fn from_kernel(value: Self::Kernel, store: StoreId) -> Self;
+    fn from_kernel(value: Self::Kernel, store: &mut rt::Store) -> Self;
     #[doc(hidden)]
-    fn into_kernel(self, store: StoreId) -> Result<Self::Kernel>;
+    fn into_kernel(self, store: &rt::Store) -> Result<Self::Kernel>;
 }
 
 macro_rules! numbers {
@@ -38,11 +41,11 @@ macro_rules! numbers {
                 ValType::$val
             }
             #[inline]
-            fn from_kernel(value: $ty, _: StoreId) -> $ty {
+            fn from_kernel(value: $ty, _: &mut rt::Store) -> $ty {
                 value
             }
             #[inline]
-            fn into_kernel(self, _: StoreId) -> Result<$ty> {
+            fn into_kernel(self, _: &rt::Store) -> Result<$ty> {
                 Ok(self)
             }
         }
@@ -63,10 +66,10 @@ impl WasmTy for V128 {
     fn valtype() -> ValType {
         ValType::V128
     }
-    fn from_kernel(value: Vector, _: StoreId) -> V128 {
+    fn from_kernel(value: Vector, _: &mut rt::Store) -> V128 {
         value.0.into()
     }
-    fn into_kernel(self, _: StoreId) -> Result<Vector> {
+    fn into_kernel(self, _: &rt::Store) -> Result<Vector> {
         Ok(Vector(self.into()))
     }
 }
@@ -76,10 +79,10 @@ impl WasmTy for Option<Func> {
     fn valtype() -> ValType {
         ValType::FUNCREF
     }
-    fn from_kernel(value: Option<FuncId>, store: StoreId) -> Self {
-        value.map(|id| Func { store, id })
+    fn from_kernel(value: Option<FuncId>, store: &mut rt::Store) -> Self {
+        value.map(|id| Func { store: store.kernel.id(), id })
     }
-    fn into_kernel(self, store: StoreId) -> Result<Option<FuncId>> {
+    fn into_kernel(self, store: &rt::Store) -> Result<Option<FuncId>> {
         self.map(|func| WasmTy::into_kernel(func, store)).transpose()
     }
 }
@@ -89,25 +92,80 @@ impl WasmTy for Func {
     fn valtype() -> ValType {
         ValType::Ref(RefType::new(false, HeapType::Func))
     }
-    fn from_kernel(id: FuncId, store: StoreId) -> Func {
-        Func { store, id }
+    fn from_kernel(id: FuncId, store: &mut rt::Store) -> Func {
+        Func { store: store.kernel.id(), id }
     }
-    fn into_kernel(self, store: StoreId) -> Result<FuncId> {
-        check_store(self.store, store)?;
+    fn into_kernel(self, store: &rt::Store) -> Result<FuncId> {
+        check_store(self.store, store.kernel.id())?;
         Ok(self.id)
     }
 }
 
-impl WasmTy for Rooted<ExternRef> {
-    type Kernel = ExternNonNull;
+macro_rules! references {
+    ($($name:ident $val:ident $heap:ident $kernel:ident;)*) => {$(
+        impl WasmTy for Rooted<$name> {
+            type Kernel = NonNull<$kernel>;
+            fn valtype() -> ValType {
+                ValType::Ref(RefType::new(false, HeapType::$heap))
+            }
+            #[inline]
+            fn from_kernel(value: NonNull<$kernel>, store: &mut rt::Store) -> Self {
+                Rooted::new(store, value.bits()).expect("a non-nullable reference is not null")
+            }
+            #[inline]
+            fn into_kernel(self, store: &rt::Store) -> Result<NonNull<$kernel>> {
+                Ok(NonNull::new(self.reference(store)?))
+            }
+        }
+
+        impl WasmTy for Option<Rooted<$name>> {
+            type Kernel = Nullable<$kernel>;
+            fn valtype() -> ValType {
+                ValType::$val
+            }
+            #[inline]
+            fn from_kernel(value: Nullable<$kernel>, store: &mut rt::Store) -> Self {
+                Rooted::new(store, value.bits())
+            }
+            #[inline]
+            fn into_kernel(self, store: &rt::Store) -> Result<Nullable<$kernel>> {
+                self.map_or(Ok(0), |value| value.reference(store)).map(Nullable::new)
+            }
+        }
+    )*};
+}
+
+references! {
+    ExternRef EXTERNREF Extern ExternHeap;
+    AnyRef ANYREF Any AnyHeap;
+    EqRef EQREF Eq EqHeap;
+    StructRef STRUCTREF Struct StructHeap;
+    ArrayRef ARRAYREF Array ArrayHeap;
+}
+
+impl WasmTy for I31 {
+    type Kernel = NonNull<I31Heap>;
     fn valtype() -> ValType {
-        ValType::Ref(RefType::new(false, HeapType::Extern))
+        ValType::Ref(RefType::new(false, HeapType::I31))
     }
-    fn from_kernel(value: ExternNonNull, store: StoreId) -> Self {
-        Rooted::from_reference(store, value.0).expect("a non-nullable reference is not null")
+    fn from_kernel(value: NonNull<I31Heap>, _: &mut rt::Store) -> I31 {
+        I31::wrapping_u32(value.bits() >> 1)
     }
-    fn into_kernel(self, store: StoreId) -> Result<ExternNonNull> {
-        Ok(ExternNonNull(self.reference_in(store)?))
+    fn into_kernel(self, _: &rt::Store) -> Result<NonNull<I31Heap>> {
+        Ok(NonNull::new(self.to_reference()))
+    }
+}
+
+impl WasmTy for Option<I31> {
+    type Kernel = Nullable<I31Heap>;
+    fn valtype() -> ValType {
+        ValType::I31REF
+    }
+    fn from_kernel(value: Nullable<I31Heap>, _: &mut rt::Store) -> Option<I31> {
+        (value.bits() != 0).then(|| I31::wrapping_u32(value.bits() >> 1))
+    }
+    fn into_kernel(self, _: &rt::Store) -> Result<Nullable<I31Heap>> {
+        Ok(Nullable::new(self.map_or(0, I31::to_reference)))
     }
 }
 
@@ -147,10 +205,10 @@ impl WasmTy for Option<NoFunc> {
     fn valtype() -> ValType {
         ValType::NULLFUNCREF
     }
-    fn from_kernel(_: NullFunc, _: StoreId) -> Self {
+    fn from_kernel(_: NullFunc, _: &mut rt::Store) -> Self {
         None
     }
-    fn into_kernel(self, _: StoreId) -> Result<NullFunc> {
+    fn into_kernel(self, _: &rt::Store) -> Result<NullFunc> {
         Ok(NullFunc)
     }
 }
@@ -187,24 +245,11 @@ impl WasmTy for Option<NoExtern> {
     fn valtype() -> ValType {
         ValType::NULLEXTERNREF
     }
-    fn from_kernel(_: NullExtern, _: StoreId) -> Self {
+    fn from_kernel(_: NullExtern, _: &mut rt::Store) -> Self {
         None
     }
-    fn into_kernel(self, _: StoreId) -> Result<NullExtern> {
+    fn into_kernel(self, _: &rt::Store) -> Result<NullExtern> {
         Ok(NullExtern)
-    }
-}
-
-impl WasmTy for Option<Rooted<ExternRef>> {
-    type Kernel = ExternIndexValue;
-    fn valtype() -> ValType {
-        ValType::EXTERNREF
-    }
-    fn from_kernel(value: ExternIndexValue, store: StoreId) -> Self {
-        Rooted::from_reference(store, value.0)
-    }
-    fn into_kernel(self, store: StoreId) -> Result<ExternIndexValue> {
-        Ok(ExternIndexValue(self.map_or(Ok(0), |value| value.reference_in(store))?))
     }
 }
 
@@ -241,7 +286,7 @@ pub trait WasmParams: Send + 'static {
     #[doc(hidden)]
     fn list() -> Vec<ValType>;
     #[doc(hidden)]
-    fn into_kernel(self, store: StoreId) -> Result<Self::Kernel>;
+    fn into_kernel(self, store: &rt::Store) -> Result<Self::Kernel>;
 }
 
 /// Results of a function: `()`, one [`WasmTy`] or a tuple of up to 16.
@@ -259,7 +304,7 @@ pub trait WasmParams: Send + 'static {
 /// ```
 pub trait WasmResults: WasmParams {
     #[doc(hidden)]
-    fn from_kernel(values: Self::Kernel, store: StoreId) -> Self;
+    fn from_kernel(values: Self::Kernel, store: &mut rt::Store) -> Self;
 }
 
 /// What a host closure may return: results, or a [`Result`] of them.
@@ -277,7 +322,7 @@ pub trait WasmRet: 'static {
     #[doc(hidden)]
     type Kernel: vm::Results;
     #[doc(hidden)]
-    fn into_ret(self, store: StoreId) -> Result<Self::Kernel>;
+    fn into_ret(self, store: &rt::Store) -> Result<Self::Kernel>;
 }
 
 impl<A: WasmTy> WasmParams for A {
@@ -286,14 +331,14 @@ impl<A: WasmTy> WasmParams for A {
         vec![A::valtype()]
     }
     #[inline]
-    fn into_kernel(self, store: StoreId) -> Result<Self::Kernel> {
+    fn into_kernel(self, store: &rt::Store) -> Result<Self::Kernel> {
         Ok((WasmTy::into_kernel(self, store)?,))
     }
 }
 
 impl<A: WasmTy> WasmResults for A {
     #[inline]
-    fn from_kernel(values: Self::Kernel, store: StoreId) -> Self {
+    fn from_kernel(values: Self::Kernel, store: &mut rt::Store) -> Self {
         WasmTy::from_kernel(values.0, store)
     }
 }
@@ -301,7 +346,7 @@ impl<A: WasmTy> WasmResults for A {
 impl<A: WasmTy> WasmRet for A {
     type Kernel = (A::Kernel,);
     #[inline]
-    fn into_ret(self, store: StoreId) -> Result<Self::Kernel> {
+    fn into_ret(self, store: &rt::Store) -> Result<Self::Kernel> {
         WasmParams::into_kernel(self, store)
     }
 }
@@ -309,7 +354,7 @@ impl<A: WasmTy> WasmRet for A {
 impl<R: WasmRet> WasmRet for Result<R> {
     type Kernel = R::Kernel;
     #[inline]
-    fn into_ret(self, store: StoreId) -> Result<Self::Kernel> {
+    fn into_ret(self, store: &rt::Store) -> Result<Self::Kernel> {
         self?.into_ret(store)
     }
 }
@@ -351,7 +396,7 @@ macro_rules! tuples {
                 vec![$($name::valtype()),*]
             }
             #[inline]
-            fn into_kernel(self, store: StoreId) -> Result<Self::Kernel> {
+            fn into_kernel(self, store: &rt::Store) -> Result<Self::Kernel> {
                 let ($($name,)*) = self;
                 Ok(($(WasmTy::into_kernel($name, store)?,)*))
             }
@@ -365,7 +410,7 @@ macro_rules! tuples {
         )]
         impl<$($name: WasmTy),*> WasmResults for ($($name,)*) {
             #[inline]
-            fn from_kernel(values: Self::Kernel, store: StoreId) -> Self {
+            fn from_kernel(values: Self::Kernel, store: &mut rt::Store) -> Self {
                 let ($($name,)*) = values;
                 ($(WasmTy::from_kernel($name, store),)*)
             }
@@ -380,7 +425,7 @@ macro_rules! tuples {
         impl<$($name: WasmTy),*> WasmRet for ($($name,)*) {
             type Kernel = ($($name::Kernel,)*);
             #[inline]
-            fn into_ret(self, store: StoreId) -> Result<Self::Kernel> {
+            fn into_ret(self, store: &rt::Store) -> Result<Self::Kernel> {
                 WasmParams::into_kernel(self, store)
             }
         }
@@ -411,10 +456,12 @@ macro_rules! tuples {
             fn into_host_func(self) -> HostFunc {
                 HostFunc(wrap::<T, _, ($($name::Kernel,)*), R>(
                     move |call: vm::Call<'_, StoreInner<T>>, ($($name,)*): ($($name::Kernel,)*)| {
-                        let store = call.host.id();
-                        host_call(call, |caller| {
-                            self(caller, $(WasmTy::from_kernel($name, store)),*).into_ret(store)
-                        })
+                        host_call(
+                            call,
+                            |store| ($(<$name as WasmTy>::from_kernel($name, store),)*),
+                            |caller, ($($name,)*)| Ok(self(caller, $($name),*)),
+                            |ret, store| ret.into_ret(store),
+                        )
                     },
                 ))
             }
@@ -508,14 +555,16 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
     #[inline]
     pub fn call(&self, mut store: impl AsContextMut, params: P) -> Result<R> {
         let store = store.as_context_mut().0;
-        let id = store.id();
-        check_store(self.func.store, id)?;
-        let params = params.into_kernel(id)?;
+        check_store(self.func.store, store.id())?;
         store.pass(CallHook::CallingWasm)?;
-        let result = vm::call_typed(store, &self.typed, params);
+        // Between the hook's two calls: it may collect.
+        let result = params.into_kernel(&store.rt).map(|params| {
+            let called = vm::call_typed(store, &self.typed, params);
+            called.map(|results| R::from_kernel(results, &mut store.rt))
+        });
         store.pass(CallHook::ReturningFromWasm)?;
-        match result {
-            Ok(results) => Ok(R::from_kernel(results, id)),
+        match result? {
+            Ok(results) => Ok(results),
             Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
             Err(CallError::Mismatch) => unreachable!("types and store were checked"),
         }

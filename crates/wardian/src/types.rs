@@ -1,16 +1,18 @@
 //! Types of the API: what values, functions and externals are.
 //!
-//! They stand for the types of `module`, with one difference: a concrete function type is a
-//! [`FuncType`], which keeps the type registered, where `module` has a bare id. So every type here can
-//! be kept as long as one likes, independent of the module it came from.
+//! They stand for the types of `module`, with one difference: a concrete type is a [`FuncType`],
+//! [`StructType`] or [`ArrayType`], which keeps the type registered, where `module` has a bare id. So every
+//! type here can be kept as long as one likes, independent of the module it came from.
 //!
-//! Invariant: two [`FuncType`]s are equal exactly when their ids are, because registration is
+//! Invariant: two of these are equal exactly when their ids are, because registration is
 //! process-wide and structural.
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::externals::{Extern, Global, Memory, Table};
+use crate::externals::{Extern, Global, Memory, Table, Tag};
 use crate::func::Func;
+use crate::gc_types::{ArrayType, StructType};
+use crate::shared_memory::SharedMemory;
 use crate::store::AsContextMut;
 use crate::val::Val;
 use std::fmt;
@@ -293,6 +295,10 @@ pub enum HeapType {
     Array,
     /// Any struct.
     Struct,
+    /// An array of this type.
+    ConcreteArray(ArrayType),
+    /// A struct of this type.
+    ConcreteStruct(StructType),
     /// No internal value.
     None,
     /// Any exception.
@@ -354,7 +360,52 @@ impl HeapType {
 
     /// Whether it names a defined type.
     pub fn is_concrete(&self) -> bool {
-        matches!(self, HeapType::ConcreteFunc(_))
+        use HeapType::{ConcreteArray, ConcreteFunc, ConcreteStruct};
+        matches!(self, ConcreteFunc(_) | ConcreteArray(_) | ConcreteStruct(_))
+    }
+
+    /// Whether it names a defined array type.
+    pub fn is_concrete_array(&self) -> bool {
+        self.as_concrete_array().is_some()
+    }
+
+    /// The defined array type it names, if it does.
+    pub fn as_concrete_array(&self) -> Option<&ArrayType> {
+        match self {
+            HeapType::ConcreteArray(ty) => Some(ty),
+            _ => None,
+        }
+    }
+
+    /// The defined array type it names.
+    ///
+    /// # Panics
+    ///
+    /// If it names none.
+    pub fn unwrap_concrete_array(&self) -> &ArrayType {
+        self.as_concrete_array().expect("a concrete array type")
+    }
+
+    /// Whether it names a defined struct type.
+    pub fn is_concrete_struct(&self) -> bool {
+        self.as_concrete_struct().is_some()
+    }
+
+    /// The defined struct type it names, if it does.
+    pub fn as_concrete_struct(&self) -> Option<&StructType> {
+        match self {
+            HeapType::ConcreteStruct(ty) => Some(ty),
+            _ => None,
+        }
+    }
+
+    /// The defined struct type it names.
+    ///
+    /// # Panics
+    ///
+    /// If it names none.
+    pub fn unwrap_concrete_struct(&self) -> &StructType {
+        self.as_concrete_struct().expect("a concrete struct type")
     }
 
     /// Whether it names a defined function type.
@@ -432,6 +483,8 @@ impl HeapType {
             m::HeapType::Exn => HeapType::Exn,
             m::HeapType::NoExn => HeapType::NoExn,
             m::HeapType::ConcreteFunc(id) => HeapType::ConcreteFunc(FuncType::from_id(id)),
+            m::HeapType::ConcreteStruct(id) => HeapType::ConcreteStruct(StructType::from_id(id)),
+            m::HeapType::ConcreteArray(id) => HeapType::ConcreteArray(ArrayType::from_id(id)),
         }
     }
 
@@ -450,6 +503,8 @@ impl HeapType {
             HeapType::Exn => m::HeapType::Exn,
             HeapType::NoExn => m::HeapType::NoExn,
             HeapType::ConcreteFunc(ty) => m::HeapType::ConcreteFunc(ty.id()),
+            HeapType::ConcreteStruct(ty) => m::HeapType::ConcreteStruct(ty.id()),
+            HeapType::ConcreteArray(ty) => m::HeapType::ConcreteArray(ty.id()),
         }
     }
 }
@@ -457,6 +512,18 @@ impl HeapType {
 impl From<FuncType> for HeapType {
     fn from(ty: FuncType) -> HeapType {
         HeapType::ConcreteFunc(ty)
+    }
+}
+
+impl From<StructType> for HeapType {
+    fn from(ty: StructType) -> HeapType {
+        HeapType::ConcreteStruct(ty)
+    }
+}
+
+impl From<ArrayType> for HeapType {
+    fn from(ty: ArrayType) -> HeapType {
+        HeapType::ConcreteArray(ty)
     }
 }
 
@@ -873,8 +940,12 @@ impl MemoryType {
     ///
     /// # Errors
     ///
-    /// As [`Memory::new`].
+    /// As [`Memory::new`] and [`SharedMemory::new`].
     pub fn default_value(&self, store: impl AsContextMut) -> Result<Extern> {
+        if self.is_shared() {
+            let engine = store.as_context().0.engine.clone();
+            return Ok(SharedMemory::new(&engine, self.clone())?.into());
+        }
         Ok(Memory::new(store, self.clone())?.into())
     }
 
@@ -989,10 +1060,7 @@ impl MemoryTypeBuilder {
             return Err(invalid("a shared memory needs a maximum".into()));
         }
         limits(ty.limits.min, ty.limits.max)?;
-        let largest = match ty.index {
-            m::IndexType::I32 => (1u128 << 32) >> ty.page_size_log2,
-            m::IndexType::I64 => (1u128 << 64) >> ty.page_size_log2,
-        };
+        let largest = ty.addressable_bytes() >> ty.page_size_log2;
         let pages = ty.limits.max.unwrap_or(ty.limits.min);
         if u128::from(pages) > largest {
             return Err(invalid(format!(
@@ -1131,10 +1199,7 @@ impl ExternType {
             ExternType::Global(ty) => ty.default_value(store)?.into(),
             ExternType::Table(ty) => ty.default_value(store)?.into(),
             ExternType::Memory(ty) => ty.default_value(store)?,
-            ExternType::Tag(_) => {
-                let text = "tags are not supported by this version";
-                return Err(Error::tagged(ErrorKind::Misuse, text));
-            }
+            ExternType::Tag(ty) => Tag::new(store, ty)?.into(),
         })
     }
 

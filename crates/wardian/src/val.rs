@@ -1,13 +1,15 @@
 //! Values of dynamically known type, and references to host values.
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::func::Func;
+use crate::error::Result;
+use crate::func::{Func, failure_error};
+use crate::refs::{AnyRef, ArrayRef, EqRef, StructRef, reference_type};
+use crate::rooted::{GcHeapOutOfMemory, Rooted, RootedGcRef};
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, check_store};
 use crate::types::{HeapType, RefType, ValType};
 use std::any::Any;
-use std::hash::{Hash, Hasher};
-use std::marker::PhantomData;
-use wardian_vm::{StoreId, Value};
+use wardian_module as m;
+use wardian_runtime as rt;
+use wardian_vm::Value;
 
 /// A 128-bit vector, as its bits (lane 0 in the lowest).
 ///
@@ -63,128 +65,58 @@ pub struct ExternRef {
     _private: (),
 }
 
-/// A reference to an object of a store: a small copy that the store checks at each use.
-///
-/// ```
-/// use wardian::{ExternRef, Rooted, Store};
-///
-/// let mut store = Store::<()>::default();
-/// let a = ExternRef::new(&mut store, 5)?;
-/// let b = ExternRef::new(&mut store, 5)?;
-/// assert!(Rooted::ref_eq(&store, &a, &a)? && !Rooted::ref_eq(&store, &a, &b)?);
-/// # Ok::<(), wardian::Error>(())
-/// ```
-#[derive(Debug)]
-pub struct Rooted<R> {
-    store: StoreId,
-    reference: u32,
-    kind: PhantomData<fn() -> R>,
-}
-
-impl<R> Clone for Rooted<R> {
-    fn clone(&self) -> Rooted<R> {
-        *self
-    }
-}
-
-impl<R> Copy for Rooted<R> {}
-
-impl<R> PartialEq for Rooted<R> {
-    fn eq(&self, other: &Rooted<R>) -> bool {
-        (self.store, self.reference) == (other.store, other.reference)
-    }
-}
-
-impl<R> Eq for Rooted<R> {}
-
-impl<R> Rooted<R> {
-    pub(crate) fn from_reference(store: StoreId, reference: u32) -> Option<Rooted<R>> {
-        (reference != 0).then_some(Rooted { store, reference, kind: PhantomData })
-    }
-
-    pub(crate) fn reference_in(&self, store: StoreId) -> Result<u32> {
-        check_store(self.store, store)?;
-        Ok(self.reference)
-    }
-}
-
 impl ExternRef {
-    /// A reference to `value`, which the store keeps until it is dropped.
+    /// A reference to `value`, which the store keeps as long as something reaches it.
     ///
     /// # Errors
     ///
-    /// When the store keeps 2^32 - 1 values, or its budget
-    /// ([`StoreLimitsBuilder::budget`](crate::StoreLimitsBuilder::budget)) has no room for another.
+    /// [`GcHeapOutOfMemory`] when there is no room: in the store's heap or its budget
+    /// ([`StoreLimitsBuilder::budget`](crate::StoreLimitsBuilder::budget)).
     pub fn new<V>(mut store: impl AsContextMut, value: V) -> Result<Rooted<ExternRef>>
     where
         V: Any + Send + Sync + 'static,
     {
         let store = store.as_context_mut().0;
-        let reference = store.limited(|rt, limiter| rt.add_host_value(limiter, Box::new(value)));
-        let limit = || Error::tagged(ErrorKind::Limit, "the store has no room for a host value");
-        Rooted::from_reference(store.id(), reference.ok_or_else(limit)?).ok_or_else(limit)
+        let made = store.limited(|rt, limiter| rt.add_host_value(limiter, Box::new(value)));
+        match made {
+            Ok(reference) => {
+                Ok(Rooted::new(&mut store.rt, reference).expect("an object is not null"))
+            }
+            Err((_, Some(failure))) => Err(failure_error(store, failure)),
+            Err((value, None)) => {
+                let value: Box<dyn Any> = value;
+                Err(GcHeapOutOfMemory::error(*value.downcast::<V>().expect("it was put in")))
+            }
+        }
     }
 }
 
 impl Rooted<ExternRef> {
-    /// The value.
+    /// The value. `None` when it refers to something of a guest's.
     ///
     /// # Errors
     ///
-    /// When the reference belongs to another store.
+    /// When the scope of the reference has been left, or it belongs to another store.
     pub fn data<'a, T: 'static>(
         &self,
         store: impl Into<StoreContext<'a, T>>,
     ) -> Result<Option<&'a (dyn Any + Send + Sync)>> {
         let store = store.into().0;
-        check_store(self.store, store.id())?;
-        Ok(store.rt.host_value(self.reference))
+        Ok(store.rt.host_value(self.reference(&store.rt)?))
     }
 
-    /// The value.
+    /// The value. `None` when it refers to something of a guest's.
     ///
     /// # Errors
     ///
-    /// When the reference belongs to another store.
+    /// When the scope of the reference has been left, or it belongs to another store.
     pub fn data_mut<'a, T: 'static>(
         &self,
         store: impl Into<StoreContextMut<'a, T>>,
     ) -> Result<Option<&'a mut (dyn Any + Send + Sync)>> {
         let store = store.into().0;
-        check_store(self.store, store.id())?;
-        Ok(store.rt.host_value_mut(self.reference))
-    }
-
-    /// Whether both are the same reference of the same store, without asking the store.
-    pub fn rooted_eq(a: Self, b: Self) -> bool {
-        a == b
-    }
-
-    /// Hashes the reference itself; equal by [`rooted_eq`](Rooted::rooted_eq) means equal hashes.
-    pub fn rooted_hash<H: Hasher>(&self, state: &mut H) {
-        (self.store, self.reference).hash(state);
-    }
-
-    /// Hashes the object it refers to, by identity.
-    ///
-    /// # Errors
-    ///
-    /// When it belongs to another store.
-    pub fn ref_hash<H: Hasher>(&self, store: impl AsContext, state: &mut H) -> Result<()> {
-        self.reference_in(store.as_context().0.id())?.hash(state);
-        Ok(())
-    }
-
-    /// Whether both refer to the same object.
-    ///
-    /// # Errors
-    ///
-    /// When one belongs to another store.
-    pub fn ref_eq(store: impl AsContext, a: &Self, b: &Self) -> Result<bool> {
-        let id = store.as_context().0.id();
-        check_store(a.store, id)?;
-        check_store(b.store, id)?;
-        Ok(a.reference == b.reference)
+        let reference = self.reference(&store.rt)?;
+        Ok(store.rt.host_value_mut(reference))
     }
 }
 
@@ -202,6 +134,8 @@ pub enum Ref {
     Func(Option<Func>),
     /// A host value or null.
     Extern(Option<Rooted<ExternRef>>),
+    /// An internal value or null.
+    Any(Option<Rooted<AnyRef>>),
 }
 
 impl Ref {
@@ -214,13 +148,14 @@ impl Ref {
         match heap_type.top() {
             HeapType::Func => Ref::Func(None),
             HeapType::Extern => Ref::Extern(None),
+            HeapType::Any => Ref::Any(None),
             other => panic!("references to {other} are not supported by this version"),
         }
     }
 
     /// Whether it is null.
     pub fn is_null(&self) -> bool {
-        matches!(self, Ref::Func(None) | Ref::Extern(None))
+        matches!(self, Ref::Func(None) | Ref::Extern(None) | Ref::Any(None))
     }
 
     /// Whether it is not null.
@@ -242,7 +177,7 @@ impl Ref {
     pub fn as_func(&self) -> Option<Option<&Func>> {
         match self {
             Ref::Func(func) => Some(func.as_ref()),
-            Ref::Extern(_) => None,
+            _ => None,
         }
     }
 
@@ -250,8 +185,30 @@ impl Ref {
     pub fn as_extern(&self) -> Option<Option<&Rooted<ExternRef>>> {
         match self {
             Ref::Extern(value) => Some(value.as_ref()),
-            Ref::Func(_) => None,
+            _ => None,
         }
+    }
+
+    /// Whether it is a reference to an internal value, null or not.
+    pub fn is_any(&self) -> bool {
+        matches!(self, Ref::Any(_))
+    }
+
+    /// The reference to an internal value, if it is one.
+    pub fn as_any(&self) -> Option<Option<&Rooted<AnyRef>>> {
+        match self {
+            Ref::Any(value) => Some(value.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The reference to an internal value.
+    ///
+    /// # Panics
+    ///
+    /// When it is another kind of reference.
+    pub fn unwrap_any(&self) -> Option<&Rooted<AnyRef>> {
+        self.as_any().expect("a reference to an internal value")
     }
 
     /// The function reference.
@@ -285,10 +242,15 @@ impl Ref {
                 check_store(func.store, store.0.id())?;
                 RefType::new(false, HeapType::ConcreteFunc(func.ty(store)))
             }
-            Ref::Extern(None) => RefType::new(true, HeapType::NoExtern),
-            Ref::Extern(Some(value)) => {
-                check_store(value.store, store.as_context().0.id())?;
-                RefType::new(false, HeapType::Extern)
+            Ref::Extern(value) => {
+                let rt = &store.as_context().0.rt;
+                let reference = value.map(|value| value.reference(rt)).transpose()?;
+                reference_type(rt, reference, true)
+            }
+            Ref::Any(value) => {
+                let rt = &store.as_context().0.rt;
+                let reference = value.map(|value| value.reference(rt)).transpose()?;
+                reference_type(rt, reference, false)
             }
         })
     }
@@ -299,27 +261,50 @@ impl Ref {
     ///
     /// When it belongs to another store.
     pub fn matches_ty(&self, store: impl AsContext, ty: &RefType) -> Result<bool> {
-        Ok(self.ty(store)?.matches(ty))
+        Val::from(self.clone()).matches_ty(store, &ValType::Ref(ty.clone()))
     }
 
-    #[inline]
-    pub(crate) fn to_value(&self, store: StoreId) -> Result<Value> {
+    pub(crate) fn to_value(&self, store: &rt::Store) -> Result<Value> {
         Ok(match self {
             Ref::Func(None) => Value::Func(None),
             Ref::Func(Some(func)) => {
-                check_store(func.store, store)?;
+                check_store(func.store, store.kernel.id())?;
                 Value::Func(Some(func.id))
             }
-            Ref::Extern(None) => Value::Ref(0),
-            Ref::Extern(Some(value)) => Value::Ref(value.reference_in(store)?),
+            Ref::Extern(None) | Ref::Any(None) => Value::Ref(0),
+            Ref::Extern(Some(value)) => Value::Ref(value.reference(store)?),
+            Ref::Any(Some(value)) => Value::Ref(value.reference(store)?),
         })
     }
 
-    #[inline]
-    pub(crate) fn from_value(value: Value, store: StoreId) -> Ref {
-        match value {
-            Value::Func(id) => Ref::Func(id.map(|id| Func { store, id })),
-            Value::Ref(reference) => Ref::Extern(Rooted::from_reference(store, reference)),
+    /// The value of type `ty`, if it is one.
+    pub(crate) fn to_value_of(&self, store: &rt::Store, ty: m::RefType) -> Result<Option<Value>> {
+        let value = self.to_value(store)?;
+        let fits = match (self, value) {
+            (Ref::Func(_), Value::Func(func)) => match func.and_then(|f| store.kernel.func_type(f))
+            {
+                Some(own) => own.heap_type().matches(ty.heap),
+                None => ty.nullable && ty.heap.top() == m::HeapTop::Func,
+            },
+            (Ref::Extern(_), Value::Ref(reference)) => {
+                ty.heap.top() == m::HeapTop::Extern && store.reference_matches(reference, ty)
+            }
+            (Ref::Any(_), Value::Ref(reference)) => {
+                ty.heap.top() == m::HeapTop::Any && store.reference_matches(reference, ty)
+            }
+            _ => false,
+        };
+        Ok(fits.then_some(value))
+    }
+
+    /// A reference of type `ty`.
+    pub(crate) fn from_value(value: Value, ty: m::RefType, store: &mut rt::Store) -> Ref {
+        match (value, ty.heap.top()) {
+            (Value::Func(id), _) => Ref::Func(id.map(|id| Func { store: store.kernel.id(), id })),
+            (Value::Ref(reference), m::HeapTop::Extern) => {
+                Ref::Extern(Rooted::new(store, reference))
+            }
+            (Value::Ref(reference), _) => Ref::Any(Rooted::new(store, reference)),
             _ => unreachable!("the kernel returns a reference where the type is one"),
         }
     }
@@ -349,6 +334,36 @@ impl From<Option<Rooted<ExternRef>>> for Ref {
     }
 }
 
+macro_rules! ref_from {
+    ($($ty:ty),*) => {$(
+        impl From<Rooted<$ty>> for Ref {
+            fn from(value: Rooted<$ty>) -> Ref {
+                Ref::Any(Some(value.cast()))
+            }
+        }
+
+        impl From<Option<Rooted<$ty>>> for Ref {
+            fn from(value: Option<Rooted<$ty>>) -> Ref {
+                Ref::Any(value.map(Rooted::cast))
+            }
+        }
+
+        impl From<Rooted<$ty>> for Val {
+            fn from(value: Rooted<$ty>) -> Val {
+                Val::AnyRef(Some(value.cast()))
+            }
+        }
+
+        impl From<Option<Rooted<$ty>>> for Val {
+            fn from(value: Option<Rooted<$ty>>) -> Val {
+                Val::AnyRef(value.map(Rooted::cast))
+            }
+        }
+    )*};
+}
+
+ref_from!(AnyRef, EqRef, StructRef, ArrayRef);
+
 /// A WebAssembly value of dynamically known type. Floats are held as their bits.
 ///
 /// ```
@@ -374,6 +389,8 @@ pub enum Val {
     FuncRef(Option<Func>),
     /// A reference to a host value.
     ExternRef(Option<Rooted<ExternRef>>),
+    /// A reference to an internal value.
+    AnyRef(Option<Rooted<AnyRef>>),
 }
 
 macro_rules! accessors {
@@ -402,6 +419,7 @@ accessors! {
     V128 V128, v128 unwrap_v128, |v| *v;
     FuncRef Option<&Func>, func_ref unwrap_func_ref, |v| v.as_ref();
     ExternRef Option<&Rooted<ExternRef>>, extern_ref unwrap_extern_ref, |v| v.as_ref();
+    AnyRef Option<&Rooted<AnyRef>>, any_ref unwrap_any_ref, |v| v.as_ref();
 }
 
 impl Val {
@@ -442,6 +460,25 @@ impl Val {
         self.unwrap_extern_ref()
     }
 
+    /// The reference to an internal value, if it is one: [`any_ref`](Val::any_ref) by its other name.
+    pub fn anyref(&self) -> Option<Option<&Rooted<AnyRef>>> {
+        self.any_ref()
+    }
+
+    /// [`unwrap_any_ref`](Val::unwrap_any_ref) by its other name.
+    ///
+    /// # Panics
+    ///
+    /// Unless it is a reference to an internal value.
+    pub fn unwrap_anyref(&self) -> Option<&Rooted<AnyRef>> {
+        self.unwrap_any_ref()
+    }
+
+    /// The null reference to an internal value.
+    pub const fn null_any_ref() -> Val {
+        Val::AnyRef(None)
+    }
+
     /// The null function reference.
     pub const fn null_func_ref() -> Val {
         Val::FuncRef(None)
@@ -464,6 +501,7 @@ impl Val {
             ValType::Ref(ty) => match ty.heap_type().top() {
                 HeapType::Func => Val::FuncRef(None),
                 HeapType::Extern => Val::ExternRef(None),
+                HeapType::Any => Val::AnyRef(None),
                 _ => return None,
             },
         })
@@ -483,6 +521,7 @@ impl Val {
             Val::V128(_) => ValType::V128,
             Val::FuncRef(func) => ValType::Ref(Ref::Func(*func).ty(store)?),
             Val::ExternRef(value) => ValType::Ref(Ref::Extern(*value).ty(store)?),
+            Val::AnyRef(value) => ValType::Ref(Ref::Any(*value).ty(store)?),
         })
     }
 
@@ -492,7 +531,8 @@ impl Val {
     ///
     /// When it is a reference of another store.
     pub fn matches_ty(&self, store: impl AsContext, ty: &ValType) -> Result<bool> {
-        Ok(self.ty(store)?.matches(ty))
+        let rt = &store.as_context().0.rt;
+        Ok(self.to_value_of(rt, ty.to_module())?.is_some())
     }
 
     /// The reference, if it is one.
@@ -500,12 +540,12 @@ impl Val {
         match self {
             Val::FuncRef(func) => Some(Ref::Func(func)),
             Val::ExternRef(value) => Some(Ref::Extern(value)),
+            Val::AnyRef(value) => Some(Ref::Any(value)),
             _ => None,
         }
     }
 
-    #[inline]
-    pub(crate) fn to_value(self, store: StoreId) -> Result<Value> {
+    pub(crate) fn to_value(self, store: &rt::Store) -> Result<Value> {
         Ok(match self {
             Val::I32(v) => Value::I32(v),
             Val::I64(v) => Value::I64(v),
@@ -514,21 +554,79 @@ impl Val {
             Val::V128(vector) => Value::V128(vector.0),
             Val::FuncRef(func) => Ref::Func(func).to_value(store)?,
             Val::ExternRef(value) => Ref::Extern(value).to_value(store)?,
+            Val::AnyRef(value) => Ref::Any(value).to_value(store)?,
         })
     }
 
+    /// The value of type `ty`, if it is one.
+    pub(crate) fn to_value_of(self, store: &rt::Store, ty: m::ValType) -> Result<Option<Value>> {
+        match (self.ref_(), ty) {
+            (Some(reference), m::ValType::Ref(ty)) => reference.to_value_of(store, ty),
+            (Some(reference), _) => reference.to_value(store).map(|_| None),
+            _ => {
+                let value = self.to_value(store)?;
+                let fits = matches!(
+                    (value, ty),
+                    (Value::I32(_), m::ValType::I32)
+                        | (Value::I64(_), m::ValType::I64)
+                        | (Value::F32(_), m::ValType::F32)
+                        | (Value::F64(_), m::ValType::F64)
+                        | (Value::V128(_), m::ValType::V128)
+                );
+                Ok(fits.then_some(value))
+            }
+        }
+    }
+
+    /// The value, if it is no reference.
     #[inline]
-    pub(crate) fn from_value(value: Value, store: StoreId) -> Val {
+    pub(crate) fn to_number(&self) -> Option<Value> {
+        match *self {
+            Val::I32(v) => Some(Value::I32(v)),
+            Val::I64(v) => Some(Value::I64(v)),
+            Val::F32(bits) => Some(Value::F32(bits)),
+            Val::F64(bits) => Some(Value::F64(bits)),
+            Val::V128(vector) => Some(Value::V128(vector.0)),
+            _ => None,
+        }
+    }
+
+    /// The value, if it is no reference.
+    #[inline]
+    pub(crate) fn from_number(value: Value) -> Option<Val> {
         match value {
-            Value::I32(v) => Val::I32(v),
-            Value::I64(v) => Val::I64(v),
-            Value::F32(bits) => Val::F32(bits),
-            Value::F64(bits) => Val::F64(bits),
-            Value::V128(bits) => Val::V128(V128(bits)),
-            reference => match Ref::from_value(reference, store) {
-                Ref::Func(func) => Val::FuncRef(func),
-                Ref::Extern(value) => Val::ExternRef(value),
-            },
+            Value::I32(v) => Some(Val::I32(v)),
+            Value::I64(v) => Some(Val::I64(v)),
+            Value::F32(bits) => Some(Val::F32(bits)),
+            Value::F64(bits) => Some(Val::F64(bits)),
+            Value::V128(bits) => Some(Val::V128(V128(bits))),
+            _ => None,
+        }
+    }
+
+    /// Zero of a type that is no reference.
+    #[inline]
+    pub(crate) fn zero(ty: m::ValType) -> Option<Val> {
+        match ty {
+            m::ValType::I32 => Some(Val::I32(0)),
+            m::ValType::I64 => Some(Val::I64(0)),
+            m::ValType::F32 => Some(Val::F32(0)),
+            m::ValType::F64 => Some(Val::F64(0)),
+            m::ValType::V128 => Some(Val::V128(V128(0))),
+            m::ValType::Ref(_) => None,
+        }
+    }
+
+    /// A value of type `ty`. References get roots of the innermost scope.
+    pub(crate) fn from_value(value: Value, ty: m::ValType, store: &mut rt::Store) -> Val {
+        match (value, ty) {
+            (Value::I32(v), _) => Val::I32(v),
+            (Value::I64(v), _) => Val::I64(v),
+            (Value::F32(bits), _) => Val::F32(bits),
+            (Value::F64(bits), _) => Val::F64(bits),
+            (Value::V128(bits), _) => Val::V128(V128(bits)),
+            (reference, m::ValType::Ref(ty)) => Ref::from_value(reference, ty, store).into(),
+            _ => unreachable!("the kernel returns a reference where the type is one"),
         }
     }
 }
@@ -561,6 +659,7 @@ impl From<Ref> for Val {
         match reference {
             Ref::Func(func) => Val::FuncRef(func),
             Ref::Extern(value) => Val::ExternRef(value),
+            Ref::Any(value) => Val::AnyRef(value),
         }
     }
 }

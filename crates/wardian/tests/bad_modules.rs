@@ -307,6 +307,7 @@ fn an_off_proposal_names_itself_and_its_switch() {
             "bulk-memory",
         ),
         ("(module (global i32 (i32.add (i32.const 1) (i32.const 2))))", "extended-const"),
+        ("(module (memory 1 1 shared))", "threads"),
     ] {
         rejected(&engine, text, &[name, &format!("-W {name}=y")]);
     }
@@ -315,6 +316,5 @@ fn an_off_proposal_names_itself_and_its_switch() {
         "(module (tag))",
         &["exceptions", "not supported by this version"],
     );
-    rejected(&Engine::default(), "(module (memory 1 1 shared))", &["threads"]);
     rejected(&Engine::default(), "(module (type (struct)))", &["gc"]);
 }

@@ -67,3 +67,87 @@ fn hammer_traps_and_modules() {
     });
     println!("{} rounds, {} modules", rounds.into_inner(), modules.into_inner());
 }
+
+/// Engines, modules, types, linkers and stores are made, used and dropped on many threads at once; some are
+/// handed to another thread, which drops them.
+#[test]
+fn hammer_engines_and_types() {
+    let end = Instant::now() + Duration::from_secs(3);
+    let (sender, receiver) = std::sync::mpsc::channel::<(Engine, Module, FuncType)>();
+    let receiver = std::sync::Mutex::new(receiver);
+    let rounds = AtomicUsize::new(0);
+    let common = Engine::default();
+    let kinds = [ValType::I32, ValType::I64, ValType::F32, ValType::F64, ValType::EXTERNREF];
+    std::thread::scope(|scope| {
+        for thread in 0..16_usize {
+            let (sender, receiver, rounds, common) = (sender.clone(), &receiver, &rounds, &common);
+            let kinds = &kinds;
+            scope.spawn(move || {
+                let mut number = thread;
+                while Instant::now() < end {
+                    number = number.wrapping_mul(25).wrapping_add(7);
+                    // Types that all threads make, and types that only this one has.
+                    let count = number % 7;
+                    let params: Vec<ValType> =
+                        (0..count).map(|at| kinds[(number + at) % 5].clone()).collect();
+                    let result = kinds[number % 4].clone();
+                    let own = if number.is_multiple_of(3) { None } else { Some(common.clone()) };
+                    let engine = own.unwrap_or_default();
+                    let ty = FuncType::new(&engine, params.clone(), [result.clone()]);
+                    let same = FuncType::new(common, params.clone(), [result.clone()]);
+                    assert_eq!(ty, same);
+                    let list: String = params.iter().map(|ty| format!("{ty} ")).collect();
+                    let gets: String = params
+                        .iter()
+                        .map(|ty| match ty {
+                            ValType::Ref(_) => "(ref.null extern)".to_string(),
+                            ty => format!("({ty}.const 1)"),
+                        })
+                        .collect();
+                    let module = Module::new(
+                        &engine,
+                        format!(
+                            r#"(module (type $t (func (param {list}) (result {result})))
+                                (import "h" "f" (func $f (type $t))) (table 1 funcref)
+                                (elem (i32.const 0) $f)
+                                (func (export "run") (result {result})
+                                  {gets} (call_indirect (type $t) (i32.const 0))))"#
+                        ),
+                    )
+                    .unwrap();
+                    assert_eq!(module.imports().next().unwrap().ty().unwrap_func(), &ty);
+                    let mut linker = Linker::<usize>::new(&engine);
+                    let value = result.default_value().unwrap();
+                    linker
+                        .func_new("h", "f", same, move |mut caller, params, results| {
+                            *caller.data_mut() += params.len() + 1;
+                            results[0] = value;
+                            Ok(())
+                        })
+                        .unwrap();
+                    let mut store = Store::new(&engine, 0);
+                    let instance = linker.instantiate(&mut store, &module).unwrap();
+                    let run = instance.get_func(&mut store, "run").unwrap();
+                    let mut results = [Val::I32(0)];
+                    run.call(&mut store, &[], &mut results).unwrap();
+                    assert_eq!(*store.data(), count + 1);
+                    match number % 4 {
+                        0 => drop((engine, module, linker, store)),
+                        1 => drop((store, linker, module, engine)),
+                        2 => sender.send((engine, module, ty)).unwrap(),
+                        _ => {
+                            let taken = receiver.lock().unwrap().try_recv();
+                            if let Ok((engine, module, ty)) = taken {
+                                drop(engine);
+                                let import = module.imports().next().unwrap().ty();
+                                assert_eq!(import.unwrap_func(), &ty);
+                            }
+                        }
+                    }
+                    rounds.fetch_add(1, Relaxed);
+                }
+            });
+        }
+    });
+    println!("{} rounds", rounds.into_inner());
+}

@@ -254,8 +254,7 @@ fn one_budget_covers_all_that_a_store_takes() {
         let table = TableType::new(RefType::EXTERNREF, 8 << 10, None);
         Table::new(&mut store, table, null)?;
         assert_eq!(budget.taken(), (9 << 16) + (32 << 10));
-        // Values of the host, and another store of the same budget.
-        ExternRef::new(&mut store, [0u8; 16 << 10])?;
+        // There is no room for a heap, nor for another store of the same budget.
         let error = ExternRef::new(&mut store, [0u8; 16 << 10]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Limit);
         let mut other = Store::new(engine, limits());
@@ -265,6 +264,30 @@ fn one_budget_covers_all_that_a_store_takes() {
         assert_eq!(budget.taken(), 0);
         Memory::new(&mut other, MemoryType::new(10, None))?;
         assert_eq!(budget.taken(), budget.limit());
+        Ok(())
+    });
+}
+
+/// Values of the host that are held, and their heap, take their part of the budget; those that nothing
+/// reaches do not.
+#[test]
+fn values_of_the_host_take_from_the_budget() {
+    in_each_mode(|engine| {
+        let budget = Budget::new(2 << 20);
+        let mut store = Store::new(engine, StoreLimitsBuilder::new().budget(&budget).build());
+        store.limiter(|limits| limits);
+        for _ in 0..200 {
+            let mut scope = RootScope::new(&mut store);
+            ExternRef::new(&mut scope, [0u8; 64 << 10])?;
+        }
+        assert!(budget.taken() <= budget.limit());
+        let mut made = 0;
+        while ExternRef::new(&mut store, [0u8; 64 << 10]).is_ok() {
+            made += 1;
+        }
+        assert!((10..30).contains(&made) && budget.taken() <= budget.limit(), "{made}");
+        drop(store);
+        assert_eq!(budget.taken(), 0);
         Ok(())
     });
 }

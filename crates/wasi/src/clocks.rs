@@ -10,6 +10,26 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::sys::HostClock;
 
 /// A clock that tells the time of day.
+///
+/// ```
+/// use std::time::Duration;
+/// use wardian_wasi::{HostWallClock, WasiCtxBuilder};
+///
+/// /// It is always New Year's Day of 2000.
+/// struct Millennium;
+///
+/// impl HostWallClock for Millennium {
+///     fn resolution(&self) -> Duration {
+///         Duration::from_secs(1)
+///     }
+///
+///     fn now(&self) -> Duration {
+///         Duration::from_secs(946_684_800)
+///     }
+/// }
+///
+/// WasiCtxBuilder::new().wall_clock(Millennium).build_p1();
+/// ```
 pub trait HostWallClock: Send {
     /// The smallest step of this clock.
     fn resolution(&self) -> Duration;
@@ -19,6 +39,26 @@ pub trait HostWallClock: Send {
 }
 
 /// A clock that never goes back, to measure and to wait by.
+///
+/// ```
+/// use std::time::Instant;
+/// use wardian_wasi::{HostMonotonicClock, WasiCtxBuilder};
+///
+/// /// Shows whole milliseconds, so that a guest cannot measure what takes less.
+/// struct Coarse(Instant);
+///
+/// impl HostMonotonicClock for Coarse {
+///     fn resolution(&self) -> u64 {
+///         1_000_000
+///     }
+///
+///     fn now(&self) -> u64 {
+///         (1 + self.0.elapsed().as_millis() as u64) * 1_000_000
+///     }
+/// }
+///
+/// WasiCtxBuilder::new().monotonic_clock(Coarse(Instant::now())).build_p1();
+/// ```
 pub trait HostMonotonicClock: Send {
     /// The smallest step of this clock, in nanoseconds.
     fn resolution(&self) -> u64;
@@ -84,6 +124,16 @@ impl HostMonotonicClock for SystemMonotonicClock {
 
 /// A clock that stands still, except that waiting moves it: for tests and repeatable runs. It serves
 /// as both kinds; clones show the same time.
+///
+/// ```
+/// use std::time::Duration;
+/// use wardian_wasi::{FixedClock, HostWallClock, WasiCtxBuilder};
+///
+/// let clock = FixedClock::new(Duration::from_secs(1_000));
+/// WasiCtxBuilder::new().wall_clock(clock.clone()).monotonic_clock(clock.clone()).build_p1();
+/// clock.advance(Duration::from_secs(5));
+/// assert_eq!(HostWallClock::now(&clock), Duration::from_secs(1_005));
+/// ```
 #[derive(Clone, Debug)]
 pub struct FixedClock {
     nanos: Arc<AtomicU64>,

@@ -22,6 +22,25 @@ use crate::types::{DirPerms, Errno, FilePerms};
 use wardian::{Budget, BudgetShare};
 
 /// The error with which a guest's call of `proc_exit` ends its execution: its exit status.
+///
+/// ```
+/// use wardian::{Engine, Linker, Module, Store};
+/// use wardian_wasi::{I32Exit, WasiCtxBuilder, WasiP1Ctx, p1};
+///
+/// let engine = Engine::default();
+/// let module = Module::new(&engine, r#"(module
+///     (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+///     (func (export "_start") (call $exit (i32.const 7))))"#)?;
+/// let mut linker: Linker<WasiP1Ctx> = Linker::new(&engine);
+/// p1::add_to_linker_sync(&mut linker, |wasi| wasi)?;
+/// let mut store = Store::new(&engine, WasiCtxBuilder::new().build_p1());
+/// let start = linker
+///     .instantiate(&mut store, &module)?
+///     .get_typed_func::<(), ()>(&mut store, "_start")?;
+/// let error = start.call(&mut store, ()).unwrap_err();
+/// assert_eq!(error.downcast_ref::<I32Exit>(), Some(&I32Exit(7)));
+/// # Ok::<(), wardian::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct I32Exit(pub i32);
 
@@ -41,6 +60,25 @@ impl fmt::Display for I32Exit {
 impl std::error::Error for I32Exit {}
 
 /// The state of WASI preview 1 for one guest.
+///
+/// ```
+/// use wardian::{Engine, Linker, Store};
+/// use wardian_wasi::{WasiCtxBuilder, WasiP1Ctx, p1};
+///
+/// // Beside what else the store has for this guest.
+/// struct Host {
+///     wasi: WasiP1Ctx,
+///     requests: u32,
+/// }
+///
+/// let engine = Engine::default();
+/// let mut linker = Linker::new(&engine);
+/// p1::add_to_linker_sync(&mut linker, |host: &mut Host| &mut host.wasi)?;
+/// let wasi = WasiCtxBuilder::new().arg("program").build_p1();
+/// let store = Store::new(&engine, Host { wasi, requests: 0 });
+/// assert_eq!(store.data().requests, 0);
+/// # Ok::<(), wardian::Error>(())
+/// ```
 pub struct WasiP1Ctx {
     /// Each without the terminating zero.
     pub(crate) args: Vec<Vec<u8>>,
@@ -61,6 +99,8 @@ pub struct WasiP1Ctx {
 pub(crate) struct Bounce {
     bytes: Vec<u8>,
     share: Option<BudgetShare>,
+    /// Bytes that calls moved, listed or subscribed to, and which were not paid for yet.
+    pub moved: u64,
 }
 
 impl Bounce {
@@ -84,6 +124,17 @@ pub(crate) fn take(share: &mut Option<BudgetShare>, bytes: usize) -> Result<(), 
 
 /// Collects what a guest may see. Methods can be chained; [`build_p1`](Self::build_p1) takes what was
 /// collected and leaves the builder as new.
+///
+/// ```
+/// use wardian_wasi::{DirPerms, FilePerms, WasiCtxBuilder};
+///
+/// let mut builder = WasiCtxBuilder::new();
+/// builder.args(&["tool", "--check", "in.txt"]).env("LANG", "C").inherit_stdout();
+/// builder.preopened_dir(std::env::temp_dir(), "/data", DirPerms::READ, FilePerms::READ)?;
+/// let wasi = builder.build_p1();
+/// # let _ = wasi;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct WasiCtxBuilder {
     args: Vec<String>,
     env: Vec<(String, String)>,
@@ -281,7 +332,7 @@ impl WasiCtxBuilder {
         // stops at the first descriptor that is none.
         let preopens = builder.preopens.into_iter().map(Kind::Dir);
         let share = || builder.budget.as_ref().map(Budget::share);
-        let bounce = Bounce { bytes: Vec::new(), share: share() };
+        let bounce = Bounce { share: share(), ..Bounce::default() };
         let mut table = Table::default();
         for kind in streams.into_iter().chain(preopens).chain(builder.sockets) {
             table

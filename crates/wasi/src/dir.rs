@@ -362,19 +362,28 @@ impl OpenDir {
     /// A listing is taken when a guest starts from the beginning and kept for the positions that
     /// follow: a guest that removes what it lists sees every entry once. Memory is bounded by
     /// `limits::LISTING_BYTES`, and is taken from the guest's budget.
-    pub fn list(&mut self, cookie: u64, budget: Option<&Budget>) -> Result<&[Entry], Errno> {
+    pub fn list(
+        &mut self,
+        cookie: u64,
+        budget: Option<&Budget>,
+        moved: &mut u64,
+    ) -> Result<&[Entry], Errno> {
         self.may_read()?;
         if cookie == 0 || self.listing.is_none() {
             // The old one gives back its share first.
             self.listing = None;
-            self.listing = Some(self.take_listing(budget.map(Budget::share))?);
+            self.listing = Some(self.take_listing(budget.map(Budget::share), moved)?);
         }
         let entries = self.listing.as_ref().map_or(&[][..], |listing| &listing.entries);
         let start = usize::try_from(cookie).unwrap_or(usize::MAX).min(entries.len());
         Ok(&entries[start..])
     }
 
-    fn take_listing(&self, mut share: Option<BudgetShare>) -> Result<Listing, Errno> {
+    fn take_listing(
+        &self,
+        mut share: Option<BudgetShare>,
+        moved: &mut u64,
+    ) -> Result<Listing, Errno> {
         let ino = cap_fs_ext::MetadataExt::ino(&self.metadata()?);
         // The parent may be out of the guest's sight: it is told nothing of it.
         let mut entries: Vec<Entry> = [".", ".."]
@@ -387,7 +396,9 @@ impl OpenDir {
                 hidden(&entry.file_name());
                 continue;
             };
-            bytes += name.len() + size_of::<Entry>();
+            let entry_bytes = name.len() + size_of::<Entry>();
+            bytes += entry_bytes;
+            *moved += entry_bytes as u64;
             if bytes > limits::LISTING_BYTES {
                 return Err(Errno::NOMEM);
             }

@@ -20,3 +20,9 @@ pub(crate) const SUBSCRIPTIONS: u32 = 16_384;
 
 /// Most bytes of names that a directory being listed may have.
 pub(crate) const LISTING_BYTES: usize = 64 * 1024 * 1024;
+
+/// Most bytes that one read or write moves. As anywhere, a call may move fewer bytes than it was asked to.
+pub(crate) const TRANSFER_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Random bytes after which the deadline is looked at again: a few milliseconds of the system's generator.
+pub(crate) const RANDOM_BYTES: u32 = 1024 * 1024;

@@ -9,7 +9,7 @@
 //! those take an `Abi` inside.
 
 mod linker;
-pub use linker::add_to_linker_sync;
+pub use linker::{add_to_linker_shared, add_to_linker_sync};
 #[cfg(all(test, unix))]
 mod tests;
 
@@ -102,6 +102,13 @@ macro_rules! for_each_p1_function {
 }
 
 /// A core type of a parameter.
+///
+/// ```
+/// use wardian_wasi::p1::{CoreType, FUNCTIONS};
+///
+/// let seek = FUNCTIONS.iter().find(|function| function.name == "fd_seek").unwrap();
+/// assert_eq!(seek.params, [CoreType::I32, CoreType::I64, CoreType::I32, CoreType::I32]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CoreType {
     /// `i32`
@@ -114,6 +121,15 @@ pub enum CoreType {
 type Call = fn(&mut WasiP1Ctx, &mut dyn GuestMemory, &[u64]) -> Result<(), Errno>;
 
 /// A function of preview 1 for callers that know it at run time only.
+///
+/// ```
+/// use wardian_wasi::{Errno, WasiCtxBuilder, p1::FUNCTIONS};
+///
+/// let mut memory = vec![0_u8; 65_536];
+/// let mut wasi = WasiCtxBuilder::new().build_p1();
+/// let close = FUNCTIONS.iter().find(|function| function.name == "fd_close").unwrap();
+/// assert_eq!(close.call(&mut wasi, &mut memory, &[77]), Err(Errno::BADF));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Function {
     /// The name.
@@ -273,9 +289,9 @@ fn read_vectored(
     until_short: bool,
     mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
 ) -> Result<u32, Errno> {
-    let mut done = 0;
-    while done < iovecs.total {
-        let want = (iovecs.total - done).min(limits::BOUNCE_BYTES as u64) as usize;
+    let (mut done, total) = (0, iovecs.total.min(limits::TRANSFER_BYTES));
+    while done < total {
+        let want = (total - done).min(limits::BOUNCE_BYTES as u64) as usize;
         let buffer = bounce.room(want)?;
         let count = match read(buffer, done) {
             Ok(count) => count,
@@ -291,6 +307,7 @@ fn read_vectored(
             Ok(memory.write(addr, part)?)
         })?;
         done += count as u64;
+        bounce.moved += count as u64;
         if count < want || !until_short {
             break;
         }
@@ -305,9 +322,10 @@ fn write_vectored(
     iovecs: &Iovecs,
     mut write: impl FnMut(&[u8], u64) -> io::Result<usize>,
 ) -> Result<u32, Errno> {
-    let mut done = 0;
-    'all: while done < iovecs.total {
-        let want = (iovecs.total - done).min(limits::BOUNCE_BYTES as u64) as usize;
+    let (mut done, total) = (0, iovecs.total.min(limits::TRANSFER_BYTES));
+    'all: while done < total {
+        let want = (total - done).min(limits::BOUNCE_BYTES as u64) as usize;
+        bounce.moved += want as u64;
         let buffer = bounce.room(want)?;
         let mut target = &mut *buffer;
         iovecs.ranges(done, want as u64, |addr, len| {
@@ -534,6 +552,7 @@ impl WasiP1Ctx {
     ) -> Result<(), Errno> {
         memory.check(buf.into(), buf_len.into())?;
         let size = limits::BOUNCE_BYTES.min(buf_len as usize);
+        self.bounce.moved += u64::from(buf_len);
         let buffer = self.bounce.room(size)?;
         let (mut at, end) = (u64::from(buf), u64::from(buf) + u64::from(buf_len));
         while at < end {
@@ -932,9 +951,8 @@ impl WasiP1Ctx {
             used += count as u32;
             Ok::<bool, Errno>(used < buf_len)
         };
-        for (entry, next) in
-            dir.list(cookie, self.budget.as_ref())?.iter().zip(cookie.saturating_add(1)..)
-        {
+        let entries = dir.list(cookie, self.budget.as_ref(), &mut self.bounce.moved)?;
+        for (entry, next) in entries.iter().zip(cookie.saturating_add(1)..) {
             let mut dirent = [0; DIRENT_SIZE];
             dirent[0..8].copy_from_slice(&next.to_le_bytes());
             dirent[8..16].copy_from_slice(&entry.ino.to_le_bytes());

@@ -9,6 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::stdio::{StdinStream, StdoutStream, StreamState};
 
 /// Standard input that gives the bytes it was made of, then ends.
+///
+/// ```
+/// use wardian_wasi::{WasiCtxBuilder, pipe::MemoryInputPipe};
+///
+/// let input = MemoryInputPipe::new("a line\n");
+/// WasiCtxBuilder::new().stdin(input.clone()).build_p1();
+/// assert!(!input.is_empty(), "nothing was read yet");
+/// ```
 #[derive(Clone, Debug)]
 pub struct MemoryInputPipe {
     rest: Arc<Mutex<Input>>,
@@ -57,6 +65,16 @@ impl StdinStream for MemoryInputPipe {
 
 /// Standard output that collects up to `capacity` bytes. Writing more breaks the pipe: the guest gets
 /// `PIPE`, as from a reader that has gone.
+///
+/// ```
+/// use wardian_wasi::{StdoutStream, WasiCtxBuilder, pipe::MemoryOutputPipe};
+///
+/// let mut output = MemoryOutputPipe::new(1 << 20);
+/// WasiCtxBuilder::new().stdout(output.clone()).build_p1();
+/// output.write(b"from the host")?;
+/// assert_eq!(output.contents(), b"from the host");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct MemoryOutputPipe {
     bytes: Arc<Mutex<Vec<u8>>>,

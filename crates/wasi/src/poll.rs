@@ -90,6 +90,7 @@ impl WasiP1Ctx {
         memory.check(events.into(), u64::from(count) * EVENT_SIZE)?;
         memory.check(nevents.into(), 4)?;
 
+        self.bounce.moved += u64::from(count) * stride;
         let mut share = self.budget.as_ref().map(Budget::share);
         take(&mut share, count as usize * SUBSCRIPTION_BYTES)?;
         let mut list = Vec::with_capacity(count as usize);

@@ -5,6 +5,22 @@ use std::io;
 use cap_rand::TryRngCore;
 
 /// A source of random bytes.
+///
+/// ```
+/// use wardian_wasi::{HostRandom, WasiCtxBuilder};
+///
+/// /// Throws sixes.
+/// struct Loaded;
+///
+/// impl HostRandom for Loaded {
+///     fn fill(&mut self, bytes: &mut [u8]) -> std::io::Result<()> {
+///         bytes.fill(6);
+///         Ok(())
+///     }
+/// }
+///
+/// WasiCtxBuilder::new().secure_random(Loaded).build_p1();
+/// ```
 pub trait HostRandom: Send {
     /// Fills `bytes`.
     fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()>;
@@ -29,6 +45,16 @@ impl HostRandom for SystemRandom {
 /// and repeatable runs. Whoever knows the seed knows every byte.
 ///
 /// It is SplitMix64 (Steele, Lea and Flood 2014): eight bytes, little-endian, per step.
+///
+/// ```
+/// use wardian_wasi::{HostRandom, SeededRandom};
+///
+/// let (mut a, mut b) = ([0; 9], [0; 9]);
+/// SeededRandom::new(42).fill(&mut a)?;
+/// SeededRandom::new(42).fill(&mut b)?;
+/// assert_eq!(a, b);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SeededRandom {
     state: u64,

@@ -9,6 +9,13 @@ use std::io::{self, IsTerminal, Write};
 use crate::sys::{self, HostFd};
 
 /// Whether a stream could be used now without blocking.
+///
+/// ```
+/// use wardian_wasi::{StdinStream, StreamState, pipe::MemoryInputPipe};
+///
+/// let input = MemoryInputPipe::new("four");
+/// assert!(matches!(input.state(), StreamState::Ready { bytes: 4, hangup: false }));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StreamState<'a> {
@@ -30,6 +37,26 @@ pub enum StreamState<'a> {
 pub struct HostHandle<'a>(pub(crate) HostFd<'a>);
 
 /// What a guest reads as its standard input.
+///
+/// ```
+/// use wardian_wasi::{StdinStream, StreamState, WasiCtxBuilder};
+///
+/// /// Gives the same letter for ever.
+/// struct Letters(u8);
+///
+/// impl StdinStream for Letters {
+///     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+///         bytes.fill(self.0);
+///         Ok(bytes.len())
+///     }
+///
+///     fn state(&self) -> StreamState<'_> {
+///         StreamState::Ready { bytes: 0, hangup: false }
+///     }
+/// }
+///
+/// WasiCtxBuilder::new().stdin(Letters(b'a')).build_p1();
+/// ```
 pub trait StdinStream: Send {
     /// Reads some bytes, waiting for them if need be. Zero bytes mean the end.
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize>;
@@ -44,6 +71,26 @@ pub trait StdinStream: Send {
 }
 
 /// What a guest writes as its standard output or standard error.
+///
+/// ```
+/// use wardian_wasi::{StdoutStream, StreamState, WasiCtxBuilder};
+///
+/// /// Tells how much the guest writes.
+/// struct Counter;
+///
+/// impl StdoutStream for Counter {
+///     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+///         println!("{} bytes", bytes.len());
+///         Ok(bytes.len())
+///     }
+///
+///     fn state(&self) -> StreamState<'_> {
+///         StreamState::Ready { bytes: 0, hangup: false }
+///     }
+/// }
+///
+/// WasiCtxBuilder::new().stdout(Counter).build_p1();
+/// ```
 pub trait StdoutStream: Send {
     /// Writes some bytes, at least one if there are any, waiting if need be.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;

@@ -13,6 +13,12 @@ macro_rules! errnos {
     ($($name:ident = $code:literal, $text:literal;)*) => {
         /// An error code of WASI preview 1, as guests see it. `SUCCESS` is not one: a function that
         /// succeeds returns `Ok`.
+        ///
+        /// ```
+        /// use wardian_wasi::Errno;
+        ///
+        /// assert_eq!(Errno::BADF.code(), 8);
+        /// ```
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct Errno(u16);
 
@@ -266,6 +272,12 @@ macro_rules! flags {
 
 flags! {
     /// What the guest may do through a directory that its host opened for it.
+    ///
+    /// ```
+    /// use wardian_wasi::DirPerms;
+    ///
+    /// assert!(DirPerms::all().contains(DirPerms::READ | DirPerms::MUTATE));
+    /// ```
     pub struct DirPerms: u8 {
         /// Look things up: open, list, stat, read links.
         READ = 0;
@@ -276,6 +288,12 @@ flags! {
 
 flags! {
     /// What the guest may do with files it opens through a directory.
+    ///
+    /// ```
+    /// use wardian_wasi::FilePerms;
+    ///
+    /// assert!(!FilePerms::READ.contains(FilePerms::WRITE));
+    /// ```
     pub struct FilePerms: u8 {
         /// Read contents.
         READ = 0;

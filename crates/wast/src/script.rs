@@ -1,4 +1,5 @@
-//! Executes the directives of one script, in one store.
+//! Executes the directives of one script, in one store; those of a `thread` in a store of its own, on a
+//! thread of its own.
 //!
 //! Invariant: every directive of the script is recorded exactly once, in order. What a directive
 //! created before it failed stays (a module whose start function traps stays linked into others).
@@ -6,8 +7,10 @@
 use crate::report::Report;
 use crate::{spectest, values};
 use std::collections::HashMap;
+use std::thread;
 use wardian::{
-    Engine, Error, ErrorKind, Extern, Instance, Linker, Module, Store, Trap, UpdateDeadline, Val,
+    Engine, Error, ErrorKind, Extern, Instance, Linker, Module, SharedMemory, Store, Trap,
+    UpdateDeadline, Val,
 };
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
@@ -55,13 +58,75 @@ pub fn run_script(engine: &Engine, file: &str, text: &str) -> Report {
             return report;
         }
     };
-    for directive in script.directives {
-        let line = lines.line(directive.span().offset());
-        let keyword = keyword(&directive);
-        report.record(line, keyword, context.directive(directive));
-    }
+    thread::scope(|scope| {
+        let mut threads: HashMap<String, Running<'_>> = HashMap::new();
+        for directive in script.directives {
+            let line = lines.line(directive.span().offset());
+            let keyword = keyword(&directive);
+            let result = match directive {
+                WastDirective::Thread(thread) => {
+                    let name = thread.name.name().to_string();
+                    context.shared_memories(thread.shared_module).map(|shared| {
+                        let lines = &lines;
+                        let run = move || run_thread(engine, shared, thread.directives, lines);
+                        if let Some(before) = threads.insert(name, scope.spawn(run)) {
+                            end(before, &mut report);
+                        }
+                    })
+                }
+                WastDirective::Wait { thread, .. } => match threads.remove(thread.name()) {
+                    Some(running) => {
+                        end(running, &mut report);
+                        Ok(())
+                    }
+                    None => Err(unknown("thread", Some(thread))),
+                },
+                directive => context.directive(directive),
+            };
+            report.record(line, keyword, result);
+        }
+        threads.into_values().for_each(|running| end(running, &mut report));
+    });
     report
 }
+
+/// What became of a thread's directives.
+type Outcomes = Vec<(usize, &'static str, Result<(), String>)>;
+
+type Running<'scope> = thread::ScopedJoinHandle<'scope, Outcomes>;
+
+/// Waits for a thread and records what it did.
+fn end(running: Running<'_>, report: &mut Report) {
+    match running.join() {
+        Ok(outcomes) => {
+            for (line, keyword, result) in outcomes {
+                report.record(line, keyword, result);
+            }
+        }
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn run_thread(
+    engine: &Engine,
+    shared: Option<(String, SharedMemories)>,
+    directives: Vec<WastDirective<'_>>,
+    lines: &Lines,
+) -> Outcomes {
+    let mut context = match Context::new(engine) {
+        Ok(context) => context,
+        Err(error) => return vec![(1, "spectest", Err(format!("{error:#}")))],
+    };
+    context.shared.extend(shared);
+    let run = |directive: WastDirective<'_>| {
+        let line = lines.line(directive.span().offset());
+        (line, keyword(&directive), context.directive(directive))
+    };
+    directives.into_iter().map(run).collect()
+}
+
+/// What an instance of another thread exports that this one may use, by name.
+type SharedMemories = Vec<(String, SharedMemory)>;
 
 /// Where the lines of a script end. Scripts have thousands of directives, so that finding a line
 /// may not read the script again.
@@ -113,6 +178,8 @@ struct Context {
     /// The last module definition.
     definition: Option<Module>,
     definitions: HashMap<String, Module>,
+    /// Of the script that started this thread, by the instance's name.
+    shared: HashMap<String, SharedMemories>,
 }
 
 impl Context {
@@ -133,7 +200,23 @@ impl Context {
             instances: HashMap::new(),
             definition: None,
             definitions: HashMap::new(),
+            shared: HashMap::new(),
         })
+    }
+
+    /// What a thread gets of an instance.
+    fn shared_memories(
+        &mut self,
+        name: Option<Id<'_>>,
+    ) -> Result<Option<(String, SharedMemories)>, String> {
+        let Some(id) = name else { return Ok(None) };
+        let instance = self.instance(name)?;
+        let exports = instance.exports(&self.store);
+        let shared = exports.filter_map(|export| {
+            let name = export.name().to_string();
+            Some((name, export.into_shared_memory()?))
+        });
+        Ok(Some((id.name().to_string(), shared.collect())))
     }
 
     fn directive(&mut self, directive: WastDirective<'_>) -> Result<(), String> {
@@ -176,6 +259,15 @@ impl Context {
                     }
                     Ok(_) => Err(format!("expected the module to be refused: {message}")),
                 }
+            }
+            WastDirective::Register { name, module: Some(id), .. }
+                if self.shared.contains_key(id.name()) =>
+            {
+                for (field, memory) in &self.shared[id.name()] {
+                    let defined = self.linker.define(&self.store, name, field, memory.clone());
+                    defined.map_err(text)?;
+                }
+                Ok(())
             }
             WastDirective::Register { name, module, .. } => {
                 let instance = self.instance(module)?;

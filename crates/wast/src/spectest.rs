@@ -2,8 +2,8 @@
 //! spec (interpreter/README, "spectest host module").
 
 use wardian::{
-    Global, GlobalType, Linker, Memory, MemoryType, Mutability, Ref, RefType, Result, Store, Table,
-    TableType, Val, ValType,
+    Global, GlobalType, Linker, Memory, MemoryType, Mutability, Ref, RefType, Result, SharedMemory,
+    Store, Table, TableType, Val, ValType,
 };
 
 /// Defines `spectest` in a linker. What scripts print is not shown.
@@ -34,5 +34,7 @@ pub(crate) fn define(linker: &mut Linker<()>, store: &mut Store<()>) -> Result<(
     linker.define(&mut *store, "spectest", "table64", table64)?;
     let memory = Memory::new(&mut *store, MemoryType::new(1, Some(2)))?;
     linker.define(&mut *store, "spectest", "memory", memory)?;
+    let shared = SharedMemory::new(linker.engine(), MemoryType::shared(1, 2))?;
+    linker.define(&mut *store, "spectest", "shared_memory", shared)?;
     Ok(())
 }

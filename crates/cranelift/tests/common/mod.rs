@@ -4,11 +4,18 @@
 use wardian_cranelift::{CompileError, Compiler, Scratch};
 use wardian_module::image::{CodeImage, link};
 use wardian_module::layout::{Linkage, ModuleTable, VmLayout};
-use wardian_module::{Module, Proposals, Settings, decode};
+use wardian_module::{Module, Proposal, Proposals, Settings, decode};
+
+/// All proposals of this version, and objects, for which code can be made.
+pub fn proposals() -> Proposals {
+    let mut proposals = Proposals::all_built();
+    proposals.set(Proposal::Gc, true);
+    proposals
+}
 
 /// All proposals of this version, with the code generator's own checks on.
 pub fn settings() -> Settings {
-    Settings { proposals: Proposals::all_built(), verifier: true, ..Settings::default() }
+    Settings { proposals: proposals(), verifier: true, ..Settings::default() }
 }
 
 /// Processors that tests can pretend to have here: plain x86-64 always, better ones where present.
@@ -44,7 +51,7 @@ pub fn modes() -> Vec<(&'static str, Settings)> {
 /// Decodes a module in text or binary form.
 pub fn parse(wat: &str) -> (Module, Vec<wardian_module::Body>) {
     let wasm = wat::parse_str(wat).unwrap_or_else(|error| panic!("{error}"));
-    decode(wasm, Proposals::all_built()).unwrap_or_else(|error| panic!("{error}"))
+    decode(wasm, proposals()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Compiles all of a module.
@@ -81,7 +88,7 @@ pub fn errors(compiler: &Compiler, wat: &str) -> Vec<CompileError> {
 /// Errors of a module that may be invalid, one of whose bytes was changed. If the byte lies in a body
 /// only that one is compiled.
 pub fn errors_in(compiler: &Compiler, wasm: Vec<u8>, changed: usize) -> Vec<CompileError> {
-    let Ok((module, mut bodies)) = decode(wasm, Proposals::all_built()) else { return Vec::new() };
+    let Ok((module, mut bodies)) = decode(wasm, proposals()) else { return Vec::new() };
     if bodies.iter().any(|body| body.range.contains(&changed)) {
         bodies.retain(|body| body.range.contains(&changed));
     }

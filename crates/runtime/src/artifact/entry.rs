@@ -13,9 +13,9 @@
 //!   MAC         32 bytes, keyed BLAKE3 of everything before it
 //!
 //!   image:      the sections of an artifact after its key, with their lengths before them
-//!   functions:  count u64, then of each: func u32, tier u8, align u32, lengths u32 × 5,
+//!   functions:  count u64, then of each: func u32, tier u8, align u32, lengths u32 × 9,
 //!               bytes, relocations (offset u32, target u32, addend i64) …, traps, locations,
-//!               inlined places as in an artifact
+//!               inlined places, calls, handlers and stack maps as in an artifact
 //! ```
 //!
 //! Unlike artifacts, entries of other versions have no meaning at all: they are misses.
@@ -26,9 +26,10 @@
 //! at most.
 
 use super::{
-    ArtifactError, ArtifactKey, Compatibility, FUNC_BYTES, INLINED_BYTES, LOCATION_BYTES,
-    MAC_BYTES, Reader, Sections, TRAP_BYTES, decode_inlined, decode_locations, decode_traps,
-    encode_tables, malformed, outside, pair, section,
+    ArtifactError, ArtifactKey, CALL_BYTES, Compatibility, FUNC_BYTES, HANDLER_BYTES,
+    INLINED_BYTES, LOCATION_BYTES, MAC_BYTES, MAP_BYTES, MAP_PLACE_BYTES, Reader, Sections,
+    TRAP_BYTES, decode_exceptions, decode_inlined, decode_locations, decode_maps, decode_traps,
+    encode_tables, malformed, maps_bytes, outside, pair, section,
 };
 use wardian_module::DefinedFuncIndex;
 use wardian_module::image::{CodeImage, FunctionCode, Reloc, RelocTarget};
@@ -36,13 +37,13 @@ use wardian_vm::Tier;
 
 const MAGIC: [u8; 8] = *b"\x89wardcch";
 /// To be raised whenever the same bytes would mean something else.
-const VERSION: u32 = 1;
+const VERSION: u32 = 3;
 const PREFIX_BYTES: usize = 20;
 const HEAD_BYTES: usize = PREFIX_BYTES + DIGEST_BYTES + 2 + 8;
 const DIGEST_BYTES: usize = blake3::OUT_LEN;
 const RELOC_BYTES: usize = 16;
 /// What a function takes beside its tables.
-const FUNCTION_BYTES: usize = 4 + 1 + 4 + 5 * 4;
+const FUNCTION_BYTES: usize = 4 + 1 + 4 + 9 * 4;
 /// The target of a relocation that is no function.
 const MODULE_TABLE: u32 = u32::MAX;
 
@@ -111,12 +112,15 @@ impl Entry {
                 8 + functions.iter().map(CachedFunction::size).sum::<usize>()
             }
             Content::Image(image) => {
-                5 * 8
+                9 * 8
                     + image.text.len()
                     + image.funcs.len() * FUNC_BYTES
                     + image.traps.len() * TRAP_BYTES
                     + image.locations.len() * LOCATION_BYTES
                     + image.inlined.len() * INLINED_BYTES
+                    + image.exceptions.calls.len() * CALL_BYTES
+                    + image.exceptions.handlers.len() * HANDLER_BYTES
+                    + maps_bytes(&image.stack_maps)
             }
         };
         HEAD_BYTES + compatibility.as_bytes().len() + content + MAC_BYTES
@@ -164,6 +168,9 @@ impl CachedFunction {
             + code.traps.len() * TRAP_BYTES
             + code.locations.len() * LOCATION_BYTES
             + code.inlined.len() * INLINED_BYTES
+            + code.exceptions.calls.len() * CALL_BYTES
+            + code.exceptions.handlers.len() * HANDLER_BYTES
+            + maps_bytes(&code.stack_maps)
     }
 }
 
@@ -200,12 +207,17 @@ fn encode_image(out: &mut Vec<u8>, image: &CodeImage) {
         image.traps.len(),
         image.locations.len(),
         image.inlined.len(),
+        image.exceptions.calls.len(),
+        image.exceptions.handlers.len(),
+        image.stack_maps.parts().0.len(),
+        image.stack_maps.parts().2.len(),
     ] {
         out.extend_from_slice(&(length as u64).to_le_bytes());
     }
     out.extend_from_slice(&image.text);
     out.extend(image.funcs.iter().flat_map(|f| pair(f.start, f.end)));
-    encode_tables(out, &image.traps, &image.locations, &image.inlined);
+    let CodeImage { traps, locations, inlined, exceptions, stack_maps, .. } = image;
+    encode_tables(out, traps, locations, inlined, exceptions, stack_maps);
 }
 
 fn decode_image(reader: &mut Reader<'_>) -> Result<CodeImage, ArtifactError> {
@@ -224,6 +236,10 @@ fn encode_function(out: &mut Vec<u8>, function: &CachedFunction) {
         code.traps.len(),
         code.locations.len(),
         code.inlined.len(),
+        code.exceptions.calls.len(),
+        code.exceptions.handlers.len(),
+        code.stack_maps.parts().0.len(),
+        code.stack_maps.parts().2.len(),
     ] {
         // A function has less than 1 GiB of code, and no table more entries than that.
         out.extend_from_slice(&(length as u32).to_le_bytes());
@@ -237,7 +253,8 @@ fn encode_function(out: &mut Vec<u8>, function: &CachedFunction) {
         out.extend_from_slice(&pair(reloc.offset, target));
         out.extend_from_slice(&reloc.addend.to_le_bytes());
     }
-    encode_tables(out, &code.traps, &code.locations, &code.inlined);
+    let FunctionCode { traps, locations, inlined, exceptions, stack_maps, .. } = code;
+    encode_tables(out, traps, locations, inlined, exceptions, stack_maps);
 }
 
 fn decode_functions(reader: &mut Reader<'_>) -> Result<Vec<CachedFunction>, ArtifactError> {
@@ -249,7 +266,7 @@ fn decode_functions(reader: &mut Reader<'_>) -> Result<Vec<CachedFunction>, Arti
 
 fn decode_function(reader: &mut Reader<'_>) -> Result<CachedFunction, ArtifactError> {
     let (func, tier, align) = (reader.u32(), reader.take(1, 1), reader.u32());
-    let lengths: [_; 5] = std::array::from_fn(|_| reader.u32().map(u64::from));
+    let lengths: [_; 9] = std::array::from_fn(|_| reader.u32().map(u64::from));
     let (Some(func), Some(&[tier]), Some(align)) = (func, tier, align) else {
         return Err(malformed("a function is cut off".into()));
     };
@@ -263,6 +280,10 @@ fn decode_function(reader: &mut Reader<'_>) -> Result<CachedFunction, ArtifactEr
     let traps = section("trap", lengths[2], TRAP_BYTES, reader)?;
     let locations = section("location", lengths[3], LOCATION_BYTES, reader)?;
     let inlined = section("inlined place", lengths[4], INLINED_BYTES, reader)?;
+    let calls = section("call", lengths[5], CALL_BYTES, reader)?;
+    let handlers = section("handler", lengths[6], HANDLER_BYTES, reader)?;
+    let map_returns = section("stack map", lengths[7], MAP_BYTES, reader)?;
+    let map_places = section("reference", lengths[8], MAP_PLACE_BYTES, reader)?;
     let code = FunctionCode {
         bytes,
         align,
@@ -270,6 +291,8 @@ fn decode_function(reader: &mut Reader<'_>) -> Result<CachedFunction, ArtifactEr
         traps: decode_traps(traps)?,
         locations: decode_locations(locations),
         inlined: decode_inlined(inlined),
+        exceptions: decode_exceptions(calls, handlers),
+        stack_maps: decode_maps(map_returns, map_places),
     };
     Ok(CachedFunction { func: DefinedFuncIndex(func), tier, code })
 }
@@ -290,7 +313,9 @@ mod tests {
     use super::super::tests::positions;
     use super::*;
     use wardian_module::image::FuncRange;
-    use wardian_module::image::{Inlined, Location, TrapSite};
+    use wardian_module::image::{
+        ExceptionTable, Handler, Inlined, Location, StackMaps, TrapSite, TryCall,
+    };
     use wardian_module::{Settings, Trap};
 
     fn key() -> ArtifactKey {
@@ -315,6 +340,11 @@ mod tests {
             traps: vec![TrapSite { offset: 1, trap: Trap::MemoryOutOfBounds }],
             locations: vec![Location { offset: 0, wasm: Location::INLINED }],
             inlined: vec![Inlined { func, wasm: 9, outer: 8 }],
+            exceptions: ExceptionTable {
+                calls: vec![TryCall { offset: 2, context: -8, frame: 16, first: 0 }],
+                handlers: vec![Handler { tag: Handler::ALL, target: 1 }],
+            },
+            stack_maps: StackMaps::from_parts(vec![3], vec![2], vec![-16, -20]),
         }
     }
 
@@ -331,6 +361,8 @@ mod tests {
             traps: vec![TrapSite { offset: 1, trap: Trap::IntegerOverflow }],
             locations: vec![Location { offset: 3, wasm: 30 }],
             inlined: vec![],
+            exceptions: ExceptionTable::default(),
+            stack_maps: StackMaps::from_parts(vec![50], vec![1], vec![-4]),
         };
         [
             Entry { validated: true, content: Content::Functions(functions) },

@@ -9,6 +9,7 @@ thread_local! {
     /// Requests that go through before those that fail: their first, and how many.
     static PLAN: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
     static REFUSED: Cell<usize> = const { Cell::new(0) };
+    static LOST: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Runs `during` while, of its requests for memory or protection on this thread, `allowed` go through,
@@ -44,4 +45,15 @@ pub(crate) fn allow() -> io::Result<()> {
             Ok(())
         }
     }
+}
+
+/// How many mappings this thread could not give back, because of refusals.
+#[cfg_attr(not(feature = "refusals"), allow(dead_code, reason = "tests above this crate"))]
+pub fn lost_mappings() -> usize {
+    LOST.get()
+}
+
+/// Asked before a mapping is given back.
+pub(crate) fn allow_unmap() -> io::Result<()> {
+    allow().inspect_err(|_| LOST.set(LOST.get() + 1))
 }

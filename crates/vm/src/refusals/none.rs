@@ -7,3 +7,9 @@ use std::io;
 pub(crate) fn allow() -> io::Result<()> {
     Ok(())
 }
+
+/// Asked before a mapping is given back.
+#[inline(always)]
+pub(crate) fn allow_unmap() -> io::Result<()> {
+    Ok(())
+}

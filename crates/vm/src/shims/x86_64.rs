@@ -41,6 +41,11 @@ pub(crate) fn epoch_address() -> usize {
     epoch as *const () as usize
 }
 
+/// Address that generated code calls to throw an exception.
+pub(crate) fn throw_address() -> usize {
+    throw as *const () as usize
+}
+
 /// Address that entries of functions without code jump to.
 pub(crate) fn lazy_address() -> usize {
     lazy as *const () as usize
@@ -198,6 +203,35 @@ unsafe extern "sysv64" fn unwind() {
         "jmp {landing}",
         entry_sp = const offset_of!(Context, entry_sp),
         landing = sym landing,
+    )
+}
+
+/// Generated code throws: `(context, id of a tag)`. Goes on at the handler, if the activation has one, and
+/// else back to the innermost entry. No register is kept on the way to a handler.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
+#[unsafe(naked)]
+unsafe extern "sysv64" fn throw() {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "mov rbx, [rdi + {store}]",
+        "mov [rbx + {exit_fp}], rbp",
+        "mov rdi, rbx",
+        "call {throw}",
+        "test rax, rax",
+        "jz {unwind}",
+        "mov rbp, [rbx + {resume_fp}]",
+        "mov rsp, [rbx + {resume_sp}]",
+        "jmp rax",
+        store = const offset_of!(Owner, store),
+        exit_fp = const offset_of!(Context, exit_fp),
+        resume_fp = const offset_of!(Context, resume_fp),
+        resume_sp = const offset_of!(Context, resume_sp),
+        throw = sym crate::exceptions::throw_entry,
+        unwind = sym unwind,
     )
 }
 

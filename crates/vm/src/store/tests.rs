@@ -191,7 +191,7 @@ fn memories_without_pages() {
             assert_eq!(store.memory_bytes(id), []);
             assert_eq!(store.memory_bytes_mut(id), []);
             assert_eq!(store.memory_grow(id, 0).unwrap(), 0);
-            let (base, length) = storage(store.address(store.memories[id.index()].place));
+            let (base, length) = storage(store.memory_storage(id));
             assert!(!base.is_null() && length == 0);
         }
         store.memory_grow(never, 1).unwrap_err();

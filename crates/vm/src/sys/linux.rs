@@ -130,7 +130,7 @@ pub(crate) unsafe fn make_executable(start: *mut u8, size: usize) -> io::Result<
 ///
 /// - The range is a whole mapping that the caller owns and never uses again.
 pub(crate) unsafe fn unmap(start: NonNull<u8>, size: usize) {
-    if refusals::allow().is_ok() {
+    if refusals::allow_unmap().is_ok() {
         // SAFETY: [mapping] the caller owns the mapping and gives it up.
         unsafe { libc::munmap(start.as_ptr().cast(), size) };
     }

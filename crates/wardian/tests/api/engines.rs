@@ -107,19 +107,24 @@ fn every_knob_works_or_is_refused() -> Result<()> {
 
     // Proposals that are not built are refused by name, not ignored.
     type Switch = fn(&mut Config, bool) -> &mut Config;
-    let refused: [(&str, Switch); 7] = [
-        ("wasm_gc", Config::wasm_gc),
-        ("wasm_exceptions", Config::wasm_exceptions),
-        ("wasm_legacy_exceptions", Config::wasm_legacy_exceptions),
-        ("wasm_threads", Config::wasm_threads),
-        ("wasm_wide_arithmetic", Config::wasm_wide_arithmetic),
-        ("wasm_custom_page_sizes", Config::wasm_custom_page_sizes),
-        ("wasm_stack_switching", Config::wasm_stack_switching),
+    let switches: [(&str, Proposal, Switch); 7] = [
+        ("wasm_gc", Proposal::Gc, Config::wasm_gc),
+        ("wasm_exceptions", Proposal::Exceptions, Config::wasm_exceptions),
+        ("wasm_legacy_exceptions", Proposal::LegacyExceptions, Config::wasm_legacy_exceptions),
+        ("wasm_threads", Proposal::Threads, Config::wasm_threads),
+        ("wasm_wide_arithmetic", Proposal::WideArithmetic, Config::wasm_wide_arithmetic),
+        ("wasm_custom_page_sizes", Proposal::CustomPageSizes, Config::wasm_custom_page_sizes),
+        ("wasm_stack_switching", Proposal::StackSwitching, Config::wasm_stack_switching),
     ];
-    for (name, switch) in refused {
+    for (name, proposal, switch) in switches {
         let mut config = Config::new();
-        let error = Engine::new(switch(&mut config, true)).unwrap_err();
-        assert!(error.kind() == ErrorKind::Misuse && error.to_string().contains(name), "{error}");
+        match Engine::new(switch(&mut config, true)) {
+            Ok(_) => assert!(proposal.built(), "{name}"),
+            Err(error) => {
+                assert!(!proposal.built(), "{error}");
+                assert!(error.kind() == ErrorKind::Misuse && error.to_string().contains(name));
+            }
+        }
     }
 
     let arch = std::env::consts::ARCH;

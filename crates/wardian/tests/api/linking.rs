@@ -173,20 +173,22 @@ fn instances() -> Result<()> {
     let module = Module::new(
         &engine,
         r#"(module (func (export "f") (result i32) (i32.const 1)) (memory (export "m") 1)
-            (table (export "t") 1 funcref) (global (export "g") i32 (i32.const 2)))"#,
+            (table (export "t") 1 funcref) (global (export "g") i32 (i32.const 2)) (tag (export "e"))
+            (memory (export "s") 1 2 shared))"#,
     )?;
     let pre: InstancePre<()> = Linker::new(&engine).instantiate_pre(&module)?;
     assert!(Module::same(pre.module(), &module));
     for instance in [Instance::new(&mut store, &module, &[])?, pre.instantiate(&mut store)?] {
         assert!(Module::same(instance.module(&store), &module));
         let names: Vec<_> = instance.exports(&store).map(|e| e.name().to_string()).collect();
-        assert_eq!(names, ["f", "m", "t", "g"]);
+        assert_eq!(names, ["f", "m", "t", "g", "e", "s"]);
         let exports: Vec<Export<'_>> = instance.exports(&store).collect();
         assert!(exports.iter().all(|e| e.ty(&store).matches(&e.clone().into_extern().ty(&store))));
-        let [f, m, t, g] = <[Export<'_>; 4]>::try_from(exports).expect("four");
+        let [f, m, t, g, e, s] = <[Export<'_>; 6]>::try_from(exports).expect("six");
+        assert!(s.clone().into_memory().is_none() && s.into_shared_memory().is_some());
         assert!(f.clone().into_memory().is_none() && f.into_func().is_some());
         assert!(m.into_memory().is_some() && t.into_table().is_some());
-        assert!(g.into_global().is_some());
+        assert!(g.into_global().is_some() && e.into_tag().is_some());
         let f = instance.get_typed_func::<(), i32>(&mut store, "f")?;
         assert_eq!(f.call(&mut store, ())?, 1);
         assert!(instance.get_func(&mut store, "m").is_none());
@@ -194,20 +196,27 @@ fn instances() -> Result<()> {
         let memory = instance.get_memory(&mut store, "m").expect("a memory");
         let table = instance.get_table(&mut store, "t").expect("a table");
         let global = instance.get_global(&mut store, "g").expect("a global");
-        for item in [func.into(), memory.into(), table.into(), global.into()] {
+        let tag = instance.get_tag(&mut store, "e").expect("a tag");
+        let shared = instance.get_shared_memory(&mut store, "s").expect("a shared memory");
+        let others = [shared.into(), table.into(), global.into(), tag.into()];
+        for item in [func.into(), memory.into()].into_iter().chain(others) {
             let found: Vec<&str> = match item {
                 Extern::Func(_) => vec!["f"],
                 Extern::Memory(_) => vec!["m"],
                 Extern::Table(_) => vec!["t"],
                 Extern::Global(_) => vec!["g"],
+                Extern::Tag(_) => vec!["e"],
+                Extern::SharedMemory(_) => vec!["s"],
             };
             let export = instance.get_export(&mut store, found[0]).expect("exported");
             assert!(export.ty(&store).matches(&item.ty(&store)));
             let kinds = [
-                item.into_func().is_some(),
-                item.into_memory().is_some(),
-                item.into_table().is_some(),
-                item.into_global().is_some(),
+                item.clone().into_func().is_some(),
+                item.clone().into_memory().is_some(),
+                item.clone().into_shared_memory().is_some(),
+                item.clone().into_table().is_some(),
+                item.clone().into_global().is_some(),
+                item.into_tag().is_some(),
             ];
             assert_eq!(kinds.iter().filter(|kind| **kind).count(), 1);
         }

@@ -56,6 +56,44 @@ fn memories_that_move_reserve_what_they_are_told() -> Result<()> {
     Ok(())
 }
 
+// uses: SharedMemory, WaitResult
+#[test]
+fn shared_memories() -> Result<()> {
+    let engine = Engine::default();
+    let memory = SharedMemory::new(&engine, MemoryType::shared(1, 3))?;
+    assert_eq!(memory.ty(), MemoryType::shared(1, 3));
+    assert_eq!((memory.size(), memory.page_size(), memory.data_size()), (1, 65_536, 65_536));
+    assert_eq!(memory.data().len(), 65_536);
+    memory.write(3, b"abc")?;
+    let mut buffer = [0; 3];
+    memory.read(3, &mut buffer)?;
+    assert_eq!(&buffer, b"abc");
+    assert_eq!(memory.read(65_534, &mut buffer), memory.write(usize::MAX, b"x"));
+    assert_eq!(memory.grow(1)?, 1);
+    assert_eq!(memory.grow(2).unwrap_err().kind(), ErrorKind::Limit);
+    let short = Some(std::time::Duration::from_millis(1));
+    assert_eq!(memory.atomic_wait32(8, 1, short), Ok(WaitResult::Mismatch));
+    assert_eq!(memory.atomic_wait64(8, 0, short), Ok(WaitResult::TimedOut));
+    assert_eq!(memory.atomic_wait64(4, 0, short), Err(Trap::HeapMisaligned));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| memory.atomic_wait32(8, 0, None));
+        while memory.atomic_notify(8, u32::MAX) == Ok(0) {
+            std::thread::yield_now();
+        }
+        assert_eq!(waiting.join().expect("no panic"), Ok(WaitResult::Ok));
+    });
+    assert!(SharedMemory::new(&engine, MemoryType::new(1, Some(3))).is_err());
+    let error = Memory::new(Store::new(&engine, ()), MemoryType::shared(1, 1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Misuse);
+    // Another engine's.
+    let mut store = Store::<()>::default();
+    let text = r#"(module (import "" "" (memory 1 3 shared)))"#;
+    let module = Module::new(store.engine(), text)?;
+    let error = Instance::new(&mut store, &module, &[memory.into()]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Misuse);
+    Ok(())
+}
+
 // uses: Table
 #[test]
 fn tables() -> Result<()> {
@@ -93,5 +131,24 @@ fn globals() -> Result<()> {
     let ty = GlobalType::new(ValType::I32, Mutability::Const);
     let constant = Global::new(&mut store, ty, Val::I32(1))?;
     assert!(constant.set(&mut store, Val::I32(2)).is_err());
+    Ok(())
+}
+
+// uses: Tag
+#[test]
+fn tags() -> Result<()> {
+    let mut store = Store::<()>::default();
+    let ty = TagType::new(FuncType::new(store.engine(), [ValType::I32, ValType::F64], []));
+    let (a, b) = (Tag::new(&mut store, &ty)?, Tag::new(&mut store, &ty)?);
+    assert_eq!(a.ty(&store), ty);
+    assert!(Tag::eq(&a, &a, &store) && !Tag::eq(&a, &b, &store));
+    let results = TagType::new(FuncType::new(store.engine(), [], [ValType::I32]));
+    assert_eq!(Tag::new(&mut store, &results).unwrap_err().kind(), ErrorKind::Misuse);
+    // Imported, it is the same.
+    let text = r#"(module (import "" "a" (tag $t (param i32 f64))) (export "t" (tag $t)))"#;
+    let module = Module::new(store.engine(), text)?;
+    let instance = Instance::new(&mut store, &module, &[a.into()])?;
+    let found = instance.get_tag(&mut store, "t").expect("exported");
+    assert!(Tag::eq(&found, &a, &store));
     Ok(())
 }

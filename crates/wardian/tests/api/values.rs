@@ -22,7 +22,9 @@ fn values() -> Result<()> {
         assert!(val.matches_ty(&store, &ty)? && val.ty(&store)?.matches(&ty));
         let raw: ValRaw = val.to_raw(&store)?;
         let again = Val::from_raw(&mut store, raw, ty.clone());
-        assert_eq!(again.to_raw(&store)?, raw);
+        if !matches!(val, Val::ExternRef(_)) {
+            assert_eq!(again.to_raw(&store)?, raw);
+        }
         let null = Val::default_for_ty(&ty).expect("all have one");
         assert_eq!(null.to_raw(&store)?, ValRaw::null());
         assert_eq!(val.ref_().is_some(), ty.is_ref());
@@ -96,13 +98,13 @@ fn host_values() -> Result<()> {
     };
     assert!(hash(&a) == hash(&a.clone()) && hash(&a) != hash(&b));
     let raw = a.to_raw(&store)?;
-    assert_eq!(ExternRef::from_raw(&store, raw), Some(a));
-    assert_eq!(ExternRef::from_raw(&store, 0), None);
+    assert_eq!(ExternRef::from_raw(&mut store, raw), Some(a));
+    assert_eq!(ExternRef::from_raw(&mut store, 0), None);
     let text = a.data_mut(&mut store)?.and_then(|data| data.downcast_mut::<String>());
     text.expect("a string").push('!');
     let text = a.data(&store)?.and_then(|data| data.downcast_ref::<String>());
     assert_eq!(text.expect("a string"), "a!");
-    let absent = std::panic::catch_unwind(|| ExternRef::from_raw(Store::<()>::default(), 1));
+    let absent = std::panic::catch_unwind(|| ExternRef::from_raw(Store::<()>::default(), 2));
     assert!(absent.is_err());
     Ok(())
 }
