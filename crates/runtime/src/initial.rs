@@ -124,7 +124,7 @@ mod tests {
         // Little is shared by many.
         let little = r#"(module (memory 2) (memory 1) (data (i32.const 9) "x"))"#;
         assert_eq!(images(little, 1), Some(vec![true, false]));
-        let apart = r#"(module (memory 9) (data "x") (data (i32.const 99999) "x"))"#;
+        let apart = r#"(module (memory 9) (data (i32.const 0) "x") (data (i32.const 99999) "x"))"#;
         assert_eq!(images(apart, 1), Some(vec![false]));
         // Far apart.
         check(

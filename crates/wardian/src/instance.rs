@@ -379,9 +379,7 @@ impl<T: 'static> InstancePre<T> {
         let store = store.as_context_mut().0;
         check_engine(store, &self.module)?;
         match &*self.imports {
-            Imports::Ready(imports) => {
-                Instance::with_kernel_imports(store, &self.module, imports)
-            }
+            Imports::Ready(imports) => Instance::with_kernel_imports(store, &self.module, imports),
             Imports::Definitions(definitions) => {
                 let of_store = |found: &Definition<T>| match found.to_import() {
                     Some(host) => Ok(host),
