@@ -128,8 +128,8 @@ pub fn builtin(
             let found = func.and_then(|func| store.kernel.func_type(func));
             Ok(found.is_some_and(|found| is_subtype(found.id(), expected)).into())
         }
-        // Of the exceptions' own.
-        Builtin::ExnNew | Builtin::ExnThrow => Err(Trap::AllocationTooLarge.into()),
+        Builtin::ExnNew => store.keep_thrown(limiter).map(u64::from),
+        Builtin::ExnThrow => Ok(store.throw_again(a as u32).into()),
         Builtin::GcAllocStruct
         | Builtin::GcAllocArray
         | Builtin::ArrayFill
