@@ -105,7 +105,7 @@ impl Options {
 
 /// Which engine comes first, and which second.
 fn turn(round: u32) -> [usize; 2] {
-    if round % 2 == 0 { [0, 1] } else { [1, 0] }
+    if round.is_multiple_of(2) { [0, 1] } else { [1, 0] }
 }
 
 /// Builds a program, optimized, and says where it is.
