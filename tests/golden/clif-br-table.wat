@@ -12,7 +12,6 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move region0 gv0
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i32):
 ;; @0021                               br_table v1, block3, [block4, block2, block4]

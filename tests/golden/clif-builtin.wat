@@ -31,7 +31,6 @@
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
 ;;     gv3 = symbol colocated userextname0
 ;;     sig0 = (i64 vmctx, i64) tail
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64):
 ;; @0029                               v1 = symbol_value.i64 gv3

@@ -22,8 +22,8 @@
 ;;
 ;;                                 block0(v0: i64, v1: i32, v2: i32):
 ;; @002a                               v3 = uextend.i64 v2
-;; @002a                               v4 = load.i64 notrap aligned region1 v0+24
-;; @002a                               v5 = icmp uge v3, v4
+;; @002a                               v4 = iconst.i64 4
+;; @002a                               v5 = icmp uge v3, v4  ; v4 = 4
 ;; @002a                               v6 = uextend.i32 v5
 ;; @002a                               brif v6, block1, block2
 ;;
@@ -57,7 +57,7 @@
 ;;                                 block4:
 ;; @002a                               v23 = load.i32 notrap aligned region0 v16+16
 ;; @002a                               v24 = symbol_value.i64 gv3
-;; @002a                               v25 = load.i32 notrap aligned readonly can_move region0 v24+40
+;; @002a                               v25 = load.i32 notrap aligned region0 v24+40
 ;; @002a                               v26 = icmp ne v23, v25
 ;; @002a                               v27 = uextend.i32 v26
 ;; @002a                               brif v27, block5, block6
@@ -72,6 +72,13 @@
 ;;                                 block6:
 ;; @002a                               v31 = load.i64 notrap aligned region0 v16
 ;; @002a                               v32 = load.i64 notrap aligned region0 v16+8
-;; @002a                               v33 = call_indirect sig2, v31(v32, v1)
-;; @002d                               return v33
+;; @002a                               v34 = icmp eq v32, v0
+;; @002a                               brif v34, block8(v0), block7
+;;
+;;                                 block7 cold:
+;; @002a                               jump block8(v32)
+;;
+;;                                 block8(v33: i64):
+;; @002a                               v35 = call_indirect.i64 sig2, v31(v33, v1)
+;; @002d                               return v35
 ;; }

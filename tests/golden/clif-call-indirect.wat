@@ -55,7 +55,7 @@
 ;;                                 block4:
 ;; @0025                               v22 = load.i32 notrap aligned region0 v15+16
 ;; @0025                               v23 = symbol_value.i64 gv3
-;; @0025                               v24 = load.i32 notrap aligned readonly can_move region0 v23+40
+;; @0025                               v24 = load.i32 notrap aligned region0 v23+40
 ;; @0025                               v25 = icmp ne v22, v24
 ;; @0025                               v26 = uextend.i32 v25
 ;; @0025                               brif v26, block5, block6
@@ -70,6 +70,13 @@
 ;;                                 block6:
 ;; @0025                               v30 = load.i64 notrap aligned region0 v15
 ;; @0025                               v31 = load.i64 notrap aligned region0 v15+8
-;; @0025                               v32 = call_indirect sig2, v30(v31)
-;; @0028                               return v32
+;; @0025                               v33 = icmp eq v31, v0
+;; @0025                               brif v33, block8(v0), block7
+;;
+;;                                 block7 cold:
+;; @0025                               jump block8(v31)
+;;
+;;                                 block8(v32: i64):
+;; @0025                               v34 = call_indirect.i64 sig2, v30(v32)
+;; @0028                               return v34
 ;; }

@@ -50,8 +50,8 @@
 ;;                                 block3 cold:
 ;; @0031                               v12 = symbol_value.i64 gv3
 ;; @0031                               v13 = load.i64 notrap aligned readonly can_move region0 v12
-;; @0031                               v14 = iconst.i64 19
-;; @0031                               v15 = call_indirect sig0, v13(v0, v14)  ; v14 = 19
+;; @0031                               v14 = iconst.i64 22
+;; @0031                               v15 = call_indirect sig0, v13(v0, v14)  ; v14 = 22
 ;; @0031                               jump block5(v15)
 ;;
 ;;                                 block4:
@@ -107,8 +107,8 @@
 ;; @0043                               store.i32 notrap aligned v41, v52
 ;; @0043                               v53 = symbol_value.i64 gv3
 ;; @0043                               v54 = load.i64 notrap aligned readonly can_move region0 v53
-;; @0043                               v55 = iconst.i64 19
-;; @0043                               v56 = call_indirect sig0, v54(v0, v55), stack_map=[i32 @ ss0+0, i32 @ ss0+4]  ; v55 = 19
+;; @0043                               v55 = iconst.i64 22
+;; @0043                               v56 = call_indirect sig0, v54(v0, v55), stack_map=[i32 @ ss0+0, i32 @ ss0+4]  ; v55 = 22
 ;; @0043                               v57 = stack_addr.i64 ss0
 ;; @0043                               v58 = load.i32 notrap aligned v57
 ;; @0043                               v59 = stack_addr.i64 ss0+4
@@ -190,8 +190,8 @@
 ;; @80000003                           v18 = stack_addr.i64 ss0+4
 ;; @80000003                           v19 = symbol_value.i64 gv3
 ;; @80000003                           v20 = load.i64 notrap aligned readonly can_move region0 v19
-;; @80000003                           v21 = iconst.i64 19
-;; @80000003                           v22 = call_indirect sig0, v20(v0, v21), stack_map=[i32 @ ss0+0]  ; v21 = 19
+;; @80000003                           v21 = iconst.i64 22
+;; @80000003                           v22 = call_indirect sig0, v20(v0, v21), stack_map=[i32 @ ss0+0]  ; v21 = 22
 ;; @80000003                           v23 = stack_addr.i64 ss0
 ;; @80000003                           v24 = load.i32 notrap aligned v23
 ;; @80000003                           v25 = stack_addr.i64 ss0+4
@@ -263,8 +263,8 @@
 ;; @8000000d                           store.i32 notrap aligned v60, v77
 ;; @8000000d                           v78 = symbol_value.i64 gv3
 ;; @8000000d                           v79 = load.i64 notrap aligned readonly can_move region0 v78
-;; @8000000d                           v80 = iconst.i64 19
-;; @8000000d                           v81 = call_indirect sig0, v79(v0, v80), stack_map=[i32 @ ss0+0, i32 @ ss0+8, i32 @ ss0+12]  ; v80 = 19
+;; @8000000d                           v80 = iconst.i64 22
+;; @8000000d                           v81 = call_indirect sig0, v79(v0, v80), stack_map=[i32 @ ss0+0, i32 @ ss0+8, i32 @ ss0+12]  ; v80 = 22
 ;; @8000000d                           v82 = stack_addr.i64 ss0
 ;; @8000000d                           v83 = load.i32 notrap aligned v82
 ;; @8000000d                           v84 = stack_addr.i64 ss0+4

@@ -15,7 +15,6 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move region0 gv0
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64):
 ;; @002b                               v1 = iconst.i32 0
@@ -29,7 +28,6 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move region0 gv0
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i64):
 ;; @0032                               v2 = ireduce.i32 v1
@@ -47,7 +45,6 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move region0 gv0
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i32):
 ;; @003b                               v2 = iconst.i32 2
@@ -86,7 +83,6 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move region0 gv0
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i32):
 ;; @004e                               v2 = uextend.i64 v1

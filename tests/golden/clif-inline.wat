@@ -43,7 +43,6 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move region0 gv0
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i32):
 ;; @002a                               v2 = uextend.i64 v1
@@ -60,7 +59,6 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move region0 gv0
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i32):
 ;;                                     v2 = iconst.i32 0
@@ -87,7 +85,6 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move region0 gv0
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i32, v2: i32):
 ;; @0046                               v3 = iconst.i32 0

@@ -12,7 +12,6 @@
 ;;     gv1 = load.i64 notrap aligned readonly can_move region0 gv0
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
 ;;     const0 = 0x00000000000000000000000000000000
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i64):
 ;;                                     v2 = iconst.i32 0

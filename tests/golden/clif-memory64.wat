@@ -13,7 +13,6 @@
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
 ;;     gv3 = symbol colocated userextname0
 ;;     sig0 = (i64 vmctx, i64, i64, i64) tail
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i64, v2: i64):
 ;; @0022                               v3 = iconst.i64 0x0001_0000_0000

@@ -15,18 +15,16 @@
 ;;     region1 = 6 "global"
 ;;     region2 = 2 "memory field"
 ;;     region3 = 4 "memory"
-;;     region4 = 83886082 "global"
-;;     region5 = 16777217 "memory field"
-;;     region6 = 50331649 "memory"
-;;     region7 = 16777218 "memory field"
-;;     region8 = 50331650 "memory"
-;;     region9 = 83886081 "global"
+;;     region4 = 16777217 "memory field"
+;;     region5 = 50331649 "memory"
+;;     region6 = 16777218 "memory field"
+;;     region7 = 50331650 "memory"
+;;     region8 = 83886081 "global"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move region0 gv0
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
 ;;     gv3 = symbol colocated userextname0
 ;;     sig0 = (i64 vmctx, i64, i64, i64) tail
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i32, v2: i64):
 ;; @0041                               v3 = load.i64 notrap aligned readonly can_move region0 v0+88
@@ -36,13 +34,13 @@
 ;; @0043                               v7 = load.i64 notrap aligned readonly can_move region2 v6
 ;; @0043                               v8 = iadd v7, v5
 ;; @0043                               store user100 little region3 v4, v8
-;; @0048                               v9 = load.f32 notrap aligned readonly can_move region4 v0+64
+;; @0048                               v9 = f32const 0.0
 ;; @004a                               v10 = uextend.i64 v1
-;; @004a                               v11 = load.i64 notrap aligned readonly can_move region5 v0+16
+;; @004a                               v11 = load.i64 notrap aligned readonly can_move region4 v0+16
 ;; @004a                               v12 = iadd v11, v10
-;; @004a                               store user101 little region6 v9, v12
+;; @004a                               store user101 little region5 v9, v12  ; v9 = 0.0
 ;; @0050                               v13 = iconst.i64 0
-;; @0050                               v14 = load.i64 notrap aligned region7 v0+40
+;; @0050                               v14 = load.i64 notrap aligned region6 v0+40
 ;; @0050                               v15 = iconst.i64 8
 ;; @0050                               v16 = icmp ult v14, v15  ; v15 = 8
 ;; @0050                               v17 = uextend.i32 v16
@@ -61,11 +59,11 @@
 ;; @0050                               trap user11
 ;;
 ;;                                 block2:
-;; @0050                               v26 = load.i64 notrap aligned region7 v0+32
+;; @0050                               v26 = load.i64 notrap aligned region6 v0+32
 ;; @0050                               v27 = iadd v26, v2
 ;; @0050                               v28 = iconst.i64 0
 ;; @0050                               v29 = select_spectre_guard v22, v28, v27  ; v28 = 0
-;; @0050                               v30 = load.i64 notrap little region8 v29
-;; @0054                               store notrap aligned region9 v30, v0+48
+;; @0050                               v30 = load.i64 notrap little region7 v29
+;; @0054                               store notrap aligned region8 v30, v0+48
 ;; @0056                               return
 ;; }

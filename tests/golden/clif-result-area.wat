@@ -17,7 +17,6 @@
 ;;     gv1 = load.i64 notrap aligned readonly can_move region0 gv0
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
 ;;     const0 = 0x00000000000000050000000000000004
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i64, v2: i32):
 ;; @0027                               v3 = iconst.i32 1
@@ -63,7 +62,6 @@
 ;;     gv2 = load.i64 notrap aligned readonly can_move region0 gv1
 ;;     sig0 = (i64 vmctx, i64, i32) -> i32, i64, f32, i8x16 tail
 ;;     fn0 = colocated u0:0 sig0
-;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i64, v2: i32):
 ;; @0060                               return_call fn0(v0, v1, v2)

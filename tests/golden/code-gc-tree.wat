@@ -40,7 +40,7 @@
 ;;   movq %r12, %rdi
 ;;   call    User(userextname1)
 ;;   ; UserStackMap { by_type: [(types::I32, CompoundBitSet {0})], sp_to_sized_stack_slots: None }
-;;   movq %rax, %r8
+;;   movq %rax, %rsi
 ;;   movl <offset:1>+(%rsp), %r11d
 ;;   movq %r12, %rdi
 ;;   movq (%rdi), %rbx
@@ -55,14 +55,14 @@
 ;;   movq %r12, %rdi
 ;;   movq 0x10(%rdi), %rcx
 ;;   movq 0x40(%rbx), %rdx
-;;   movl %eax, %esi
-;;   movq %rcx, (%rdx, %rsi)
+;;   movl %eax, %eax
+;;   movq %rcx, (%rdx, %rax)
+;;   movq %rsi, %r8
 ;;   jmp     label4
 ;; block4:
 ;;   movq 0x40(%rbx), %rcx
-;;   movl %eax, %edx
-;;   movl %r8d, 0xc(%rcx, %rdx)
-;;   movl %r11d, 8(%rcx, %rdx)
+;;   movl %r8d, 0xc(%rcx, %rax)
+;;   movl %r11d, 8(%rcx, %rax)
 ;;   jmp     label9
 ;; block5:
 ;;   movq %r12, %rdi
@@ -78,14 +78,13 @@
 ;;   movq %r12, %rdi
 ;;   movq 0x10(%rdi), %rcx
 ;;   movq 0x40(%rbx), %rdx
-;;   movl %eax, %esi
-;;   movq %rcx, (%rdx, %rsi)
+;;   movl %eax, %eax
+;;   movq %rcx, (%rdx, %rax)
 ;;   jmp     label8
 ;; block8:
 ;;   movq 0x40(%rbx), %rcx
-;;   movl %eax, %edx
-;;   movl $0x0, 8(%rcx, %rdx)
-;;   movl $0x0, 0xc(%rcx, %rdx)
+;;   movl $0x0, 8(%rcx, %rax)
+;;   movl $0x0, 0xc(%rcx, %rax)
 ;;   jmp     label9
 ;; block9:
 ;;   movq 0x10(%rsp), %rbx
@@ -95,22 +94,25 @@
 ;;   popq %rbp
 ;;   retq
 ;; block3:
+;;   movq %rsi, %r8
 ;;   movl %r8d, <offset:1>+4(%rsp)
 ;;   load_ext_name userextname0+0, %rax
 ;;   movq (%rax), %rax
-;;   movl $0x13, %esi
+;;   movl $0x16, %esi
 ;;   movq %r12, %rdi
 ;;   call    *%rax
 ;;   ; UserStackMap { by_type: [(types::I32, CompoundBitSet {0, 4})], sp_to_sized_stack_slots: None }
 ;;   movl <offset:1>+(%rsp), %r11d
 ;;   movl <offset:1>+4(%rsp), %r8d
+;;   movl %eax, %eax
 ;;   jmp     label4
 ;; block7:
 ;;   load_ext_name userextname0+0, %rax
 ;;   movq (%rax), %rax
-;;   movl $0x13, %esi
+;;   movl $0x16, %esi
 ;;   movq %r12, %rdi
 ;;   call    *%rax
+;;   movl %eax, %eax
 ;;   jmp     label8
 ;; wasm[0]::function[1]:
 ;;   pushq %rbp
@@ -127,6 +129,7 @@
 ;;   movq %r14, 0x38(%rsp)
 ;;   movq %r15, 0x40(%rsp)
 ;; block0:
+;;   movl %esi, %r11d
 ;;   movq (%rdi), %r15
 ;;   movq 0x10(%rdi), %r13
 ;;   movq %rdi, <offset:1>+0x10(%rsp)
@@ -140,7 +143,7 @@
 ;;   testl %r14d, %r14d
 ;;   jz      label6; j label2
 ;; block2:
-;;   movl %esi, <offset:1>+(%rsp)
+;;   movl %r11d, <offset:1>+(%rsp)
 ;;   movq %r14, %rbx
 ;;   subl $0x1, %ebx
 ;;   movq %rbx, %rsi
@@ -153,25 +156,22 @@
 ;;   movq <offset:1>+0x10(%rsp), %rdi
 ;;   call    User(userextname1)
 ;;   ; UserStackMap { by_type: [(types::I32, CompoundBitSet {0, 8})], sp_to_sized_stack_slots: None }
-;;   movq %rax, %r8
-;;   movl <offset:1>+(%rsp), %esi
+;;   movl <offset:1>+(%rsp), %r11d
 ;;   movl <offset:1>+8(%rsp), %ecx
-;;   movq 0x48(%r15), %rax
+;;   movq 0x48(%r15), %rdx
 ;;   movq 0x50(%r15), %rdi
-;;   leaq 0x10(%rax), %rdx
-;;   cmpq %rdi, %rdx
+;;   leaq 0x10(%rdx), %rsi
+;;   cmpq %rdi, %rsi
 ;;   jnbe    label4; j label3
 ;; block3:
-;;   movq %rdx, 0x48(%r15)
-;;   movl %eax, %edx
+;;   movq %rsi, 0x48(%r15)
+;;   movl %edx, %edx
 ;;   movq <offset:1>+0x18(%rsp), %rbx
 ;;   movq %rbx, (%r12, %rdx)
-;;   movq %r8, %r9
 ;;   jmp     label5
 ;; block5:
-;;   movl %eax, %eax
-;;   movl %r9d, 0xc(%r12, %rax)
-;;   movl %ecx, 8(%r12, %rax)
+;;   movl %eax, 0xc(%r12, %rdx)
+;;   movl %ecx, 8(%r12, %rdx)
 ;;   jmp     label10
 ;; block6:
 ;;   movq <offset:1>+0x18(%rsp), %rbx
@@ -182,13 +182,12 @@
 ;;   jnbe    label8; j label7
 ;; block7:
 ;;   movq %rcx, 0x48(%r15)
-;;   movl %eax, %ecx
-;;   movq %rbx, (%r12, %rcx)
+;;   movl %eax, %eax
+;;   movq %rbx, (%r12, %rax)
 ;;   jmp     label9
 ;; block9:
-;;   movl %eax, %ecx
-;;   movl $0x0, 8(%r12, %rcx)
-;;   movl $0x0, 0xc(%r12, %rcx)
+;;   movl $0x0, 8(%r12, %rax)
+;;   movl $0x0, 0xc(%r12, %rax)
 ;;   jmp     label10
 ;; block10:
 ;;   testl %r14d, %r14d
@@ -197,8 +196,7 @@
 ;;   movq %rbx, <offset:1>+0x18(%rsp)
 ;;   jmp     label1
 ;; block12:
-;;   movl %esi, %edi
-;;   movl 0xc(%r12, %rdi), %eax
+;;   movl 0xc(%r12, %r11), %eax
 ;;   movq 0x20(%rsp), %rbx
 ;;   movq 0x28(%rsp), %r12
 ;;   movq 0x30(%rsp), %r13
@@ -210,21 +208,24 @@
 ;;   retq
 ;; block4:
 ;;   movq <offset:1>+0x18(%rsp), %rbx
-;;   movq %r8, %r9
-;;   movl %r9d, <offset:1>+0xc(%rsp)
-;;   movl $0x13, %esi
+;;   movl %eax, <offset:1>+0xc(%rsp)
+;;   movl $0x16, %esi
 ;;   movq <offset:1>+0x10(%rsp), %rdi
 ;;   call    *%r13
 ;;   ; UserStackMap { by_type: [(types::I32, CompoundBitSet {0, 8, 12})], sp_to_sized_stack_slots: None }
-;;   movl <offset:1>+(%rsp), %esi
+;;   movl <offset:1>+(%rsp), %r11d
 ;;   movl <offset:1>+8(%rsp), %ecx
-;;   movl <offset:1>+0xc(%rsp), %r9d
+;;   movl <offset:1>+0xc(%rsp), %edx
+;;   movq %rdx, %rsi
+;;   movl %eax, %edx
+;;   movq %rsi, %rax
 ;;   jmp     label5
 ;; block8:
-;;   movl %esi, <offset:1>+(%rsp)
-;;   movl $0x13, %esi
+;;   movl %r11d, <offset:1>+(%rsp)
+;;   movl $0x16, %esi
 ;;   movq <offset:1>+0x10(%rsp), %rdi
 ;;   call    *%r13
 ;;   ; UserStackMap { by_type: [(types::I32, CompoundBitSet {0})], sp_to_sized_stack_slots: None }
-;;   movl <offset:1>+(%rsp), %esi
+;;   movl <offset:1>+(%rsp), %r11d
+;;   movl %eax, %eax
 ;;   jmp     label9

@@ -86,12 +86,12 @@
 ;;      102  pop rbp
 ;;      103  ret
 ;;      104  mov rdi, [rbp-8]
-;;      108  mov esi, 13h
+;;      108  mov esi, 16h
 ;;      10d  call qword ptr [rip]  ; ModuleTable -4
 ;;      113  mov eax, eax
 ;;      115  jmp short 0DFh
 ;;      117  mov rdi, [rbp-8]
-;;      11b  mov esi, 13h
+;;      11b  mov esi, 16h
 ;;      120  call qword ptr [rip]  ; ModuleTable -4
 ;;      126  mov eax, eax
 ;;      128  jmp 5Dh

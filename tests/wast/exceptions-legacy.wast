@@ -197,3 +197,83 @@
 (assert_return (invoke "trap" (i32.const 1)) (i32.const 1))
 (assert_trap (invoke "trap" (i32.const 0)) "integer divide by zero")
 (assert_exception (invoke "uncaught"))
+
+;; rethrow: of a clause, of one further out, with values that are kept, at some depth.
+(module
+  (tag $a (param i32 f64))
+  (tag $b (param i32))
+  (global $cleaned (mut i32) (i32.const 0))
+  (func $throw_a (param i32) (throw $a (local.get 0) (f64.const 0.5)))
+
+  (func $cleanup (param i32)
+    try
+      (call $throw_a (local.get 0))
+    catch_all
+      (global.set $cleaned (i32.add (global.get $cleaned) (i32.const 1)))
+      rethrow 0
+    end)
+  (func (export "cleanup") (param i32) (result i32 f64 i32)
+    try (result i32 f64)
+      (call $cleanup (local.get 0))
+      (unreachable)
+    catch $a
+    end
+    (global.get $cleaned))
+
+  (func $again (param i32 i32)
+    try
+      (if (local.get 0)
+        (then (call $again (i32.sub (local.get 0) (i32.const 1)) (local.get 1)))
+        (else (call $throw_a (local.get 1))))
+    catch $a
+      (drop) (drop)
+      rethrow 0
+    end)
+  (func (export "deep") (param i32 i32) (result i32)
+    try (result i32)
+      (call $again (local.get 0) (local.get 1))
+      (i32.const -1)
+    catch $a
+      (drop)
+    end)
+
+  ;; The outer of two.
+  (func $outer (result i32)
+    try (result i32)
+      (call $throw_a (i32.const 1))
+      (i32.const 0)
+    catch $a
+      (drop) (drop)
+      try (result i32)
+        (throw $b (i32.const 2))
+      catch $b
+        (drop)
+        rethrow 1
+      end
+    end)
+  (func (export "outer") (result i32)
+    try (result i32)
+      (call $outer)
+    catch $b
+      i32.const 100
+      i32.add
+    catch $a
+      (drop)
+      i32.const 10
+      i32.add
+    end)
+  ;; Caught in the same function.
+  (func (export "same") (result i32)
+    try (result i32)
+      try (result i32)
+        (throw $b (i32.const 5))
+      catch_all
+        rethrow 0
+      end
+    catch $b
+    end))
+
+(assert_return (invoke "cleanup" (i32.const 3)) (i32.const 3) (f64.const 0.5) (i32.const 1))
+(assert_return (invoke "deep" (i32.const 200) (i32.const 9)) (i32.const 9))
+(assert_return (invoke "outer") (i32.const 11))
+(assert_return (invoke "same") (i32.const 5))

@@ -399,12 +399,13 @@ impl<'a> Walker<'a> {
         let address = self.address(instruction, state);
         let (core, add) = self.values.split(address);
         let place = match self.values.node(core) {
-            Node::Code if size == 8 => {
+            // A constant. What is read as one is never written.
+            Node::Code if matches!(size, 4 | 8) => {
                 let start = add as usize;
-                return match self.input.code.bytes.get(start..start.saturating_add(8)) {
+                return match self.input.code.bytes.get(start..start.saturating_add(size)) {
                     Some(bytes) => {
-                        let bytes = bytes.try_into().expect("8 bytes");
-                        self.values.constant(u64::from_le_bytes(bytes))
+                        let value = bytes.iter().rev().fold(0, |v, byte| v << 8 | u64::from(*byte));
+                        self.values.constant(value)
                     }
                     None => unknown(self),
                 };

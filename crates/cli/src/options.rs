@@ -79,6 +79,11 @@ pub enum Group {
 }
 
 impl Group {
+    /// All of them.
+    #[cfg(test)]
+    const ALL: [Group; 5] =
+        [Group::Wasm, Group::Optimize, Group::Codegen, Group::Debug, Group::System];
+
     /// The option as it is written.
     pub fn flag(self) -> &'static str {
         match self {
@@ -482,7 +487,7 @@ mod tests {
     fn the_book_explains_every_key() {
         let book = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/options.md");
         let book = std::fs::read_to_string(book).unwrap();
-        for group in [Group::Wasm, Group::Optimize, Group::Codegen, Group::Debug] {
+        for group in Group::ALL {
             let chapter =
                 book.split("\n## ").find(|c| c.starts_with(&format!("`{}`", group.flag())));
             let rows = chapter.expect("a chapter").lines().filter(|line| line.starts_with("| `"));
@@ -505,7 +510,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_explained() {
-        for group in [Group::Wasm, Group::Optimize, Group::Codegen, Group::Debug] {
+        for group in Group::ALL {
             let mut names = names(group);
             let count = names.len();
             names.sort_unstable();

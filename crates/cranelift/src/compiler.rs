@@ -7,15 +7,19 @@
 
 use crate::abi::signature;
 use crate::check;
+use crate::dispatch;
 use crate::emit::{Features, Tier, name_space};
 use crate::faults;
 use crate::finish;
+use crate::induction;
 use crate::pressure;
 use crate::replace::Replacement;
 use crate::roots;
+use crate::wide;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{
-    ExtFuncData, ExternalName, InstBuilder, Signature, SourceLoc, UserExternalName, UserFuncName,
+    ExtFuncData, ExternalName, GlobalValue, InstBuilder, Signature, SourceLoc, UserExternalName,
+    UserFuncName,
 };
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{Configurable, Flags, Value};
@@ -50,6 +54,9 @@ struct Built {
     inlined: Vec<Inlined>,
     /// Most operands at once.
     deepest: u32,
+    /// The stack limit, where the prologue is to leave it alone if the frame is small: see
+    /// [`finish::CHECKED_FRAME`].
+    limit: Option<GlobalValue>,
 }
 
 /// What one thread reuses from function to function.
@@ -242,9 +249,15 @@ impl Compiler {
     ) -> Result<(FunctionCode, u32), CompileError> {
         let func = module.func_index(body.index);
         let (index, start) = (body.index, body.range.start as u32);
-        let Built { slots, inlined, deepest } = self.build(module, layout, body, form, scratch)?;
+        let Built { slots, inlined, deepest, limit } =
+            self.build(module, layout, body, form, scratch)?;
         self.emit(func, scratch)?;
-        let (finished, frame) = finish::finish(&scratch.context, index, start, &inlined)?;
+        let (mut finished, mut frame) = finish::finish(&scratch.context, index, start, &inlined)?;
+        if limit.is_some() && frame > finish::CHECKED_FRAME {
+            scratch.context.func.stack_limit = limit;
+            self.generate(func, scratch)?;
+            (finished, frame) = finish::finish(&scratch.context, index, start, &inlined)?;
+        }
         let lowered = scratch.lowering.shape;
         scratch.shape = Shape { deepest_stack: deepest, frame_bytes: frame, ..lowered };
         self.check(module, layout, func, form.linkage, slots, &finished)?;
@@ -362,10 +375,14 @@ impl Compiler {
                 if let Some(slots) = slots {
                     let inlined = std::mem::take(&mut tier.inlined);
                     let deepest = tier.deepest as u32;
+                    let limit = match tier.calls {
+                        true => None,
+                        false => tier.b.func.stack_limit.take(),
+                    };
                     let roots = std::mem::take(&mut tier.roots);
                     tier.b.finalize(self.isa.frontend_config());
                     roots::prune(&mut scratch.context.func, roots);
-                    return Ok(Built { slots, inlined, deepest });
+                    return Ok(Built { slots, inlined, deepest, limit });
                 }
                 scratch.builder = FunctionBuilderContext::new();
                 let ordinal = form.at_loop.expect("a function from its start reads no state");
@@ -398,23 +415,29 @@ impl Compiler {
             deep = pressure::is_deep(&context.func, &context.domtree);
         }
         let optimizer = if deep { &self.simplifier } else { &self.isa };
-        let result = context.optimize(&**optimizer, &mut plane).and_then(|()| {
-            faults::keep_locations(&mut context.func);
-            let excessive = pressure::is_excessive(&context.func);
-            *choice = Some(Choice { deep, excessive });
-            let emitter = if excessive { &self.linear_emitter } else { &self.emitter };
-            context.compile(&**emitter, &mut plane).map(|_| ()).map_err(|error| error.inner)
-        });
-        result.map_err(|error| match error {
-            CodegenError::CodeTooLarge | CodegenError::ImplLimitExceeded => {
-                let what = "its code passes a limit of the code generator".to_string();
-                CompileError::TooLarge { func, what }
-            }
-            CodegenError::Verifier(errors) => {
-                CompileError::Internal(format!("func {}: {errors}", func.0))
-            }
-            other => CompileError::Internal(format!("func {}: {other}", func.0)),
-        })
+        let optimizes = !deep && self.settings.opt_level != OptLevel::None;
+        if optimizes {
+            dispatch::copy_dispatch(&mut context.func);
+            wide::keep_extended(&mut context.func);
+        }
+        context.optimize(&**optimizer, &mut plane).map_err(|error| failure(func, error))?;
+        if optimizes {
+            induction::use_next(&mut context.func);
+            wide::load_extended(&mut context.func);
+        }
+        faults::keep_locations(&mut context.func);
+        let excessive = pressure::is_excessive(&context.func);
+        *choice = Some(Choice { deep, excessive });
+        self.generate(func, scratch)
+    }
+
+    /// Makes machine code of `scratch.context.func`, which was optimized.
+    fn generate(&self, func: FuncIndex, scratch: &mut Scratch) -> Result<(), CompileError> {
+        let Scratch { context, choice, .. } = scratch;
+        let excessive = choice.is_some_and(|choice| choice.excessive);
+        let emitter = if excessive { &self.linear_emitter } else { &self.emitter };
+        let result = context.compile(&**emitter, &mut ControlPlane::default());
+        result.map(|_| ()).map_err(|error| failure(func, error.inner))
     }
 
     /// Makes the gate of a function that takes `frame` bytes of stack: invariant [large frames] of
@@ -457,6 +480,20 @@ impl Compiler {
         });
         tier.b.ins().return_call(body, &params);
         tier.b.finalize(self.isa.frontend_config());
+    }
+}
+
+/// What Cranelift says of a function, as our error.
+fn failure(func: FuncIndex, error: CodegenError) -> CompileError {
+    match error {
+        CodegenError::CodeTooLarge | CodegenError::ImplLimitExceeded => {
+            let what = "its code passes a limit of the code generator".to_string();
+            CompileError::TooLarge { func, what }
+        }
+        CodegenError::Verifier(errors) => {
+            CompileError::Internal(format!("func {}: {errors}", func.0))
+        }
+        other => CompileError::Internal(format!("func {}: {other}", func.0)),
     }
 }
 

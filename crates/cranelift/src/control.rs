@@ -102,6 +102,9 @@ impl Tier<'_> {
                 let otherwise = self.b.create_block();
                 let condition = condition.expect("popped above");
                 self.b.ins().brif(condition, then, &[], otherwise, &[]);
+                if let Some(likely) = self.hint.take() {
+                    self.b.set_cold_block(if likely { otherwise } else { then });
+                }
                 self.b.seal_block(then);
                 self.b.switch_to_block(then);
                 self.settle(height);
@@ -231,8 +234,24 @@ impl Tier<'_> {
         let args = self.block_args(self.label_arity(depth));
         let label = self.label(depth);
         let next = self.b.create_block();
-        self.b.ins().brif(condition, label, &args, next, &[]);
         self.branch_work += args.len();
+        match self.hint.take() {
+            Some(false) => {
+                // The label may be reached in other ways too, so what is rare is a block on the way.
+                let rare = self.b.create_block();
+                self.b.ins().brif(condition, rare, &[], next, &[]);
+                self.b.seal_block(rare);
+                self.b.set_cold_block(rare);
+                self.b.switch_to_block(rare);
+                self.b.ins().jump(label, &args);
+            }
+            hint => {
+                self.b.ins().brif(condition, label, &args, next, &[]);
+                if hint.is_some() {
+                    self.b.set_cold_block(next);
+                }
+            }
+        }
         self.b.seal_block(next);
         self.b.switch_to_block(next);
     }

@@ -38,7 +38,7 @@ use wardian_module::layout::{
 };
 use wardian_module::{
     Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, MemoryPlan, Module, Operation,
-    Settings, TableIndex, Trap, TypeIndex, ValType,
+    OptLevel, Settings, TableIndex, Trap, TypeIndex, ValType,
 };
 use wasmparser::Operator;
 
@@ -120,6 +120,8 @@ pub(crate) struct Tier<'a> {
     /// Variables of the lowest operands while a frame is to be replaced: see `replace`.
     pub(crate) homes: Vec<Variable>,
     pub(crate) replacement: Option<Replacement>,
+    /// Of the branch that follows: whether its condition is likely to hold.
+    pub(crate) hint: Option<bool>,
     pub(crate) frames: Vec<Frame>,
     /// What checks have shown.
     pub(crate) proven: Proven,
@@ -164,6 +166,8 @@ pub(crate) struct Tier<'a> {
     module_table: Option<ir::GlobalValue>,
     /// Stores to memories that may be out of bounds, so far.
     stores: u32,
+    /// Whether it calls anything that comes back.
+    pub(crate) calls: bool,
     /// See `limits::BRANCH_WORK`.
     pub(crate) branch_work: usize,
 }
@@ -218,6 +222,7 @@ impl<'a> Tier<'a> {
             deepest: 0,
             homes: Vec::new(),
             replacement: None,
+            hint: None,
             frames: Vec::new(),
             proven: Proven::default(),
             locals: Vec::new(),
@@ -245,6 +250,7 @@ impl<'a> Tier<'a> {
             regions: HashMap::new(),
             module_table: None,
             stores: 0,
+            calls: false,
             branch_work: 0,
         };
         tier.b.func.signature = signature(tier.func_type(), &tier.own);
@@ -344,7 +350,10 @@ impl<'a> Tier<'a> {
             let region = flags.alias_region();
             flags = MemFlagsData::new().with_notrap().with_alias_region(region);
         }
-        if self.is_constant(field, path.constant) {
+        // A type id is compared where it is read: code generators do both at once, unless it was read
+        // earlier, which takes a register or a place in the frame.
+        let hoist = !matches!(field, Field::TypeId(_));
+        if hoist && self.is_constant(field, path.constant) {
             flags = flags.with_readonly().with_can_move();
         }
         (clif_type(path.repr), flags, base, path.offset as i32)
@@ -442,6 +451,7 @@ impl<'a> Tier<'a> {
 
     /// Calls a routine of the host that needs no shim.
     fn call_routine(&mut self, field: Field, params: [Type; 3], args: [Value; 3]) {
+        self.calls = true;
         let routine = self.load_field(field);
         let mut signature = ir::Signature::new(CallConv::SystemV);
         signature.params.extend(params.map(ir::AbiParam::new));
@@ -591,6 +601,7 @@ impl<'a> Tier<'a> {
             }
         };
         let operation = Operation::new(builtin, first, second).pack();
+        self.calls = true;
         self.call_shim(signature, operation, args)
     }
 
@@ -627,6 +638,27 @@ impl<'a> Tier<'a> {
         });
         self.funcs.insert(func, made);
         made
+    }
+
+    /// A context that was read from a function reference, as the function's own where it is that. Processors
+    /// predict that it is, and go on before the context has arrived. Else each function of a chain of calls
+    /// in tail position waits for the context by three loads, which begin at the context of the one before.
+    fn predicted_context(&mut self, context: Value) -> Value {
+        if self.settings.opt_level == OptLevel::None {
+            return context;
+        }
+        let other = self.b.create_block();
+        let next = self.b.create_block();
+        let param = self.b.append_block_param(next, POINTER);
+        let is_own = self.b.ins().icmp(IntCC::Equal, context, self.context);
+        self.b.ins().brif(is_own, next, &[BlockArg::Value(self.context)], other, &[]);
+        self.b.seal_block(other);
+        self.b.set_cold_block(other);
+        self.b.switch_to_block(other);
+        self.b.ins().jump(next, &[BlockArg::Value(context)]);
+        self.b.seal_block(next);
+        self.b.switch_to_block(next);
+        param
     }
 
     /// Address of an area of at least `bytes` for the results of a call.
@@ -780,6 +812,7 @@ impl Emit for Tier<'_> {
     }
 
     fn check_epoch(&mut self) {
+        self.calls = true;
         let epoch = self.load_field(Field::Epoch);
         // No region: nothing that is known of memory says when others change it. On the way that calls,
         // all may change, so the next check does not take this one's word.
@@ -890,6 +923,10 @@ impl Emit for Tier<'_> {
 
     fn branch(&mut self, depth: u32) {
         self.jump_to(depth);
+    }
+
+    fn hint(&mut self, likely: bool) {
+        self.hint = Some(likely);
     }
 
     fn branch_if(&mut self, depth: u32) {
@@ -1035,6 +1072,11 @@ impl Emit for Tier<'_> {
         let element = self.module.tables[table.index()].ty.element;
         let size = table_element_size(element.heap.top());
         let table_base = self.load_field(Field::TableBase(table));
+        let constant = self.constant_of(*index.as_value());
+        let constant = constant.and_then(|index| index.checked_mul(size.into()));
+        if let Some(offset) = constant.and_then(|offset| i32::try_from(offset).ok()) {
+            return Address { base: table_base, offset };
+        }
         let offset = self.b.ins().ishl_imm_u(index.into_value(), i64::from(size.trailing_zeros()));
         Address { base: self.b.ins().iadd(table_base, offset), offset: 0 }
     }
@@ -1370,7 +1412,9 @@ impl Emit for Tier<'_> {
                 let code = self.load_field(Field::ImportCode(func));
                 (None, Some(code), self.load_field(Field::ImportContext(func)))
             }
-            Callee::Pointer { code, context } => (None, Some(code), context),
+            Callee::Pointer { code, context } => {
+                (None, Some(code), self.predicted_context(context))
+            }
         };
         let area = match (layout.area_bytes, tail) {
             (0, _) => None,

@@ -124,6 +124,7 @@ impl Tier<'_> {
         args: &[Value],
         height: usize,
     ) -> SmallVec<[Value; 4]> {
+        self.calls = true;
         let saved = self.save_roots(height);
         let handlers = self.handlers(scope);
         if handlers.is_empty() {

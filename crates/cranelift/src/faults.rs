@@ -134,10 +134,30 @@ fn look_at(func: &mut Function, inst: Inst, loads: &mut Loads) {
         }
     } else if let Some(load) = behind {
         func.set_srcloc(inst, func.srcloc(loads.all[load].inst));
-        for result in func.dfg.inst_results(inst) {
-            loads.of_value[result.as_u32() as usize] = load as u32 + 1;
+        if !is_whole(func, inst) {
+            for result in func.dfg.inst_results(inst) {
+                loads.of_value[result.as_u32() as usize] = load as u32 + 1;
+            }
         }
     }
+}
+
+/// Whether an instruction becomes a machine instruction of its own, whoever uses it: the code generator's
+/// rules look for it nowhere but at the root of what they match. So its load is not joined any further.
+/// Loads stay in order all the same, since none passes another that is not joined with what follows.
+fn is_whole(func: &Function, inst: Inst) -> bool {
+    let is_root = matches!(
+        func.dfg.insts[inst].opcode(),
+        Opcode::Fadd
+            | Opcode::Fsub
+            | Opcode::Fmul
+            | Opcode::Fdiv
+            | Opcode::Sqrt
+            | Opcode::Imul
+            | Opcode::Bor
+            | Opcode::Bxor
+    );
+    is_root && !func.dfg.value_type(func.dfg.first_result(inst)).is_vector()
 }
 
 /// Whether `inst` is a store that cannot fault where `load` did not: to the same address, of as many

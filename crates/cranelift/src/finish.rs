@@ -22,8 +22,9 @@ use wardian_module::image::{
 };
 use wardian_module::{DefinedFuncIndex, TagIndex, Trap};
 
-/// Largest frame, in bytes, that is checked after it was made. The kernel keeps a reserve of at least
-/// 64 KiB below the stack limit, which must also hold the raise shim and what it calls.
+/// Largest frame, in bytes, that is checked after it was made, or not at all if the function calls nothing
+/// but in its own place or to raise a trap. The kernel keeps a reserve of at least 64 KiB below the stack
+/// limit, which must also hold the raise shim and what it calls.
 pub(crate) const CHECKED_FRAME: u32 = 4096;
 
 /// What a fault with this code means.

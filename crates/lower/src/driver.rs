@@ -20,8 +20,8 @@ use smallvec::SmallVec;
 use std::collections::HashMap;
 use wardian_module::layout::Field;
 use wardian_module::{
-    Body, Builtin, DecodeError, DefinedFuncIndex, FuncIndex, GlobalIndex, HeapTop, IndexType,
-    Module, Settings, TagIndex, Trap, TypeIndex, ValType,
+    Body, Builtin, ConstExpr, ConstOp, DecodeError, DefinedFuncIndex, FuncIndex, GlobalIndex,
+    HeapTop, IndexType, Module, Settings, TagIndex, Trap, TypeIndex, ValType,
 };
 use wasmparser::{
     BinaryReader, BlockType, FuncValidator, FuncValidatorAllocations, FunctionBody, Operator,
@@ -339,6 +339,9 @@ impl<E: Emit> Lowering<'_, E> {
         if kind == BlockKind::Loop && self.callees.is_empty() {
             self.emit.at_loop(ordinal);
         }
+        if kind == BlockKind::If {
+            self.hint(location);
+        }
         match ty {
             BlockType::Empty => self.emit.enter(kind, &[], &[]),
             BlockType::Type(ty) => {
@@ -493,8 +496,29 @@ impl<E: Emit> Lowering<'_, E> {
     pub(crate) fn global_get(&mut self, global: u32, offset: u64) {
         if self.reachable {
             self.begin(offset, Immediates::Other);
-            let value = self.emit.load_field(Field::Global(GlobalIndex(global)));
+            let value = match self.constant_global(GlobalIndex(global)) {
+                Some(value) => self.emit.constant(value),
+                None => self.emit.load_field(Field::Global(GlobalIndex(global))),
+            };
             self.emit.push(value);
+        }
+    }
+
+    /// The value of a global that never changes, if the module alone says what it is.
+    fn constant_global(&self, global: GlobalIndex) -> Option<Const> {
+        let global = &self.module.globals[global.index()];
+        if global.ty.mutable {
+            return None;
+        }
+        match global.init.as_ref()? {
+            ConstExpr::I32(value) => Some(Const::I32(*value as u32)),
+            ConstExpr::Ops(ops) => match ops[..] {
+                [ConstOp::I64(value)] => Some(Const::I64(value as u64)),
+                [ConstOp::F32(bits)] => Some(Const::F32(bits)),
+                [ConstOp::F64(bits)] => Some(Const::F64(bits)),
+                [ConstOp::V128(bits)] => Some(Const::V128(bits)),
+                _ => None,
+            },
         }
     }
 
@@ -521,7 +545,18 @@ impl<E: Emit> Lowering<'_, E> {
         if self.reachable {
             self.begin(offset, Immediates::Other);
             self.branch_to(depth);
+            self.hint(offset as u32);
             self.emit.branch_if(depth);
+        }
+    }
+
+    /// Tells the tier what the module says of the branch at an offset.
+    #[inline]
+    fn hint(&mut self, offset: u32) {
+        if !self.module.branch_hints.is_empty()
+            && let Some(likely) = self.module.branch_hint(offset)
+        {
+            self.emit.hint(likely);
         }
     }
 

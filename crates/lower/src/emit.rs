@@ -406,6 +406,8 @@ pub trait Emit {
     /// The loop that is entered next is this one, counting every `loop` of the body in order, those
     /// that cannot be reached included (see `layout::Linkage`).
     fn at_loop(&mut self, _ordinal: u32) {}
+    /// The condition of the `if` or `br_if` that follows is likely to hold, or not: for the layout of code.
+    fn hint(&mut self, _likely: bool) {}
     /// Enters a block with these parameters (on the stack) and results.
     fn enter(&mut self, kind: BlockKind, params: &[ValType], results: &[ValType]);
     /// `else` of the innermost `if`. `reachable` says whether the end of the first arm is.

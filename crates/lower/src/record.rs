@@ -350,6 +350,10 @@ impl Emit for Recorder<'_> {
         self.line(format_args!("br {depth} ({args})"));
     }
 
+    fn hint(&mut self, likely: bool) {
+        self.line(format_args!("hint {}", if likely { "likely" } else { "unlikely" }));
+    }
+
     fn branch_if(&mut self, depth: u32) {
         let condition = self.pop_numbers(1);
         let args = self.peek(self.label_arity(depth));

@@ -92,10 +92,20 @@ impl<E: Emit> Lowering<'_, E> {
         index: Index<E::Value>,
         trap: Trap,
     ) -> Addr<E::Addr> {
+        let limits = self.module.tables[table.index()].ty.limits;
+        let constant = self.emit.constant_index(&index);
+        if constant.is_some_and(|index| index < limits.min) {
+            // Tables never shrink.
+            return Addr(self.emit.table_addr(table, index));
+        }
         let info = TrapInfo { trap, place: table.0 };
         let detail = self.copy_index(&index);
         let checked = self.copy_index(&index);
-        let length = self.emit.load_field(Field::TableLength(table));
+        // Code generators make strange things of comparisons whose result they know.
+        let length = match limits.is_fixed() && constant.is_none() {
+            true => self.const_i64(limits.min),
+            false => self.emit.load_field(Field::TableLength(table)),
+        };
         let out_of_bounds = self.emit.compare(Compare::GeU, checked, length);
         let details = Details::from_iter([detail]);
         if !self.settings.spectre_mitigation {

@@ -136,6 +136,8 @@ fn decode_sections(
         } else if decoder.has_all_bodies()
             && let Some(bodies) = bodies.take()
         {
+            // A section that comes later is none: what code becomes does not depend on it.
+            decoder.module.branch_hints = crate::hints::branch_hints(&decoder.module);
             bodies(&decoder.module, std::mem::take(&mut decoder.bodies));
         }
         decoder.payload(payload)?;
@@ -206,6 +208,7 @@ impl Decoder {
             bodies: Vec::new(),
             code_section: 0..0,
             customs: Vec::new(),
+            branch_hints: Vec::new(),
         };
         Decoder { module, bodies: Vec::new(), escaped: Vec::new() }
     }

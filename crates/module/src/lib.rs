@@ -10,6 +10,7 @@ pub mod abi;
 pub mod builtin;
 mod composite;
 pub mod decode;
+mod hints;
 pub mod image;
 mod index;
 pub mod layout;

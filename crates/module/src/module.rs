@@ -254,6 +254,9 @@ pub struct Module {
     pub code_section: Range<usize>,
     /// Custom sections in order.
     pub customs: Vec<CustomSection>,
+    /// Offsets in `wasm` of `br_if` and `if` of which the module says whether their condition is likely to
+    /// hold, in order, and what it says. Nothing but the layout of code may depend on it.
+    pub branch_hints: Vec<(u32, bool)>,
 }
 
 impl Module {
@@ -281,6 +284,13 @@ impl Module {
             ExternIndex::Global(i) => ExternType::Global(self.globals[i.index()].ty),
             ExternIndex::Tag(i) => ExternType::Tag(self.types[self.tags[i.index()].index()].id()),
         }
+    }
+
+    /// Whether the condition of the branch at this offset of `wasm` is likely to hold, if the module says.
+    pub fn branch_hint(&self, offset: u32) -> Option<bool> {
+        let hints = &self.branch_hints;
+        let found = hints.binary_search_by_key(&offset, |hint| hint.0).ok()?;
+        Some(hints[found].1)
     }
 
     /// The export of this name.

@@ -128,8 +128,8 @@ pub fn builtin(
             store.remember(a as u32);
             Ok(0)
         }
-        // Of the exceptions' own.
-        Builtin::ExnNew | Builtin::ExnThrow => Err(Trap::AllocationTooLarge.into()),
+        Builtin::ExnNew => store.keep_thrown(limiter).map(u64::from),
+        Builtin::ExnThrow => Ok(store.throw_again(a as u32).into()),
         Builtin::GcAllocStruct
         | Builtin::GcAllocArray
         | Builtin::ArrayFill

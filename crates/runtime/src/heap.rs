@@ -266,13 +266,16 @@ impl Store {
     }
 
     fn collect(&mut self, which: Which) {
-        let Store { kernel, heap, roots, operands, element_refs, .. } = self;
+        let Store { kernel, heap, roots, operands, element_refs, pending_exception, .. } = self;
         let Some(heap) = heap else { return };
         let (bytes, mut outside) = kernel.heap_and_roots();
         let mut memory = Memory::new(bytes);
         let mut all = |visit: &mut dyn FnMut(u32) -> u32| {
             outside.each(visit);
             roots.each(visit);
+            if *pending_exception != 0 {
+                *pending_exception = visit(*pending_exception);
+            }
             for reference in element_refs.values_mut().flat_map(|references| &mut **references) {
                 *reference = visit(*reference);
             }

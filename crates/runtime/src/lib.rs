@@ -17,6 +17,7 @@ mod compilers;
 #[cfg(not(feature = "compiler"))]
 #[path = "compilers_none.rs"]
 mod compilers;
+mod exceptions;
 mod explore;
 mod file;
 mod heap;

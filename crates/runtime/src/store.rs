@@ -102,6 +102,9 @@ pub struct Store {
     pub roots: HostRoots,
     /// Operands of the constant expression that is being evaluated.
     pub(crate) operands: Vec<Value>,
+    /// The exception that left guest code, or that the host has thrown, while it is on its way; 0 if there
+    /// is none.
+    pub(crate) pending_exception: u32,
     /// What the store has taken of its limiter's budget.
     share: Option<BudgetShare>,
 }
@@ -136,6 +139,7 @@ impl Store {
             heap_config,
             roots: HostRoots::default(),
             operands: Vec::new(),
+            pending_exception: 0,
             share: None,
         })
     }

@@ -24,6 +24,19 @@ pub trait Host: 'static {
     /// Carries out a builtin other than raising a trap for an instance.
     fn builtin(&mut self, call: BuiltinCall) -> Result<u64, Failure>;
 
+    /// The exception that the kernel's store holds ([`Store::thrown`]) leaves its activation: keeps it, and
+    /// says what failure stands for it.
+    fn uncaught(&mut self) -> Failure {
+        Failure::Exception
+    }
+
+    /// Whether an error that a host function returns stands for an exception that was kept; if so, it is
+    /// thrown again: the kernel's store holds it now ([`Store::set_thrown`]).
+    fn thrown(&mut self, error: &(dyn Any + Send)) -> bool {
+        let _ = error;
+        false
+    }
+
     /// The epoch deadline has come: guest code goes on or fails.
     fn epoch_reached(&mut self) -> Result<(), Failure> {
         Err(Trap::Interrupt.into())
@@ -72,6 +85,8 @@ pub enum Failure {
     Trap(TrapReport),
     /// A host function returned this error.
     Host(Box<dyn Any + Send>),
+    /// An exception left its outermost guest frame.
+    Exception,
     /// Host code panicked with this payload.
     Panic(Box<dyn Any + Send>),
 }
@@ -125,7 +140,7 @@ pub(crate) struct Context {
     pub(crate) entry_sp: Cell<usize>,
     /// Frame pointer of the latest exit shim.
     pub(crate) exit_fp: Cell<usize>,
-    /// Not 0: a failure waits for the innermost entry.
+    /// Not 0: a failure waits for the innermost entry, or ([`Context::THROWN`]) an exception for its handler.
     pub(crate) pending: Cell<u32>,
     /// Frame and stack pointer of the handler that a throw has found.
     pub(crate) resume_fp: Cell<usize>,
@@ -153,6 +168,9 @@ const _: () = assert!(
 );
 
 impl Context {
+    /// `pending` while a host function that has thrown returns.
+    pub(crate) const THROWN: u32 = 2;
+
     /// `epoch` stays valid as long as the context.
     pub(crate) fn new(epoch: *const AtomicU64) -> Context {
         Context {

@@ -3,13 +3,14 @@
 //! A walk along frame pointers, from the throw to the entry of the activation. For each frame the table of
 //! its code tells the handlers of the call that it waits in. Nothing is allocated and no lock taken.
 //!
-//! Host frames are never passed: an exception that leaves an activation becomes a failure there.
+//! Host frames are never passed: an exception that leaves an activation becomes a failure there. A host
+//! function throws by returning an error that [`Host::thrown`](crate::Host::thrown) knows.
 
 use crate::code;
 use crate::context::{Context, Failure};
 use crate::shims;
 use crate::unwind::{after_call, fail, word};
-use wardian_module::Trap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use wardian_module::image::{ExceptionTable, TryCall};
 
 /// A handler in a live frame.
@@ -73,15 +74,33 @@ pub(crate) unsafe extern "C" fn throw_entry(context: *const Context, tag: u32) -
     // SAFETY: [context pointer] the shim passes that of the caller's owner, whose store is running.
     let context = unsafe { &*context };
     context.shared.thrown_tag.set(tag);
-    match find(context, tag) {
-        Some(Found { pc, fp, sp }) => {
-            context.resume_fp.set(fp);
-            context.resume_sp.set(sp);
-            pc
-        }
-        None => {
-            fail(context, Failure::from(Trap::UncaughtException), None);
-            0
-        }
+    handle(context)
+}
+
+/// Called by shims when host code returned to which [`Host::thrown`] has said that it throws.
+///
+/// # Safety
+///
+/// - Only shims call it, with the context of the running store.
+pub(crate) unsafe extern "C" fn rethrow_entry(context: *const Context) -> usize {
+    // SAFETY: [context pointer] the shim passes that of the caller's owner, whose store is running.
+    let context = unsafe { &*context };
+    context.pending.set(0);
+    handle(context)
+}
+
+/// Where the exception that the context holds goes on, or 0 with a failure that is pending.
+fn handle(context: &Context) -> usize {
+    if let Some(Found { pc, fp, sp }) = find(context, context.shared.thrown_tag.get()) {
+        context.resume_fp.set(fp);
+        context.resume_sp.set(sp);
+        return pc;
     }
+    let host = context.host.get().expect("a host is set while guest code runs");
+    let failure = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: [host pointer] guest code was running, or a host function whose use has ended.
+        unsafe { &mut *host.as_ptr() }.uncaught()
+    }));
+    fail(context, failure.unwrap_or_else(Failure::Panic), None);
+    0
 }

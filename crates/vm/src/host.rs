@@ -176,6 +176,13 @@ fn run<S: Host, F, R>(
         Ok(Err(failure)) => failure,
         Err(payload) => Failure::Panic(payload),
     };
+    if let Failure::Host(error) = &failure
+        // SAFETY: [host pointer] as above; the earlier use has ended.
+        && unsafe { &mut *host.as_ptr() }.thrown(&**error)
+    {
+        context.pending.set(Context::THROWN);
+        return None;
+    }
     fail(context, failure, None);
     None
 }

@@ -27,7 +27,8 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wardian_module::layout::{
-    FuncRef, GLOBAL_SIZE, LIVE_SLOT, Owner, PAYLOAD_SLOT, Storage, VmLayout, table_element_size,
+    FuncRef, GLOBAL_SIZE, LIVE_SLOT, Owner, PAYLOAD_SLOT, Repr, Storage, VmLayout,
+    table_element_size,
 };
 use wardian_module::*;
 
@@ -1234,6 +1235,44 @@ impl Store {
     /// The type of a tag.
     pub fn tag_type(&self, id: TagId) -> &RegisteredType {
         &self.tags[id.index()]
+    }
+
+    /// Tag and values of the exception that was thrown last.
+    pub fn thrown(&self) -> (TagId, Vec<Value>) {
+        let tag = TagId(self.context().shared.thrown_tag.get());
+        let params = self.tags[tag.index()].func_type().params();
+        let value = |(index, ty): (usize, &ValType)| {
+            let block = self.payload.as_ref().expect("there is room for the values of any tag");
+            let at = index * PAYLOAD_SLOT as usize;
+            let bits = match Repr::of(*ty).bytes() {
+                4 => block.read::<u32>(at).into(),
+                8 => block.read::<u64>(at).into(),
+                _ => block.read::<u128>(at),
+            };
+            self.value_of(bits, *ty)
+        };
+        (tag, params.iter().enumerate().map(value).collect())
+    }
+
+    /// Makes an exception the one that was thrown last. The values are of the tag's type.
+    pub fn set_thrown(&mut self, tag: TagId, values: &[Value]) {
+        self.context().shared.thrown_tag.set(tag.0);
+        for (index, value) in values.iter().enumerate() {
+            let func = match value {
+                Value::Func(Some(func)) => self.func_ref(*func).unwrap_or(std::ptr::null()),
+                _ => std::ptr::null(),
+            };
+            let block = self.payload.as_mut().expect("there is room for the values of any tag");
+            let at = index * PAYLOAD_SLOT as usize;
+            match *value {
+                Value::I32(v) => block.write(at, v as u32),
+                Value::F32(v) | Value::Ref(v) => block.write(at, v),
+                Value::I64(v) => block.write(at, v as u64),
+                Value::F64(v) => block.write(at, v),
+                Value::V128(v) => block.write(at, v),
+                Value::Func(_) => block.write(at, func),
+            }
+        }
     }
 
     /// Makes room for the values of an exception. None is on its way: host code is running.

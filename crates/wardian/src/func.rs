@@ -4,6 +4,7 @@ use crate::backtrace::WasmBacktrace;
 use crate::coredump::WasmCoreDump;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exceptions::ThrownException;
 use crate::externals::Extern;
 use crate::instance::of_module_export;
 use crate::module::ModuleExport;
@@ -449,6 +450,7 @@ pub(crate) fn exit_error<T>(store: &StoreInner<T>, exit: Exit) -> Error {
                 None => error,
             }
         }
+        Failure::Exception => Error::new(ThrownException::new()).with_tag(ErrorKind::Trap),
         Failure::Host(error) => match error.downcast::<Error>() {
             Ok(error) => error.or_tag(ErrorKind::Host),
             Err(other) => match other.downcast::<wardian_runtime::CompileFailure>() {

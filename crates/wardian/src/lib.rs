@@ -31,6 +31,7 @@ mod config;
 mod coredump;
 mod engine;
 pub mod error;
+mod exceptions;
 mod explore;
 mod externals;
 mod func;
@@ -63,6 +64,7 @@ pub use config::*;
 pub use coredump::WasmCoreDump;
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{Error, ErrorKind, Result};
+pub use exceptions::{ExnRef, ExnRefPre, ExnType, ThrownException};
 pub use explore::{
     CodeOrigin, CodeReference, ExploredFunction, Explorer, OperationLine, Stages, TierCode,
 };

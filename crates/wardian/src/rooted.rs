@@ -18,7 +18,7 @@ mod sealed {
 }
 
 /// What a [`Rooted`] can refer to: [`AnyRef`](crate::AnyRef), [`EqRef`](crate::EqRef),
-/// [`StructRef`](crate::StructRef), [`ArrayRef`](crate::ArrayRef), [`ExternRef`].
+/// [`StructRef`](crate::StructRef), [`ArrayRef`](crate::ArrayRef), [`ExnRef`](crate::ExnRef), [`ExternRef`].
 ///
 /// ```
 /// use wardian::{AsContextMut, ExternRef, GcRef, OwnedRooted, Rooted, Store};
@@ -334,7 +334,7 @@ macro_rules! gc_refs {
     )*};
 }
 
-gc_refs!(ExternRef, crate::AnyRef, crate::EqRef, crate::StructRef, crate::ArrayRef);
+gc_refs!(ExternRef, crate::AnyRef, crate::EqRef, crate::StructRef, crate::ArrayRef, crate::ExnRef);
 
 /// The heap of a store has no room for an object, whatever is collected. With it comes back what the object
 /// was to hold.

@@ -6,12 +6,14 @@
 use crate::backtrace::DEFAULT_FRAMES;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exceptions::ThrownException;
 use crate::func::host_error;
 use crate::interrupt::AtDeadline;
 use crate::limits::{LimiterAdapter, ResourceLimiter};
 use crate::module::Module;
 use crate::refs::AnyRef;
 use crate::rooted::{GcHeapOutOfMemory, Rooted, RootedGcRef};
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 use wardian_module::Builtin;
@@ -99,6 +101,16 @@ impl<T: 'static> vm::Host for StoreInner<T> {
         });
         self.rt.roots.leave(scope);
         result
+    }
+
+    fn uncaught(&mut self) -> Failure {
+        let kept = self.limited(|rt, limiter| rt.keep_uncaught(limiter));
+        kept.err().unwrap_or(Failure::Exception)
+    }
+
+    fn thrown(&mut self, error: &(dyn Any + Send)) -> bool {
+        let error = error.downcast_ref::<Error>();
+        error.is_some_and(Error::is::<ThrownException>) && self.rt.throw_pending()
     }
 
     fn epoch_reached(&mut self) -> Result<(), Failure> {

@@ -317,4 +317,13 @@ fn an_off_proposal_names_itself_and_its_switch() {
         &["exceptions", "not supported by this version"],
     );
     rejected(&Engine::default(), "(module (type (struct)))", &["gc"]);
+    for text in [
+        "(module (type $f (func)) (type (cont $f)))",
+        "(module (type $f (func)) (type $c (cont $f))
+            (func (param (ref $c)) (resume $c (local.get 0))))",
+        "(module (tag $t) (func (suspend $t)))",
+    ] {
+        let words = ["stack-switching", "not supported by this version"];
+        rejected(&Engine::default(), text, &words);
+    }
 }

@@ -9,8 +9,8 @@ use crate::{spectest, values};
 use std::collections::HashMap;
 use std::thread;
 use wardian::{
-    Engine, Error, ErrorKind, Extern, Instance, Linker, Module, SharedMemory, Store, Trap,
-    UpdateDeadline, Val,
+    Engine, Error, ErrorKind, Extern, Instance, Linker, Module, SharedMemory, Store,
+    ThrownException, Trap, UpdateDeadline, Val,
 };
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
@@ -298,7 +298,7 @@ impl Context {
                 }
             }
             WastDirective::AssertException { exec, .. } => match self.execute(exec)? {
-                Err(error) if error.downcast_ref() == Some(&Trap::UncaughtException) => Ok(()),
+                Err(error) if error.is::<ThrownException>() => Ok(()),
                 Err(error) => Err(format!("expected an exception, found: {error:#}")),
                 Ok(values) => Err(format!("expected an exception, found {values:?}")),
             },

@@ -97,10 +97,12 @@ fn any_is(
         WastRetCore::RefI31 => value.is_i31(&*store),
         WastRetCore::RefStruct => value.is_struct(&*store),
         WastRetCore::RefArray => value.is_array(&*store),
-        WastRetCore::RefHost(expected) => ExternRef::convert_any(&mut *store, *value).and_then(|value| {
-            let data = value.data(&*store)?;
-            Ok(data.and_then(|data| data.downcast_ref::<u32>()) == Some(expected))
-        }),
+        WastRetCore::RefHost(expected) => {
+            ExternRef::convert_any(&mut *store, *value).and_then(|value| {
+                let data = value.data(&*store)?;
+                Ok(data.and_then(|data| data.downcast_ref::<u32>()) == Some(expected))
+            })
+        }
         _ => Ok(false),
     };
     match holds.map_err(|error| format!("{error:#}"))? {

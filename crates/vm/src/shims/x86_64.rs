@@ -167,7 +167,7 @@ unsafe extern "sysv64" fn landing() {
     )
 }
 
-/// A failure waits: back to the innermost entry. `rbx` is the context.
+/// A failure waits: back to the innermost entry; or an exception: to its handler. `rbx` is the context.
 ///
 /// # Safety
 ///
@@ -175,9 +175,25 @@ unsafe extern "sysv64" fn landing() {
 #[unsafe(naked)]
 unsafe extern "sysv64" fn unwind() {
     naked_asm!(
-        "mov rsp, [rbx + {entry_sp}]",
+        "cmp dword ptr [rbx + {pending}], {thrown}",
+        "je 3f",
+        "2: mov rsp, [rbx + {entry_sp}]",
         "jmp {landing}",
+        // A host function has thrown.
+        "3: and rsp, -16",
+        "mov rdi, rbx",
+        "call {rethrow}",
+        "test rax, rax",
+        "jz 2b",
+        "mov rbp, [rbx + {resume_fp}]",
+        "mov rsp, [rbx + {resume_sp}]",
+        "jmp rax",
+        pending = const offset_of!(Context, pending),
+        thrown = const Context::THROWN,
         entry_sp = const offset_of!(Context, entry_sp),
+        resume_fp = const offset_of!(Context, resume_fp),
+        resume_sp = const offset_of!(Context, resume_sp),
+        rethrow = sym crate::exceptions::rethrow_entry,
         landing = sym landing,
     )
 }

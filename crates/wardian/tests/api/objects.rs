@@ -152,3 +152,35 @@ fn tags() -> Result<()> {
     assert!(Tag::eq(&found, &a, &store));
     Ok(())
 }
+
+// uses: ExnRef, ExnRefPre, ExnType, ThrownException, Store, StoreContextMut
+#[test]
+fn exceptions() -> Result<()> {
+    let mut store = Store::<()>::default();
+    let ty = ExnType::new(store.engine(), [ValType::I32, ValType::EXTERNREF])?;
+    assert_eq!(ty, ExnType::from_tag_type(ty.tag_type())?);
+    assert!(ty.field(0).is_some_and(|ty| ty.is_i32()) && ty.fields().len() == 2);
+    let results = TagType::new(FuncType::new(store.engine(), [], [ValType::I32]));
+    assert!(ExnType::from_tag_type(results).is_err());
+    let tag = Tag::new(&mut store, &ty.tag_type())?;
+    let pre = ExnRefPre::new(&mut store, ty.clone());
+    let host = ExternRef::new(&mut store, 5)?;
+    let values = [Val::I32(1), Val::ExternRef(Some(host))];
+    let exception: Rooted<ExnRef> = ExnRef::new(&mut store, &pre, &tag, &values)?;
+    assert!(ExnRef::new(&mut store, &pre, &tag, &values[..1]).is_err());
+    assert!(ExnRef::new(&mut store, &pre, &tag, &[Val::I32(1), Val::I32(1)]).is_err());
+    assert!(exception.ty(&store)? == ty && exception.matches_ty(&store, &ty)?);
+    assert!(Tag::eq(&exception.tag(&mut store)?, &tag, &store));
+    assert_eq!(exception.field(&mut store, 0)?.unwrap_i32(), 1);
+    assert!(exception.field(&mut store, 2).is_err());
+    assert_eq!(exception.fields(&mut store)?.count(), 2);
+    assert!(!store.has_pending_exception() && store.take_pending_exception().is_none());
+    let thrown: ThrownException = store.throw::<()>(exception).unwrap_err();
+    assert_eq!(thrown.to_string(), "uncaught exception");
+    assert!(store.has_pending_exception());
+    let mut context = store.as_context_mut();
+    let taken = context.take_pending_exception().expect("it was thrown");
+    assert!(Rooted::ref_eq(&context, &taken, &exception)?);
+    assert!(context.throw::<()>(taken).is_err() && context.has_pending_exception());
+    Ok(())
+}
