@@ -12,7 +12,8 @@
 //! Invariants:
 //! - an object of the old generation that refers to a young one is in `remembered`, and its flag
 //!   `NO_BARRIER` is set; that of a young object is always set;
-//! - the bytes that the heap takes, and those that its next collection may need, are within `granted`;
+//! - the bytes that the heap takes are within `granted`, but for the time of a collection that is made after more
+//!   was refused;
 //! - each object that stands for a host value is in `externs`.
 
 use crate::chunks::{CHUNK, Chunks, Use};
@@ -346,6 +347,10 @@ impl Heap {
     }
 
     fn plan_young(&self, bytes: u32, attempt: &Attempt) -> Step {
+        if attempt.full && attempt.refused && self.needed_for_full() > self.granted {
+            // Nearly all of it is reached.
+            return Step::OutOfMemory;
+        }
         if self.eden > 0 && bytes <= self.eden_end() - self.next {
             return Step::Ready;
         }
@@ -413,8 +418,10 @@ impl Heap {
             Which::Young if !attempt.young && self.has_blocks(Heap::blocks_for(young) + moving) => {
                 Step::Collect(Which::Young)
             }
+            // Where more was refused, room to move is taken all the same: else what was filled with garbage
+            // would be lost for ever. It is given back at once.
             _ if !attempt.full
-                && self.needed_for_full() <= self.granted
+                && (attempt.refused || self.needed_for_full() <= self.granted)
                 && self.has_blocks(moving) =>
             {
                 Step::Collect(Which::Full)
