@@ -738,7 +738,7 @@ impl<'a> Walker<'a> {
 
     /// What is known on the way to a handler: the frame, and where its ends are.
     fn arrive(&mut self, position: u32, state: &mut State) {
-        self.written.regs |= (1 << 16) - 1 | 1 << FLAGS;
+        self.written.regs |= 0xffff | 1 << FLAGS;
         for var in 0..16 {
             // Code has no such place.
             let (ip, var) = (u32::MAX - position, var as u8);

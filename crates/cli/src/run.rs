@@ -331,7 +331,10 @@ fn show(value: &Val) -> String {
         Val::F32(bits) => f32::from_bits(*bits).to_string(),
         Val::F64(bits) => f64::from_bits(*bits).to_string(),
         Val::V128(value) => value.as_u128().to_string(),
-        Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) => "<null>".into(),
+        Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None) => {
+            "<null>".into()
+        }
+        Val::ExnRef(Some(_)) => "<exnref>".into(),
         Val::FuncRef(Some(_)) => "<funcref>".into(),
         Val::ExternRef(Some(_)) => "<externref>".into(),
         Val::AnyRef(Some(_)) => "<anyref>".into(),

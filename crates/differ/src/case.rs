@@ -83,9 +83,9 @@ fn config(choice: u8) -> Config {
         threads_enabled: choice & THREADS != 0,
         wide_arithmetic_enabled: true,
         custom_page_sizes_enabled: true,
+        exceptions_enabled: choice & 4 != 0,
         // What is not built.
         gc_enabled: false,
-        exceptions_enabled: false,
         compact_imports_enabled: false,
         ..Config::default()
     }

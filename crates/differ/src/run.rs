@@ -351,6 +351,7 @@ fn show(value: &Val) -> String {
         Val::FuncRef(func) => format!("func:{}", func.is_some()),
         Val::ExternRef(value) => format!("extern:{}", value.is_some()),
         Val::AnyRef(value) => format!("any:{}", value.is_some()),
+        Val::ExnRef(value) => format!("exn:{}", value.is_some()),
     }
 }
 
@@ -390,11 +391,15 @@ fn provide(store: &mut Store<Host>, ty: &ExternType) -> Result<Extern> {
             let value = value(&mut random, ty.content());
             Global::new(&mut *store, ty.clone(), value)?.into()
         }
+        ExternType::Memory(ty) if ty.is_shared() => {
+            SharedMemory::new(store.engine(), ty.clone())?.into()
+        }
         ExternType::Memory(ty) => Memory::new(&mut *store, ty.clone())?.into(),
         ExternType::Table(ty) => {
             let null = Ref::null(ty.element().heap_type());
             Table::new(&mut *store, ty.clone(), null)?.into()
         }
+        ExternType::Tag(ty) => Tag::new(&mut *store, ty)?.into(),
         other => return Err(Error::msg(format!("no import of type {other:?}"))),
     })
 }

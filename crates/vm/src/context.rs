@@ -236,11 +236,6 @@ pub(crate) fn current() -> *const Context {
     CURRENT.get()
 }
 
-/// As `current`, for shims.
-pub(crate) extern "sysv64" fn current_for_shim() -> *const Context {
-    current()
-}
-
 /// Sets the current context and returns the one before. Never inlined, as `current`.
 #[inline(never)]
 pub(crate) fn set_current(context: *const Context) -> *const Context {

@@ -246,6 +246,7 @@ impl Val {
         Ok(match (self, self.to_value(store)?) {
             (Val::ExternRef(Some(root)), _) => ValRaw::externref(root_bits(root)),
             (Val::AnyRef(Some(root)), _) => ValRaw::anyref(root_bits(root)),
+            (Val::ExnRef(Some(root)), _) => ValRaw::anyref(root_bits(root)),
             (_, Value::I32(v)) => ValRaw::i32(v),
             (_, Value::I64(v)) => ValRaw::i64(v),
             (_, Value::F32(bits)) => ValRaw::f32(bits),

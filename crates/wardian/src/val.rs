@@ -1,6 +1,7 @@
 //! Values of dynamically known type, and references to host values.
 
 use crate::error::Result;
+use crate::exceptions::ExnRef;
 use crate::func::{Func, failure_error};
 use crate::refs::{AnyRef, ArrayRef, EqRef, StructRef, reference_type};
 use crate::rooted::{GcHeapOutOfMemory, Rooted, RootedGcRef};
@@ -136,6 +137,8 @@ pub enum Ref {
     Extern(Option<Rooted<ExternRef>>),
     /// An internal value or null.
     Any(Option<Rooted<AnyRef>>),
+    /// An exception or null.
+    Exn(Option<Rooted<ExnRef>>),
 }
 
 impl Ref {
@@ -149,13 +152,14 @@ impl Ref {
             HeapType::Func => Ref::Func(None),
             HeapType::Extern => Ref::Extern(None),
             HeapType::Any => Ref::Any(None),
+            HeapType::Exn => Ref::Exn(None),
             other => panic!("references to {other} are not supported by this version"),
         }
     }
 
     /// Whether it is null.
     pub fn is_null(&self) -> bool {
-        matches!(self, Ref::Func(None) | Ref::Extern(None) | Ref::Any(None))
+        matches!(self, Ref::Func(None) | Ref::Extern(None) | Ref::Any(None) | Ref::Exn(None))
     }
 
     /// Whether it is not null.
@@ -211,6 +215,28 @@ impl Ref {
         self.as_any().expect("a reference to an internal value")
     }
 
+    /// Whether it is a reference to an exception, null or not.
+    pub fn is_exn(&self) -> bool {
+        matches!(self, Ref::Exn(_))
+    }
+
+    /// The reference to an exception, if it is one.
+    pub fn as_exn(&self) -> Option<Option<&Rooted<ExnRef>>> {
+        match self {
+            Ref::Exn(value) => Some(value.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The reference to an exception.
+    ///
+    /// # Panics
+    ///
+    /// When it is another kind of reference.
+    pub fn unwrap_exn(&self) -> Option<&Rooted<ExnRef>> {
+        self.as_exn().expect("a reference to an exception")
+    }
+
     /// The function reference.
     ///
     /// # Panics
@@ -252,6 +278,11 @@ impl Ref {
                 let reference = value.map(|value| value.reference(rt)).transpose()?;
                 reference_type(rt, reference, false)
             }
+            Ref::Exn(None) => RefType::new(true, HeapType::NoExn),
+            Ref::Exn(Some(value)) => {
+                value.reference(&store.as_context().0.rt)?;
+                RefType::new(false, HeapType::Exn)
+            }
         })
     }
 
@@ -271,7 +302,8 @@ impl Ref {
                 check_store(func.store, store.kernel.id())?;
                 Value::Func(Some(func.id))
             }
-            Ref::Extern(None) | Ref::Any(None) => Value::Ref(0),
+            Ref::Extern(None) | Ref::Any(None) | Ref::Exn(None) => Value::Ref(0),
+            Ref::Exn(Some(value)) => Value::Ref(value.reference(store)?),
             Ref::Extern(Some(value)) => Value::Ref(value.reference(store)?),
             Ref::Any(Some(value)) => Value::Ref(value.reference(store)?),
         })
@@ -289,6 +321,9 @@ impl Ref {
             (Ref::Extern(_), Value::Ref(reference)) => {
                 ty.heap.top() == m::HeapTop::Extern && store.reference_matches(reference, ty)
             }
+            (Ref::Exn(_), Value::Ref(reference)) => {
+                ty.heap.top() == m::HeapTop::Exn && store.reference_matches(reference, ty)
+            }
             (Ref::Any(_), Value::Ref(reference)) => {
                 ty.heap.top() == m::HeapTop::Any && store.reference_matches(reference, ty)
             }
@@ -304,6 +339,7 @@ impl Ref {
             (Value::Ref(reference), m::HeapTop::Extern) => {
                 Ref::Extern(Rooted::new(store, reference))
             }
+            (Value::Ref(reference), m::HeapTop::Exn) => Ref::Exn(Rooted::new(store, reference)),
             (Value::Ref(reference), _) => Ref::Any(Rooted::new(store, reference)),
             _ => unreachable!("the kernel returns a reference where the type is one"),
         }
@@ -331,6 +367,18 @@ impl From<Rooted<ExternRef>> for Ref {
 impl From<Option<Rooted<ExternRef>>> for Ref {
     fn from(value: Option<Rooted<ExternRef>>) -> Ref {
         Ref::Extern(value)
+    }
+}
+
+impl From<Rooted<ExnRef>> for Ref {
+    fn from(value: Rooted<ExnRef>) -> Ref {
+        Ref::Exn(Some(value))
+    }
+}
+
+impl From<Option<Rooted<ExnRef>>> for Ref {
+    fn from(value: Option<Rooted<ExnRef>>) -> Ref {
+        Ref::Exn(value)
     }
 }
 
@@ -391,6 +439,8 @@ pub enum Val {
     ExternRef(Option<Rooted<ExternRef>>),
     /// A reference to an internal value.
     AnyRef(Option<Rooted<AnyRef>>),
+    /// A reference to an exception.
+    ExnRef(Option<Rooted<ExnRef>>),
 }
 
 macro_rules! accessors {
@@ -420,6 +470,7 @@ accessors! {
     FuncRef Option<&Func>, func_ref unwrap_func_ref, |v| v.as_ref();
     ExternRef Option<&Rooted<ExternRef>>, extern_ref unwrap_extern_ref, |v| v.as_ref();
     AnyRef Option<&Rooted<AnyRef>>, any_ref unwrap_any_ref, |v| v.as_ref();
+    ExnRef Option<&Rooted<ExnRef>>, exnref unwrap_exnref, |v| v.as_ref();
 }
 
 impl Val {
@@ -502,6 +553,7 @@ impl Val {
                 HeapType::Func => Val::FuncRef(None),
                 HeapType::Extern => Val::ExternRef(None),
                 HeapType::Any => Val::AnyRef(None),
+                HeapType::Exn => Val::ExnRef(None),
                 _ => return None,
             },
         })
@@ -522,6 +574,7 @@ impl Val {
             Val::FuncRef(func) => ValType::Ref(Ref::Func(*func).ty(store)?),
             Val::ExternRef(value) => ValType::Ref(Ref::Extern(*value).ty(store)?),
             Val::AnyRef(value) => ValType::Ref(Ref::Any(*value).ty(store)?),
+            Val::ExnRef(value) => ValType::Ref(Ref::Exn(*value).ty(store)?),
         })
     }
 
@@ -541,6 +594,7 @@ impl Val {
             Val::FuncRef(func) => Some(Ref::Func(func)),
             Val::ExternRef(value) => Some(Ref::Extern(value)),
             Val::AnyRef(value) => Some(Ref::Any(value)),
+            Val::ExnRef(value) => Some(Ref::Exn(value)),
             _ => None,
         }
     }
@@ -555,6 +609,7 @@ impl Val {
             Val::FuncRef(func) => Ref::Func(func).to_value(store)?,
             Val::ExternRef(value) => Ref::Extern(value).to_value(store)?,
             Val::AnyRef(value) => Ref::Any(value).to_value(store)?,
+            Val::ExnRef(value) => Ref::Exn(value).to_value(store)?,
         })
     }
 
@@ -613,6 +668,8 @@ val_from! {
     Option<Func>, |v| Val::FuncRef(v);
     Rooted<ExternRef>, |v| Val::ExternRef(Some(v));
     Option<Rooted<ExternRef>>, |v| Val::ExternRef(v);
+    Rooted<ExnRef>, |v| Val::ExnRef(Some(v));
+    Option<Rooted<ExnRef>>, |v| Val::ExnRef(v);
 }
 
 impl From<Ref> for Val {
@@ -621,6 +678,7 @@ impl From<Ref> for Val {
             Ref::Func(func) => Val::FuncRef(func),
             Ref::Extern(value) => Val::ExternRef(value),
             Ref::Any(value) => Val::AnyRef(value),
+            Ref::Exn(value) => Val::ExnRef(value),
         }
     }
 }

@@ -384,3 +384,44 @@ fn a_host_function_that_was_tail_called_looks_around() {
         Ok(())
     });
 }
+
+// ---- memories that may not move ----
+
+#[test]
+fn a_memory_that_may_not_move_grows_to_its_reservation() {
+    for signals in [true, false] {
+        for (moves, reservation) in [(false, 5 << 16), (true, 5 << 16), (true, 0)] {
+            let mut config = Config::new();
+            config.memory_reservation(reservation).memory_guard_size(0).memory_may_move(moves);
+            config.signals_based_traps(signals);
+            let engine = Engine::new(&config).unwrap();
+            let module = Module::new(
+                &engine,
+                r#"(module (memory (export "m") 1 100)
+                    (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+                    (func (export "last") (result i32)
+                      (i32.load8_u (i32.sub (i32.shl (memory.size) (i32.const 16)) (i32.const 1)))))"#,
+            )
+            .unwrap();
+            let mut store = Store::new(&engine, ());
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            let memory = instance.get_memory(&mut store, "m").unwrap();
+            let grow = instance.get_typed_func::<i32, i32>(&mut store, "grow").unwrap();
+            let last = instance.get_typed_func::<(), i32>(&mut store, "last").unwrap();
+            memory.write(&mut store, 100, b"stays").unwrap();
+            let start = memory.data_ptr(&store);
+            for pages in 1..5 {
+                assert_eq!(grow.call(&mut store, 1).unwrap(), pages);
+                assert_eq!(last.call(&mut store, ()).unwrap(), 0);
+                if reservation > 0 {
+                    assert_eq!(memory.data_ptr(&store), start, "it lies in its reservation");
+                }
+            }
+            let beyond = grow.call(&mut store, 40).unwrap();
+            assert_eq!(beyond, if moves { 5 } else { -1 }, "{moves}, {reservation}");
+            assert_eq!(memory.grow(&mut store, 1).is_ok(), moves);
+            assert_eq!(&memory.data(&store)[100..105], b"stays");
+            assert_eq!(last.call(&mut store, ()).unwrap(), 0);
+        }
+    }
+}

@@ -112,6 +112,25 @@ const PROGRAM: &str = r#"(module $matrix
     (func (export "host") (param i32) (result i32)
       (i32.add (call $back (local.get 0)) (call $back (i32.const 3))))
 
+    (tag $e (param i32))
+    (func $thrower (param i32)
+      (if (i32.gt_s (local.get 0) (i32.const 5)) (then (throw $e (local.get 0)))))
+    (func $between (param i32) (call $thrower (local.get 0)) (call $thrower (local.get 0)))
+    (func (export "catch") (param $n i32) (result i32) (local $sum i32)
+      (loop $again
+        (block $caught (result i32)
+          (try_table (catch $e $caught)
+            (call $between (local.get $n))
+            (call $between (i32.mul (local.get $n) (i32.const 2))))
+          (i32.const 1000))
+        (local.set $sum (i32.add (local.get $sum)))
+        (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+      (local.get $sum))
+    (func (export "trap in try") (param i32) (result i32)
+      (block $caught
+        (return (try_table (result i32) (catch_all $caught) (call $around (local.get 0)))))
+      (i32.const -1))
+
     ;; What never ends.
     (func (export "spin") (param i32) (result i32)
       (loop $l (global.set $g (i32.add (global.get $g) (i32.const 1))) (br $l)) (unreachable))
@@ -154,6 +173,8 @@ const CALLS: &[(&str, &[i32])] = &[
     ("nan", &[4, -1, -4]),
     ("loops", &[1, 9, 60]),
     ("host", &[2, 0]),
+    ("catch", &[1, 2, 3, 6, 40]),
+    ("trap in try", &[0, 2]),
     ("divide", &[0, 7]),
 ];
 
@@ -287,6 +308,7 @@ fn every_mode_does_the_same() {
     assert_eq!(trap("indirect", 2).0, Trap::IndirectCallToNull);
     assert_eq!(trap("tail indirect", 4).0, Trap::IndirectCallOutOfBounds);
     assert_eq!(trap("host", 0).0, Trap::IntegerOverflow);
+    assert_eq!(trap("trap in try", 0).0, Trap::IntegerDivisionByZero);
     let grown: Vec<_> = plain.iter().filter(|outcome| outcome.call.0 == "grow").collect();
     let results: Vec<_> = grown.iter().map(|outcome| outcome.result.clone().unwrap()).collect();
     assert_eq!(results, [1, 2, 2, -1, -1, -1]);

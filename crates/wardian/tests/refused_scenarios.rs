@@ -396,3 +396,41 @@ fn stores_and_what_hosts_put_there() {
         assert!(met > 5, "{met}");
     }
 }
+
+/// Shared memories, which belong to no store: made, grown by host and guest, imported, and dropped before and
+/// after the stores that use them.
+#[test]
+fn shared_memories() {
+    let _alone = alone();
+    let text = r#"(module (import "h" "m" (memory 1 20 shared)) (memory 1)
+        (func (export "add") (param i32) (result i32)
+          (i32.atomic.rmw.add (i32.const 65532) (local.get 0)))
+        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))"#;
+    for mut config in configs() {
+        config.wasm_threads(true);
+        let bytes = artifact(&config, text);
+        let met = survive(&config, |engine, budget| {
+            let module = Module::deserialize(engine, &bytes)?;
+            for first in ["memory", "store"] {
+                let limits = StoreLimitsBuilder::new().budget(budget).build();
+                let memory = SharedMemory::with_limiter(engine, MemoryType::shared(1, 20), limits)?;
+                let mut store = store(engine, budget)?;
+                let instance = Instance::new(&mut store, &module, &[memory.clone().into()])?;
+                let add = instance.get_typed_func::<i32, i32>(&mut store, "add")?;
+                assert_eq!(add.call(&mut store, 5)?, 0);
+                let grow = instance.get_typed_func::<i32, i32>(&mut store, "grow")?;
+                assert_eq!(grown(grow.call(&mut store, 2)?)?, 1);
+                memory.grow(3)?;
+                assert_eq!(memory.size(), 6);
+                assert_eq!(add.call(&mut store, 1)?, 5);
+                match first {
+                    "memory" => drop((memory, store)),
+                    _ => drop((store, memory)),
+                }
+            }
+            Ok(())
+        });
+        println!("{met} refusals");
+        assert!(met > 5, "{met}");
+    }
+}

@@ -17,8 +17,8 @@
 //!
 //! Invariant [bounded work]: what one call allocates on the host has a bound that the host chose
 //! (the constants in `limits.rs`), and what a guest holds altogether is taken from the budget that the
-//! host gave it, if it gave one; what it computes is at most proportional to the memory of the
-//! guest or to the files it was given.
+//! host gave it, if it gave one; what it computes has such a bound too, but for `random_get`, which the
+//! guest's deadline ends. What calls move is paid for by the byte, where guests pay.
 //!
 //! Invariant `beneath`: every path is resolved by cap-std below a directory that the host opened for
 //! the guest: on Linux by `openat2` with `RESOLVE_BENEATH`, elsewhere component by component. The

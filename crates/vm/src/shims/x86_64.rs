@@ -333,10 +333,15 @@ unsafe extern "sysv64" fn epoch() {
         size = const 9 * 8 + 16 * 16,
         exit_fp = const offset_of!(Context, exit_fp),
         pending = const offset_of!(Context, pending),
-        current = sym crate::context::current_for_shim,
+        current = sym current,
         epoch = sym crate::call::epoch_entry,
         unwind = sym unwind,
     )
+}
+
+/// The context of the activation that a shim runs in.
+extern "sysv64" fn current() -> *const Context {
+    crate::context::current()
 }
 
 /// A call came to a function without code, whose index is in `r11d`: asks the host for code and goes on

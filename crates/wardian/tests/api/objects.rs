@@ -153,7 +153,7 @@ fn tags() -> Result<()> {
     Ok(())
 }
 
-// uses: ExnRef, ExnRefPre, ExnType, ThrownException, Store, StoreContextMut
+// uses: ExnRef, ExnRefPre, ExnType, ThrownException, Store, StoreContextMut, Val, Ref
 #[test]
 fn exceptions() -> Result<()> {
     let mut store = Store::<()>::default();
@@ -174,6 +174,13 @@ fn exceptions() -> Result<()> {
     assert_eq!(exception.field(&mut store, 0)?.unwrap_i32(), 1);
     assert!(exception.field(&mut store, 2).is_err());
     assert_eq!(exception.fields(&mut store)?.count(), 2);
+    let val: Val = Val::ExnRef(Some(exception));
+    assert!(val.exnref().is_some() && val.unwrap_exnref().is_some());
+    let reference: Ref = val.ref_().expect("a reference");
+    assert!(matches!(reference, Ref::Exn(Some(_))) && reference.is_exn());
+    assert!(reference.as_exn().is_some() && reference.unwrap_exn().is_some());
+    assert!(reference.matches_ty(&store, &RefType::new(false, HeapType::Exn))?);
+    assert!(Ref::null(&HeapType::NoExn).is_null());
     assert!(!store.has_pending_exception() && store.take_pending_exception().is_none());
     let thrown: ThrownException = store.throw::<()>(exception).unwrap_err();
     assert_eq!(thrown.to_string(), "uncaught exception");
