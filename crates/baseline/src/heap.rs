@@ -198,10 +198,8 @@ impl Tier<'_> {
         back: Label,
     ) {
         let regs = || (0..32 as Reg).filter(move |reg| saved & 1 << reg != 0);
-        let bytes = 16 * saved.count_ones();
-        if bytes > 0 {
-            self.reserve_args(bytes);
-        }
+        // Results of calls lie there, and were read right behind those.
+        self.reserve_area(16 * saved.count_ones());
         let whole = |reg: Reg| if reg < XMM0 { Repr::I64 } else { Repr::V128 };
         for (position, reg) in regs().enumerate() {
             self.s.store(at(RSP, 16 * position as i32), reg, whole(reg));
@@ -217,9 +215,6 @@ impl Tier<'_> {
         }
         for (position, reg) in regs().enumerate() {
             self.s.load(reg, at(RSP, 16 * position as i32), whole(reg));
-        }
-        if bytes > 0 {
-            ins!(self.s.asm, leaq_rm, RSP, at(RSP, bytes as i32));
         }
         self.s.asm.jmp(back);
     }

@@ -193,19 +193,17 @@ impl Builtin {
     }
 
     /// Whether objects may be gone or elsewhere when it returns: a call of it is a safepoint. It is one
-    /// unless it is known to let neither the collector nor code of the host run.
+    /// unless it is known to let neither the collector nor code of the host run; growing calls the host's
+    /// hooks, which have the store.
     pub const fn may_collect(self) -> bool {
         !matches!(
             self,
             Builtin::Raise
                 | Builtin::TierUp
-                | Builtin::MemoryGrow
                 | Builtin::MemoryCopy
                 | Builtin::MemoryFill
                 | Builtin::MemoryInit
                 | Builtin::DataDrop
-                | Builtin::TableGrowFunc
-                | Builtin::TableGrowRef
                 | Builtin::TableFillFunc
                 | Builtin::TableFillRef
                 | Builtin::TableCopy

@@ -368,6 +368,13 @@ impl RegisteredType {
         }
     }
 
+    /// Whether it names no defined type: then it does not contain itself.
+    pub fn names_none(&self) -> bool {
+        let mut none = true;
+        self.composite().visit_concrete(&mut |_| none = false);
+        none
+    }
+
     /// How calls of this function type travel.
     pub fn call_layout(&self) -> &CallLayout {
         self.defined().layout.get_or_init(|| CallLayout::new(self.func_type()))

@@ -180,7 +180,8 @@ impl fmt::Display for HeapType {
             HeapType::NoExn => "noexn",
             HeapType::ConcreteFunc(id) => {
                 return match RegisteredType::from_id(*id) {
-                    Some(ty) => write!(f, "{}", ty.func_type()),
+                    Some(ty) if ty.names_none() => write!(f, "{}", ty.func_type()),
+                    Some(_) => write!(f, "(func {})", id.as_u32()),
                     None => f.write_str("(dropped type)"),
                 };
             }

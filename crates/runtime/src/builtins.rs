@@ -114,6 +114,11 @@ pub fn builtin(
             let found = TypeId::from_u32(a as u32);
             Ok(found.is_some_and(|found| is_subtype(found, expected)).into())
         }
+        Builtin::FuncIs => {
+            let expected = store.kernel.instance_code(instance).module().types[first as usize].id();
+            let found = func.and_then(|func| store.kernel.func_type(func));
+            Ok(found.is_some_and(|found| is_subtype(found.id(), expected)).into())
+        }
         Builtin::FuncToId => {
             let number = func.map(|func| store.kernel.func_number(func)).transpose();
             let number = number.map_err(|_| Trap::GcHeapOutOfMemory)?;
@@ -122,11 +127,6 @@ pub fn builtin(
         Builtin::GcRemember => {
             store.remember(a as u32);
             Ok(0)
-        }
-        Builtin::FuncIs => {
-            let expected = store.kernel.instance_code(instance).module().types[first as usize].id();
-            let found = func.and_then(|func| store.kernel.func_type(func));
-            Ok(found.is_some_and(|found| is_subtype(found.id(), expected)).into())
         }
         Builtin::ExnNew => store.keep_thrown(limiter).map(u64::from),
         Builtin::ExnThrow => Ok(store.throw_again(a as u32).into()),

@@ -375,7 +375,7 @@ pub(crate) enum CodeTables {
         /// Address of the text.
         text: usize,
         /// Its tables; the text itself lives in the arena.
-        image: CodeImage,
+        image: Box<CodeImage>,
         /// Offset in VM contexts of the ids of tags.
         tags: u32,
     },
@@ -526,7 +526,7 @@ impl Code {
         pages.enter(CodeTables::Whole {
             module: module.clone(),
             text: pages.address(table_bytes) as usize,
-            image: CodeImage { text: Vec::new(), ..image },
+            image: Box::new(CodeImage { text: Vec::new(), ..image }),
             tags: layout.tag(TagIndex(0)),
         });
         let form = Form::Whole(pages, table_bytes);
@@ -599,7 +599,7 @@ impl Code {
         // does not change until `self` is dropped.
         let text =
             unsafe { std::slice::from_raw_parts(pages.address(*table_bytes), self.text_size()) };
-        Some((image, text))
+        Some((&**image, text))
     }
 
     /// Size of the text in bytes, as far as it was made.

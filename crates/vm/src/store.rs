@@ -504,6 +504,13 @@ impl Store {
             let region = Region::reserve(most)?;
             self.context().shared.gc_base.set(region.base());
             self.heap = Some(region);
+            if self.numbers.references.is_none() {
+                // Number 0 is null from the start: code compares with the length first.
+                let block = Block::new(16).ok_or(std::io::ErrorKind::OutOfMemory)?;
+                self.context().shared.func_ids_base.set(block.address(0).cast_const().cast());
+                self.context().shared.func_ids_length.set(1);
+                self.numbers.references = Some(block);
+            }
         }
         Ok(())
     }

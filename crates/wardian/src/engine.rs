@@ -540,6 +540,21 @@ impl Engine {
         self.settings().memory_init_cow
     }
 
+    /// See [`Config::gc_heap_reservation`].
+    pub fn get_gc_heap_reservation(&self) -> u64 {
+        self.config().heap.reservation
+    }
+
+    /// See [`Config::gc_heap_initial_size`].
+    pub fn get_gc_heap_initial_size(&self) -> u64 {
+        self.config().heap.initial_bytes
+    }
+
+    /// See [`Config::gc_zeal_alloc_counter`].
+    pub fn get_gc_zeal_alloc_counter(&self) -> Option<std::num::NonZeroU32> {
+        self.config().heap.zeal
+    }
+
     /// See [`Config::memory_guard_size`].
     pub fn get_memory_guard_size(&self) -> u64 {
         self.settings().memory_guard_size

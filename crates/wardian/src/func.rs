@@ -627,6 +627,22 @@ impl<'a, T> Caller<'a, T> {
     }
 }
 
+impl<T> Caller<'_, T> {
+    /// As [`Store::gc`](crate::Store::gc).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn gc(&mut self, why: Option<&crate::GcHeapOutOfMemory<()>>) -> Result<()> {
+        self.store.gc(why)
+    }
+
+    /// As [`Store::gc_heap_capacity`](crate::Store::gc_heap_capacity).
+    pub fn gc_heap_capacity(&self) -> usize {
+        self.store.gc_heap_capacity()
+    }
+}
+
 impl<T> AsContext for Caller<'_, T> {
     type Data = T;
     fn as_context(&self) -> StoreContext<'_, T> {

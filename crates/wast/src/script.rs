@@ -367,13 +367,13 @@ impl Context {
         Ok(func.call(&mut self.store, &args, &mut results).map(|()| results))
     }
 
-    fn check_results(&self, found: &[Val], expected: &[WastRet<'_>]) -> Result<(), String> {
+    fn check_results(&mut self, found: &[Val], expected: &[WastRet<'_>]) -> Result<(), String> {
         if found.len() != expected.len() {
             return Err(format!("expected {} results, found {found:?}", expected.len()));
         }
         for (position, (found, expected)) in found.iter().zip(expected).enumerate() {
             match expected {
-                WastRet::Core(expected) => values::check(&self.store, found, expected)
+                WastRet::Core(expected) => values::check(&mut self.store, found, expected)
                     .map_err(|message| format!("result {position}: {message}"))?,
                 _ => return Err("values of components are not supported".into()),
             }

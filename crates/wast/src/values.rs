@@ -3,7 +3,7 @@
 //! A NaN pattern compares bits: *canonical* is the one quiet NaN with an otherwise empty payload, of
 //! either sign; *arithmetic* any NaN whose quiet bit is set. spec (interpreter/README, "scripts").
 
-use wardian::{ExternRef, Store, Val};
+use wardian::{AnyRef, ExternRef, Rooted, Store, Val};
 use wast::core::{AbstractHeapType, HeapType, NanPattern, V128Pattern, WastArgCore, WastRetCore};
 use wast::token::{F32, F64};
 
@@ -18,8 +18,20 @@ pub(crate) fn argument(store: &mut Store<()>, arg: &WastArgCore<'_>) -> Result<V
         WastArgCore::RefNull(HeapType::Abstract { shared: false, ty }) => match ty {
             AbstractHeapType::Func | AbstractHeapType::NoFunc => Val::FuncRef(None),
             AbstractHeapType::Extern | AbstractHeapType::NoExtern => Val::ExternRef(None),
+            AbstractHeapType::Any
+            | AbstractHeapType::Eq
+            | AbstractHeapType::I31
+            | AbstractHeapType::Struct
+            | AbstractHeapType::Array
+            | AbstractHeapType::None => Val::AnyRef(None),
             ty => return Err(format!("arguments of type {ty:?} are not supported")),
         },
+        // A host value, seen from inside.
+        WastArgCore::RefHost(number) => {
+            let value = ExternRef::new(&mut *store, *number);
+            let value = value.and_then(|value| AnyRef::convert_extern(&mut *store, value));
+            Val::AnyRef(Some(value.map_err(|error| format!("{error:#}"))?))
+        }
         WastArgCore::RefExtern(number) => Val::ExternRef(Some(
             ExternRef::new(store, *number).map_err(|error| format!("{error:#}"))?,
         )),
@@ -29,7 +41,7 @@ pub(crate) fn argument(store: &mut Store<()>, arg: &WastArgCore<'_>) -> Result<V
 
 /// Whether `value` is what the script expects.
 pub(crate) fn check(
-    store: &Store<()>,
+    store: &mut Store<()>,
     value: &Val,
     expected: &WastRetCore<'_>,
 ) -> Result<(), String> {
@@ -48,15 +60,56 @@ pub(crate) fn check(
         (Val::ExternRef(None), WastRetCore::RefNull(ty)) => {
             is_of(ty, &[AbstractHeapType::Extern, AbstractHeapType::NoExtern])
         }
+        (Val::AnyRef(None), WastRetCore::RefNull(ty)) => is_of(
+            ty,
+            &[
+                AbstractHeapType::Any,
+                AbstractHeapType::Eq,
+                AbstractHeapType::I31,
+                AbstractHeapType::Struct,
+                AbstractHeapType::Array,
+                AbstractHeapType::None,
+            ],
+        ),
+        (Val::ExnRef(None), WastRetCore::RefNull(ty)) => {
+            is_of(ty, &[AbstractHeapType::Exn, AbstractHeapType::NoExn])
+        }
+        (Val::AnyRef(Some(value)), expected) => return any_is(store, value, expected),
         (Val::FuncRef(Some(_)), WastRetCore::RefFunc(_)) => true,
         (Val::ExternRef(Some(_)), WastRetCore::RefExtern(None)) => true,
         (Val::ExternRef(Some(value)), WastRetCore::RefExtern(Some(expected))) => {
-            let data = value.data(store).map_err(|error| format!("{error:#}"))?;
+            let data = value.data(&*store).map_err(|error| format!("{error:#}"))?;
             data.and_then(|data| data.downcast_ref::<u32>()) == Some(expected)
         }
         _ => false,
     };
     if holds { Ok(()) } else { Err(format!("expected {expected:?}, found {}", show(value))) }
+}
+
+/// Whether an internal value is of the kind that is expected.
+fn any_is(
+    store: &mut Store<()>,
+    value: &Rooted<AnyRef>,
+    expected: &WastRetCore<'_>,
+) -> Result<(), String> {
+    let holds = match expected {
+        WastRetCore::RefAny => Ok(true),
+        WastRetCore::RefEq => value.is_eqref(&*store),
+        WastRetCore::RefI31 => value.is_i31(&*store),
+        WastRetCore::RefStruct => value.is_struct(&*store),
+        WastRetCore::RefArray => value.is_array(&*store),
+        WastRetCore::RefHost(expected) => {
+            ExternRef::convert_any(&mut *store, *value).and_then(|value| {
+                let data = value.data(&*store)?;
+                Ok(data.and_then(|data| data.downcast_ref::<u32>()) == Some(expected))
+            })
+        }
+        _ => Ok(false),
+    };
+    match holds.map_err(|error| format!("{error:#}"))? {
+        true => Ok(()),
+        false => Err(format!("expected {expected:?}, found {value:?}")),
+    }
 }
 
 /// Whether an expected null is of one of these types. A concrete type says nothing about the

@@ -111,6 +111,30 @@ fn plain_cpu_tiered_at_once() {
     });
 }
 
+/// Collects at every allocation, so that everything that lives moves.
+fn zeal(config: &mut Config) {
+    config.gc_zeal_alloc_counter(NonZero::new(1)).expect("nothing speaks against it");
+}
+
+#[test]
+fn gc_zeal_optimizing() {
+    run_suite(|config| zeal(config.strategy(Strategy::Optimizing)));
+}
+
+#[test]
+fn gc_zeal_baseline() {
+    let stats = run_suite(|config| zeal(config.strategy(Strategy::Baseline)));
+    by_the_single_pass_tier_alone(&stats);
+}
+
+#[test]
+fn gc_zeal_tiered_at_once() {
+    run_suite(|config| {
+        zeal(config.strategy(Strategy::Tiered).tier_up(TierUp::Synchronous(1)));
+        config.signals_based_traps(false);
+    });
+}
+
 struct Script {
     /// `FOLDER/FILE`.
     name: String,

@@ -25,7 +25,7 @@ pub(crate) fn lazy_address() -> usize {
 }
 
 pub(crate) fn typed_exit_address() -> *const u8 {
-    std::ptr::null()
+    crate::exceptions::rethrow_entry as *const () as *const u8
 }
 
 pub(crate) fn image_exit_address() -> *const u8 {
