@@ -69,10 +69,11 @@ pub(crate) fn check(
                 AbstractHeapType::Struct,
                 AbstractHeapType::Array,
                 AbstractHeapType::None,
-                AbstractHeapType::Exn,
-                AbstractHeapType::NoExn,
             ],
         ),
+        (Val::ExnRef(None), WastRetCore::RefNull(ty)) => {
+            is_of(ty, &[AbstractHeapType::Exn, AbstractHeapType::NoExn])
+        }
         (Val::AnyRef(Some(value)), expected) => return any_is(store, value, expected),
         (Val::FuncRef(Some(_)), WastRetCore::RefFunc(_)) => true,
         (Val::ExternRef(Some(_)), WastRetCore::RefExtern(None)) => true,

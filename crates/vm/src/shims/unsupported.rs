@@ -25,7 +25,7 @@ pub(crate) fn lazy_address() -> usize {
 }
 
 pub(crate) fn typed_exit_address() -> *const u8 {
-    std::ptr::null()
+    crate::exceptions::rethrow_entry as *const () as *const u8
 }
 
 pub(crate) fn image_exit_address() -> *const u8 {
@@ -39,6 +39,6 @@ pub(crate) fn fault_address() -> usize {
 /// # Safety
 ///
 /// - None here.
-pub(crate) unsafe fn enter(_: *mut Image, _: *mut Owner, _: *const u8) {
+pub(crate) unsafe fn enter(_: *mut Image<0>, _: *mut Owner, _: *const u8) {
     panic!("machine code cannot run on this platform")
 }

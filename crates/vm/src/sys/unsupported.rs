@@ -60,6 +60,9 @@ pub(crate) unsafe fn make_executable(_start: *mut u8, _size: usize) -> io::Resul
 ///
 /// - The range is a whole mapping that the caller owns and never uses again.
 pub(crate) unsafe fn unmap(start: NonNull<u8>, size: usize) {
+    if refusals::allow_unmap().is_err() {
+        return;
+    }
     let layout = layout(size).expect("the layout it was made with");
     // SAFETY: [mapping] allocated in `reserve` with this layout, freed once.
     unsafe { dealloc(start.as_ptr(), layout) }
