@@ -1241,12 +1241,14 @@ impl Emit for Tier<'_> {
     fn copy_bytes(&mut self, target: Addr<Address>, source: Addr<Address>, length: Value) {
         let (target, source) = (self.whole(target), self.whole(source));
         self.call_routine(Field::CopyRoutine, [types::I64; 3], [target, source, length]);
+        self.read_fuel();
     }
 
     fn fill_bytes(&mut self, target: Addr<Address>, byte: Value, length: Value) {
         let target = self.whole(target);
         let params = [types::I64, types::I32, types::I64];
         self.call_routine(Field::FillRoutine, params, [target, byte, length]);
+        self.read_fuel();
     }
 
     fn table_load(&mut self, table: TableIndex, addr: Addr<Address>) -> Value {

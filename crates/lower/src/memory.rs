@@ -266,12 +266,28 @@ impl<E: Emit> Lowering<'_, E> {
         true
     }
 
-    /// Whether bulk instructions on a memory are done without the host, which fuel is paid to. With 64-bit
-    /// indices the ends of ranges may overflow. Bytes that other threads write meanwhile are copied by the
-    /// host, in a way that allows for that.
+    /// Whether bulk instructions on a memory are done without the host. With 64-bit indices the ends of
+    /// ranges may overflow. Bytes that other threads write meanwhile are copied by the host, in a way that
+    /// allows for that.
     fn is_direct(&self, memory: u32) -> bool {
         let ty = self.module.memories[memory as usize];
-        ty.index == IndexType::I32 && !ty.shared && !self.settings.consume_fuel
+        ty.index == IndexType::I32 && !ty.shared
+    }
+
+    /// Pays for as many bytes as a bulk instruction is about to write, whose ranges were checked: see
+    /// `metering::size_cost`.
+    fn pay_for_bytes(&mut self, length: &E::Value) {
+        if !self.settings.consume_fuel {
+            return;
+        }
+        let (needed, cost) = (self.emit.copy(length), self.emit.copy(length));
+        let had = self.emit.load_field(Field::Fuel);
+        let rest = self.emit.copy(&had);
+        let short = self.emit.compare(Compare::LtU, had, needed);
+        let info = TrapInfo { trap: Trap::OutOfFuel, place: 0 };
+        self.emit.trap_if(short, info, Details::new());
+        let left = self.emit.arith(Arith::Sub, rest, cost);
+        self.emit.store_field(Field::Fuel, left);
     }
 
     /// Pops an index and traps unless an access of `bytes` bytes at `index + offset` is aligned. Bounds are
@@ -374,6 +390,7 @@ impl<E: Emit> Lowering<'_, E> {
         let to = self.pop_index(IndexType::I32);
         self.check_range(source, &from, &length);
         self.check_range(target, &to, &length);
+        self.pay_for_bytes(&length);
         let from = Addr(self.emit.memory_addr(source, from, 0));
         let to = Addr(self.emit.memory_addr(target, to, 0));
         self.emit.copy_bytes(to, from, length);
@@ -384,6 +401,7 @@ impl<E: Emit> Lowering<'_, E> {
     fn fill_directly(&mut self, memory: MemoryIndex, byte: E::Value, length: E::Value) -> bool {
         let start = self.pop_index(IndexType::I32);
         self.check_range(memory, &start, &length);
+        self.pay_for_bytes(&length);
         let start = Addr(self.emit.memory_addr(memory, start, 0));
         self.emit.fill_bytes(start, byte, length);
         true
