@@ -308,7 +308,7 @@ impl Place {
     /// The image that was kept, if it is to be trusted.
     pub fn load_image(&self, counters: &Counters) -> Option<CodeImage> {
         let found = self.load().and_then(|entry| match entry.content {
-            Content::Image(image) => Some(image),
+            Content::Image(image) => Some(*image),
             Content::Functions(_) => None,
         });
         self.count(counters, found.is_some());
@@ -381,7 +381,7 @@ impl Place {
     /// Keeps an image, soon.
     pub fn save_image(self, image: CodeImage) {
         self.in_background(move |place| {
-            place.write(&Entry { validated: true, content: Content::Image(image) });
+            place.write(&Entry { validated: true, content: Content::Image(Box::new(image)) });
         });
     }
 

@@ -11,7 +11,7 @@ use wardian_module::{
     ConstExpr, ConstOp, DataIndex, ElemIndex, ElemItems, ElemSegment, GlobalIndex, HeapTop,
     SegmentMode, TableIndex, Trap,
 };
-use wardian_vm::{Code, Extern, Failure, FuncId, InstanceId, Value};
+use wardian_vm::{Code, Extern, Failure, FuncId, Import, InstanceId, Value};
 
 /// Why an instance could not be made.
 #[derive(Debug)]
@@ -38,6 +38,17 @@ impl Store {
         limiter: &mut dyn Limiter,
         code: &Arc<Code>,
         imports: &[Extern],
+    ) -> Result<(InstanceId, Option<FuncId>), InstantiateError> {
+        let imports: Vec<_> = imports.iter().map(|import| Import::Extern(*import)).collect();
+        self.instantiate_with(limiter, code, &imports)
+    }
+
+    /// As [`instantiate`](Store::instantiate), with host functions that the store does not have yet.
+    pub fn instantiate_with(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        code: &Arc<Code>,
+        imports: &[Import],
     ) -> Result<(InstanceId, Option<FuncId>), InstantiateError> {
         let module = code.module().clone();
         let (memories, tables) = (

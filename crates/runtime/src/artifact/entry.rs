@@ -56,11 +56,12 @@ pub(crate) struct Entry {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "an entry has one")]
 pub(crate) enum Content {
     /// Some of its functions, to be called through slots.
     Functions(Vec<CachedFunction>),
     /// All of them.
-    Image(CodeImage),
+    Image(Box<CodeImage>),
 }
 
 /// One compiled function.
@@ -148,7 +149,7 @@ impl Entry {
         compatibility.check(section("key", length, 1, &mut reader)?)?;
         let content = match kind {
             0 => Content::Functions(decode_functions(&mut reader)?),
-            1 => Content::Image(decode_image(&mut reader)?),
+            1 => Content::Image(Box::new(decode_image(&mut reader)?)),
             _ => return Err(malformed(format!("expected content of kind 0 or 1, found {kind}"))),
         };
         if validated > 1 || !reader.0.is_empty() {
@@ -366,7 +367,7 @@ mod tests {
         };
         [
             Entry { validated: true, content: Content::Functions(functions) },
-            Entry { validated: false, content: Content::Image(image) },
+            Entry { validated: false, content: Content::Image(Box::new(image)) },
         ]
     }
 
