@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod compare;
 mod documents;
 mod licenses;
 mod repo;
@@ -71,6 +72,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[OPTIONS]",
         help: "generated modules, the same on every tier? --count N, --seed S (the first), --show",
         run: steps::differ,
+    },
+    Command {
+        name: "compare",
+        arguments: "[OPTIONS]",
+        help: "beside Wasmtime: -n ROUNDS, micro, instances, programs (WASMTIME=…), FILE.wasm…",
+        run: compare::run,
     },
     Command {
         name: "package",

@@ -12,6 +12,10 @@ use serde_json::Value;
 /// Folders that hold sources of guest programs: compiled to wasm, never linked into the engine.
 const GUEST_SOURCES: &str = "tests/programs/";
 
+/// Programs that run the engine beside another one, in a package of their own: no crate of ours depends on
+/// them, and what the other engine declares `unsafe` they call so.
+const PEERS: &str = "benches/peers/";
+
 /// Hidden entries of the root that belong to the repository.
 const HIDDEN_BUT_OURS: &[&str] = &[".cargo", ".ci", ".gitignore", ".github"];
 
@@ -176,6 +180,11 @@ impl Repo {
         }
         Ok(files)
     }
+}
+
+/// Whether this belongs to the programs that compare engines.
+pub fn is_of_peers(path: &str) -> bool {
+    path.starts_with(PEERS)
 }
 
 /// Whether this file is the source of a guest program: it runs inside the sandbox only.

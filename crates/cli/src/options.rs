@@ -138,6 +138,14 @@ keys! {
         c.max_memory_size = Some(size(v)?);
         Ok(())
     };
+    Wasm "gc-heap-reservation" = "BYTES", "what the heap of structs, arrays and host values may grow to", |c, v| {
+        c.config.gc_heap_reservation(size(v)? as u64);
+        Ok(())
+    };
+    Optimize "gc-nursery-size" = "BYTES", "the part of that heap in which new objects begin", |c, v| {
+        c.config.gc_nursery_size(u32::try_from(size(v)?).map_err(|_| "too large".to_string())?);
+        Ok(())
+    };
     Wasm "max-table-elements" = "COUNT", "what each table may grow to", |c, v| {
         c.max_table_elements = Some(size(v)?);
         Ok(())
@@ -280,6 +288,11 @@ keys! {
     };
     System "max-threads" = "COUNT", "how many it may have at once beside its own (256 by default)", |c, v| {
         c.max_threads = Some(u32::try_from(size(v)?).map_err(|_| format!("expected a number of threads, found `{v}`"))?);
+        Ok(())
+    };
+    Debug "gc-zeal" = "COUNT", "collect at each allocation of so many, to find mistakes: 1 is every one", |c, v| {
+        let count = v.parse().map_err(|_| format!("expected a number above 0, found `{v}`"))?;
+        c.config.gc_zeal_alloc_counter(Some(count)).map_err(|error| error.to_string())?;
         Ok(())
     };
     Debug "debug-info" = "y|n", "debuggers (gdb, LLDB) know functions by name and stop in them", |c, v| {
@@ -456,7 +469,8 @@ mod tests {
         }
         check(Group::Wasm, "smid=y", "unknown option `smid`; known are multi-value, ");
         check(Group::Wasm, "opt-level=2", "`opt-level` is an option of `-O`");
-        check(Group::Wasm, "gc=y", "the gc proposal is not supported by this version");
+        let text = "the stack-switching proposal is not supported by this version";
+        check(Group::Wasm, "stack-switching=y", text);
         check(Group::Wasm, "simd=maybe", "expected y or n");
         check(Group::Wasm, "max-wasm-stack=1t", "found `1t`");
         check(Group::Wasm, "max-wasm-stack=99999999999999g", "does not fit");

@@ -45,6 +45,7 @@ impl Heap {
 
     fn collect_young(&mut self, memory: &mut Memory<'_>, roots: &mut dyn Roots) -> Vec<u32> {
         self.stats.young_collections += 1;
+        let before = self.stats.moved_bytes;
         let mut scan = Scan::new(self);
         let remembered = std::mem::take(&mut self.remembered);
         let mut mover = Mover::<false>::new(self);
@@ -58,7 +59,7 @@ impl Heap {
         let dead = self.sweep_externs(memory, Which::Young);
         let left = (self.other_half, scan.survivors_end);
         (self.other_half, self.survivors) = (self.survivors.0, left);
-        self.reset_eden();
+        self.reset_eden(Which::Young, self.stats.moved_bytes - before);
         dead
     }
 
@@ -74,7 +75,7 @@ impl Heap {
         roots.each(&mut |reference| mover.forward(memory, reference));
         mover.drain(memory, &mut scan);
         mover.end();
-        let dead = self.sweep_externs_all(memory);
+        let dead = self.sweep_externs(memory, Which::Full);
         for block in from {
             self.chunks.give(block.start, BLOCK / CHUNK);
         }
@@ -89,12 +90,8 @@ impl Heap {
         }
         self.survivors.1 = self.survivors.0;
         self.settle();
-        self.reset_eden();
+        self.reset_eden(Which::Full, 0);
         dead
-    }
-
-    fn sweep_externs_all(&mut self, memory: &Memory<'_>) -> Vec<u32> {
-        self.sweep_externs(memory, Which::Full)
     }
 }
 

@@ -12,7 +12,8 @@
 //! Invariants:
 //! - an object of the old generation that refers to a young one is in `remembered`, and its flag
 //!   `NO_BARRIER` is set; that of a young object is always set;
-//! - the bytes that the heap takes, and those that its next collection may need, are within `granted`;
+//! - the bytes that the heap takes are within `granted`, but for the time of a collection that is made after more
+//!   was refused;
 //! - each object that stands for a host value is in `externs`.
 
 use crate::chunks::{CHUNK, Chunks, Use};
@@ -27,6 +28,11 @@ pub(crate) const BLOCK: u32 = 8 * CHUNK;
 const FIRST_EDEN: u32 = 256 << 10;
 /// Least bytes of eden.
 const LEAST_EDEN: u32 = 32 << 10;
+/// Bytes that a young collection should move at most: about half a millisecond of small objects. Where more
+/// survives, eden is made smaller.
+const PAUSE_BYTES: u64 = 512 << 10;
+/// Bytes of the old generation's growth that are worth a full collection, at least.
+const WORTH_COLLECTING: u64 = 16 << 20;
 
 /// What may be chosen for a heap.
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +195,7 @@ impl Heap {
             young_externs: Vec::new(),
             extern_shape: 0,
             granted: 0,
-            threshold: 2 * u64::from(eden),
+            threshold: WORTH_COLLECTING,
             broken: false,
             zeal_count: 0,
             zeal_due: config.zeal == 1,
@@ -271,16 +277,15 @@ impl Heap {
         blocks * u64::from(BLOCK)
     }
 
-    /// Bytes that a heap with this eden takes while it collects all, with `more` bytes of objects.
+    /// Bytes that a heap with this eden takes with `more` bytes of objects if all that is young becomes old,
+    /// and if then, with the least eden filled, all is collected: so a young collection never makes a full one
+    /// impossible.
     fn needed(&self, eden: u32, more: u64) -> u64 {
         let young = u64::from(eden) + 2 * u64::from(self.half);
-        let used = self.chunks.used_bytes();
-        let moving = used - self.large_bytes();
-        young
-            + used
-            + Heap::blocks_for(u64::from(self.young_used()))
-            + more
-            + Heap::blocks_for(moving + u64::from(self.young_used()))
+        let promoted = Heap::blocks_for(u64::from(self.young_used()));
+        let used = self.chunks.used_bytes() + promoted;
+        let moving = used - self.large_bytes() + u64::from(LEAST_EDEN) + u64::from(self.half);
+        young + used + more + Heap::blocks_for(moving) + u64::from(BLOCK)
     }
 
     /// Bytes that a full collection takes now.
@@ -342,6 +347,10 @@ impl Heap {
     }
 
     fn plan_young(&self, bytes: u32, attempt: &Attempt) -> Step {
+        if attempt.full && attempt.refused && self.needed_for_full() > self.granted {
+            // Nearly all of it is reached.
+            return Step::OutOfMemory;
+        }
         if self.eden > 0 && bytes <= self.eden_end() - self.next {
             return Step::Ready;
         }
@@ -366,11 +375,13 @@ impl Heap {
                 return Step::Grant(self.needed_for_full());
             }
         }
-        let needed = self.needed(self.eden, 0);
-        if needed <= self.granted {
+        // What the next eden may hold is asked for together with what this one needs.
+        let larger = self.eden.saturating_mul(2).min(self.config.eden_bytes);
+        let wanted = self.needed(larger, 2 * u64::from(larger));
+        if wanted > self.granted && !attempt.refused {
+            Step::Grant(wanted)
+        } else if self.needed(self.eden, 0) <= self.granted {
             self.collect_if_possible(Which::Young, attempt)
-        } else if !attempt.refused {
-            Step::Grant(needed)
         } else {
             self.collect_if_possible(Which::Full, attempt)
         }
@@ -407,8 +418,10 @@ impl Heap {
             Which::Young if !attempt.young && self.has_blocks(Heap::blocks_for(young) + moving) => {
                 Step::Collect(Which::Young)
             }
+            // Where more was refused, room to move is taken all the same: else what was filled with garbage
+            // would be lost for ever. It is given back at once.
             _ if !attempt.full
-                && self.needed_for_full() <= self.granted
+                && (attempt.refused || self.needed_for_full() <= self.granted)
                 && self.has_blocks(moving) =>
             {
                 Step::Collect(Which::Full)
@@ -567,25 +580,33 @@ impl Heap {
 
     // ---- after a collection ----
 
-    /// Empties eden, and lets it grow as long as the heap may.
-    pub(crate) fn reset_eden(&mut self) {
+    /// Empties eden. Its next size follows from how much the collection moved, as far as was granted.
+    pub(crate) fn reset_eden(&mut self, which: Which, moved: u64) {
         self.next = self.young_start;
-        let larger = self.eden.saturating_mul(2).min(self.config.eden_bytes);
-        if self.needed(larger, 2 * u64::from(larger)) <= self.granted {
-            self.eden = larger;
-        } else if self.needed(self.eden, 2 * u64::from(self.eden)) > self.granted {
-            self.eden = (self.eden / 2).max(LEAST_EDEN) / CHUNK * CHUNK;
+        let most = self.config.eden_bytes;
+        let eden = if which == Which::Young && moved > PAUSE_BYTES {
+            let fitting = u64::from(self.eden) * PAUSE_BYTES / moved;
+            (fitting as u32).max(FIRST_EDEN.min(most))
+        } else if which == Which::Young && moved < PAUSE_BYTES / 4 {
+            self.eden.saturating_mul(2).min(most)
+        } else {
+            self.eden
+        };
+        let mut eden = (eden / CHUNK * CHUNK).max(LEAST_EDEN);
+        while eden > LEAST_EDEN && self.needed(eden, 2 * u64::from(eden)) > self.granted {
+            eden = (eden / 2 / CHUNK * CHUNK).max(LEAST_EDEN);
         }
+        self.eden = eden;
     }
 
     /// What a full collection leaves: how much there may be before the next one, and what is given back.
     pub(crate) fn settle(&mut self) {
         let live = self.chunks.used_bytes();
-        self.threshold = (2 * live).max(live + 2 * u64::from(self.config.eden_bytes));
+        self.threshold = live + live.max(WORTH_COLLECTING);
+        let moving = live - self.large_bytes();
         let eden = u64::from(self.config.eden_bytes);
-        let wanted = 2 * self.threshold - self.large_bytes().min(self.threshold)
-            + 3 * eden
-            + 8 * u64::from(BLOCK);
+        // As much again is moved when all is collected next time.
+        let wanted = 2 * self.threshold - (live - moving) + 3 * eden + 8 * u64::from(BLOCK);
         self.granted = self.granted.min(wanted.max(self.config.initial_bytes));
     }
 

@@ -54,7 +54,9 @@ pub struct CallLayout {
     pub area_bytes: u32,
 }
 
-fn is_int(repr: Repr) -> bool {
+/// Whether it travels in integer registers, and not in vector registers.
+#[inline]
+pub const fn is_int(repr: Repr) -> bool {
     matches!(repr, Repr::I32 | Repr::I64 | Repr::Pointer | Repr::Ref)
 }
 

@@ -6,10 +6,12 @@
 //! - no reference is held over an allocation but in a root: in `HostRoots`, in `Store::operands`, in an
 //!   element segment, or where the kernel finds it.
 
+use crate::log;
 use crate::store::{Limiter, Store};
 use std::any::Any;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::time::Instant;
 use wardian_gc::{self as gc, Attempt, Kind, Layout, Memory, References, Step, Which};
 use wardian_module::layout::{NO_BARRIER, OBJECT_ELEMENTS};
 use wardian_module::{
@@ -288,7 +290,21 @@ impl Store {
         if looks {
             heap.gc.verify(&memory, &mut all);
         }
+        let begun = tracing::enabled!(target: log::GC, tracing::Level::DEBUG).then(Instant::now);
+        let moved = heap.gc.stats().moved_bytes;
         let dead = heap.gc.collect(&mut memory, which, &mut all);
+        if let Some(begun) = begun {
+            tracing::debug!(
+                target: log::GC,
+                ?which,
+                micros = begun.elapsed().as_micros() as u64,
+                moved = heap.gc.stats().moved_bytes - moved,
+                used = heap.gc.used(),
+                granted = heap.gc.granted(),
+                dead_host_values = dead.len(),
+                "collected"
+            );
+        }
         if looks {
             heap.gc.verify(&memory, &mut all);
         }

@@ -1,5 +1,6 @@
 //! What the memories of a module's instances begin with: from the second instance on they share it, page
-//! by page, until they write to it.
+//! by page, until they write to it. Where it is small, copying it is as fast, but each instance has a page
+//! of its own then: such modules share once they have many instances.
 //!
 //! Invariant: an instance that shares differs in nothing from one whose segments were copied. So there is
 //! nothing to share unless no active segment of the module can trap, since then nobody sees in which
@@ -10,22 +11,26 @@ use std::sync::Arc;
 use wardian_module::{ConstExpr, ConstOp, DataIndex, Module, SegmentMode};
 use wardian_vm::{Code, InitialMemory};
 
-/// Bytes of segments from which sharing pays.
+/// Bytes of segments from which sharing pays for two instances.
 const LEAST: usize = 64 << 10;
+/// Instances from which it pays for less. What is shared is an open file.
+const MANY: u32 = 16;
 /// How many times the bytes of its segments the shared range of a memory may be long.
 const SPREAD: usize = 8;
 
 /// For each memory that the module defines, what the next instance's begins with. Empty if all are to be
 /// filled by copying.
 pub(crate) fn of(code: &Code) -> &[Option<Arc<InitialMemory>>] {
-    code.initial_memories(|| shared(code.module()).unwrap_or_default())
+    code.initial_memories(|before| match before {
+        1 => shared(code.module(), LEAST).filter(|made| made.iter().any(Option::is_some)),
+        MANY.. => Some(shared(code.module(), 1).unwrap_or_default()),
+        _ => None,
+    })
 }
 
-/// Makes now what the second instance would have made, so that the first one shares it.
+/// Makes now what a later instance would have made, so that the first one shares it.
 pub fn prepare_initial_memories(code: &Code) {
-    // The first asks in vain.
-    of(code);
-    of(code);
+    code.initial_memories(|_| Some(shared(code.module(), 1).unwrap_or_default()));
 }
 
 /// The value of an offset that is a constant.
@@ -39,8 +44,9 @@ fn constant(offset: &ConstExpr) -> Option<u64> {
     }
 }
 
-/// `None` if a segment might trap, or shall be seen before another.
-fn shared(module: &Module) -> Option<Vec<Option<Arc<InitialMemory>>>> {
+/// For memories with at least so many bytes of segments. `None` if a segment might trap, or shall be seen
+/// before another.
+fn shared(module: &Module, least: usize) -> Option<Vec<Option<Arc<InitialMemory>>>> {
     for segment in &module.elements {
         if let SegmentMode::Active(table, offset) = &segment.mode {
             let own = table.index().checked_sub(module.imported_tables)?;
@@ -76,7 +82,8 @@ fn shared(module: &Module) -> Option<Vec<Option<Arc<InitialMemory>>>> {
     }
     let image = |(own, extent): (usize, Extent)| {
         let range = extent.range?;
-        let worth = extent.bytes >= LEAST && range.len() / SPREAD <= extent.bytes;
+        let dense = range.len() <= LEAST || range.len() / SPREAD <= extent.bytes;
+        let worth = extent.bytes >= least.max(1) && dense;
         let mut content = vec![0; worth.then_some(range.len())?];
         for (_, start, index) in places.iter().filter(|(of, ..)| *of == own) {
             let bytes = module.data_bytes(*index);
@@ -93,18 +100,18 @@ mod tests {
     use super::*;
     use wardian_module::{Proposals, decode};
 
-    fn images(text: &str) -> Option<Vec<bool>> {
+    fn images(text: &str, least: usize) -> Option<Vec<bool>> {
         let text = text.replace("LONG", &"x".repeat(LEAST));
         let wasm = wat::parse_str(text).unwrap();
         let (module, _) = decode(wasm, Proposals::all_built()).unwrap();
-        shared(&module).map(|images| images.iter().map(Option::is_some).collect())
+        shared(&module, least).map(|images| images.iter().map(Option::is_some).collect())
     }
 
     #[test]
     #[cfg(all(target_os = "linux", not(miri)))]
     fn only_what_cannot_be_told_apart_is_shared() {
         let check = |text: &str, expected: Option<&[bool]>| {
-            assert_eq!(images(text).as_deref(), expected, "{text}");
+            assert_eq!(images(text, LEAST).as_deref(), expected, "{text}");
         };
         check(r#"(module (memory 2) (data (i32.const 9) "LONG"))"#, Some(&[true]));
         check(r#"(module (memory 2) (data (i32.const 9) "LON"))"#, Some(&[false]));
@@ -114,6 +121,11 @@ mod tests {
             r#"(module (memory 0) (memory 2) (data (memory 1) (i32.const 9) "LONG"))"#,
             Some(&[false, true]),
         );
+        // Little is shared by many.
+        let little = r#"(module (memory 2) (memory 1) (data (i32.const 9) "x"))"#;
+        assert_eq!(images(little, 1), Some(vec![true, false]));
+        let apart = r#"(module (memory 9) (data (i32.const 0) "x") (data (i32.const 99999) "x"))"#;
+        assert_eq!(images(apart, 1), Some(vec![false]));
         // Far apart.
         check(
             r#"(module (memory 99) (data (i32.const 9) "LONG") (data (i32.const 6000000) "x"))"#,

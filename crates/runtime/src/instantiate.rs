@@ -11,7 +11,9 @@ use wardian_module::{
     ConstExpr, ConstOp, DataIndex, ElemIndex, ElemItems, ElemSegment, GlobalIndex, HeapTop,
     MemoryIndex, Module, SegmentMode, TableIndex, Trap,
 };
-use wardian_vm::{Code, Extern, Failure, FuncId, InitialMemory, InstanceId, MemoryId, Value};
+use wardian_vm::{
+    Code, Extern, Failure, FuncId, Import, InitialMemory, InstanceId, MemoryId, Value,
+};
 
 /// Bytes of segments from which on they are worth a look before they are copied.
 const MUCH_DATA: usize = 2 << 20;
@@ -41,6 +43,17 @@ impl Store {
         limiter: &mut dyn Limiter,
         code: &Arc<Code>,
         imports: &[Extern],
+    ) -> Result<(InstanceId, Option<FuncId>), InstantiateError> {
+        let imports: Vec<_> = imports.iter().map(|import| Import::Extern(*import)).collect();
+        self.instantiate_with(limiter, code, &imports)
+    }
+
+    /// As [`instantiate`](Store::instantiate), with host functions that the store does not have yet.
+    pub fn instantiate_with(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        code: &Arc<Code>,
+        imports: &[Import],
     ) -> Result<(InstanceId, Option<FuncId>), InstantiateError> {
         let module = code.module().clone();
         let (memories, tables) = (

@@ -13,3 +13,5 @@ pub const MODULE: &str = "wardian::module";
 pub const INSTANCE: &str = "wardian::instance";
 /// Traps on their way to the host.
 pub const TRAP: &str = "wardian::trap";
+/// Collections of stores' heaps.
+pub const GC: &str = "wardian::gc";

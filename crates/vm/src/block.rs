@@ -27,6 +27,8 @@ unsafe impl Plain for u128 {}
 unsafe impl<T> Plain for *mut T {}
 // SAFETY: [block] a raw pointer may hold any address; reading through it is another matter.
 unsafe impl<T> Plain for *const T {}
+// SAFETY: [block] as its elements, between which there is no padding.
+unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 
 /// Owned, zeroed, 16-aligned memory of fixed size.
 #[derive(Debug)]
@@ -64,9 +66,11 @@ impl Block {
         self.start.as_ptr().wrapping_add(offset)
     }
 
+    #[inline]
     fn place<T: Plain>(&self, offset: usize) -> *mut T {
         let end = offset.checked_add(size_of::<T>());
-        assert!(end.is_some_and(|end| end <= self.size), "access inside the block");
+        let inside = end.is_some_and(|end| end <= self.size);
+        assert!(inside, "access inside the block");
         assert!(offset.is_multiple_of(align_of::<T>()), "access aligned");
         self.start.as_ptr().wrapping_add(offset).cast()
     }

@@ -3,48 +3,80 @@
 //! An [`Image`] holds what registers hold at a call. Arguments that do not fit lie on the stack, results
 //! that do not fit in an area that the caller provides; where each travels, `module::abi` says.
 
-use crate::context::{BuiltinCall, Context, Exit, Failure, Frame, Host, TrapReport, set_current};
-use crate::context::{on_this_stack, thread_stack_limit};
+use crate::context::{BuiltinCall, Context, Exit, Failure, Frame, Host, TrapReport};
+use crate::context::{begin, set_current};
 use crate::shims;
-use crate::store::{FuncId, InstanceId, Mismatch, Store, StoreId, Value};
+use crate::store::{FuncId, InstanceId, Mismatch, Place, Store, StoreId, Value};
 use crate::unwind::fail;
 use crate::values::{Abi, Values};
-use smallvec::SmallVec;
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use wardian_module::abi::{ArgCursor, ArgLoc, ResultCursor, ResultLoc};
+use wardian_module::abi::{ArgCursor, ArgLoc, INT_ARGS, ResultCursor, ResultLoc, VECTOR_ARGS};
 use wardian_module::builtin::Word;
 use wardian_module::layout::{FuncRef, Owner, Repr};
 use wardian_module::{Builtin, DefinedFuncIndex, Operation, Trap};
 
-/// Registers at a call, as shims load and store them.
+const LOWER_HALVES: u64 = 1;
+const ALL_OF_VECTORS: u64 = 2;
+
+/// Registers at a call, as shims load and store them. `VECTORS` is 0 where the type of the function says
+/// that no vector register holds anything: clearing them costs as much as the rest of a call.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Image {
-    pub(crate) ints: [u64; 6],
-    pub(crate) vectors: [u128; 8],
+pub(crate) struct Image<const VECTORS: usize = { VECTOR_ARGS as usize }> {
+    pub(crate) ints: [u64; INT_ARGS as usize],
     /// Stack arguments.
     pub(crate) stack: *const u64,
     /// Their number; of no meaning when guest code calls the host.
     pub(crate) stack_words: u64,
-    /// Whether vector registers hold arguments; of no meaning when guest code calls the host.
-    pub(crate) uses_vectors: u64,
+    /// How much of `vectors` matters: 0 nothing, which need not be there, 1 the lower halves, 2 all. Of no
+    /// meaning when guest code calls the host.
+    pub(crate) has_vectors: u64,
+    pub(crate) vectors: [u128; VECTORS],
+}
+
+impl<const VECTORS: usize> Image<VECTORS> {
+    const EXPECTED: () = assert!(VECTORS == 0 || VECTORS == VECTOR_ARGS as usize);
+
+    fn new() -> Self {
+        let () = Self::EXPECTED;
+        Image {
+            ints: [0; _],
+            stack: std::ptr::null(),
+            stack_words: 0,
+            has_vectors: if VECTORS > 0 { ALL_OF_VECTORS } else { 0 },
+            vectors: [0; _],
+        }
+    }
 }
 
 /// Arguments of a call, written or read in order.
 #[derive(Debug)]
 pub struct Args<'a> {
-    image: &'a mut Image,
+    ints: &'a mut [u64; INT_ARGS as usize],
+    vectors: &'a mut [u128],
+    /// Where stack arguments lie when guest code calls.
+    passed: *const u64,
     cursor: ArgCursor,
-    /// Where stack arguments are collected when the host calls.
-    stack: SmallVec<[u64; 8]>,
+    /// Where stack arguments are collected when the host calls, as many as there are.
+    stack: &'a mut [u64],
 }
 
 impl<'a> Args<'a> {
-    pub(crate) fn new(image: &'a mut Image, has_area: bool) -> Args<'a> {
-        Args { image, cursor: ArgCursor::new(has_area), stack: SmallVec::new() }
+    #[inline]
+    pub(crate) fn new<const VECTORS: usize>(
+        image: &'a mut Image<VECTORS>,
+        has_area: bool,
+    ) -> Args<'a> {
+        Args {
+            ints: &mut image.ints,
+            vectors: &mut image.vectors,
+            passed: image.stack,
+            cursor: ArgCursor::new(has_area),
+            stack: &mut [],
+        }
     }
 
     #[inline]
@@ -55,11 +87,10 @@ impl<'a> Args<'a> {
     #[inline]
     fn write_bits(&mut self, bits: u128, repr: Repr) {
         match self.cursor.next(repr) {
-            ArgLoc::Int(n) => self.image.ints[n as usize] = bits as u64,
-            ArgLoc::Vector(n) => self.image.vectors[n as usize] = bits,
+            ArgLoc::Int(n) => self.ints[n as usize] = bits as u64,
+            ArgLoc::Vector(n) => self.vectors[n as usize] = bits,
             ArgLoc::Stack(offset) => {
                 let word = offset as usize / 8;
-                self.stack.resize(self.cursor.stack_bytes() as usize / 8, 0);
                 self.stack[word] = bits as u64;
                 if repr == Repr::V128 {
                     self.stack[word + 1] = (bits >> 64) as u64;
@@ -76,11 +107,11 @@ impl<'a> Args<'a> {
     #[inline]
     pub(crate) fn read_bits(&mut self, repr: Repr) -> u128 {
         match self.cursor.next(repr) {
-            ArgLoc::Int(n) => u128::from(self.image.ints[n as usize]),
-            ArgLoc::Vector(n) => self.image.vectors[n as usize],
+            ArgLoc::Int(n) => u128::from(self.ints[n as usize]),
+            ArgLoc::Vector(n) => self.vectors[n as usize],
             ArgLoc::Stack(offset) => {
                 let word = |n: u32| {
-                    let place = self.image.stack.wrapping_add((offset / 8 + n) as usize);
+                    let place = self.passed.wrapping_add((offset / 8 + n) as usize);
                     // SAFETY: [host signature] [compiled code] guest code called with the arguments of
                     // the record's type, and this is where they lie on its stack.
                     u128::from(unsafe { place.read() })
@@ -94,15 +125,33 @@ impl<'a> Args<'a> {
 /// Results of a call, written or read in order.
 #[derive(Debug)]
 pub struct Rets<'a> {
-    image: &'a mut Image,
+    ints: &'a mut [u64; INT_ARGS as usize],
+    vectors: &'a mut [u128],
     cursor: ResultCursor,
     area: *mut u128,
 }
 
 impl<'a> Rets<'a> {
     /// `area` is the result area of the call, or null if its type needs none.
-    pub(crate) fn new(image: &'a mut Image, area: *mut u128) -> Rets<'a> {
-        Rets { image, cursor: ResultCursor::default(), area }
+    #[inline]
+    pub(crate) fn new<const VECTORS: usize>(
+        image: &'a mut Image<VECTORS>,
+        area: *mut u128,
+    ) -> Rets<'a> {
+        let (ints, vectors) = (&mut image.ints, &mut image.vectors);
+        Rets { ints, vectors, cursor: ResultCursor::default(), area }
+    }
+
+    /// Goes on where another left off.
+    #[inline]
+    pub(crate) fn at(self, cursor: &ResultCursor) -> Rets<'a> {
+        Rets { cursor: cursor.clone(), ..self }
+    }
+
+    /// Where it is.
+    #[inline]
+    pub(crate) fn cursor(&self) -> ResultCursor {
+        self.cursor.clone()
     }
 
     #[inline]
@@ -113,8 +162,8 @@ impl<'a> Rets<'a> {
     #[inline]
     pub(crate) fn write_bits(&mut self, bits: u128, repr: Repr) {
         match self.cursor.next(repr) {
-            ResultLoc::Int(n) => self.image.ints[n as usize] = bits as u64,
-            ResultLoc::Vector(n) => self.image.vectors[n as usize] = bits,
+            ResultLoc::Int(n) => self.ints[n as usize] = bits as u64,
+            ResultLoc::Vector(n) => self.vectors[n as usize] = bits,
             ResultLoc::Area(offset) => {
                 let place = self.area.wrapping_byte_add(offset as usize);
                 // SAFETY: [host signature] [compiled code] guest code provided an area for the results
@@ -132,8 +181,8 @@ impl<'a> Rets<'a> {
     #[inline]
     fn read_bits(&mut self, repr: Repr) -> u128 {
         match self.cursor.next(repr) {
-            ResultLoc::Int(n) => u128::from(self.image.ints[n as usize]),
-            ResultLoc::Vector(n) => self.image.vectors[n as usize],
+            ResultLoc::Int(n) => u128::from(self.ints[n as usize]),
+            ResultLoc::Vector(n) => self.vectors[n as usize],
             ResultLoc::Area(offset) => {
                 let place = self.area.wrapping_byte_add(offset as usize);
                 // SAFETY: [compiled code] the caller of the guest made the area as large as the type's
@@ -166,51 +215,66 @@ impl From<Exit> for CallError {
 }
 
 /// Stack that the entry itself may use above the guest's first frame, in bytes.
-const ENTRY_STACK: usize = 1024;
+pub(crate) const ENTRY_STACK: usize = 1024;
 
-/// Calls `func` of the host's store with arguments that `write` writes and results that `read` reads.
+/// Calls a function of the host's store, which lies at `place`, with arguments that `write` writes and
+/// results that `read` reads. `VECTORS` as for [`Image`].
 #[inline]
-fn call_with<S: Host, R>(
+fn call_with<const VECTORS: usize, S: Host, R>(
     host: &mut S,
-    func: FuncId,
-    area_bytes: u32,
+    place: Place,
+    has_vectors: u64,
+    (stack_bytes, area_bytes): (u32, u32),
     write: impl FnOnce(&mut Args<'_>, &Store) -> Result<(), Mismatch>,
     read: impl FnOnce(&mut Rets<'_>, &Store) -> R,
 ) -> Result<R, CallError> {
-    let mut image = Image {
-        ints: [0; 6],
-        vectors: [0; 8],
-        stack: std::ptr::null(),
-        stack_words: 0,
-        uses_vectors: 0,
-    };
-    let mut area: SmallVec<[u128; 2]> = SmallVec::new();
-    area.resize(area_bytes as usize / 16, 0);
-    let area = if area_bytes > 0 { area.as_mut_ptr() } else { std::ptr::null_mut() };
+    let mut image = Image::<VECTORS>::new();
+    image.has_vectors = has_vectors;
+    // Of most types there is nothing of either, which the compiler sees where `bytes` are constants.
+    let (mut few, mut many) = ([0u128; 2], Vec::new());
+    let area = room(&mut few, &mut many, area_bytes as usize / 16);
+    let area = if area.is_empty() { std::ptr::null_mut() } else { area.as_mut_ptr() };
     image.ints[1] = area.expose_provenance() as u64;
+    let (mut few, mut many) = ([0u64; 8], Vec::new());
+    let stack = room(&mut few, &mut many, stack_bytes as usize / 8);
     let store = host.kernel();
     assert!(
         store.host_type() == TypeId::of::<S>(),
         "a store runs with the host type it was made for"
     );
-    let (code, owner) = store.func_target(func)?;
+    let (code, owner) = store.target_at(place);
     let mut args = Args::new(&mut image, area_bytes > 0);
+    args.stack = &mut *stack;
     write(&mut args, store)?;
-    let (uses_vectors, stack) = (args.cursor.uses_vectors(), args.stack);
-    image.uses_vectors = u64::from(uses_vectors);
-    image.stack = stack.as_ptr();
-    image.stack_words = stack.len() as u64;
-    enter(host, code, owner, &mut image)?;
+    (image.stack, image.stack_words) = (stack.as_ptr(), stack.len() as u64);
+    enter(host, code, owner, (&raw mut image).cast())?;
     Ok(read(&mut Rets::new(&mut image, area), host.kernel()))
+}
+
+/// `count` zeros, in `few` if they fit. (Not a `SmallVec`, which is moved when it was made: the processor
+/// waits for parts that were just written.)
+#[inline]
+fn room<'a, T: Copy + Default, const FEW: usize>(
+    few: &'a mut [T; FEW],
+    many: &'a mut Vec<T>,
+    count: usize,
+) -> &'a mut [T] {
+    if count <= FEW {
+        &mut few[..count]
+    } else {
+        many.resize(count, T::default());
+        many
+    }
 }
 
 /// Enters guest code. `code` and `owner` are those of a function of the host's store whose arguments
 /// `image` holds.
+#[inline]
 fn enter<S: Host>(
     host: &mut S,
     code: *const u8,
     owner: *mut Owner,
-    image: &mut Image,
+    image: *mut Image<0>,
 ) -> Result<(), Exit> {
     let store = host.kernel();
     let context_ptr = store.context_ptr();
@@ -218,31 +282,28 @@ fn enter<S: Host>(
     // SAFETY: [context pointer] the store outlives this call: the host is borrowed, and were safe code
     // to swap and drop it meanwhile, the context stays since an activation is live.
     let context: &Context = unsafe { &*context_ptr };
-    let marker = 0u8;
-    let sp = &raw const marker as usize;
     let previous_limit = context.shared.stack_limit.get();
-    // A host function may have passed its caller to a scoped thread, which has a stack of its own.
-    let limit = match context.entry_sp.get() {
-        entry_sp if entry_sp != 0 && on_this_stack(entry_sp) => previous_limit,
-        _ => sp.saturating_sub(max_wasm_stack).max(thread_stack_limit()),
-    };
-    if sp < limit.saturating_add(ENTRY_STACK) {
+    let marker = 0u8;
+    let Some(previous) = begin(context, max_wasm_stack, &raw const marker as usize) else {
         return Err(Trap::StackOverflow.into());
-    }
-    context.shared.stack_limit.set(limit);
+    };
     let pointer: NonNull<dyn Host> = NonNull::from(&mut *host);
     let previous_host = context.host.replace(Some(pointer));
-    let previous = set_current(context_ptr);
     // SAFETY: [compiled code] [host signature] `code` is the function's entry and `owner` its context;
     // the image was written by the function's type; host, limit and current context are set.
     unsafe { shims::enter(image, owner, code) };
     set_current(previous);
     context.host.set(previous_host);
     context.shared.stack_limit.set(previous_limit);
-    if context.pending.replace(0) == 0 {
-        return Ok(());
-    }
-    Err(host.kernel().take_pending().unwrap_or_else(|| Failure::Host(Box::new(Mismatch)).into()))
+    if context.pending.get() == 0 { Ok(()) } else { Err(pending(host)) }
+}
+
+/// The failure that guest code ended with.
+#[cold]
+fn pending<S: Host>(host: &mut S) -> Exit {
+    let store = host.kernel();
+    store.context().pending.set(0);
+    store.take_pending().unwrap_or_else(|| Failure::Host(Box::new(Mismatch)).into())
 }
 
 /// Calls a function with values. `results` must have the length of the function's results.
@@ -252,24 +313,51 @@ pub fn call<S: Host>(
     params: &[Value],
     results: &mut [Value],
 ) -> Result<(), CallError> {
-    let ty = host.kernel().func_type(func).ok_or(Mismatch)?.clone();
+    let counts = (params.len(), results.len());
+    call_by(host, func, counts, |n| Some(params[n]), |n, value| results[n] = value)
+}
+
+/// Calls a function with as many arguments and results as `counts` says. `param` gives an argument by its
+/// position, or `None`, which is a mismatch; `result` is given results.
+#[inline]
+pub fn call_by<S: Host>(
+    host: &mut S,
+    func: FuncId,
+    counts: (usize, usize),
+    param: impl Fn(usize) -> Option<Value>,
+    mut result: impl FnMut(usize, Value),
+) -> Result<(), CallError> {
+    let store = host.kernel();
+    let place = store.func_place(func).ok_or(Mismatch)?;
+    let ty = store.func_type(func).ok_or(Mismatch)?;
     let (types, layout) = (ty.func_type(), ty.call_layout());
-    if params.len() != types.params().len() || results.len() != types.results().len() {
+    if counts != (types.params().len(), types.results().len()) {
         return Err(CallError::Mismatch);
     }
-    call_with(
+    let bytes = (layout.stack_bytes, layout.area_bytes);
+    // The type's users are not counted meanwhile: that costs more than looking it up.
+    let only_result = types.results().first().copied().filter(|_| counts.1 == 1);
+    call_with::<{ VECTOR_ARGS as usize }, S, ()>(
         host,
-        func,
-        layout.area_bytes,
+        place,
+        ALL_OF_VECTORS,
+        bytes,
         |args, store| {
-            for (value, ty) in params.iter().zip(types.params()) {
-                args.write_bits(store.value_bits(*value, *ty)?, Repr::of(*ty));
+            let types = store.func_type(func).ok_or(Mismatch)?.func_type();
+            for (n, ty) in types.params().iter().enumerate() {
+                let value = param(n).ok_or(Mismatch)?;
+                args.write_bits(store.value_bits(value, *ty)?, Repr::of(*ty));
             }
             Ok(())
         },
         |rets, store| {
-            for (place, ty) in results.iter_mut().zip(types.results()) {
-                *place = store.value_of(rets.read_bits(Repr::of(*ty)), *ty);
+            if let Some(ty) = only_result {
+                result(0, store.value_of(rets.read_bits(Repr::of(ty)), ty));
+            } else if counts.1 > 0 {
+                let types = store.func_type(func).map_or(&[][..], |ty| ty.func_type().results());
+                for (n, ty) in types.iter().enumerate() {
+                    result(n, store.value_of(rets.read_bits(Repr::of(*ty)), *ty));
+                }
             }
         },
     )
@@ -280,6 +368,8 @@ pub fn call<S: Host>(
 pub struct TypedFunc<P, R> {
     store: StoreId,
     func: FuncId,
+    /// Where the function lies in that store.
+    place: Place,
     types: PhantomData<fn(P) -> R>,
 }
 
@@ -307,8 +397,8 @@ impl Store {
             && results.len() == ty.results().len()
             && params.iter().zip(ty.params()).all(|(own, param)| own.matches(*param))
             && ty.results().iter().zip(&results).all(|(result, own)| result.matches(*own));
-        let types = PhantomData;
-        if fits { Ok(TypedFunc { store: self.id(), func, types }) } else { Err(Mismatch) }
+        let place = self.func_place(func).filter(|_| fits).ok_or(Mismatch)?;
+        Ok(TypedFunc { store: self.id(), func, place, types: PhantomData })
     }
 }
 
@@ -322,13 +412,18 @@ pub fn call_typed<S: Host, P: Values, R: Values>(
     if host.kernel().id() != func.store {
         return Err(CallError::Mismatch);
     }
-    call_with(
-        host,
-        func.func,
-        R::area_bytes(),
-        |args, store| params.write_args(args, store),
-        |rets, store| R::read_results(rets, store),
-    )
+    let area_bytes = R::area_bytes();
+    let (place, bytes) = (func.place, (P::stack_bytes(area_bytes > 0), area_bytes));
+    let write = |args: &mut Args<'_>, store: &Store| params.write_args(args, store);
+    let read = |rets: &mut Rets<'_>, store: &Store| R::read_results(rets, store);
+    if P::USES_VECTORS || R::USES_VECTORS {
+        // A register that was written in halves is not read whole: the processor would wait for both.
+        let halves = P::DIRECT && R::DIRECT;
+        let has_vectors = if halves { LOWER_HALVES } else { ALL_OF_VECTORS };
+        call_with::<{ VECTOR_ARGS as usize }, S, R>(host, place, has_vectors, bytes, write, read)
+    } else {
+        call_with::<0, S, R>(host, place, 0, bytes, write, read)
+    }
 }
 
 /// Called by the builtin shim.

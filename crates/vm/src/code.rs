@@ -31,7 +31,7 @@ use crate::tiered::{ChunkTables, Source, Tiered};
 use crate::watch::{Kept, PublishedFunc, Watch};
 use crate::{call, shims, sys};
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wardian_module::image::{CodeImage, FuncRange};
 use wardian_module::layout::{CODE_PAGE, Linkage, ModuleTable, VmLayout};
@@ -367,6 +367,7 @@ impl Drop for Pages {
 
 /// What the signal handler and backtraces ask about code.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each module or chunk, never moved in bulk")]
 pub(crate) enum CodeTables {
     /// The code of a whole module.
     Whole {
@@ -447,8 +448,8 @@ pub struct Code {
 /// What instances share of their memories: for each memory of the module's own, what it begins with.
 #[derive(Default)]
 struct InitialMemories {
-    /// Whether there was an instance before.
-    wanted: AtomicBool,
+    /// Instances that asked before it was made.
+    asked: AtomicU32,
     made: OnceLock<Box<[Option<Arc<InitialMemory>>]>>,
 }
 
@@ -557,15 +558,18 @@ impl Code {
         }
     }
 
-    /// What the memories of the next instance begin with, as `make` says from the second instance on: most
-    /// modules have one, which shares nothing.
+    /// What the memories of the next instance begin with. `make` is given the number of instances that asked
+    /// before, until it makes it.
     pub fn initial_memories(
         &self,
-        make: impl FnOnce() -> Vec<Option<Arc<InitialMemory>>>,
+        make: impl FnOnce(u32) -> Option<Vec<Option<Arc<InitialMemory>>>>,
     ) -> &[Option<Arc<InitialMemory>>] {
-        match self.initial.wanted.swap(true, Relaxed) {
-            true => self.initial.made.get_or_init(|| make().into()),
-            false => &[],
+        if let Some(made) = self.initial.made.get() {
+            return made;
+        }
+        match make(self.initial.asked.fetch_add(1, Relaxed)) {
+            Some(made) => self.initial.made.get_or_init(|| made.into()),
+            None => &[],
         }
     }
 

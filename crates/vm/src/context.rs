@@ -3,6 +3,7 @@
 //! Fields are `Cell`s, since shims and generated code write them through raw pointers while host code
 //! holds `&Context`.
 
+use crate::call::ENTRY_STACK;
 use crate::store::Store;
 use crate::{shims, sys};
 use std::any::Any;
@@ -224,31 +225,81 @@ impl Context {
 }
 
 thread_local! {
+    static THREAD: Thread = const {
+        Thread {
+            current: Cell::new(null()),
+            stack: Cell::new(None),
+            limit: Cell::new(usize::MAX),
+        }
+    };
+}
+
+/// What the kernel knows of a thread. One variable, since finding each costs a call.
+struct Thread {
     /// Context of the innermost activation of this thread: invariant [context pointer].
-    static CURRENT: Cell<*const Context> = const { Cell::new(null()) };
+    current: Cell<*const Context>,
     /// This thread's stack, once asked for.
-    static STACK: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
+    stack: Cell<Option<(usize, usize)>>,
+    /// `thread_stack_limit` of this thread, once asked for.
+    limit: Cell<usize>,
 }
 
 /// Never inlined: a suspended stack may go on on another thread, where the address differs.
 #[inline(never)]
 pub(crate) fn current() -> *const Context {
-    CURRENT.get()
+    THREAD.with(|thread| thread.current.get())
 }
 
-/// Sets the current context and returns the one before. Never inlined, as `current`.
+/// Sets the current context. Never inlined, as `current`.
 #[inline(never)]
-pub(crate) fn set_current(context: *const Context) -> *const Context {
-    CURRENT.replace(context)
+pub(crate) fn set_current(context: *const Context) {
+    THREAD.with(|thread| thread.current.set(context));
+}
+
+/// Begins an activation: sets the stack limit and makes `context` the current one; returns the one before.
+/// `None`, with nothing changed, if the stack does not suffice below `sp`, where the caller is. Never
+/// inlined, as `current`.
+#[inline(never)]
+pub(crate) fn begin(context: &Context, max_wasm_stack: usize, sp: usize) -> Option<*const Context> {
+    THREAD.with(|thread| {
+        // Of a thread that was not asked yet it is too high, whatever `sp` is.
+        let limit = sp.saturating_sub(max_wasm_stack).max(thread.limit.get());
+        if context.entry_sp.get() != 0 || sp < limit.saturating_add(ENTRY_STACK) {
+            return begin_again(context, max_wasm_stack, sp);
+        }
+        context.shared.stack_limit.set(limit);
+        Some(thread.current.replace(context))
+    })
+}
+
+/// As `begin`, for a thread's first activation, and for activations inside of others.
+#[inline(never)]
+fn begin_again(context: &Context, max_wasm_stack: usize, sp: usize) -> Option<*const Context> {
+    let own_limit = thread_stack_limit();
+    THREAD.with(|thread| thread.limit.set(own_limit));
+    // A host function may have passed its caller to a scoped thread, which has a stack of its own.
+    let limit = match context.entry_sp.get() {
+        entry_sp if entry_sp != 0 && on_this_stack(entry_sp) => context.shared.stack_limit.get(),
+        _ => sp.saturating_sub(max_wasm_stack).max(own_limit),
+    };
+    if sp < limit.saturating_add(ENTRY_STACK) {
+        return None;
+    }
+    context.shared.stack_limit.set(limit);
+    Some(THREAD.with(|thread| thread.current.replace(context)))
 }
 
 /// Lowest and highest address of this thread's stack; zeros if they are unknown.
+#[inline]
 fn thread_stack() -> (usize, usize) {
-    STACK.get().unwrap_or_else(|| {
-        let bounds = sys::stack_bounds().unwrap_or((0, 0));
-        STACK.set(Some(bounds));
-        bounds
-    })
+    THREAD.with(|thread| thread.stack.get()).unwrap_or_else(find_thread_stack)
+}
+
+#[cold]
+fn find_thread_stack() -> (usize, usize) {
+    let bounds = sys::stack_bounds().unwrap_or((0, 0));
+    THREAD.with(|thread| thread.stack.set(Some(bounds)));
+    bounds
 }
 
 /// Whether `address`, of a stack in use, lies in this thread's stack. Taken for granted where bounds

@@ -20,9 +20,9 @@ use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use wardian_module::abi::CallLayout;
+use wardian_module::abi::{CallLayout, ResultCursor};
 use wardian_module::layout::{Owner, Repr};
-use wardian_module::{FuncType, RegisteredType};
+use wardian_module::{FuncType, RegisteredType, ValType};
 
 /// What a host function's context register points at.
 #[derive(Debug)]
@@ -106,6 +106,20 @@ impl HostFunc {
         HostFunc::with(ty, TypeId::of::<S>(), shims::image_exit_address(), entry, env)
     }
 
+    /// As [`dynamic`](HostFunc::dynamic), for a type without references, and without lists of values: `func`
+    /// reads the arguments and writes all results; a call for which it does not fails. Panics if there are
+    /// references.
+    pub fn numeric<S, F>(ty: RegisteredType, func: F) -> HostFunc
+    where
+        S: Host,
+        F: Fn(Call<'_, S>, &mut Passed<'_>) -> Result<(), HostError> + Send + Sync + 'static,
+    {
+        assert!(ty.func_type().is_numeric(), "a type without references");
+        let env = Arc::new(Dynamic { ty: ty.clone(), func });
+        let entry = numeric_entry::<S, F> as *const u8;
+        HostFunc::with(ty, TypeId::of::<S>(), shims::image_exit_address(), entry, env)
+    }
+
     fn with<F: Send + Sync + 'static>(
         ty: RegisteredType,
         host_type: TypeId,
@@ -133,7 +147,7 @@ impl HostFunc {
 
     /// Fills in what follows the record's `Owner`.
     pub(crate) fn write_record(&self, block: &mut Block, at: usize, instance: Option<InstanceId>) {
-        let stack_bytes = CallLayout::new(self.ty.func_type()).stack_bytes;
+        let stack_bytes = self.ty.call_layout().stack_bytes;
         block.write(at + offset_of!(HostRecord, entry), self.entry);
         block.write(at + offset_of!(HostRecord, stack_bytes), u64::from(stack_bytes));
         block.write(at + offset_of!(HostRecord, env), self.env);
@@ -145,6 +159,62 @@ impl HostFunc {
 struct Dynamic<F> {
     ty: RegisteredType,
     func: F,
+}
+
+/// Arguments and results, all numbers and vectors, of a call of a function of dynamically given type.
+#[derive(Debug)]
+pub struct Passed<'a> {
+    ty: &'a FuncType,
+    image: &'a mut Image,
+    area: *mut u128,
+    /// Where the next result travels.
+    cursor: ResultCursor,
+    /// Results that were written.
+    written: usize,
+}
+
+impl Passed<'_> {
+    /// The function's type.
+    pub fn ty(&self) -> &FuncType {
+        self.ty
+    }
+
+    /// Reads the arguments, in order. Panics if a result has been written: they take the same place.
+    #[inline]
+    pub fn params(&mut self, mut each: impl FnMut(Value)) {
+        assert!(self.written == 0, "arguments are read before results are written");
+        let mut args = Args::new(self.image, !self.area.is_null());
+        for ty in self.ty.params() {
+            // A call of `each` for every kind: a value that is not known to be of one goes through memory.
+            match ty {
+                ValType::I32 => each(Value::I32(args.read::<u32>() as i32)),
+                ValType::I64 => each(Value::I64(args.read::<u64>() as i64)),
+                ValType::F32 => each(Value::F32(args.read_bits(Repr::F32) as u32)),
+                ValType::F64 => each(Value::F64(args.read_bits(Repr::F64) as u64)),
+                ValType::V128 => each(Value::V128(args.read_bits(Repr::V128))),
+                ValType::Ref(_) => unreachable!("the type has no references"),
+            }
+        }
+    }
+
+    /// Writes the next result. Fails if it does not have the type of that result.
+    #[inline]
+    pub fn result(&mut self, value: Value) -> Result<(), Mismatch> {
+        let ty = *self.ty.results().get(self.written).ok_or(Mismatch)?;
+        let bits = match (value, ty) {
+            (Value::I32(v), ValType::I32) => u128::from(v as u32),
+            (Value::I64(v), ValType::I64) => u128::from(v as u64),
+            (Value::F32(bits), ValType::F32) => u128::from(bits),
+            (Value::F64(bits), ValType::F64) => u128::from(bits),
+            (Value::V128(bits), ValType::V128) => bits,
+            _ => return Err(Mismatch),
+        };
+        let mut rets = Rets::new(self.image, self.area).at(&self.cursor);
+        rets.write_bits(bits, Repr::of(ty));
+        self.cursor = rets.cursor();
+        self.written += 1;
+        Ok(())
+    }
 }
 
 /// A record whose closure is an `F` for hosts of type `S`: what shims pass, and nothing else makes.
@@ -230,6 +300,22 @@ where
             rets.write_bits(lowered(host.kernel().value_bits(*value, *ty))?, Repr::of(*ty));
         }
         Ok(())
+    });
+}
+
+/// Entry of a dynamically typed function of numbers.
+extern "C" fn numeric_entry<S, F>(record: RecordRef<S, Dynamic<F>>, image: &mut Image)
+where
+    S: Host,
+    F: Fn(Call<'_, S>, &mut Passed<'_>) -> Result<(), HostError>,
+{
+    run(&record, |dynamic, call| {
+        let ty = dynamic.ty.func_type();
+        let area = area(image, dynamic.ty.call_layout().area_bytes);
+        let cursor = ResultCursor::default();
+        let mut passed = Passed { ty, image, area, cursor, written: 0 };
+        (dynamic.func)(call, &mut passed).map_err(Failure::Host)?;
+        lowered(if passed.written == ty.results().len() { Ok(()) } else { Err(Mismatch) })
     });
 }
 

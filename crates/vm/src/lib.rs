@@ -33,7 +33,7 @@
 //! - **[code lookup]** A program counter of a live guest frame lies in published code, which a store
 //!   keeps alive; so the pointer found in the lookup table for it is valid.
 //! - **[context pointer]** The context of a running store, and the epoch that it points at, are valid
-//!   while an activation of it exists; thread-local `CURRENT` is null or the context of the innermost
+//!   while an activation of it exists; the thread's `current` is null or the context of the innermost
 //!   activation of its thread.
 //! - **[host pointer]** While guest code runs, the context holds the pointer derived from the `&mut` that
 //!   the innermost entry was given, nothing else uses that borrow, and its type is the store's.

@@ -125,7 +125,7 @@ impl Mapping {
             Some(mapping) => mapping,
             None => Mapping::reserve(size)?,
         };
-        mapping.begin_with(image)?;
+        mapping.begin_with(image, length)?;
         mapping.make_accessible(length)?;
         mapping.forget_past(length)?;
         mapping.home = kept.then(|| home.clone());
@@ -172,9 +172,13 @@ impl Mapping {
         Ok(())
     }
 
-    /// Puts an image into a range that holds none but the one it was kept with. If the system refuses,
-    /// the range is not to be used.
-    fn begin_with(&mut self, image: Option<&Arc<InitialMemory>>) -> std::io::Result<()> {
+    /// Puts an image into a range that holds none but the one it was kept with, and that will have `length`
+    /// accessible bytes. If the system refuses, the range is not to be used.
+    fn begin_with(
+        &mut self,
+        image: Option<&Arc<InitialMemory>>,
+        length: usize,
+    ) -> std::io::Result<()> {
         let present = self.image.as_ref().map(Arc::as_ptr);
         if present == image.map(Arc::as_ptr) {
             return Ok(());
@@ -185,7 +189,7 @@ impl Mapping {
         }
         if let Some(new) = image {
             assert!(new.end() <= self.size, "an image lies in its memory");
-            self.make_accessible(new.end())?;
+            self.make_accessible(length.max(new.end()))?;
             // SAFETY: [mapping] as above.
             unsafe { sys::replace(self.start.as_ptr().add(new.start), new.size, Some(&new.file))? };
             self.image = Some(new.clone());
@@ -217,6 +221,7 @@ impl Mapping {
     }
 
     /// The first `length` bytes. Panics if they are not all accessible.
+    #[inline]
     pub(crate) fn bytes(&self, length: usize) -> &[u8] {
         assert!(length <= self.accessible, "bytes of a memory are accessible");
         // SAFETY: [guest memory aliasing] accessible bytes are initialized (by the system, or zeroed);
@@ -225,6 +230,7 @@ impl Mapping {
     }
 
     /// The first `length` bytes. Panics if they are not all accessible.
+    #[inline]
     pub(crate) fn bytes_mut(&mut self, length: usize) -> &mut [u8] {
         assert!(length <= self.accessible, "bytes of a memory are accessible");
         // SAFETY: [guest memory aliasing] as in `bytes`, and the borrow is exclusive.

@@ -151,6 +151,15 @@ pub enum Extern {
     Tag(TagId),
 }
 
+/// What an instance is given for an import.
+#[derive(Clone, Debug)]
+pub enum Import {
+    /// Something of the store.
+    Extern(Extern),
+    /// A host function, which the store gets for this import alone.
+    Host(Arc<HostFunc>),
+}
+
 /// An argument does not have the type or range it must have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mismatch;
@@ -293,7 +302,7 @@ pub(crate) struct GlobalInst {
 #[derive(Debug)]
 struct HostInst {
     func: Arc<HostFunc>,
-    /// Of a `FuncRef`, which a `HostRecord` follows.
+    /// Of its `FuncRef`: in the VM context of the instance that imports it, or in a block of its own.
     place: Place,
 }
 
@@ -449,23 +458,28 @@ impl Store {
     }
 
     /// Its number.
+    #[inline]
     pub fn id(&self) -> StoreId {
         self.id
     }
 
+    #[inline]
     pub(crate) fn context_ptr(&self) -> *const Context {
         self.context.as_ptr()
     }
 
+    #[inline]
     pub(crate) fn context(&self) -> &Context {
         // SAFETY: [context pointer] the box lives as long as the store; its fields are cells.
         unsafe { self.context.as_ref() }
     }
 
+    #[inline]
     pub(crate) fn host_type(&self) -> RustTypeId {
         self.host_type
     }
 
+    #[inline]
     pub(crate) fn max_wasm_stack(&self) -> usize {
         self.max_wasm_stack
     }
@@ -630,6 +644,7 @@ impl Store {
         unsafe { self.context().change_guards(change) }
     }
 
+    #[inline]
     fn address(&self, place: Place) -> *mut u8 {
         self.blocks[place.block].address(place.offset)
     }
@@ -676,19 +691,32 @@ impl Store {
         if func.host_type() != self.host_type {
             return Err(InstantiateError::Import(0));
         }
-        let owner = HOST_BIT | u32::try_from(self.hosts.len()).map_err(|_| out_of_memory())?;
         let record = size_of::<FuncRef>().next_multiple_of(16);
         let block = self.new_block(record + size_of::<HostRecord>())?;
-        self.write_owner(block, record, owner & !HOST_BIT, Owner::HOST);
-        func.write_record(&mut self.blocks[block], record, instance);
-        let context = self.blocks[block].address(record);
         let place = Place { block, offset: 0 };
-        self.write_func_ref(place, func.shim(), context, func.ty().id(), 0);
-        self.hosts.push(HostInst { func, place });
-        Ok(FuncId { owner, index: 0 })
+        Ok(self.host_func_at(func, instance, place, Place { block, offset: record })?)
     }
 
-    fn func_place(&self, id: FuncId) -> Option<Place> {
+    /// Adds a host function whose `FuncRef` and record lie where given.
+    fn host_func_at(
+        &mut self,
+        func: Arc<HostFunc>,
+        instance: Option<InstanceId>,
+        place: Place,
+        record: Place,
+    ) -> std::io::Result<FuncId> {
+        let position = u32::try_from(self.hosts.len()).ok().filter(|n| n & HOST_BIT == 0);
+        let position = position.ok_or_else(out_of_memory)?;
+        self.write_owner(record.block, record.offset, position, Owner::HOST);
+        func.write_record(&mut self.blocks[record.block], record.offset, instance);
+        let context = self.address(record);
+        self.write_func_ref(place, func.shim(), context, func.ty().id(), 0);
+        self.hosts.push(HostInst { func, place });
+        Ok(FuncId { owner: HOST_BIT | position, index: 0 })
+    }
+
+    #[inline]
+    pub(crate) fn func_place(&self, id: FuncId) -> Option<Place> {
         if id.owner & HOST_BIT != 0 {
             return self.hosts.get((id.owner & !HOST_BIT) as usize).map(|host| host.place);
         }
@@ -699,19 +727,27 @@ impl Store {
     }
 
     /// Address of a function's `FuncRef`.
+    #[inline]
     pub(crate) fn func_ref(&self, id: FuncId) -> Result<*const FuncRef, Mismatch> {
         self.func_place(id).map(|place| self.address(place).cast_const().cast()).ok_or(Mismatch)
     }
 
-    /// Code address and context of a function.
-    pub(crate) fn func_target(&self, id: FuncId) -> Result<(*const u8, *mut Owner), Mismatch> {
-        let Place { block, offset } = self.func_place(id).ok_or(Mismatch)?;
-        let block = &self.blocks[block];
-        let code = block.read(offset + offset_of!(FuncRef, code));
-        Ok((code, block.read(offset + offset_of!(FuncRef, context))))
+    /// Code address and context of the function that lies at a place of this store.
+    #[inline]
+    pub(crate) fn target_at(&self, place: Place) -> (*const u8, *mut Owner) {
+        const {
+            assert!(
+                offset_of!(FuncRef, code) == 0
+                    && offset_of!(FuncRef, context) == size_of::<usize>(),
+                "they are read at once"
+            );
+        }
+        let [code, context] = self.blocks[place.block].read::<[*mut u8; 2]>(place.offset);
+        (code.cast_const(), context.cast())
     }
 
     /// The function that a reference points at.
+    #[inline]
     pub(crate) fn func_of(&self, reference: *const FuncRef) -> Option<FuncId> {
         if reference.is_null() {
             return None;
@@ -724,6 +760,7 @@ impl Store {
     }
 
     /// The type of a function; `None` if there is no such function.
+    #[inline]
     pub fn func_type(&self, id: FuncId) -> Option<&RegisteredType> {
         if id.owner & HOST_BIT != 0 {
             return self.hosts.get((id.owner & !HOST_BIT) as usize).map(|host| host.func.ty());
@@ -740,6 +777,7 @@ impl Store {
     // ---- values ----
 
     /// Bits of `value` as generated code holds them, if it is a value of type `ty`.
+    #[inline]
     pub(crate) fn value_bits(&self, value: Value, ty: ValType) -> Result<u128, Mismatch> {
         match (value, ty) {
             (Value::I32(v), ValType::I32) => Ok(u128::from(v as u32)),
@@ -747,15 +785,20 @@ impl Store {
             (Value::F32(v), ValType::F32) => Ok(u128::from(v)),
             (Value::F64(v), ValType::F64) => Ok(u128::from(v)),
             (Value::V128(v), ValType::V128) => Ok(v),
-            (value, ValType::Ref(ty)) => Ok(match self.element(value, ty)? {
-                Element::Func(func) => func.expose_provenance() as u128,
-                Element::Ref(reference) => u128::from(reference),
-            }),
+            (value, ValType::Ref(ty)) => self.reference_bits(value, ty),
             _ => Err(Mismatch),
         }
     }
 
+    fn reference_bits(&self, value: Value, ty: RefType) -> Result<u128, Mismatch> {
+        Ok(match self.element(value, ty)? {
+            Element::Func(func) => func.expose_provenance() as u128,
+            Element::Ref(reference) => u128::from(reference),
+        })
+    }
+
     /// `value` as tables hold it, if it is a value of type `ty`.
+    #[inline]
     fn element(&self, value: Value, ty: RefType) -> Result<Element, Mismatch> {
         let is_func = ty.heap.top() == HeapTop::Func;
         match value {
@@ -777,6 +820,7 @@ impl Store {
     }
 
     /// The value of type `ty` that generated code holds as `bits`.
+    #[inline]
     pub(crate) fn value_of(&self, bits: u128, ty: ValType) -> Value {
         match ty {
             ValType::I32 => Value::I32(bits as i32),
@@ -960,11 +1004,13 @@ impl Store {
     }
 
     /// Bytes of a memory. Panics if it is shared, as the two that follow.
+    #[inline]
     pub fn memory_bytes(&self, id: MemoryId) -> &[u8] {
         self.memories[id.index()].slice()
     }
 
     /// Bytes of a memory.
+    #[inline]
     pub fn memory_bytes_mut(&mut self, id: MemoryId) -> &mut [u8] {
         self.memories[id.index()].slice_mut()
     }
@@ -1078,6 +1124,7 @@ impl Store {
     }
 
     /// An element, if `index` lies inside.
+    #[inline]
     pub fn table_get(&self, id: TableId, index: u64) -> Option<Value> {
         let table = &self.tables[id.index()];
         let index = usize::try_from(index).ok().filter(|_| index < table.length)?;
@@ -1089,6 +1136,7 @@ impl Store {
 
     /// Sets `count` elements from `index` on. Fails, changing nothing, when the range does not lie
     /// inside or the value does not have the table's type.
+    #[inline]
     pub fn table_fill(
         &mut self,
         id: TableId,
@@ -1183,11 +1231,13 @@ impl Store {
     }
 
     /// The type of a global.
+    #[inline]
     pub fn global_type(&self, id: GlobalId) -> &GlobalType {
         &self.globals[id.index()].ty
     }
 
     /// The value of a global.
+    #[inline]
     pub fn global_get(&self, id: GlobalId) -> Value {
         let GlobalInst { ty, place: Place { block, offset } } = &self.globals[id.index()];
         let block = &self.blocks[*block];
@@ -1205,6 +1255,7 @@ impl Store {
     }
 
     /// Sets a global, mutable or not (initialization sets immutable ones).
+    #[inline]
     pub fn global_set(&mut self, id: GlobalId, value: Value) -> Result<(), Mismatch> {
         let GlobalInst { ty, place: Place { block, offset } } = self.globals[id.index()];
         let element = match ty.content {
@@ -1297,14 +1348,15 @@ impl Store {
         imports: &[Extern],
         settings: &Settings,
     ) -> Result<InstanceId, InstantiateError> {
-        self.instantiate_with(code, imports, settings, &[])
+        let imports: Vec<_> = imports.iter().map(|import| Import::Extern(*import)).collect();
+        self.instantiate_with(code, &imports, settings, &[])
     }
 
     /// As [`instantiate`](Store::instantiate); the memories that the module defines begin with these.
     pub fn instantiate_with(
         &mut self,
         code: Arc<Code>,
-        imports: &[Extern],
+        imports: &[Import],
         settings: &Settings,
         images: &[Option<Arc<InitialMemory>>],
     ) -> Result<InstanceId, InstantiateError> {
@@ -1314,7 +1366,7 @@ impl Store {
     fn instantiate_parts(
         &mut self,
         code: Arc<Code>,
-        imports: &[Extern],
+        imports: &[Import],
         settings: &Settings,
         images: &[Option<Arc<InitialMemory>>],
     ) -> Result<InstanceId, InstantiateError> {
@@ -1324,7 +1376,7 @@ impl Store {
             return Err(InstantiateError::Import(imports.len().min(module.imports.len())));
         }
         for (position, (import, found)) in module.imports.iter().zip(imports).enumerate() {
-            if !self.extern_matches(*found, &module.extern_type(import.index)) {
+            if !self.import_matches(found, &module.extern_type(import.index)) {
                 return Err(InstantiateError::Import(position));
             }
         }
@@ -1336,16 +1388,36 @@ impl Store {
         );
         let block = self.new_block(layout.size() as usize)?;
         self.write_owner(block, 0, id.0, Owner::INSTANCE);
-        let (mut memories, mut tables, mut globals) = (Vec::new(), Vec::new(), Vec::new());
+        let mut memories = Vec::with_capacity(module.memories.len());
+        let mut tables = Vec::with_capacity(module.tables.len());
+        let mut globals = Vec::with_capacity(module.globals.len());
+        let mut records = self.host_records(imports)?;
         let mut tags = Vec::new();
         let mut funcs = 0;
         for import in imports {
-            match *import {
-                Extern::Func(func) => {
-                    let source = self.func_place(func).expect("checked above");
+            let found = match import {
+                Import::Extern(found) => *found,
+                Import::Host(func) => {
                     let offset = layout.func_ref(funcs) as usize;
                     funcs += 1;
-                    self.copy_func_ref(source, Place { block, offset }, func, id)?;
+                    let record = records.next().expect("one for each host function");
+                    self.host_func_at(func.clone(), Some(id), Place { block, offset }, record)?;
+                    continue;
+                }
+            };
+            match found {
+                Extern::Func(func) => {
+                    let target = Place { block, offset: layout.func_ref(funcs) as usize };
+                    funcs += 1;
+                    if let Some(host) = self.host_of(func) {
+                        // It gets a record of its own here, so that its `Caller` is this instance.
+                        let (host, record) = (host.clone(), records.next());
+                        let record = record.expect("one for each host function");
+                        self.host_func_at(host, Some(id), target, record)?;
+                    } else {
+                        let source = self.func_place(func).expect("checked above");
+                        self.copy_func_ref(source, target);
+                    }
                 }
                 Extern::Memory(memory) => {
                     let address = self.memory_storage(memory);
@@ -1399,27 +1471,36 @@ impl Store {
         Ok(id)
     }
 
-    /// Copies a function reference into an importing instance. A host function gets a record of its
-    /// own there, so that its `Caller` is the importing instance.
-    fn copy_func_ref(
+    /// Room for the records of the host functions among the imports of an instance.
+    fn host_records(
         &mut self,
-        source: Place,
-        target: Place,
-        func: FuncId,
-        importer: InstanceId,
-    ) -> Result<(), InstantiateError> {
-        let source = if func.owner & HOST_BIT != 0 {
-            let host = self.hosts[(func.owner & !HOST_BIT) as usize].func.clone();
-            let own = self.host_func(host, Some(importer))?;
-            self.func_place(own).expect("added above")
-        } else {
-            source
+        imports: &[Import],
+    ) -> std::io::Result<impl Iterator<Item = Place> + use<>> {
+        let is_host = |import: &&Import| match import {
+            Import::Host(_) => true,
+            Import::Extern(Extern::Func(func)) => self.host_of(*func).is_some(),
+            Import::Extern(_) => false,
         };
+        let count = imports.iter().filter(is_host).count();
+        let size = size_of::<HostRecord>().next_multiple_of(16);
+        let block = if count > 0 { self.new_block(count * size)? } else { 0 };
+        Ok((0..count).map(move |n| Place { block, offset: n * size }))
+    }
+
+    /// The host function of that id, if it is one of the host's.
+    fn host_of(&self, func: FuncId) -> Option<&Arc<HostFunc>> {
+        if func.owner & HOST_BIT == 0 {
+            return None;
+        }
+        self.hosts.get((func.owner & !HOST_BIT) as usize).map(|host| &host.func)
+    }
+
+    /// Copies the function reference of an instance's function into an importing instance.
+    fn copy_func_ref(&mut self, source: Place, target: Place) {
         for word in (0..size_of::<FuncRef>()).step_by(8) {
             let value = self.blocks[source.block].read::<*mut u8>(source.offset + word);
             self.blocks[target.block].write(target.offset + word, value);
         }
-        Ok(())
     }
 
     fn write_own_func_refs(
@@ -1438,6 +1519,16 @@ impl Store {
                 let ty = module.func_type(index).id();
                 self.write_func_ref(place, code.entry(defined), owner, ty, index.0);
             }
+        }
+    }
+
+    fn import_matches(&self, found: &Import, expected: &ExternType) -> bool {
+        match (found, expected) {
+            (Import::Extern(found), expected) => self.extern_matches(*found, expected),
+            (Import::Host(func), ExternType::Func(ty)) => {
+                func.host_type() == self.host_type && is_subtype(func.ty().id(), *ty)
+            }
+            _ => false,
         }
     }
 

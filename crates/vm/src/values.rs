@@ -6,6 +6,7 @@
 use crate::call::{Args, Rets};
 use crate::store::{FuncId, Mismatch, Store, Value};
 use std::marker::PhantomData;
+use wardian_module::abi::is_int;
 use wardian_module::layout::{FuncRef, Repr};
 use wardian_module::{HeapType, RefType, ValType};
 
@@ -267,6 +268,8 @@ impl WasmValue for FuncId {
 pub trait Values: Sized + 'static {
     /// Whether each travels directly (see [`Abi::DIRECT`]).
     const DIRECT: bool;
+    /// Whether one of them may travel in a vector register.
+    const USES_VECTORS: bool;
     /// Their types.
     fn types() -> Vec<ValType>;
     /// Writes them as arguments.
@@ -279,6 +282,8 @@ pub trait Values: Sized + 'static {
     fn read_results(results: &mut Rets<'_>, store: &Store) -> Self;
     /// Bytes of the area that results of these types need.
     fn area_bytes() -> u32;
+    /// Bytes of stack arguments of these types.
+    fn stack_bytes(has_area: bool) -> u32;
 }
 
 /// Results of a host function that can be returned in a register.
@@ -295,6 +300,7 @@ macro_rules! tuples {
     ($($name:ident)*) => {
         impl<$($name: WasmValue),*> Values for ($($name,)*) {
             const DIRECT: bool = true $(&& <$name::Abi as Abi>::DIRECT)*;
+            const USES_VECTORS: bool = false $(|| !is_int(<$name::Abi as Abi>::REPR))*;
             fn types() -> Vec<ValType> {
                 vec![$($name::TYPE),*]
             }
@@ -328,6 +334,13 @@ macro_rules! tuples {
                 let mut cursor = wardian_module::abi::ResultCursor::default();
                 $(cursor.next(<$name::Abi as Abi>::REPR);)*
                 cursor.area_bytes()
+            }
+            #[inline]
+            fn stack_bytes(has_area: bool) -> u32 {
+                #[allow(unused_mut, reason = "the empty tuple")]
+                let mut cursor = wardian_module::abi::ArgCursor::new(has_area);
+                $(cursor.next(<$name::Abi as Abi>::REPR);)*
+                cursor.stack_bytes()
             }
         }
     };

@@ -15,7 +15,7 @@ use std::hash::Hash;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 use wardian_module::image::CodeImage;
 use wardian_module::{Module, Settings};
@@ -50,6 +50,8 @@ struct EngineInner {
     counters: rt::Counters,
     observers: Observers,
     artifact_key: Arc<rt::LazyKey>,
+    /// Made when the first artifact is written or loaded.
+    compatibility: OnceLock<artifact::Compatibility>,
     reservations: Arc<wardian_vm::Reservations>,
     epoch: Arc<AtomicU64>,
 }
@@ -119,6 +121,7 @@ impl Engine {
                 compiler,
                 counters: rt::Counters::default(),
                 artifact_key,
+                compatibility: OnceLock::new(),
                 reservations: Arc::default(),
                 epoch: Arc::default(),
             }),
@@ -385,12 +388,14 @@ impl Engine {
         Ok(self.inner.artifact_key.get()?)
     }
 
-    fn compatibility(&self) -> artifact::Compatibility {
-        let key = artifact::Compatibility::new(self.settings(), &self.inner.compiler.isa_key());
-        match &self.config().module_version {
-            ModuleVersionStrategy::WardianVersion => key,
-            ModuleVersionStrategy::Custom(version) => key.with_module_version(version),
-        }
+    fn compatibility(&self) -> &artifact::Compatibility {
+        self.inner.compatibility.get_or_init(|| {
+            let key = artifact::Compatibility::new(self.settings(), &self.inner.compiler.isa_key());
+            match &self.config().module_version {
+                ModuleVersionStrategy::WardianVersion => key,
+                ModuleVersionStrategy::Custom(version) => key.with_module_version(version),
+            }
+        })
     }
 
     /// Something whose hash is equal for engines that load each other's artifacts, if they know the same
@@ -418,12 +423,12 @@ impl Engine {
     }
 
     pub(crate) fn encode_artifact(&self, wasm: &[u8], image: CodeImage) -> Result<Vec<u8>> {
-        Ok(artifact::encode(self.artifact_key()?, &self.compatibility(), wasm, image))
+        Ok(artifact::encode(self.artifact_key()?, self.compatibility(), wasm, image))
     }
 
     pub(crate) fn decode_artifact(&self, bytes: &[u8]) -> Result<(Module, CodeImage)> {
         let key = self.artifact_key()?;
-        match artifact::decode(artifact::Source::Signed(bytes, key), &self.compatibility()) {
+        match artifact::decode(artifact::Source::Signed(bytes, key), self.compatibility()) {
             Ok(found) => self.loaded_artifact(found),
             Err(_) if self.config().recompile_rejected_artifacts => {
                 self.compile(artifact::embedded_wasm(bytes).map_err(rejected)?.to_vec(), None)
@@ -436,14 +441,14 @@ impl Engine {
         &self,
         vouched: wardian_vm::VouchedArtifact<'_>,
     ) -> Result<(Module, CodeImage)> {
-        let found = artifact::decode(artifact::Source::Vouched(vouched), &self.compatibility())
+        let found = artifact::decode(artifact::Source::Vouched(vouched), self.compatibility())
             .map_err(rejected)?;
         self.loaded_artifact(found)
     }
 
     /// For [`ModuleCode`](crate::ModuleCode), which runs nothing.
     pub(crate) fn decode_unauthenticated(&self, bytes: &[u8]) -> Result<(Module, CodeImage)> {
-        let found = artifact::decode_to_show(bytes, &self.compatibility()).map_err(rejected)?;
+        let found = artifact::decode_to_show(bytes, self.compatibility()).map_err(rejected)?;
         Ok((self.decode(found.wasm.to_vec())?.0, found.image))
     }
 
@@ -547,6 +552,21 @@ impl Engine {
     /// See [`Config::memory_init_cow`].
     pub fn get_memory_init_cow(&self) -> bool {
         self.settings().memory_init_cow
+    }
+
+    /// See [`Config::gc_heap_reservation`].
+    pub fn get_gc_heap_reservation(&self) -> u64 {
+        self.config().heap.reservation
+    }
+
+    /// See [`Config::gc_heap_initial_size`].
+    pub fn get_gc_heap_initial_size(&self) -> u64 {
+        self.config().heap.initial_bytes
+    }
+
+    /// See [`Config::gc_zeal_alloc_counter`].
+    pub fn get_gc_zeal_alloc_counter(&self) -> Option<std::num::NonZeroU32> {
+        self.config().heap.zeal
     }
 
     /// See [`Config::memory_guard_size`].

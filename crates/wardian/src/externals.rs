@@ -227,6 +227,7 @@ impl Memory {
         Ok(Memory { store: store.id(), id })
     }
 
+    #[inline]
     fn check(&self, store: StoreId) {
         assert!(self.store == store, "{WRONG_STORE}");
     }
@@ -364,6 +365,7 @@ impl Memory {
     }
 }
 
+#[inline]
 fn range(
     length: usize,
     offset: usize,
@@ -483,6 +485,7 @@ impl Table {
         Ok(Table { store: store.id(), id })
     }
 
+    #[inline]
     fn check(&self, store: StoreId) {
         assert!(self.store == store, "{WRONG_STORE}");
     }

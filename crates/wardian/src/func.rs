@@ -160,11 +160,16 @@ impl Func {
     ) -> Result<()> {
         let store = store.as_context_mut().0;
         check_store(self.store, store.id())?;
-        let ty = store.rt.kernel.func_type(self.id).expect("a function of this store").clone();
-        let ty = ty.func_type();
-        if params.len() != ty.params().len() || results.len() != ty.results().len() {
+        let ty = store.rt.kernel.func_type(self.id).expect("a function of this store");
+        let types = ty.func_type();
+        if params.len() != types.params().len() || results.len() != types.results().len() {
             return Err(self.mismatch(store, params, results.len()));
         }
+        if types.is_numeric() {
+            return self.call_numeric(store, params, results);
+        }
+        let ty = ty.clone();
+        let ty = ty.func_type();
         store.pass(CallHook::CallingWasm)?;
         // Only now: the hook may have collected.
         let values = arguments(store, params, ty.params());
@@ -236,6 +241,36 @@ impl Func {
             Ok(()) => Ok(()),
             Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
             Err(CallError::Mismatch) => Err(raw_mismatch()),
+        }
+    }
+
+    /// As `call`, of a function without references among its parameters and results: nothing that is
+    /// collected, so that values are handed over one by one.
+    fn call_numeric<T>(
+        &self,
+        store: &mut StoreInner<T>,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> Result<()> {
+        store.pass(CallHook::CallingWasm)?;
+        let counts = (params.len(), results.len());
+        let result = |n: usize, value| {
+            if let Some(val) = Val::from_number(value) {
+                results[n] = val;
+            }
+        };
+        let called = vm::call_by(store, self.id, counts, |n| params[n].to_number(), result);
+        store.pass(CallHook::ReturningFromWasm)?;
+        match called {
+            Ok(()) => Ok(()),
+            Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
+            Err(CallError::Mismatch) => {
+                // A reference of another store is what is wrong, if there is one.
+                for param in params {
+                    param.to_value(&store.rt)?;
+                }
+                Err(self.mismatch(store, params, counts.1))
+            }
         }
     }
 
@@ -378,6 +413,9 @@ pub(crate) fn dynamic_host_func<T: 'static>(
     func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
 ) -> vm::HostFunc {
     let registered = ty.registered().clone();
+    if ty.as_module().is_numeric() {
+        return numeric_host_func(ty, func);
+    }
     vm::HostFunc::dynamic::<StoreInner<T>, _>(registered, move |call, params, results| {
         let types = ty.as_module();
         let defaults: SmallVec<[Value; 4]> = results.iter().copied().collect();
@@ -402,6 +440,39 @@ pub(crate) fn dynamic_host_func<T: 'static>(
                 for (position, (place, (val, ty))) in results.iter_mut().zip(rets).enumerate() {
                     let value = val.to_value_of(store, *ty)?;
                     *place = value.ok_or_else(|| bad_result(position, val, *ty, store))?;
+                }
+                Ok(())
+            },
+        )
+    })
+}
+
+/// A kernel function from a dynamically typed closure of a type without references.
+fn numeric_host_func<T: 'static>(
+    ty: FuncType,
+    func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
+) -> vm::HostFunc {
+    let registered = ty.registered().clone();
+    vm::HostFunc::numeric::<StoreInner<T>, _>(registered, move |call, passed| {
+        let mut vals: SmallVec<[Val; 8]> = SmallVec::new();
+        passed.params(|value| vals.extend(Val::from_number(value)));
+        let params = vals.len();
+        vals.extend(passed.ty().results().iter().filter_map(|ty| Val::zero(*ty)));
+        host_call(
+            call,
+            |_| vals,
+            |caller, mut vals| {
+                let (args, rets) = vals.split_at_mut(params);
+                func(caller, args, rets).map(|()| vals)
+            },
+            |vals, store| {
+                for (position, val) in vals[params..].iter().enumerate() {
+                    let written = val.to_number().map(|value| passed.result(value));
+                    if !matches!(written, Some(Ok(()))) {
+                        let expected = ty.as_module().results()[position];
+                        val.to_value(store)?;
+                        return Err(bad_result(position, val, expected, store));
+                    }
                 }
                 Ok(())
             },
@@ -553,6 +624,22 @@ impl<'a, T> Caller<'a, T> {
     /// The embedder's data.
     pub fn data_mut(&mut self) -> &mut T {
         &mut self.store.0.data
+    }
+}
+
+impl<T> Caller<'_, T> {
+    /// As [`Store::gc`](crate::Store::gc).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn gc(&mut self, why: Option<&crate::GcHeapOutOfMemory<()>>) -> Result<()> {
+        self.store.gc(why)
+    }
+
+    /// As [`Store::gc_heap_capacity`](crate::Store::gc_heap_capacity).
+    pub fn gc_heap_capacity(&self) -> usize {
+        self.store.gc_heap_capacity()
     }
 }
 

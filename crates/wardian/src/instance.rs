@@ -8,7 +8,8 @@ use crate::module::{Module, ModuleExport};
 use crate::shared_memory::SharedMemory;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreInner, WRONG_STORE, check_store};
 use crate::typed::{TypedFunc, WasmParams, WasmResults};
-use crate::types::ExternType;
+use crate::types::{ExternType, FuncType};
+use std::sync::Arc;
 use wardian_runtime::InstantiateError;
 use wardian_vm::{self as vm, CallError, InstanceId, StoreId};
 
@@ -129,7 +130,7 @@ impl Instance {
             let text = format!("expected {expected} imports, found {}", imports.len());
             return Err(Error::tagged(ErrorKind::Link, text));
         }
-        let imports = imports.iter().map(|import| import.to_kernel(store));
+        let imports = imports.iter().map(|import| import.to_kernel(store).map(vm::Import::Extern));
         let imports = imports.collect::<Result<Vec<_>>>()?;
         Instance::with_kernel_imports(store, module, &imports)
     }
@@ -137,17 +138,24 @@ impl Instance {
     pub(crate) fn with_kernel_imports<T>(
         store: &mut StoreInner<T>,
         module: &Module,
-        imports: &[vm::Extern],
+        imports: &[vm::Import],
     ) -> Result<Instance> {
         check_engine(store, module)?;
         // Also when it cannot be made: its functions may be in tables by then.
         store.keep_module(module);
-        let made = store.limited(|rt, limiter| rt.instantiate(limiter, module.code(), imports));
+        let made =
+            store.limited(|rt, limiter| rt.instantiate_with(limiter, module.code(), imports));
         let (id, start) = made.map_err(|error| match error {
             InstantiateError::Import(position) => {
                 let import = module.imports().nth(position).expect("the position of an import");
-                let found = Extern::from_kernel(store, imports[position]);
-                let found = found.ty(StoreContext(store));
+                let found = match &imports[position] {
+                    vm::Import::Extern(item) => {
+                        Extern::from_kernel(store, *item).ty(StoreContext(store))
+                    }
+                    vm::Import::Host(func) => {
+                        ExternType::Func(FuncType::from_registered(func.ty().clone()))
+                    }
+                };
                 incompatible(import.module(), import.name(), &import.ty(), &found)
             }
             InstantiateError::Limit(text) => Error::tagged(ErrorKind::Limit, text),
@@ -322,13 +330,21 @@ pub(crate) fn incompatible(
 /// # Ok::<(), wardian::Error>(())
 /// ```
 pub struct InstancePre<T: 'static> {
-    pub(crate) module: Module,
-    pub(crate) definitions: std::sync::Arc<[Definition<T>]>,
+    module: Module,
+    imports: Arc<Imports<T>>,
+}
+
+/// What a linker has found for the imports of a module, in its order.
+enum Imports<T: 'static> {
+    /// For any store: as the kernel takes them.
+    Ready(Box<[vm::Import]>),
+    /// Some are of one store.
+    Definitions(Box<[Definition<T>]>),
 }
 
 impl<T> Clone for InstancePre<T> {
     fn clone(&self) -> Self {
-        InstancePre { module: self.module.clone(), definitions: self.definitions.clone() }
+        InstancePre { module: self.module.clone(), imports: self.imports.clone() }
     }
 }
 
@@ -339,6 +355,16 @@ impl<T> std::fmt::Debug for InstancePre<T> {
 }
 
 impl<T: 'static> InstancePre<T> {
+    /// `definitions` were judged, but for sizes of tables and memories.
+    pub(crate) fn new(module: &Module, definitions: &[&Definition<T>]) -> InstancePre<T> {
+        let hosts: Option<Box<[_]>> = definitions.iter().map(|found| found.to_import()).collect();
+        let imports = match hosts {
+            Some(hosts) => Imports::Ready(hosts),
+            None => Imports::Definitions(definitions.iter().copied().cloned().collect()),
+        };
+        InstancePre { module: module.clone(), imports: Arc::new(imports) }
+    }
+
     /// The module.
     pub fn module(&self) -> &Module {
         &self.module
@@ -352,12 +378,17 @@ impl<T: 'static> InstancePre<T> {
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
         let store = store.as_context_mut().0;
         check_engine(store, &self.module)?;
-        let imports = self
-            .definitions
-            .iter()
-            .map(|definition| definition.to_kernel(store))
-            .collect::<Result<Vec<_>>>()?;
-        Instance::with_kernel_imports(store, &self.module, &imports)
+        match &*self.imports {
+            Imports::Ready(imports) => Instance::with_kernel_imports(store, &self.module, imports),
+            Imports::Definitions(definitions) => {
+                let of_store = |found: &Definition<T>| match found.to_import() {
+                    Some(host) => Ok(host),
+                    None => found.to_kernel(store).map(vm::Import::Extern),
+                };
+                let imports = definitions.iter().map(of_store).collect::<Result<Vec<_>>>()?;
+                Instance::with_kernel_imports(store, &self.module, &imports)
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@
 //! | `wardian::tiers` | hot functions and loops: asked for, published, frames replaced, refused |
 //! | `wardian::cache` | the code cache: found, missing, refused and why, kept, removed |
 //! | `wardian::instance` | instances that are made |
+//! | `wardian::gc` | collections of heaps: time, what moved, what is left |
 //! | `wardian::trap` | traps: which, where |
 //! | `wardian::observe` | what debuggers and profilers could not be told |
 

@@ -44,6 +44,15 @@ impl<T: 'static> Definition<T> {
         }
     }
 
+    /// As the kernel takes it for any store, if it is of none.
+    pub(crate) fn to_import(&self) -> Option<vm::Import> {
+        match self {
+            Definition::Extern(..) => None,
+            Definition::Host(func, _) => Some(vm::Import::Host(func.clone())),
+        }
+    }
+
+    /// As an item of `store`.
     pub(crate) fn to_kernel(&self, store: &mut StoreInner<T>) -> Result<vm::Extern> {
         match self {
             Definition::Extern(item, _) => item.to_kernel(store),
@@ -617,10 +626,10 @@ impl<T: 'static> Linker<T> {
             if !(ty.matches(&expected) || (sized && same_kind)) {
                 return Err(incompatible(import.module(), import.name(), &expected, &ty));
             }
-            Ok(found.clone())
+            Ok(found)
         };
         let definitions = module.imports().map(resolve).collect::<Result<Vec<_>>>()?;
-        Ok(InstancePre { module: module.clone(), definitions: definitions.into() })
+        Ok(InstancePre::new(module, &definitions))
     }
 
     /// Resolves the imports of `module`, makes an instance and runs its start function.

@@ -364,8 +364,8 @@ impl Module {
     }
 
     /// Makes now what its instances share of their memories' first content
-    /// ([`Config::memory_init_cow`](crate::Config::memory_init_cow)). Otherwise the second instance does,
-    /// and the first shares nothing. Where there is nothing to share, or no memory for it, instances copy.
+    /// ([`Config::memory_init_cow`](crate::Config::memory_init_cow)). Otherwise the second instance does, or
+    /// the 17th where it is little, and the ones before share nothing. Where there is nothing to share, or no memory for it, instances copy.
     ///
     /// # Errors
     ///

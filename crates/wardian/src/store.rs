@@ -143,6 +143,7 @@ impl<T: 'static> StoreInner<T> {
 }
 
 impl<T> StoreInner<T> {
+    #[inline]
     pub(crate) fn id(&self) -> StoreId {
         self.rt.kernel.id()
     }

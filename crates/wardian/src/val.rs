@@ -633,6 +633,45 @@ impl Val {
         }
     }
 
+    /// The value, if it is no reference.
+    #[inline]
+    pub(crate) fn to_number(&self) -> Option<Value> {
+        match *self {
+            Val::I32(v) => Some(Value::I32(v)),
+            Val::I64(v) => Some(Value::I64(v)),
+            Val::F32(bits) => Some(Value::F32(bits)),
+            Val::F64(bits) => Some(Value::F64(bits)),
+            Val::V128(vector) => Some(Value::V128(vector.0)),
+            _ => None,
+        }
+    }
+
+    /// The value, if it is no reference.
+    #[inline]
+    pub(crate) fn from_number(value: Value) -> Option<Val> {
+        match value {
+            Value::I32(v) => Some(Val::I32(v)),
+            Value::I64(v) => Some(Val::I64(v)),
+            Value::F32(bits) => Some(Val::F32(bits)),
+            Value::F64(bits) => Some(Val::F64(bits)),
+            Value::V128(bits) => Some(Val::V128(V128(bits))),
+            _ => None,
+        }
+    }
+
+    /// Zero of a type that is no reference.
+    #[inline]
+    pub(crate) fn zero(ty: m::ValType) -> Option<Val> {
+        match ty {
+            m::ValType::I32 => Some(Val::I32(0)),
+            m::ValType::I64 => Some(Val::I64(0)),
+            m::ValType::F32 => Some(Val::F32(0)),
+            m::ValType::F64 => Some(Val::F64(0)),
+            m::ValType::V128 => Some(Val::V128(V128(0))),
+            m::ValType::Ref(_) => None,
+        }
+    }
+
     /// A value of type `ty`. References get roots of the innermost scope.
     pub(crate) fn from_value(value: Value, ty: m::ValType, store: &mut rt::Store) -> Val {
         match (value, ty) {

@@ -39,6 +39,6 @@ pub(crate) fn fault_address() -> usize {
 /// # Safety
 ///
 /// - None here.
-pub(crate) unsafe fn enter(_: *mut Image, _: *mut Owner, _: *const u8) {
+pub(crate) unsafe fn enter(_: *mut Image<0>, _: *mut Owner, _: *const u8) {
     panic!("machine code cannot run on this platform")
 }

@@ -72,10 +72,12 @@ pub(crate) fn fault_address() -> usize {
 /// # Safety
 ///
 /// - `code` is the entry of a function whose arguments `image` holds, `context` its owner.
+/// - `image` points at a whole [`Image`] if it says so, which it does unless the function's type has
+///   nothing for vector registers.
 /// - The context that `context` leads to is prepared: host pointer and stack limit are set.
 #[unsafe(naked)]
 pub(crate) unsafe extern "sysv64" fn enter(
-    image: *mut Image,
+    image: *mut Image<0>,
     context: *mut Owner,
     code: *const u8,
 ) {
@@ -105,8 +107,19 @@ pub(crate) unsafe extern "sysv64" fn enter(
         "push qword ptr [rdx + rcx * 8 - 8]",
         "dec rcx",
         "jmp 2b",
-        "3: cmp qword ptr [r10 + {uses_vectors}], 0",
-        "je 4f",
+        "3: cmp qword ptr [r10 + {has_vectors}], 1",
+        "jb 4f",
+        "ja 5f",
+        "movq xmm0, [r10 + {vectors}]",
+        "movq xmm1, [r10 + {vectors} + 16]",
+        "movq xmm2, [r10 + {vectors} + 32]",
+        "movq xmm3, [r10 + {vectors} + 48]",
+        "movq xmm4, [r10 + {vectors} + 64]",
+        "movq xmm5, [r10 + {vectors} + 80]",
+        "movq xmm6, [r10 + {vectors} + 96]",
+        "movq xmm7, [r10 + {vectors} + 112]",
+        "jmp 4f",
+        "5:",
         "movdqu xmm0, [r10 + {vectors}]",
         "movdqu xmm1, [r10 + {vectors} + 16]",
         "movdqu xmm2, [r10 + {vectors} + 32]",
@@ -124,18 +137,29 @@ pub(crate) unsafe extern "sysv64" fn enter(
         "mov r11, [rsp + 32]",
         "mov [r11 + {ints}], rax",
         "mov [r11 + {ints} + 8], rcx",
+        "cmp qword ptr [r11 + {has_vectors}], 0",
+        "je 6f",
         "movdqu [r11 + {vectors}], xmm0",
         "movdqu [r11 + {vectors} + 16], xmm1",
-        "jmp {landing}",
+        // As `landing`; the other registers are as the function left them, which is as they were.
+        "6: mov rbx, [rsp + 24]",
+        "mov rax, [rsp + {previous_exit_fp}]",
+        "mov [rbx + {exit_fp}], rax",
+        "mov rax, [rsp + {previous_entry_sp}]",
+        "mov [rbx + {entry_sp}], rax",
+        "mov rbx, [rbp - 8]",
+        "leave",
+        "ret",
         store = const offset_of!(Owner, store),
         entry_sp = const offset_of!(Context, entry_sp),
         exit_fp = const offset_of!(Context, exit_fp),
         stack = const offset_of!(Image, stack),
         stack_words = const offset_of!(Image, stack_words),
-        uses_vectors = const offset_of!(Image, uses_vectors),
+        has_vectors = const offset_of!(Image, has_vectors),
         ints = const offset_of!(Image, ints),
         vectors = const offset_of!(Image, vectors),
-        landing = sym landing,
+        previous_exit_fp = const PREVIOUS_EXIT_FP,
+        previous_entry_sp = const PREVIOUS_ENTRY_SP,
     )
 }
 
@@ -466,7 +490,7 @@ unsafe extern "sysv64" fn image_exit() {
         "lea rax, [rbp + 16]",
         "mov [rsp + {stack}], rax",
         "mov qword ptr [rsp + {stack_words}], 0",
-        "mov qword ptr [rsp + {uses_vectors}], 0",
+        "mov qword ptr [rsp + {has_vectors}], 0",
         "mov r12, rdi",
         "mov rsi, rsp",
         "call qword ptr [rdi + {entry}]",
@@ -493,7 +517,7 @@ unsafe extern "sysv64" fn image_exit() {
         vectors = const offset_of!(Image, vectors),
         stack = const offset_of!(Image, stack),
         stack_words = const offset_of!(Image, stack_words),
-        uses_vectors = const offset_of!(Image, uses_vectors),
+        has_vectors = const offset_of!(Image, has_vectors),
         unwind = sym unwind,
     )
 }

@@ -253,7 +253,7 @@ fn tables_are_seen_where_they_are_while_they_grow_and_move() {
             }
             let expected = funcs[(index + 1) % 2];
             let (code, ty, number, owner) = seen_func(element);
-            assert_eq!(code, store.func_target(expected).unwrap().0);
+            assert_eq!(code, store.target_at(store.func_place(expected).unwrap()).0);
             assert_eq!(ty, store.func_type(expected).unwrap().id().as_u32());
             assert_eq!(number, expected.index);
             assert_eq!(owner, (Owner::INSTANCE, first.0));
@@ -410,7 +410,7 @@ fn function_references_name_their_owners() {
             assert_eq!(FuncId::from_bits(id.to_bits()), id);
             assert_eq!(store.func_of(store.func_ref(id).unwrap()), Some(id));
             let entry = store.instance_code(*instance).entry(DefinedFuncIndex(index - 1));
-            assert_eq!(store.func_target(id).unwrap().0, entry);
+            assert_eq!(store.target_at(store.func_place(id).unwrap()).0, entry);
         }
         assert_eq!(store.instance_func(*instance, FuncIndex(2)), None, "only called directly");
         assert_eq!(store.instance_func(*instance, FuncIndex(4)), None);
@@ -430,7 +430,7 @@ fn ids_that_do_not_exist_are_refused() {
         .into_iter()
         .filter(|id| id.to_bits() > 1);
     for id in nowhere {
-        assert!(store.func_target(id).is_err(), "{id:?}");
+        assert!(store.func_place(id).is_none(), "{id:?}");
         assert_eq!(store.table_fill(refs, 0, Value::Func(Some(id)), 1), Err(Mismatch), "{id:?}");
         let ty = store.func_type(func(store, instance, 0)).unwrap().id();
         assert!(!store.extern_matches(Extern::Func(id), &ExternType::Func(ty)));

@@ -10,6 +10,7 @@
 mod engines;
 mod errors;
 mod functions;
+mod heap;
 mod linking;
 mod modules;
 mod objects;
@@ -21,10 +22,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const DOCUMENT: &str = include_str!("../../../../docs/api.md");
 
-const PROGRAM: [&str; 9] = [
+const PROGRAM: [&str; 10] = [
     include_str!("engines.rs"),
     include_str!("errors.rs"),
     include_str!("functions.rs"),
+    include_str!("heap.rs"),
     include_str!("linking.rs"),
     include_str!("modules.rs"),
     include_str!("objects.rs"),
