@@ -469,7 +469,8 @@ mod tests {
         }
         check(Group::Wasm, "smid=y", "unknown option `smid`; known are multi-value, ");
         check(Group::Wasm, "opt-level=2", "`opt-level` is an option of `-O`");
-        check(Group::Wasm, "gc=y", "the gc proposal is not supported by this version");
+        let text = "the stack-switching proposal is not supported by this version";
+        check(Group::Wasm, "stack-switching=y", text);
         check(Group::Wasm, "simd=maybe", "expected y or n");
         check(Group::Wasm, "max-wasm-stack=1t", "found `1t`");
         check(Group::Wasm, "max-wasm-stack=99999999999999g", "does not fit");

@@ -75,7 +75,7 @@ fn modules() -> tempfile::TempDir {
     write("vector.wat", r#"(module (func (export "_start") v128.const i64x2 0 0 drop))"#);
     write("tail.wat", r#"(module (func $f) (func (export "_start") return_call $f))"#);
     write("memories.wat", r#"(module (memory 1) (memory 1) (func (export "_start")))"#);
-    write("object.wat", "(module (type (struct)))");
+    write("continuation.wat", "(module (type $f (func)) (type (cont $f)))");
     write("invalid.wat", "(module (func (result i32) i64.const 1))");
     write("broken.wat", "(module (func\n  i32.nope))");
     write("component.wat", "(component)");
@@ -245,7 +245,7 @@ fn what_this_version_cannot_run_is_named() {
     let check = |line, expected| check_in(folder.path(), line, 1, expected);
     check("component.wat", "this is a component");
     check("inspect component.wat", "this is a component");
-    check("object.wat", "the gc proposal is not supported by this version");
+    check("continuation.wat", "the stack-switching proposal is not supported by this version");
 }
 
 #[test]

@@ -311,11 +311,6 @@ fn an_off_proposal_names_itself_and_its_switch() {
     ] {
         rejected(&engine, text, &[name, &format!("-W {name}=y")]);
     }
-    rejected(
-        &Engine::default(),
-        "(module (tag))",
-        &["exceptions", "not supported by this version"],
-    );
     rejected(&Engine::default(), "(module (type (struct)))", &["gc"]);
     for text in [
         "(module (type $f (func)) (type (cont $f)))",
