@@ -82,7 +82,7 @@ impl<'a, E: Emit> Lowering<'a, E> {
                 let storage = layout.fields()[field_index as usize].storage;
                 let offset = layout.offset(field_index);
                 let value = self.emit.pop();
-                let value = self.to_storage(storage, value);
+                let value = self.stored(storage, value);
                 let object = self.emit.pop();
                 let object = self.object_for(object, offset + storage.bytes());
                 self.set(object, None, offset, field_region(offset), storage, value);
@@ -132,7 +132,7 @@ impl<'a, E: Emit> Lowering<'a, E> {
             Operator::ArraySet { array_type_index } => {
                 let storage = self.element_type(TypeIndex(array_type_index));
                 let value = self.emit.pop();
-                let value = self.to_storage(storage, value);
+                let value = self.stored(storage, value);
                 let (array, place) = self.element(storage);
                 let region = element_region(storage);
                 self.set(array, Some(place), OBJECT_ELEMENTS, region, storage, value);
@@ -330,7 +330,7 @@ impl<'a, E: Emit> Lowering<'a, E> {
         storage: StorageType,
         value: E::Value,
     ) {
-        let value = self.to_storage(storage, value);
+        let value = self.stored(storage, value);
         let copy = self.emit.copy(object);
         self.emit.heap_store(copy, offset, region, access_of(storage, false), value, false);
     }
@@ -351,7 +351,7 @@ impl<'a, E: Emit> Lowering<'a, E> {
     // ---- functions in objects ----
 
     /// A value as objects hold it: the number of a function.
-    fn to_storage(&mut self, storage: StorageType, value: E::Value) -> E::Value {
+    fn stored(&mut self, storage: StorageType, value: E::Value) -> E::Value {
         if !is_func(storage) {
             return value;
         }
@@ -421,7 +421,7 @@ impl<'a, E: Emit> Lowering<'a, E> {
             _ => {}
         }
         let value = self.emit.pop();
-        let value = self.to_storage(storage, value);
+        let value = self.stored(storage, value);
         match storage {
             StorageType::Val(ValType::I64 | ValType::F64) => (value, None),
             StorageType::Val(ValType::V128) => {

@@ -87,14 +87,14 @@ mod tests {
         let mut place = [0u64; 1];
         let start: *mut u8 = place.as_mut_ptr().cast();
         // SAFETY: [racing bytes] aligned bytes of this function's own.
-        let exchange = |at: usize, bytes, expected, new| unsafe {
+        let swap = |at: usize, bytes, expected, new| unsafe {
             compare_exchange(start.add(at), bytes, expected, new)
         };
-        assert_eq!(exchange(0, 8, 0, u64::MAX), 0);
-        assert_eq!(exchange(2, 2, 0xffff, 0x1234), 0xffff);
-        assert_eq!(exchange(2, 2, 7, 8), 0x1234);
-        assert_eq!(exchange(4, 4, 0xffff_ffff, 0), 0xffff_ffff);
-        assert_eq!(exchange(7, 1, 0, 0xab), 0);
+        assert_eq!(swap(0, 8, 0, u64::MAX), 0);
+        assert_eq!(swap(2, 2, 0xffff, 0x1234), 0xffff);
+        assert_eq!(swap(2, 2, 7, 8), 0x1234);
+        assert_eq!(swap(4, 4, 0xffff_ffff, 0), 0xffff_ffff);
+        assert_eq!(swap(7, 1, 0, 0xab), 0);
         assert_eq!(place[0], 0xab00_0000_1234_ffff);
     }
 }
