@@ -995,7 +995,7 @@ mod tests {
         check(|c| c.wasm_all_proposals(true), None);
         check(|c| c.wasm_all_proposals(false), None);
         check(|c| c.wasm_threads(false), None);
-        check(|c| c.wasm_threads(true), Some("threads proposal is not supported"));
+        check(|c| c.wasm_threads(true), None);
         check(|c| c.wasm_simd(false), Some("`Config::wasm_relaxed_simd` off"));
         check(|c| c.wasm_simd(false).wasm_relaxed_simd(false), None);
         check(|c| c.max_wasm_stack(0), Some("found 0"));
