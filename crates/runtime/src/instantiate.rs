@@ -169,20 +169,21 @@ impl Store {
             return;
         }
         // The first memory stands for all: few modules have more, and nothing depends on it.
-        let (mut bytes, mut range) = (0, usize::MAX..0);
+        let (mut bytes, mut first, mut last) = (0, usize::MAX, 0);
         for segment in &module.data {
             if let SegmentMode::Active(MemoryIndex(0), ConstExpr::I32(offset)) = segment.mode {
                 let start = offset as u32 as usize;
                 let end = start.saturating_add(segment.bytes.len());
                 bytes += segment.bytes.len();
-                range = range.start.min(start)..range.end.max(end);
+                first = first.min(start);
+                last = last.max(end);
             }
         }
         // Untouched holes would take memory.
-        if bytes >= MUCH_DATA && range.len() / 8 * 7 <= bytes {
+        if bytes >= MUCH_DATA && last.saturating_sub(first) / 8 * 7 <= bytes {
             let memory = self.memory_of(instance, MemoryIndex(0));
             let content = self.kernel.memory_bytes_mut(memory);
-            if let Some(content) = content.get_mut(range) {
+            if let Some(content) = content.get_mut(first..last) {
                 wardian_vm::prefer_large_pages(content);
             }
         }

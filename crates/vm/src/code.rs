@@ -367,7 +367,6 @@ impl Drop for Pages {
 
 /// What the signal handler and backtraces ask about code.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one for each module or chunk, never moved in bulk")]
 pub(crate) enum CodeTables {
     /// The code of a whole module.
     Whole {

@@ -635,8 +635,8 @@ impl Val {
 
     /// The value, if it is no reference.
     #[inline]
-    pub(crate) fn to_number(&self) -> Option<Value> {
-        match *self {
+    pub(crate) fn to_number(self) -> Option<Value> {
+        match self {
             Val::I32(v) => Some(Value::I32(v)),
             Val::I64(v) => Some(Value::I64(v)),
             Val::F32(bits) => Some(Value::F32(bits)),

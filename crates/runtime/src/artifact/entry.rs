@@ -60,7 +60,6 @@ pub(crate) struct Entry {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[expect(clippy::large_enum_variant, reason = "an entry has one")]
 pub(crate) enum Content {
     /// Some of its functions, to be called through slots.
     Functions(Vec<CachedFunction>),
