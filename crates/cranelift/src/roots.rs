@@ -10,7 +10,7 @@
 //!
 //! A landing reads all that the calls that lead to it have saved: it needs what each of them did.
 //!
-//! Invariant [renamed]: behind a safepoint no value is used that was a reference before it. Operands below
+//! Invariant \[renamed\]: behind a safepoint no value is used that was a reference before it. Operands below
 //! a block are variables (`replace`), so that each way through the block has its own.
 //!
 //! Invariant: each home has its own place in the slot, and only safepoints write there; so a value read

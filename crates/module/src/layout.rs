@@ -90,7 +90,7 @@ pub struct StoreContext {
     /// all registers as they were. Never changes.
     pub epoch_shim: *const u8,
     /// Values of the exception that was thrown last, [`PAYLOAD_SLOT`] bytes each, until its handler has
-    /// read them: NOTE [exceptions]. Large enough for any tag that code of the store knows.
+    /// read them: NOTE \[exceptions\]. Large enough for any tag that code of the store knows.
     pub payload: Cell<*mut u8>,
     /// Id of its tag.
     pub thrown_tag: Cell<u32>,

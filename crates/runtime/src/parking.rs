@@ -1,6 +1,6 @@
 //! Where threads wait: `memory.atomic.wait32`, `wait64` and `notify`, for guests and the host.
 //!
-//! NOTE [parking] A table for the whole process keeps, for each address that somebody waits at, its waiters
+//! NOTE \[parking\] A table for the whole process keeps, for each address that somebody waits at, its waiters
 //! in the order of their coming. It is divided by address into shards, each under a lock. Who waits compares
 //! the value and joins the queue under the lock of the shard; who notifies takes waiters out of the queue
 //! under it and marks them. So a notification that comes after the value was changed finds every waiter
