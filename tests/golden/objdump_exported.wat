@@ -10,27 +10,22 @@
 ;; wasm[0]::function[1]::switch:
 ;;             push rbp
 ;;             mov rbp, rsp
-;;             mov r10, [rdi]
-;;             mov r10, [r10]
-;;             add r10, 0x10
-;;             cmp r10, rsp
-;;             ja 0x9a
 ;;             mov r11d, 7
 ;;             mov eax, esi
 ;;             cmp eax, r11d
 ;;             cmovb r11d, eax
-;;             lea rcx, [0x44]
+;;             lea rcx, [0x31]
 ;;             movsxd rax, [rcx + r11*4]
 ;;             add rcx, rax
 ;;             jmp rcx
-;;             case → 0x7d
-;;             case → 0x73
-;;             case → 0x69
-;;             case → 0x87
-;;             case → 0x7d
-;;             case → 0x73
-;;             case → 0x69
-;;             case → 0x87
+;;             case → 0x6a
+;;             case → 0x60
+;;             case → 0x56
+;;             case → 0x74
+;;             case → 0x6a
+;;             case → 0x60
+;;             case → 0x56
+;;             case → 0x74
 ;;             not reached: e9 1e 00 00 00
 ;;             mov eax, 0xd
 ;;             mov rsp, rbp
@@ -48,5 +43,4 @@
 ;;             mov rax, [rax]
 ;;             mov esi, 0xb00
 ;;             call rax
-;;             ud2
 ;;             ud2

@@ -23,7 +23,7 @@ use wardian_vm::{self as vm, GlobalId, InstanceId, MemoryId, StoreId, TableId, T
 /// let mut store = Store::<()>::default();
 /// let item = Extern::from(Func::wrap(&mut store, || {}));
 /// assert!(item.ty(&store).func().is_some());
-/// assert!(item.into_memory().is_none() && item.into_func().is_some());
+/// assert!(item.clone().into_memory().is_none() && item.into_func().is_some());
 /// # Ok::<(), wardian::Error>(())
 /// ```
 #[derive(Clone, Debug)]
