@@ -217,6 +217,7 @@ fn call_all(engine: &Engine, module: &Module, case: &Case, log: &mut Log) {
     let instance = imports.and_then(|imports| Instance::new(&mut store, module, &imports));
     log.take_host(&mut store);
     log.end("instantiation", instance.as_ref().map(|_| String::new()));
+    log.exception(&mut store);
     log.fuel(&store);
     let Ok(instance) = instance else { return };
     let exports: Vec<(String, Extern)> = instance
@@ -235,6 +236,7 @@ fn call_all(engine: &Engine, module: &Module, case: &Case, log: &mut Log) {
             let result = func.call(&mut store, &params, &mut results);
             log.take_host(&mut store);
             log.end(name, result.as_ref().map(|()| show_all(&results)));
+            log.exception(&mut store);
             if log.problem.is_some() || log.verdict.inconclusive {
                 return;
             }
@@ -274,6 +276,11 @@ impl Log {
                     let frames = error.downcast_ref::<WasmBacktrace>().map(show_frames);
                     format!("{what}: {trap:?} at {}", frames.unwrap_or_default())
                 }
+                None if error.is::<ThrownException>() => {
+                    self.verdict.trapped += 1;
+                    let frames = error.downcast_ref::<WasmBacktrace>().map(show_frames);
+                    format!("{what}: exception at {}", frames.unwrap_or_default())
+                }
                 None if error.kind() == ErrorKind::Limit => format!("{what}: {error}"),
                 None => {
                     self.problem = Some(format!("{what}: {error:?}"));
@@ -282,6 +289,18 @@ impl Log {
             },
         };
         self.lines.push(line);
+    }
+
+    /// Enters the values of the exception that has left the guest, if one has.
+    fn exception(&mut self, store: &mut Store<Host>) {
+        let Some(exception) = store.take_pending_exception() else { return };
+        match exception.fields(&mut *store) {
+            Ok(fields) => {
+                let fields: Vec<Val> = fields.collect();
+                self.lines.push(format!("  exception: {}", show_all(&fields)));
+            }
+            Err(error) => self.problem = Some(format!("values of an exception: {error:?}")),
+        }
     }
 
     /// Enters what imports have seen since the last time.
