@@ -174,3 +174,18 @@
 (assert_return (invoke "unset") (i32.const 1))
 (assert_return (invoke "i31" (i32.const 21)) (i32.const 42))
 (assert_return (invoke "i31" (i32.const -5)) (i32.const -10))
+
+;; An operand below a reference, where a way leaves the block before there is a reference.
+(module
+  (global $none (mut externref) (ref.null extern))
+  (func (export "below") (param i32) (result i64)
+    i64.const 7
+    block
+      local.get 0
+      br_if 0
+      global.get $none
+      block end
+      drop
+    end))
+(assert_return (invoke "below" (i32.const 0)) (i64.const 7))
+(assert_return (invoke "below" (i32.const 1)) (i64.const 7))

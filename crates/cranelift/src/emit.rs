@@ -117,8 +117,8 @@ pub(crate) struct Tier<'a> {
     pub(crate) stack: Vec<Value>,
     /// Most operands before an instruction.
     pub(crate) deepest: usize,
-    /// Variables of the lowest operands while a frame is to be replaced: see `replace`.
-    pub(crate) homes: Vec<Variable>,
+    /// Variables of the lowest operands, of those that need one: see `replace`.
+    pub(crate) homes: Vec<Option<Variable>>,
     pub(crate) replacement: Option<Replacement>,
     /// Of the branch that follows: whether its condition is likely to hold.
     pub(crate) hint: Option<bool>,

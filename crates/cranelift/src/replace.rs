@@ -11,7 +11,7 @@
 //! is next used. Context and result area are parameters of the function; the operands that an `if`
 //! keeps for its second arm are used only where its condition dominates.
 //!
-//! Invariant: homed operands are a prefix of the operand stack; only they may have a value in `stack`
+//! Invariant: homed operands lie in a prefix of the operand stack; only they may have a value in `stack`
 //! that is not the current one.
 
 use crate::abi::clif_type;
@@ -104,7 +104,9 @@ impl Tier<'_> {
         for position in 0..height {
             let ty = self.b.func.dfg.value_type(self.stack[position]);
             let value = load(self, ty);
-            self.b.def_var(self.homes[position], value);
+            let home =
+                self.homes[position].expect("operands below a loop to be replaced have homes");
+            self.b.def_var(home, value);
         }
         let args: SmallVec<[BlockArg; 4]> =
             params.iter().map(|(ty, _)| BlockArg::Value(load(self, *ty))).collect();
@@ -118,7 +120,9 @@ impl Tier<'_> {
     /// calls in it may change references among them (`roots`).
     pub(crate) fn home_below(&mut self, height: usize) {
         let mut until = height;
-        if self.replacement.as_ref().is_none_or(|replacement| replacement.live_slots.is_some()) {
+        let all =
+            self.replacement.as_ref().is_some_and(|replacement| replacement.live_slots.is_none());
+        if !all {
             if !self.roots.has_any() {
                 return;
             }
@@ -129,10 +133,17 @@ impl Tier<'_> {
         }
         for position in self.homes.len()..until {
             let value = self.stack[position];
+            let is_ref = self.roots.holds(value);
+            // An operand below an enclosing block that got no home when that was entered gets none now: a
+            // way that has left the block before would not define it. No call changes what is no reference.
+            if !all && !is_ref {
+                self.homes.push(None);
+                continue;
+            }
             let ty = self.b.func.dfg.value_type(value);
-            let home = self.take_variable(ty, self.roots.holds(value));
+            let home = self.take_variable(ty, is_ref);
             self.b.def_var(home, value);
-            self.homes.push(home);
+            self.homes.push(Some(home));
             self.branch_work += 1;
         }
     }
@@ -140,7 +151,7 @@ impl Tier<'_> {
     /// Makes the operands from this position on what they are here.
     pub(crate) fn settle(&mut self, from: usize) {
         while self.homes.len() > from {
-            let home = self.homes.pop().expect("there is one past `from`");
+            let Some(home) = self.homes.pop().expect("there is one past `from`") else { continue };
             let value = self.read_variable(home);
             self.give_variable(home);
             self.stack[self.homes.len()] = value;
@@ -151,8 +162,9 @@ impl Tier<'_> {
     pub(crate) fn truncate_stack(&mut self, height: usize) {
         self.stack.truncate(height);
         while self.homes.len() > height {
-            let home = self.homes.pop().expect("there is one above");
-            self.give_variable(home);
+            if let Some(home) = self.homes.pop().expect("there is one above") {
+                self.give_variable(home);
+            }
         }
     }
 }

@@ -106,8 +106,8 @@ impl Tier<'_> {
             self.save_root(Home::Variable(variable.as_u32()), value, &mut saved);
         }
         for position in 0..height.min(self.homes.len()) {
-            let variable = self.homes[position];
-            if self.is_ref_variable(variable) {
+            let home = self.homes[position];
+            if let Some(variable) = home.filter(|home| self.is_ref_variable(*home)) {
                 let value = self.read_variable(variable);
                 self.save_root(Home::Variable(variable.as_u32()), value, &mut saved);
             }
@@ -157,7 +157,7 @@ impl Tier<'_> {
     /// them.
     pub(crate) fn reload_landed(&mut self, calls: &[u32]) {
         let Some(slot) = self.roots.slot else { return };
-        let homed = self.homes.iter().copied();
+        let homed = self.homes.iter().copied().flatten();
         let variables: Vec<Variable> = self
             .ref_locals
             .iter()
