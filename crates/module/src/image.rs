@@ -449,7 +449,12 @@ pub fn link(funcs: Vec<FunctionCode>, table_bytes: usize) -> Result<CodeImage, I
 impl CodeImage {
     /// Checks the invariant of this file.
     pub fn check(&self) -> Result<(), ImageError> {
-        let length = self.text.len() as u64;
+        self.check_tables(self.text.len())
+    }
+
+    /// As [`check`](CodeImage::check), of tables whose text, of so many bytes, lies elsewhere.
+    pub fn check_tables(&self, text_bytes: usize) -> Result<(), ImageError> {
+        let length = text_bytes as u64;
         let mut end = 0;
         for func in &self.funcs {
             if func.start < end || func.end < func.start || u64::from(func.end) > length {
@@ -461,7 +466,7 @@ impl CodeImage {
         self.stack_maps.check(length)?;
         let sorted = self.traps.is_sorted_by_key(|t| t.offset)
             && self.traps.last().is_none_or(|t| u64::from(t.offset) < length);
-        self.exceptions.check(length as usize)?;
+        self.exceptions.check(text_bytes)?;
         if sorted { Ok(()) } else { Err(ImageError("tables out of order".into())) }
     }
 
