@@ -211,8 +211,9 @@ pub(crate) mod tests {
             stack.words[FRAME_G - 1] = 1000 | 2000 << 32;
             stack.words[EXIT] = stack.address(FRAME_G) as u64;
             stack.words[EXIT + 1] = f + 40;
-            stack.context.entry_sp.set(stack.address(ENTRY));
-            stack.context.exit_fp.set(stack.address(EXIT));
+            let (entry_sp, exit_fp) = (stack.address(ENTRY), stack.address(EXIT));
+            stack.context.entry_sp.set(entry_sp);
+            stack.context.exit_fp.set(exit_fp);
             stack
         }
 

@@ -189,7 +189,7 @@ impl Func {
         store.pass(CallHook::ReturningFromWasm)?;
         match result {
             Ok(()) => Ok(()),
-            Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
+            Err(CallError::Exit(exit)) => Err(exit_error(store, *exit)),
             Err(CallError::Mismatch) => {
                 values?;
                 Err(self.mismatch(store, params, results.len()))
@@ -239,7 +239,7 @@ impl Func {
         store.pass(CallHook::ReturningFromWasm)?;
         match result {
             Ok(()) => Ok(()),
-            Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
+            Err(CallError::Exit(exit)) => Err(exit_error(store, *exit)),
             Err(CallError::Mismatch) => Err(raw_mismatch()),
         }
     }
@@ -263,7 +263,7 @@ impl Func {
         store.pass(CallHook::ReturningFromWasm)?;
         match called {
             Ok(()) => Ok(()),
-            Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
+            Err(CallError::Exit(exit)) => Err(exit_error(store, *exit)),
             Err(CallError::Mismatch) => {
                 // A reference of another store is what is wrong, if there is one.
                 for param in params {
