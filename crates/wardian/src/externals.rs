@@ -8,7 +8,7 @@ use crate::store::{
     AsContext, AsContextMut, StoreContext, StoreContextMut, StoreInner, WRONG_STORE, check_store,
 };
 use crate::types::{
-    ExternType, FuncType, GlobalType, MemoryType, Mutability, RefType, TableType, TagType,
+    ExternType, FuncType, GlobalType, MemoryType, RefType, TableType, TagType, ValType,
 };
 use crate::val::{Ref, Val};
 use wardian_module::ExternIndex;
