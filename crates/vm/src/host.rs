@@ -257,15 +257,23 @@ fn run<S: Host, F, R>(
         Ok(Err(failure)) => failure,
         Err(payload) => Failure::Panic(payload),
     };
+    failed::<S>(context, host, failure);
+    None
+}
+
+/// Leaves the failure of a host function in the context. Apart, so that calls that succeed save no registers
+/// for it.
+#[cold]
+#[inline(never)]
+fn failed<S: Host>(context: &Context, host: NonNull<S>, failure: Failure) {
     if let Failure::Host(error) = &failure
-        // SAFETY: [host pointer] as above; the earlier use has ended.
+        // SAFETY: [host pointer] as in `run`; the earlier use has ended.
         && unsafe { &mut *host.as_ptr() }.thrown(&**error)
     {
         context.pending.set(Context::THROWN);
-        return None;
+        return;
     }
     fail(context, failure, None);
-    None
 }
 
 fn lowered<T>(result: Result<T, Mismatch>) -> Result<T, Failure> {
