@@ -767,6 +767,11 @@ impl Emit for Tier<'_> {
         self.load_object(object, offset, access, null_trap)
     }
 
+    fn heap_addr(&mut self, place: Index<Value>, offset: u32) -> Address {
+        let base = self.load_field(Field::GcBase);
+        Address { base, index: Some(place.into_value()), shift: 0, disp: offset as i32 }
+    }
+
     fn heap_store(
         &mut self,
         object: Value,
