@@ -37,6 +37,9 @@ const OPERAND: usize = 20;
 const PATIENCE: u32 = 100;
 
 /// What is known at a place of the code.
+/// Stack arguments that are followed.
+const MOST_ARGUMENTS: usize = 100;
+
 #[derive(Clone, PartialEq)]
 pub(crate) struct State {
     pub(crate) vars: [Id; 18],
@@ -45,7 +48,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn entry(values: &mut Values, area: bool) -> State {
+    fn entry(values: &mut Values, area: bool, stack_bytes: u32) -> State {
         let mut vars = [ZERO; 18];
         for (var, value) in vars.iter_mut().enumerate() {
             *value = values.make(Node::Entry(var as u8));
@@ -55,7 +58,12 @@ impl State {
         if area {
             vars[RSI] = values.make(Node::Area);
         }
-        State { vars, homes: Vec::new() }
+        // Arguments lie above the return address and stay there. More than these are not followed.
+        let arguments = (0..stack_bytes / 8).take(MOST_ARGUMENTS);
+        let homes = arguments
+            .map(|n| (8 + 8 * n as i32, 8, values.make(Node::Entry(vars.len() as u8 + n as u8))))
+            .collect();
+        State { vars, homes }
     }
 
     pub(crate) fn get(&self, var: Var) -> Option<Id> {
@@ -221,9 +229,15 @@ struct Written {
 
 /// For each block, in order, what differs by the way that leads there: what is written on a way from the
 /// nearest block that all ways lead through.
-fn joined(graph: &Graph, written: &[Written], stop: &mut Stop) -> Result<Vec<Vec<Var>>, Failed> {
+fn joined(
+    graph: &Graph,
+    entry: &State,
+    written: &[Written],
+    stop: &mut Stop,
+) -> Result<Vec<Vec<Var>>, Failed> {
     let frontiers = graph.frontiers(stop)?;
     let mut keys: Vec<(i32, u8)> = written.iter().flat_map(|w| w.homes.iter().copied()).collect();
+    keys.extend(entry.homes.iter().map(|home| (home.0, home.1)));
     keys.sort_unstable();
     keys.dedup();
     let mut writers: FxHashMap<Var, Vec<u32>> = FxHashMap::default();
@@ -275,7 +289,7 @@ impl<'a> Walker<'a> {
 
     /// Follows all blocks until nothing changes. Twice: the first time says what is written where.
     pub(crate) fn run(&mut self, graph: &Graph, stop: &mut Stop) -> Result<Flow, Failed> {
-        let Flow { starts, .. } = self.follow(graph, None, stop)?;
+        let Flow { starts, entry, .. } = self.follow(graph, None, stop)?;
         let mut written = Vec::new();
         for (block, mut state) in graph.blocks.iter().zip(starts) {
             self.written = Written::default();
@@ -288,7 +302,7 @@ impl<'a> Walker<'a> {
             self.written.frame.sort_unstable();
             written.push(std::mem::take(&mut self.written));
         }
-        let joined = joined(graph, &written, stop)?;
+        let joined = joined(graph, &entry, &written, stop)?;
         let flow = self.follow(graph, Some(&joined), stop)?;
         for ((block, state), expected) in graph.blocks.iter().zip(&flow.starts).zip(&written) {
             let mut state = state.clone();
@@ -310,7 +324,8 @@ impl<'a> Walker<'a> {
         joined: Option<&[Vec<Var>]>,
         stop: &mut Stop,
     ) -> Result<Flow, Failed> {
-        let entry = State::entry(&mut self.values, self.input.own.area_bytes > 0);
+        let own = self.input.own;
+        let entry = State::entry(&mut self.values, own.area_bytes > 0, own.stack_bytes);
         let count = graph.blocks.len();
         let mut starts: Vec<Option<State>> = vec![None; count];
         let mut ends: Vec<Option<State>> = vec![None; count];
@@ -609,9 +624,13 @@ impl<'a> Walker<'a> {
                 let (a, b) =
                     (self.operand(instruction, state, 0), self.operand(instruction, state, 1));
                 let both = self.values.and(a, b);
-                Some(Node::Zero(both))
+                Some(Node::Compare(both, ZERO))
             }
-            Mnemonic::And | Mnemonic::Or | Mnemonic::Xor | Mnemonic::Add => result.map(Node::Zero),
+            // No carry, as if the result were compared with zero.
+            Mnemonic::And | Mnemonic::Or | Mnemonic::Xor => {
+                result.map(|result| Node::Compare(result, ZERO))
+            }
+            Mnemonic::Add => result.map(Node::Zero),
             // By zero they leave the flags alone.
             Mnemonic::Shl | Mnemonic::Shr => match instruction.op_kind(1) {
                 OpKind::Immediate8 if (1..32).contains(&instruction.immediate8()) => {

@@ -158,8 +158,13 @@ impl Explorer<'_> {
         let mut at = start;
         while at + 4 <= end {
             let target = self.entry(start, at)?;
-            // A jump over nothing, which the code generator left behind.
-            let left = self.bytes()[at as usize] == 0xe9 && at + 5 == end;
+            // A jump that the code generator left behind: over nothing, or to where the code goes on. Should
+            // it be an entry, the index is not proven to be below what was found.
+            let jump = decode(self.bytes(), at).ok().filter(|jump| jump.len() == 5);
+            let left = jump.is_some_and(|jump| {
+                jump.flow_control() == FlowControl::UnconditionalBranch
+                    && [jump.next_ip(), jump.near_branch_target()].contains(&end.into())
+            });
             if left || target as usize >= self.bytes().len() {
                 break;
             }

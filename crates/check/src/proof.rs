@@ -177,6 +177,13 @@ impl<'a> Prover<'a> {
     ) -> Result<(), Stopped> {
         use ConditionCode as C;
         self.stop.prove(1)?;
+        // What the condition, or its opposite, was put into.
+        if let Some(set) = self.values.find(Node::Set(flags, condition)) {
+            self.learn(ZERO, set, true, place)?;
+        }
+        if let Some(set) = self.values.find(Node::Set(flags, opposite(condition))) {
+            self.learn(set, ZERO, false, place)?;
+        }
         match (self.values.node(flags), condition) {
             (Node::Compare(a, b), C::a) => self.learn(b, a, true, place),
             (Node::Compare(a, b), C::ae) => self.learn(b, a, false, place),
@@ -247,6 +254,7 @@ impl<'a> Prover<'a> {
             let one = u64::from(*strict);
             let (value, least, most) = match (*left, *right) {
                 ((ZERO, a), (ZERO, b)) if a > b || *strict && a == b => return true,
+                (_, (ZERO, 0)) if *strict => return true,
                 ((ZERO, number), (value, 0)) if value != ZERO => {
                     (value, number.checked_add(one), Some(u64::MAX))
                 }
