@@ -257,6 +257,28 @@ mod tests {
     }
 
     #[test]
+    fn nothing_lies_in_a_table_without_elements() {
+        let wat = "(module (table 0 0 funcref) (func (param i32) (result funcref)
+            (table.get (i32.clz (local.get 0)))))";
+        let branch = |i: &Instruction| i.condition_code() == ConditionCode::ae && i.is_jcc_near();
+        assert_eq!(check(wat, true, branch), (0, 1));
+    }
+
+    /// An index that the caller's frame holds, and that is read twice.
+    #[test]
+    fn arguments_on_the_stack_are_known_until_they_are_written() {
+        let params = "i64 ".repeat(9);
+        let used = (0..9).map(|n| format!("(i64.add (local.get {n})")).collect::<String>();
+        let body = format!(
+            "(param {params}) (result i64) {used} (i64.load32_u (local.get 8)) {}",
+            ")".repeat(9)
+        );
+        let wat = format!("(module (memory i64 1) (func {body}))");
+        let branch = |i: &Instruction| i.condition_code() == ConditionCode::ne && i.is_jcc_near();
+        assert_eq!(check(&wat, true, branch), (0, 1));
+    }
+
+    #[test]
     fn a_jump_table_without_its_bounds_is_noticed() {
         let clamp = |i: &Instruction| i.condition_code() == ConditionCode::ae && i.op_count() == 2;
         let wat = "(module (func (param i32)

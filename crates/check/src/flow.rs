@@ -16,6 +16,7 @@ use iced_x86::{
 };
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
+use wardian_module::abi::CallLayout;
 use wardian_module::image::RelocTarget;
 
 pub(crate) const RSP: usize = 4;
@@ -36,10 +37,10 @@ const OPERAND: usize = 20;
 /// move values to and fro need dozens.
 const PATIENCE: u32 = 100;
 
-/// What is known at a place of the code.
-/// Stack arguments that are followed.
-const MOST_ARGUMENTS: usize = 100;
+/// Most arguments on the stack that are followed, in words of 8 bytes.
+const MOST_ARGUMENTS: u32 = 64;
 
+/// What is known at a place of the code.
 #[derive(Clone, PartialEq)]
 pub(crate) struct State {
     pub(crate) vars: [Id; 18],
@@ -48,21 +49,19 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn entry(values: &mut Values, area: bool, stack_bytes: u32) -> State {
+    fn entry(values: &mut Values, own: &CallLayout) -> State {
         let mut vars = [ZERO; 18];
         for (var, value) in vars.iter_mut().enumerate() {
             *value = values.make(Node::Entry(var as u8));
         }
         vars[RDI] = values.make(Node::Context);
         vars[RSP] = values.make(Node::Frame);
-        if area {
+        if own.area_bytes > 0 {
             vars[RSI] = values.make(Node::Area);
         }
-        // Arguments lie above the return address and stay there. More than these are not followed.
-        let arguments = (0..stack_bytes / 8).take(MOST_ARGUMENTS);
-        let homes = arguments
-            .map(|n| (8 + 8 * n as i32, 8, values.make(Node::Entry(vars.len() as u8 + n as u8))))
-            .collect();
+        let place = |n: u32| 8 + 8 * n as i32;
+        let arguments = (0..(own.stack_bytes / 8).min(MOST_ARGUMENTS)).map(place);
+        let homes = arguments.map(|at| (at, 8, values.make(Node::Argument(at)))).collect();
         State { vars, homes }
     }
 
@@ -229,15 +228,9 @@ struct Written {
 
 /// For each block, in order, what differs by the way that leads there: what is written on a way from the
 /// nearest block that all ways lead through.
-fn joined(
-    graph: &Graph,
-    entry: &State,
-    written: &[Written],
-    stop: &mut Stop,
-) -> Result<Vec<Vec<Var>>, Failed> {
+fn joined(graph: &Graph, written: &[Written], stop: &mut Stop) -> Result<Vec<Vec<Var>>, Failed> {
     let frontiers = graph.frontiers(stop)?;
     let mut keys: Vec<(i32, u8)> = written.iter().flat_map(|w| w.homes.iter().copied()).collect();
-    keys.extend(entry.homes.iter().map(|home| (home.0, home.1)));
     keys.sort_unstable();
     keys.dedup();
     let mut writers: FxHashMap<Var, Vec<u32>> = FxHashMap::default();
@@ -289,7 +282,7 @@ impl<'a> Walker<'a> {
 
     /// Follows all blocks until nothing changes. Twice: the first time says what is written where.
     pub(crate) fn run(&mut self, graph: &Graph, stop: &mut Stop) -> Result<Flow, Failed> {
-        let Flow { starts, entry, .. } = self.follow(graph, None, stop)?;
+        let Flow { starts, .. } = self.follow(graph, None, stop)?;
         let mut written = Vec::new();
         for (block, mut state) in graph.blocks.iter().zip(starts) {
             self.written = Written::default();
@@ -302,7 +295,10 @@ impl<'a> Walker<'a> {
             self.written.frame.sort_unstable();
             written.push(std::mem::take(&mut self.written));
         }
-        let joined = joined(graph, &entry, &written, stop)?;
+        // What the entry begins with can be written over like what code has written.
+        let entry = State::entry(&mut self.values, self.input.own);
+        written[0].homes.extend(entry.homes.iter().map(|(at, size, _)| (*at, *size)));
+        let joined = joined(graph, &written, stop)?;
         let flow = self.follow(graph, Some(&joined), stop)?;
         for ((block, state), expected) in graph.blocks.iter().zip(&flow.starts).zip(&written) {
             let mut state = state.clone();
@@ -324,8 +320,7 @@ impl<'a> Walker<'a> {
         joined: Option<&[Vec<Var>]>,
         stop: &mut Stop,
     ) -> Result<Flow, Failed> {
-        let own = self.input.own;
-        let entry = State::entry(&mut self.values, own.area_bytes > 0, own.stack_bytes);
+        let entry = State::entry(&mut self.values, self.input.own);
         let count = graph.blocks.len();
         let mut starts: Vec<Option<State>> = vec![None; count];
         let mut ends: Vec<Option<State>> = vec![None; count];
@@ -624,9 +619,9 @@ impl<'a> Walker<'a> {
                 let (a, b) =
                     (self.operand(instruction, state, 0), self.operand(instruction, state, 1));
                 let both = self.values.and(a, b);
+                // There is no carry and no overflow, as of a comparison with zero.
                 Some(Node::Compare(both, ZERO))
             }
-            // No carry, as if the result were compared with zero.
             Mnemonic::And | Mnemonic::Or | Mnemonic::Xor => {
                 result.map(|result| Node::Compare(result, ZERO))
             }

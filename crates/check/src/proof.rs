@@ -177,13 +177,11 @@ impl<'a> Prover<'a> {
     ) -> Result<(), Stopped> {
         use ConditionCode as C;
         self.stop.prove(1)?;
-        // What the condition, or its opposite, was put into.
-        if let Some(set) = self.values.find(Node::Set(flags, condition)) {
-            self.learn(ZERO, set, true, place)?;
-        }
-        if let Some(set) = self.values.find(Node::Set(flags, opposite(condition))) {
-            self.learn(set, ZERO, false, place)?;
-        }
+        // What was made of the same flags elsewhere is known, too.
+        let holds = self.values.make(Node::Set(flags, condition));
+        self.learn(ZERO, holds, true, place)?;
+        let fails = self.values.make(Node::Set(flags, opposite(condition)));
+        self.learn(fails, ZERO, false, place)?;
         match (self.values.node(flags), condition) {
             (Node::Compare(a, b), C::a) => self.learn(b, a, true, place),
             (Node::Compare(a, b), C::ae) => self.learn(b, a, false, place),

@@ -31,6 +31,8 @@ pub(crate) enum Node {
     Constant(u64),
     /// What a register held at entry.
     Entry(u8),
+    /// What lay at this place of the caller's frame at entry: 8 bytes of arguments.
+    Argument(i32),
     /// What the instruction at `ip` made in `var`: so many bits, the others zero.
     Made {
         ip: u32,
@@ -141,11 +143,6 @@ impl Values {
 
     pub(crate) fn bound(&self, id: Id) -> u64 {
         self.bounds[id as usize]
-    }
-
-    /// The value of a node, if anything has it.
-    pub(crate) fn find(&self, node: Node) -> Option<Id> {
-        self.ids.get(&node).copied()
     }
 
     pub(crate) fn make(&mut self, node: Node) -> Id {

@@ -270,6 +270,39 @@ mod tests {
         assert_eq!((accepted + clamped, rejected + unclamped), (0, 1));
     }
 
+    /// Tables that end where padding and constants follow, of a jump that comes last.
+    #[test]
+    fn jump_tables_before_constants_are_read_to_their_end() {
+        let constant = "(v128.const i32x4 0 -1 4 1)";
+        for body in [
+            format!("(local v128) (loop (local.set 1 (i8x16.add (local.get 1) {constant}))
+                (br_table 0 0 0 0 1 (local.get 0)))"),
+            format!("(result v128) (block (block (block
+                (br_table 0 1 2 0 1 (local.get 0))) (return {constant}))
+                (return (i8x16.neg {constant}))) (loop (br_table 0 0 0 (local.get 0))) (unreachable)"),
+        ] {
+            let wat = format!("(module (func (param i32) {body}))");
+            for settings in [Settings::default(), explicit()] {
+                assert_eq!(check(&wat, &settings, |_, _| None), (0, 0), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_same_flags_made_is_known_as_an_index() {
+        let wat = "(module (table 1 1 funcref) (func (param i32 i32)
+            (drop (table.get (i32.gt_s (local.get 0) (local.get 1))))))";
+        for settings in [Settings::default(), explicit()] {
+            assert_eq!(check(wat, &settings, |_, _| None), (0, 0));
+        }
+        assert_eq!(check(wat, &explicit(), other_branch), (0, 0));
+        let branch = |i: &Instruction, bytes: &[u8]| {
+            let jumps = i.is_jcc_short_or_near() && i.condition_code() == ConditionCode::g;
+            if jumps { nothing(bytes) } else { None }
+        };
+        assert_eq!(check(wat, &explicit(), branch), (0, 1));
+    }
+
     #[test]
     fn constant_indices_of_64_bit_memories_are_proven() {
         for body in [
