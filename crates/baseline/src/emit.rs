@@ -111,6 +111,8 @@ pub(crate) struct Tier<'a> {
     pub(crate) features: Features,
     layout: &'a VmLayout,
     pub(crate) linkage: Linkage,
+    /// Whether it counts how often it runs (`Linkage`).
+    pub(crate) counts: bool,
     func: DefinedFuncIndex,
     ty: TypeIndex,
     /// This function's own call layout.
@@ -215,6 +217,7 @@ impl<'a> Tier<'a> {
             features,
             layout,
             linkage,
+            counts: linkage == Linkage::Slots,
             func,
             ty,
             own: module.types[ty.index()].call_layout(),
@@ -796,7 +799,7 @@ impl<'a> Tier<'a> {
     /// Counts down at the head of a loop; where the code says by how much, if it does.
     pub(crate) fn count_loop(&mut self) -> Option<u32> {
         let ordinal = self.next_loop + 1;
-        (self.linkage == Linkage::Slots).then(|| {
+        self.counts.then(|| {
             let operands = &self.s.stack;
             let live = (operands.len() <= MAX_LIVE_OPERANDS)
                 .then(|| operands.iter().map(|entry| (entry.loc(), entry.repr())).collect());
@@ -1031,7 +1034,7 @@ impl<'a> Tier<'a> {
     pub(crate) fn start_function(&mut self, locals: &[(u32, ValType)]) {
         self.add_locals(locals);
         self.prologue();
-        if self.linkage == Linkage::Slots {
+        if self.counts {
             self.count(0, None);
         }
         self.zero_locals(FIRST + self.own.params.len() as u32);

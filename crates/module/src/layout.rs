@@ -169,8 +169,9 @@ pub const OUTER_LOOP: i32 = 32;
 
 /// How code of a function reaches the other functions of its module.
 ///
-/// With [`Linkage::Slots`], the single-pass tier also counts: it subtracts 1 from the function's
-/// counter ([`Field::Counter`]) on entry and at the head of every loop, and when the result is negative
+/// With [`Linkage::Slots`], the single-pass tier also counts, unless nothing will replace its code: it
+/// subtracts 1 from the function's counter ([`Field::Counter`]) on entry and at the head of every loop, and
+/// when the result is negative
 /// calls `Builtin::TierUp` with the function's index (constant 1) and the loop (constant 2: 0 on entry,
 /// else the loop's ordinal in the body plus 1, counting every `loop` instruction). Not 0, the result is
 /// the address of a replacement for the loop: a function of the same signature that goes on at the
