@@ -285,6 +285,18 @@ impl Emit for Tier<'_> {
         self.take_fuel(fuel as i32);
     }
 
+    fn spent(&mut self) -> Value {
+        let dst = self.s.alloc(Bank::General);
+        ins!(self.s.asm, movq_rm, dst, SPENT);
+        self.value_in(dst, Repr::I64)
+    }
+
+    fn set_spent(&mut self, mut spent: Value) {
+        let reg = self.s.reg_of(&mut spent);
+        ins!(self.s.asm, movq_rm, SPENT, reg);
+        self.s.release(spent);
+    }
+
     fn at_loop(&mut self, ordinal: u32) {
         self.next_loop = ordinal;
     }

@@ -365,6 +365,10 @@ pub trait Emit {
     /// Takes so much from the store's fuel; if there is less, takes nothing and traps. Between two
     /// instructions.
     fn charge(&mut self, fuel: u32);
+    /// The complement of the store's fuel. For code that pays: NOTE \[fuel register\] of `layout`.
+    fn spent(&mut self) -> Self::Value;
+    /// Sets it.
+    fn set_spent(&mut self, spent: Self::Value);
 
     // ---- the operand stack ----
 

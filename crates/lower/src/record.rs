@@ -413,6 +413,14 @@ impl Emit for Recorder<'_> {
         self.line(format_args!("charge {fuel}"));
     }
 
+    fn spent(&mut self) -> Recorded {
+        self.result(format_args!("spent"))
+    }
+
+    fn set_spent(&mut self, spent: Recorded) {
+        self.line(format_args!("set_spent v{}", spent.0));
+    }
+
     fn ret(&mut self) {
         let args = self.peek(self.frames[0].results);
         self.line(format_args!("return ({args})"));
