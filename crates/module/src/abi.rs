@@ -3,7 +3,8 @@
 //! It is Cranelift's `tail` convention restricted so that the host can follow it: the context comes
 //! first; results past the return registers go to memory through a pointer that follows the context;
 //! the callee pops stack arguments; the registers that the system's own convention saves survive a
-//! call (but nothing survives into an exception handler). Compilers
+//! call (but nothing survives into an exception handler, and code that pays has its fuel in one of them:
+//! NOTE \[fuel register\] of `layout`). Compilers
 //! build their signatures, and the kernel its register images, from [`CallLayout`]; a property test
 //! calls random signatures both ways.
 

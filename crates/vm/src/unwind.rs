@@ -35,6 +35,8 @@ fn on_fault(fault: &sys::Fault) -> Option<sys::Resume> {
     if !from_guest {
         return None;
     }
+    // NOTE [fuel register] of `layout`
+    context_ref.shared.spent.set(fault.spent);
     context_ref.fault.set(FaultInfo {
         pc: fault.pc,
         fp: fault.fp,

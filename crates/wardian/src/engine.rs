@@ -85,12 +85,15 @@ impl Engine {
     pub fn new(config: &Config) -> Result<Engine> {
         config.validate()?;
         wardian_vm::supported().map_err(Error::msg)?;
-        let compiler = rt::Compiler::new(
+        let mut compiler = rt::Compiler::new(
             &config.settings,
             &config.target_cpu.to_string(),
             config.parallel_compilation,
         )
         .map_err(|error| Error::tagged(ErrorKind::Misuse, error))?;
+        if config.strategy == Strategy::Baseline {
+            compiler.without_counting();
+        }
         let compiler = Arc::new(compiler);
         let tier_up = match config.strategy {
             Strategy::Auto | Strategy::Tiered => config.tier_up.clone(),
