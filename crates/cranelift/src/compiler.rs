@@ -413,6 +413,9 @@ impl Compiler {
             context.compute_cfg();
             context.compute_domtree();
             deep = pressure::is_deep(&context.func, &context.domtree);
+            // Passes change what they describe, and the verifier believes them.
+            context.cfg.clear();
+            context.domtree.clear();
         }
         let optimizer = if deep { &self.simplifier } else { &self.isa };
         let optimizes = !deep && self.settings.opt_level != OptLevel::None;

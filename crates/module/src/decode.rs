@@ -567,12 +567,10 @@ fn uses_heap(module: &Module) -> bool {
     let objects = |ty: ValType| Repr::of(ty) == Repr::Ref;
     let element = |ty: &RefType| Repr::of_ref(ty.heap) == Repr::Ref;
     module.proposals.contains(Proposal::Gc)
-        && (!module.tags.is_empty()
-            || module.types.iter().any(|ty| match ty.as_func() {
-                Some(ty) => ty.params().iter().chain(ty.results()).any(|ty| objects(*ty)),
-                None => true,
-            })
-            || module.tables.iter().any(|table| element(&table.ty.element))
+        && (module.types.iter().any(|ty| match ty.as_func() {
+            Some(ty) => ty.params().iter().chain(ty.results()).any(|ty| objects(*ty)),
+            None => true,
+        }) || module.tables.iter().any(|table| element(&table.ty.element))
             || module.elements.iter().any(|segment| element(&segment.ty))
             || module.globals.iter().any(|global| objects(global.ty.content)))
 }

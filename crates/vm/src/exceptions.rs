@@ -39,8 +39,9 @@ impl Handlers<'_> {
         let ids = context + self.tags as usize;
         let id_of = |index: u32| {
             let place = std::ptr::with_exposed_provenance::<u32>(ids + index as usize * 4);
-            // SAFETY: [compiled code] the frame's code keeps its VM context there, which has the ids of
-            // as many tags as its module; the table names no others (checked when it was published).
+            // SAFETY: [handler] the frame at `fp` waits in this call; [compiled code] its code keeps its VM
+            // context there, which has the ids of as many tags as its module; the table names no others
+            // (checked when it was published).
             unsafe { place.read() }
         };
         let target = self.table.handler_of(self.call, |index| id_of(index) == tag)?;

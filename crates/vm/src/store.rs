@@ -556,11 +556,22 @@ impl Store {
 
     /// Tells an instance the first 8 bytes of new objects of a type of its module.
     pub fn set_object_header(&mut self, id: InstanceId, ty: TypeIndex, header: u64) {
+        let (block, offset) = self.place_of_header(id, ty);
+        self.blocks[block].write(offset, header);
+    }
+
+    /// What an instance was told by that; 0 before.
+    pub fn object_header(&self, id: InstanceId, ty: TypeIndex) -> u64 {
+        let (block, offset) = self.place_of_header(id, ty);
+        self.blocks[block].read(offset)
+    }
+
+    fn place_of_header(&self, id: InstanceId, ty: TypeIndex) -> (usize, usize) {
         let instance = &self.instances[id.index()];
         let offset = instance.code.layout().object_header(ty);
         let types = instance.code.module().types.len();
         assert!(instance.code.module().uses_heap && ty.index() < types, "a type with a header");
-        self.blocks[instance.block].write(offset as usize, header);
+        (instance.block, offset as usize)
     }
 
     /// The number by which objects refer to a function. Not 0.

@@ -17,7 +17,7 @@ fn engines() -> Vec<Engine> {
     for strategy in [Strategy::Optimizing, Strategy::Baseline, Strategy::Tiered] {
         for zeal in [None, NonZeroU32::new(1), NonZeroU32::new(3)] {
             let mut config = Config::new();
-            config.strategy(strategy).wasm_gc(true);
+            config.strategy(strategy);
             config.gc_zeal_alloc_counter(zeal).unwrap();
             engines.push(Engine::new(&config).unwrap());
         }

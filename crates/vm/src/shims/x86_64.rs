@@ -196,6 +196,7 @@ unsafe extern "sysv64" fn landing() {
 /// # Safety
 ///
 /// - Reached as the text above says, never called by Rust code: invariant [shim frame].
+/// - Where it goes on at a handler, invariant [handler] says that nothing is lost.
 #[unsafe(naked)]
 unsafe extern "sysv64" fn unwind() {
     naked_asm!(
@@ -228,6 +229,7 @@ unsafe extern "sysv64" fn unwind() {
 /// # Safety
 ///
 /// - Reached as the text above says, never called by Rust code: invariant [shim frame].
+/// - Where it goes on at a handler, invariant [handler] says that nothing is lost.
 #[unsafe(naked)]
 unsafe extern "sysv64" fn throw() {
     naked_asm!(
