@@ -354,7 +354,7 @@ fn first_stack_bounds() -> Option<(usize, usize)> {
     let marker = 0u8;
     // A thread that forked is the first of its process, on another stack.
     let is_here = (low..high).contains(&(&raw const marker as usize));
-    (is_here && size <= LARGEST && high % page_size() == 0).then_some((low, high))
+    (is_here && size <= LARGEST && high.is_multiple_of(page_size())).then_some((low, high))
 }
 
 fn asked_stack_bounds() -> Option<(usize, usize)> {
