@@ -285,6 +285,18 @@ impl Emit for Tier<'_> {
         self.take_fuel(fuel as i32);
     }
 
+    fn spent(&mut self) -> Value {
+        let dst = self.s.alloc(Bank::General);
+        ins!(self.s.asm, movq_rm, dst, SPENT);
+        self.value_in(dst, Repr::I64)
+    }
+
+    fn set_spent(&mut self, mut spent: Value) {
+        let reg = self.s.reg_of(&mut spent);
+        ins!(self.s.asm, movq_rm, SPENT, reg);
+        self.s.release(spent);
+    }
+
     fn at_loop(&mut self, ordinal: u32) {
         self.next_loop = ordinal;
     }
@@ -765,6 +777,11 @@ impl Emit for Tier<'_> {
         null_trap: bool,
     ) -> Value {
         self.load_object(object, offset, access, null_trap)
+    }
+
+    fn heap_addr(&mut self, place: Index<Value>, offset: u32) -> Address {
+        let base = self.load_field(Field::GcBase);
+        Address { base, index: Some(place.into_value()), shift: 0, disp: offset as i32 }
     }
 
     fn heap_store(

@@ -27,6 +27,8 @@ const RDI: usize = 7;
 const FRAME_POINTER: i64 = -8;
 /// `rbx`, `rsp`, `rbp`, `r12` to `r15`.
 const KEPT: [usize; 7] = [3, 4, 5, 12, 13, 14, 15];
+/// `r15`, which no call keeps in code that pays: NOTE [fuel register] of `layout`.
+const SPENT: usize = 15;
 
 /// What an instruction makes beside registers, as names: what it reads from memory, and operands of
 /// which nothing is known.
@@ -728,9 +730,10 @@ impl<'a> Walker<'a> {
     /// What a call changes; of one that `keeps` registers, no more than where memories are.
     fn call(&mut self, instruction: &Instruction, state: &mut State, keeps: bool) {
         self.written.regs |= 1 << RSP | 1 << FLAGS | 1 << CALLS;
-        for reg in (0..16).filter(|reg| !KEPT.contains(reg)) {
+        let spent = self.input.settings.consume_fuel.then_some(SPENT);
+        for reg in (0..16).filter(|reg| !KEPT.contains(reg) || Some(*reg) == spent) {
             self.written.regs |= 1 << reg;
-            if !keeps {
+            if !keeps || Some(reg) == spent {
                 state.vars[reg] = self.made(instruction, reg, 64);
             }
         }
