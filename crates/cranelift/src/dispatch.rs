@@ -13,7 +13,8 @@
 
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{
-    Block, BlockArg, BlockCall, Function, Inst, InstBuilder, InstructionData, JumpTableData, Value,
+    Block, BlockArg, BlockCall, Function, Inst, InstBuilder, InstructionData, JumpTableData,
+    Opcode, Value,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -57,6 +58,10 @@ pub(crate) fn copy_dispatch(func: &mut Function) {
 
 fn is_copied(func: &Function, inst: Inst) -> bool {
     let opcode = func.dfg.insts[inst].opcode();
+    if matches!(opcode, Opcode::GetPinnedReg | Opcode::SetPinnedReg) {
+        // Fuel is paid in each copy.
+        return true;
+    }
     !opcode.can_store() && !opcode.is_call() && !opcode.other_side_effects()
 }
 

@@ -32,7 +32,9 @@ pub(crate) struct HostRecord {
     /// Rust function that the shim calls.
     pub(crate) entry: *const u8,
     /// Stack arguments that the shim pops.
-    pub(crate) stack_bytes: u64,
+    pub(crate) stack_bytes: u32,
+    /// 1 if the image has vector registers, else 0.
+    pub(crate) uses_vectors: u32,
     /// The closure.
     env: *const u8,
     /// The importing instance and 1, or 0.
@@ -117,7 +119,7 @@ impl HostFunc {
         S: Host,
         F: Fn(Call<'_, S>, &[Value], &mut [Value]) -> Result<(), HostError> + Send + Sync + 'static,
     {
-        let env = Arc::new(Dynamic { ty: ty.clone(), func });
+        let env = Arc::new(Dynamic::new(&ty, func));
         let entry = dynamic_entry::<S, F> as *const u8;
         let signature = Signature { ty, shim: shims::image_exit_address(), entry };
         HostFunc::with::<S, _>(Lazily::Made(signature), env)
@@ -132,7 +134,7 @@ impl HostFunc {
         F: Fn(Call<'_, S>, &mut Passed<'_>) -> Result<(), HostError> + Send + Sync + 'static,
     {
         assert!(ty.func_type().is_numeric(), "a type without references");
-        let env = Arc::new(Dynamic { ty: ty.clone(), func });
+        let env = Arc::new(Dynamic::new(&ty, func));
         let entry = numeric_entry::<S, F> as *const u8;
         let signature = Signature { ty, shim: shims::image_exit_address(), entry };
         HostFunc::with::<S, _>(Lazily::Made(signature), env)
@@ -159,9 +161,11 @@ impl HostFunc {
 
     /// Fills in what follows the record's `Owner`.
     pub(crate) fn write_record(&self, block: &mut Block, at: usize, instance: Option<InstanceId>) {
-        let stack_bytes = self.ty().call_layout().stack_bytes;
+        let layout = self.ty().call_layout();
         block.write(at + offset_of!(HostRecord, entry), self.signature.entry);
-        block.write(at + offset_of!(HostRecord, stack_bytes), u64::from(stack_bytes));
+        block.write(at + offset_of!(HostRecord, stack_bytes), layout.stack_bytes);
+        let uses_vectors = u32::from(layout.uses_vectors);
+        block.write(at + offset_of!(HostRecord, uses_vectors), uses_vectors);
         block.write(at + offset_of!(HostRecord, env), self.env);
         let instance = instance.map_or(0, |id| id.index() as u64 + 1);
         block.write(at + offset_of!(HostRecord, instance), instance);
@@ -190,7 +194,14 @@ impl Signature {
 
 struct Dynamic<F> {
     ty: RegisteredType,
+    area_bytes: u32,
     func: F,
+}
+
+impl<F> Dynamic<F> {
+    fn new(ty: &RegisteredType, func: F) -> Dynamic<F> {
+        Dynamic { ty: ty.clone(), area_bytes: ty.call_layout().area_bytes, func }
+    }
 }
 
 /// Arguments and results, all numbers and vectors, of a call of a function of dynamically given type.
@@ -278,15 +289,23 @@ fn run<S: Host, F, R>(
         Ok(Err(failure)) => failure,
         Err(payload) => Failure::Panic(payload),
     };
+    failed::<S>(context, host, failure);
+    None
+}
+
+/// Leaves the failure of a host function in the context. Apart, so that calls that succeed save no registers
+/// for it.
+#[cold]
+#[inline(never)]
+fn failed<S: Host>(context: &Context, host: NonNull<S>, failure: Failure) {
     if let Failure::Host(error) = &failure
-        // SAFETY: [host pointer] as above; the earlier use has ended.
+        // SAFETY: [host pointer] as in `run`; the earlier use has ended.
         && unsafe { &mut *host.as_ptr() }.thrown(&**error)
     {
         context.pending.set(Context::THROWN);
-        return None;
+        return;
     }
     fail(context, failure, None);
-    None
 }
 
 fn lowered<T>(result: Result<T, Mismatch>) -> Result<T, Failure> {
@@ -317,7 +336,7 @@ where
 {
     run(&record, |dynamic, Call { host, instance }| {
         let ty = dynamic.ty.func_type();
-        let area = area(image, dynamic.ty.call_layout().area_bytes);
+        let area = area(image, dynamic.area_bytes);
         let mut args = Args::new(image, !area.is_null());
         let mut values: SmallVec<[Value; 8]> = SmallVec::new();
         for ty in ty.params() {
@@ -343,7 +362,7 @@ where
 {
     run(&record, |dynamic, call| {
         let ty = dynamic.ty.func_type();
-        let area = area(image, dynamic.ty.call_layout().area_bytes);
+        let area = area(image, dynamic.area_bytes);
         let cursor = ResultCursor::default();
         let mut passed = Passed { ty, image, area, cursor, written: 0 };
         (dynamic.func)(call, &mut passed).map_err(Failure::Host)?;

@@ -436,14 +436,19 @@ impl Store {
         memories.chain(tables).sum()
     }
 
-    /// Fuel left.
+    /// From here on guest code pays: all of it is compiled so.
+    pub fn make_guests_pay(&mut self) {
+        self.context().pays.set(1);
+    }
+
+    /// Fuel left, of a store whose guests pay.
     pub fn fuel(&self) -> u64 {
-        self.context().shared.fuel.get()
+        !self.context().shared.spent.get()
     }
 
     /// Sets the fuel that is left.
     pub fn set_fuel(&self, fuel: u64) {
-        self.context().shared.fuel.set(fuel);
+        self.context().shared.spent.set(!fuel);
     }
 
     /// Lets code call `Builtin::EpochReached` once the epoch has grown by so much from now on.

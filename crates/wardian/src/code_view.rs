@@ -3,7 +3,7 @@
 //! Invariant: nothing of it is published, so nothing of it can run. That is why an artifact that nobody
 //! authenticated may be looked at.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Loaded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explore::{ExploredFunction, TierCode, functions, origin, table_entry};
 use crate::text::binary_form;
@@ -49,8 +49,7 @@ impl ModuleCode {
     ///
     /// As [`Module::deserialize`](crate::Module::deserialize).
     pub fn of_artifact(engine: &Engine, bytes: &[u8]) -> Result<ModuleCode> {
-        let (module, image) = engine.decode_artifact(bytes)?;
-        ModuleCode::new(module, image)
+        ModuleCode::of_loaded(engine.decode_artifact(bytes)?)
     }
 
     /// The code of an artifact of which nobody knows who made it. What is seen may be a lie: the code need
@@ -60,8 +59,12 @@ impl ModuleCode {
     ///
     /// When it was made for other settings or another processor, or is malformed.
     pub fn of_unauthenticated_artifact(engine: &Engine, bytes: &[u8]) -> Result<ModuleCode> {
-        let (module, image) = engine.decode_unauthenticated(bytes)?;
-        ModuleCode::new(module, image)
+        ModuleCode::of_loaded(engine.decode_unauthenticated(bytes)?)
+    }
+
+    fn of_loaded(loaded: Loaded<'_>) -> Result<ModuleCode> {
+        let Loaded { module, image, text } = loaded;
+        ModuleCode::new(module, CodeImage { text: text.into_owned(), ..image })
     }
 
     fn new(module: Module, image: CodeImage) -> Result<ModuleCode> {

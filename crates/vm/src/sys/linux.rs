@@ -378,6 +378,8 @@ pub(crate) struct Fault {
     pub(crate) pc: usize,
     /// Its frame pointer.
     pub(crate) fp: usize,
+    /// What the register held that code which pays has its fuel in.
+    pub(crate) spent: u64,
     /// The address that it may not touch; `None` for an instruction that fails in itself.
     pub(crate) address: Option<usize>,
 }
@@ -446,12 +448,13 @@ extern "C" fn on_signal(
     let (registers, info_ref) = unsafe { (&mut (*ucontext).uc_mcontext.gregs, &*info) };
     let pc = registers[libc::REG_RIP as usize] as usize;
     let fp = registers[libc::REG_RBP as usize] as usize;
+    let spent = registers[libc::REG_R15 as usize] as u64;
     let fault = match (signal, info_ref.si_code) {
         (libc::SIGSEGV, SEGV_MAPERR | SEGV_ACCERR) => {
             // SAFETY: [signal handler] signal and code are those of a fault, which has an address.
-            Some(Fault { pc, fp, address: Some(unsafe { info_ref.si_addr() } as usize) })
+            Some(Fault { pc, fp, spent, address: Some(unsafe { info_ref.si_addr() } as usize) })
         }
-        (libc::SIGILL | libc::SIGFPE, 1..SI_KERNEL) => Some(Fault { pc, fp, address: None }),
+        (libc::SIGILL | libc::SIGFPE, 1..SI_KERNEL) => Some(Fault { pc, fp, spent, address: None }),
         _ => None,
     };
     if let Some(resume) = fault.and_then(|fault| HANDLER.get()?(&fault)) {
