@@ -193,6 +193,14 @@ impl ExceptionTable {
         }));
     }
 
+    /// Where its handlers are.
+    pub fn landings(&self) -> impl Iterator<Item = u32> {
+        let handlers = self.handlers.iter();
+        handlers
+            .filter(|handler| !matches!(handler.tag, Handler::END | Handler::OUTER))
+            .map(|handler| handler.target)
+    }
+
     /// Whether all tags that it names are among the first `count` of their module.
     pub fn names_tags_below(&self, count: usize) -> bool {
         self.handlers.iter().all(|handler| handler.is_special() || (handler.tag as usize) < count)

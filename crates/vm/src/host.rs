@@ -19,7 +19,7 @@ use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use wardian_module::abi::{CallLayout, ResultCursor};
 use wardian_module::layout::{Owner, Repr};
 use wardian_module::{FuncType, RegisteredType, ValType};
@@ -43,13 +43,36 @@ pub(crate) struct HostRecord {
 
 /// A Rust closure as a WebAssembly function, for stores whose host type is the one it was made for.
 pub struct HostFunc {
-    ty: RegisteredType,
+    signature: Lazily,
     host_type: TypeId,
-    shim: *const u8,
-    entry: *const u8,
     env: *const u8,
     /// Keeps what `env` points at.
     _closure: Arc<dyn Any + Send + Sync>,
+}
+
+/// How a host function is called.
+struct Signature {
+    ty: RegisteredType,
+    shim: *const u8,
+    entry: *const u8,
+}
+
+/// A signature that is made when it is first asked for: of the functions that a host offers, a module
+/// imports few.
+enum Lazily {
+    Made(Signature),
+    Late(LazyLock<Signature>),
+}
+
+impl std::ops::Deref for Lazily {
+    type Target = Signature;
+
+    fn deref(&self) -> &Signature {
+        match self {
+            Lazily::Made(signature) => signature,
+            Lazily::Late(signature) => signature,
+        }
+    }
 }
 
 // SAFETY: [host signature] code addresses are constants; `env` points into `_closure`, which is `Send`
@@ -60,7 +83,7 @@ unsafe impl Sync for HostFunc {}
 
 impl std::fmt::Debug for HostFunc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HostFunc").field("ty", &self.ty).finish_non_exhaustive()
+        f.debug_struct("HostFunc").field("ty", self.ty()).finish_non_exhaustive()
     }
 }
 
@@ -85,15 +108,8 @@ impl HostFunc {
         R: Results,
         F: Fn(Call<'_, S>, P) -> Result<R, HostError> + Send + Sync + 'static,
     {
-        let ty = FuncType::new(P::types(), R::types());
-        let direct = P::DIRECT && R::DIRECT && CallLayout::new(&ty).fits_registers();
-        let (shim, entry) = match P::entry().filter(|_| direct) {
-            Some(entry) => (shims::typed_exit_address(), entry),
-            None => (shims::image_exit_address(), wrapped_entry::<S, F, P, R> as *const u8),
-        };
-        // Only types without defined references come from Rust types, so interning cannot fail.
-        let ty = RegisteredType::intern(&ty).expect("types of Rust types refer to no other");
-        HostFunc::with(ty, TypeId::of::<S>(), shim, entry, Arc::new(func))
+        let signature = LazyLock::new(Signature::wrapped::<S, F, P, R> as fn() -> Signature);
+        HostFunc::with::<S, F>(Lazily::Late(signature), Arc::new(func))
     }
 
     /// A function of dynamically given type. `func` gets the arguments and places for the results,
@@ -105,7 +121,8 @@ impl HostFunc {
     {
         let env = Arc::new(Dynamic::new(&ty, func));
         let entry = dynamic_entry::<S, F> as *const u8;
-        HostFunc::with(ty, TypeId::of::<S>(), shims::image_exit_address(), entry, env)
+        let signature = Signature { ty, shim: shims::image_exit_address(), entry };
+        HostFunc::with::<S, _>(Lazily::Made(signature), env)
     }
 
     /// As [`dynamic`](HostFunc::dynamic), for a type without references, and without lists of values: `func`
@@ -119,23 +136,18 @@ impl HostFunc {
         assert!(ty.func_type().is_numeric(), "a type without references");
         let env = Arc::new(Dynamic::new(&ty, func));
         let entry = numeric_entry::<S, F> as *const u8;
-        HostFunc::with(ty, TypeId::of::<S>(), shims::image_exit_address(), entry, env)
+        let signature = Signature { ty, shim: shims::image_exit_address(), entry };
+        HostFunc::with::<S, _>(Lazily::Made(signature), env)
     }
 
-    fn with<F: Send + Sync + 'static>(
-        ty: RegisteredType,
-        host_type: TypeId,
-        shim: *const u8,
-        entry: *const u8,
-        closure: Arc<F>,
-    ) -> HostFunc {
-        let env = Arc::as_ptr(&closure).cast();
-        HostFunc { ty, host_type, shim, entry, env, _closure: closure }
+    fn with<S: Host, C: Send + Sync + 'static>(signature: Lazily, closure: Arc<C>) -> HostFunc {
+        let (host_type, env) = (TypeId::of::<S>(), Arc::as_ptr(&closure).cast());
+        HostFunc { signature, host_type, env, _closure: closure }
     }
 
     /// Its type.
     pub fn ty(&self) -> &RegisteredType {
-        &self.ty
+        &self.signature.ty
     }
 
     /// Type of the hosts it can be called with.
@@ -144,19 +156,39 @@ impl HostFunc {
     }
 
     pub(crate) fn shim(&self) -> *const u8 {
-        self.shim
+        self.signature.shim
     }
 
     /// Fills in what follows the record's `Owner`.
     pub(crate) fn write_record(&self, block: &mut Block, at: usize, instance: Option<InstanceId>) {
-        let layout = self.ty.call_layout();
-        block.write(at + offset_of!(HostRecord, entry), self.entry);
+        let layout = self.ty().call_layout();
+        block.write(at + offset_of!(HostRecord, entry), self.signature.entry);
         block.write(at + offset_of!(HostRecord, stack_bytes), layout.stack_bytes);
         let uses_vectors = u32::from(layout.uses_vectors);
         block.write(at + offset_of!(HostRecord, uses_vectors), uses_vectors);
         block.write(at + offset_of!(HostRecord, env), self.env);
         let instance = instance.map_or(0, |id| id.index() as u64 + 1);
         block.write(at + offset_of!(HostRecord, instance), instance);
+    }
+}
+
+impl Signature {
+    fn wrapped<S, F, P, R>() -> Signature
+    where
+        S: Host,
+        P: HostParams<S, F, R>,
+        R: Results,
+        F: Fn(Call<'_, S>, P) -> Result<R, HostError> + Send + Sync + 'static,
+    {
+        let ty = FuncType::new(P::types(), R::types());
+        let direct = P::DIRECT && R::DIRECT && CallLayout::new(&ty).fits_registers();
+        let (shim, entry) = match P::entry().filter(|_| direct) {
+            Some(entry) => (shims::typed_exit_address(), entry),
+            None => (shims::image_exit_address(), wrapped_entry::<S, F, P, R> as *const u8),
+        };
+        // Only types without defined references come from Rust types, so interning cannot fail.
+        let ty = RegisteredType::intern(&ty).expect("types of Rust types refer to no other");
+        Signature { ty, shim, entry }
     }
 }
 

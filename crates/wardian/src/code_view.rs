@@ -27,6 +27,8 @@ use wardian_runtime::CodeShape;
 pub struct ModuleCode {
     module: Module,
     image: CodeImage,
+    /// Where exceptions go, in order.
+    landings: Vec<u32>,
     functions: Vec<ExploredFunction>,
 }
 
@@ -72,7 +74,9 @@ impl ModuleCode {
             return Err(Error::tagged(ErrorKind::InvalidModule, text));
         }
         let functions = functions(&module);
-        Ok(ModuleCode { module, image, functions })
+        let mut landings: Vec<u32> = image.exceptions.landings().collect();
+        landings.sort_unstable();
+        Ok(ModuleCode { module, image, landings, functions })
     }
 
     /// The functions that the module defines, in order.
@@ -101,10 +105,13 @@ impl ModuleCode {
             places.map(|at| (relative(at), origin(&self.module, func, own, inlined, at))).collect();
         let first = traps.partition_point(|site| site.offset < range.start);
         let sites = traps[first..].iter().take_while(|site| inside(site.offset));
+        let first = self.landings.partition_point(|at| *at < range.start);
+        let landings = self.landings[first..].iter().take_while(|at| inside(**at));
         let code = TierCode {
             bytes: text[range.start as usize..range.end as usize].to_vec(),
             origins,
             traps: sites.map(|site| (relative(site.offset), site.trap.to_string())).collect(),
+            landings: landings.map(|at| relative(*at)).collect(),
             references: Vec::new(),
             shape: CodeShape::default(),
         };
