@@ -198,8 +198,8 @@ impl<'a> Rets<'a> {
 pub enum CallError {
     /// A value is not of the type it must have, or the function is not of this store.
     Mismatch,
-    /// Guest or host code failed.
-    Exit(Exit),
+    /// Guest or host code failed. In a box: what is rare and large would be copied beside every result.
+    Exit(Box<Exit>),
 }
 
 impl From<Mismatch> for CallError {
@@ -208,8 +208,8 @@ impl From<Mismatch> for CallError {
     }
 }
 
-impl From<Exit> for CallError {
-    fn from(exit: Exit) -> CallError {
+impl From<Box<Exit>> for CallError {
+    fn from(exit: Box<Exit>) -> CallError {
         CallError::Exit(exit)
     }
 }
@@ -275,7 +275,7 @@ fn enter<S: Host>(
     code: *const u8,
     owner: *mut Owner,
     image: *mut Image<0>,
-) -> Result<(), Exit> {
+) -> Result<(), Box<Exit>> {
     let store = host.kernel();
     let context_ptr = store.context_ptr();
     let max_wasm_stack = store.max_wasm_stack();
@@ -285,7 +285,7 @@ fn enter<S: Host>(
     let previous_limit = context.shared.stack_limit.get();
     let marker = 0u8;
     let Some(previous) = begin(context, max_wasm_stack, &raw const marker as usize) else {
-        return Err(Trap::StackOverflow.into());
+        return Err(overflow());
     };
     let pointer: NonNull<dyn Host> = NonNull::from(&mut *host);
     let previous_host = context.host.replace(Some(pointer));
@@ -300,10 +300,15 @@ fn enter<S: Host>(
 
 /// The failure that guest code ended with.
 #[cold]
-fn pending<S: Host>(host: &mut S) -> Exit {
+fn pending<S: Host>(host: &mut S) -> Box<Exit> {
     let store = host.kernel();
     store.context().pending.set(0);
-    store.take_pending().unwrap_or_else(|| Failure::Host(Box::new(Mismatch)).into())
+    Box::new(store.take_pending().unwrap_or_else(|| Failure::Host(Box::new(Mismatch)).into()))
+}
+
+#[cold]
+fn overflow() -> Box<Exit> {
+    Box::new(Trap::StackOverflow.into())
 }
 
 /// Calls a function with values. `results` must have the length of the function's results.
