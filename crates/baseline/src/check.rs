@@ -51,7 +51,9 @@ pub(crate) fn verify(
 mod tests {
     use super::*;
     use crate::{Compiler, Features, Scratch};
-    use iced_x86::{ConditionCode, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
+    use iced_x86::{
+        ConditionCode, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register,
+    };
     use wardian_module::{Proposals, decode};
 
     /// Compiles function 0 of `wat`, lets the checker see it as it is and with each instruction for
@@ -170,6 +172,101 @@ mod tests {
                 assert_eq!(check(&wat, explicit, address), (0, 1), "{body}");
             }
         }
+    }
+
+    /// Reads of pointers and of what they lead to, but for those of the stack check and of the frame.
+    fn reads(i: &Instruction) -> bool {
+        i.mnemonic() == Mnemonic::Mov
+            && i.op0_kind() == OpKind::Register
+            && i.op0_register() != Register::R11
+            && i.op1_kind() == OpKind::Memory
+            && !matches!(i.memory_base(), Register::RBP | Register::RSP)
+    }
+
+    #[test]
+    fn accesses_to_the_heap_are_proven() {
+        for (body, pointers, references) in [
+            ("(param (ref $s)) (result i32) (struct.get $s 0 (local.get 0))", 2, 1),
+            ("(param (ref $s)) (struct.set $s 0 (local.get 0) (i32.const 1))", 2, 1),
+            ("(param (ref $a)) (result i32) (array.len (local.get 0))", 2, 1),
+            ("(param (ref $a)) (result i64) (array.get $a (local.get 0) (i32.const 1))", 4, 1),
+        ] {
+            let wat = format!(
+                "(module (type $s (struct (field (mut i32)))) (type $a (array (mut i64))) (func {body}))"
+            );
+            // The way to the base of the heap. What is read there itself is the function's result.
+            let pointer = |i: &Instruction| {
+                reads(i) && i.op0_register().size() == 8 && i.memory_index() == Register::None
+            };
+            assert_eq!(check(&wat, false, pointer), (0, pointers), "{body}");
+            // A reference is 32 bits of a register.
+            assert_eq!(check(&wat, false, extends).1, references, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_barrier_reads_the_flags_of_an_object_of_the_heap() {
+        let wat = "(module (type $s (struct (field (mut (ref null $s)))))
+            (func (param (ref $s) (ref null $s)) (struct.set $s 0 (local.get 0) (local.get 1))))";
+        // Twice to the base: for the field, and for the flags.
+        let pointer = |i: &Instruction| reads(i) && i.op0_register().size() == 8;
+        assert_eq!(check(wat, false, pointer), (0, 4));
+    }
+
+    #[test]
+    fn atomic_accesses_are_proven() {
+        for body in [
+            "(drop (i32.atomic.rmw.add (local.get 0) (i32.const 1)))",
+            "(drop (i32.atomic.rmw8.xchg_u (local.get 0) (i32.const 1)))",
+            "(drop (i32.atomic.rmw16.cmpxchg_u (local.get 0) (i32.const 1) (i32.const 2)))",
+            "(drop (i64.atomic.rmw.or (local.get 0) (i64.const 1)))",
+            "(i64.atomic.store offset=8 (local.get 0) (i64.const 1))",
+            "(drop (i32.atomic.load (local.get 0)))",
+        ] {
+            for memory in ["1 2", "1 2 shared"] {
+                let wat = format!("(module (memory {memory}) (func (param i32) {body}))");
+                let branch =
+                    |i: &Instruction| i.condition_code() == ConditionCode::a && i.is_jcc_near();
+                assert_eq!(check(&wat, true, branch), (0, 1), "{memory} {body}");
+                let (_, rejected) = check(&wat, false, extends);
+                assert_eq!(rejected, 1, "{memory} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_handlers_read_is_proven() {
+        // The value of the exception becomes an address: it, or the base, is not what was read. (Pointers on
+        // the way may come from anywhere, if references are read through them.)
+        let wat = "(module (memory 1) (tag $e (param i32))
+            (func (result i32)
+              (block $h (result i32) (try_table (catch $e $h) (call 1)) (i32.const 0))
+              (i32.load))
+            (func (throw $e (i32.const 1))))";
+        let (_, rejected) = check(wat, false, reads);
+        assert!(rejected >= 2, "{rejected} rejected");
+    }
+
+    #[test]
+    fn nothing_lies_in_a_table_without_elements() {
+        let wat = "(module (table 0 0 funcref) (func (param i32) (result funcref)
+            (table.get (i32.clz (local.get 0)))))";
+        let branch = |i: &Instruction| i.condition_code() == ConditionCode::ae && i.is_jcc_near();
+        assert_eq!(check(wat, true, branch), (0, 1));
+    }
+
+    /// An index that the caller's frame holds, and that is read twice.
+    #[test]
+    fn arguments_on_the_stack_are_known_until_they_are_written() {
+        let params = "i64 ".repeat(9);
+        let used = (0..9).map(|n| format!("(i64.add (local.get {n})")).collect::<String>();
+        let body = format!(
+            "(param {params}) (result i64) {used} (i64.load32_u (local.get 8)) {}",
+            ")".repeat(9)
+        );
+        let wat = format!("(module (memory i64 1) (func {body}))");
+        let branch = |i: &Instruction| i.condition_code() == ConditionCode::ne && i.is_jcc_near();
+        assert_eq!(check(&wat, true, branch), (0, 1));
     }
 
     #[test]

@@ -59,12 +59,19 @@ impl Default for Scratch {
 pub struct Compiler {
     settings: Settings,
     features: Features,
+    counting: bool,
 }
 
 impl Compiler {
     /// A compiler for a processor with these features. The caller vouches that this one has them.
     pub fn new(settings: &Settings, features: Features) -> Compiler {
-        Compiler { settings: settings.clone(), features }
+        Compiler { settings: settings.clone(), features, counting: true }
+    }
+
+    /// Makes code that does not count how often it runs, as nothing will ever replace it. Threads that run
+    /// the same function would wait for each other's counting.
+    pub fn without_counting(&mut self) {
+        self.counting = false;
     }
 
     /// Validates and compiles a function.
@@ -131,6 +138,7 @@ impl Compiler {
             start,
         );
         tier.every_location = *every_location;
+        tier.counts &= self.counting;
         let outcome = lower(module, &self.settings, body, lowering, &mut tier)?;
         if outcome == Outcome::Complete {
             tier.finish();

@@ -94,7 +94,7 @@ pub(crate) enum ColdKind {
     Allocate { ty: TypeIndex, length: Option<u32>, places: Places, back: Label },
     /// A builtin that rarely runs, which leaves these registers as they are.
     Slow { operation: Operation, moves: Moves, saved: u32, result: Option<Reg>, back: Label },
-    /// There is less than this fuel: undoes what was taken, and traps. `r11` is the store's context.
+    /// There is less than this fuel: undoes what was taken, and traps.
     Fuel { fuel: i32 },
     /// A conversion to a signed integer gave the lowest one: is it right?
     CheckConversion { wide: bool, double: bool, source: Reg, back: Label },
@@ -111,6 +111,8 @@ pub(crate) struct Tier<'a> {
     pub(crate) features: Features,
     layout: &'a VmLayout,
     pub(crate) linkage: Linkage,
+    /// Whether it counts how often it runs (`Linkage`).
+    pub(crate) counts: bool,
     func: DefinedFuncIndex,
     ty: TypeIndex,
     /// This function's own call layout.
@@ -215,6 +217,7 @@ impl<'a> Tier<'a> {
             features,
             layout,
             linkage,
+            counts: linkage == Linkage::Slots,
             func,
             ty,
             own: module.types[ty.index()].call_layout(),
@@ -255,12 +258,13 @@ impl<'a> Tier<'a> {
         // calls, at every call for the others.
         let saved_cost = 3;
         let unsaved_cost = uses.calls.saturating_mul(3).saturating_add(2);
+        let room = self.general_pins().count();
         let mut general: SmallVec<[(u32, u32); 7]> = SmallVec::new();
         let mut vector: SmallVec<[(u32, u32); 8]> = SmallVec::new();
         let base = if self.s.base_path.is_some() { uses.memory } else { 0 };
-        keep_heaviest(&mut general, GENERAL_PINS.len(), BASE, base);
+        keep_heaviest(&mut general, room, BASE, base);
         let context = uses.globals.saturating_add(uses.calls);
-        keep_heaviest(&mut general, GENERAL_PINS.len(), CONTEXT, context);
+        keep_heaviest(&mut general, room, CONTEXT, context);
         for (local, repr) in reprs.iter().enumerate() {
             let weight = uses.locals.get(local).copied().unwrap_or(0);
             let local = local as u32 + FIRST;
@@ -269,12 +273,12 @@ impl<'a> Tier<'a> {
                 continue;
             }
             match bank(*repr) {
-                Bank::General => keep_heaviest(&mut general, GENERAL_PINS.len(), local, weight),
+                Bank::General => keep_heaviest(&mut general, room, local, weight),
                 Bank::Vector => keep_heaviest(&mut vector, VECTOR_PINS.len(), local, weight),
             }
         }
         let mut pins = SmallVec::new();
-        for ((local, weight), reg) in general.into_iter().zip(GENERAL_PINS) {
+        for ((local, weight), reg) in general.into_iter().zip(self.general_pins()) {
             let cost = if CALLEE_SAVED & 1 << reg != 0 { saved_cost } else { unsaved_cost };
             if weight > cost {
                 pins.push((local, reg));
@@ -323,7 +327,7 @@ impl<'a> Tier<'a> {
         if self.uses.handlers {
             saved = CALLEE_SAVED;
         }
-        for reg in GENERAL_PINS {
+        for reg in self.general_pins() {
             if CALLEE_SAVED & saved & 1 << reg != 0 {
                 self.s.operand_base += 8;
                 self.saved.push((reg, -(self.s.operand_base as i32)));
@@ -771,18 +775,16 @@ impl<'a> Tier<'a> {
     /// Takes fuel, between two instructions.
     pub(crate) fn take_fuel(&mut self, fuel: i32) {
         self.s.clobber_flags();
-        let place = self.store_field_at(Field::Fuel);
         let label = self.cold(ColdKind::Fuel { fuel });
         match i8::try_from(fuel) {
-            Ok(fuel) => ins!(self.s.asm, subq_mi_sxb, at(R11, place), fuel),
-            Err(_) => ins!(self.s.asm, subq_mi_sxl, at(R11, place), fuel),
+            Ok(fuel) => ins!(self.s.asm, addq_mi_sxb, SPENT, fuel),
+            Err(_) => ins!(self.s.asm, addq_mi_sxl, SPENT, fuel),
         }
         self.s.asm.jcc(Cond::B, label);
     }
 
     fn fuel_ran_out(&mut self, fuel: i32) {
-        let place = self.layout.path(self.module, Field::Fuel).offset as i32;
-        ins!(self.s.asm, addq_mi_sxl, at(R11, place), fuel);
+        ins!(self.s.asm, subq_mi_sxl, SPENT, fuel);
         if self.settings.signals_based_traps {
             self.may_fault(Trap::OutOfFuel);
         } else {
@@ -797,7 +799,7 @@ impl<'a> Tier<'a> {
     /// Counts down at the head of a loop; where the code says by how much, if it does.
     pub(crate) fn count_loop(&mut self) -> Option<u32> {
         let ordinal = self.next_loop + 1;
-        (self.linkage == Linkage::Slots).then(|| {
+        self.counts.then(|| {
             let operands = &self.s.stack;
             let live = (operands.len() <= MAX_LIVE_OPERANDS)
                 .then(|| operands.iter().map(|entry| (entry.loc(), entry.repr())).collect());
@@ -901,6 +903,12 @@ impl<'a> Tier<'a> {
         } else {
             Loc::Frame(disp)
         }
+    }
+
+    /// General registers that locals may be pinned to.
+    fn general_pins(&self) -> impl Iterator<Item = Reg> + use<> {
+        let pays = self.settings.consume_fuel;
+        GENERAL_PINS.into_iter().filter(move |reg| !(pays && *reg == SPENT))
     }
 
     /// Puts pinned locals that a call does not keep into their homes.
@@ -1026,7 +1034,7 @@ impl<'a> Tier<'a> {
     pub(crate) fn start_function(&mut self, locals: &[(u32, ValType)]) {
         self.add_locals(locals);
         self.prologue();
-        if self.linkage == Linkage::Slots {
+        if self.counts {
             self.count(0, None);
         }
         self.zero_locals(FIRST + self.own.params.len() as u32);

@@ -156,7 +156,7 @@ impl Checker<'_> {
                 }
                 Ok(())
             }
-            (Node::Made { bits: 64, .. } | Node::Entry(_), None)
+            (Node::Made { bits: 64, .. } | Node::Entry(_) | Node::Argument(_), None)
                 if self.is_reference(access, add) =>
             {
                 self.accepted.references += 1;

@@ -76,7 +76,6 @@ impl<'a> Fields<'a> {
         field(Field::LiveState, Content::Live, false);
         field(Field::Payload, Content::Payload, false);
         field(Field::ThrownTag, Content::Anything, true);
-        field(Field::Fuel, Content::Anything, input.settings.consume_fuel);
         field(Field::EpochDeadline, Content::Anything, false);
         field(Field::Epoch, Content::Epoch, false);
         field(Field::EpochShim, Content::EpochShim, false);

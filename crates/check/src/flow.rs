@@ -16,6 +16,7 @@ use iced_x86::{
 };
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
+use wardian_module::abi::CallLayout;
 use wardian_module::image::RelocTarget;
 
 pub(crate) const RSP: usize = 4;
@@ -26,6 +27,8 @@ const RDI: usize = 7;
 const FRAME_POINTER: i64 = -8;
 /// `rbx`, `rsp`, `rbp`, `r12` to `r15`.
 const KEPT: [usize; 7] = [3, 4, 5, 12, 13, 14, 15];
+/// `r15`, which no call keeps in code that pays: NOTE [fuel register] of `layout`.
+const SPENT: usize = 15;
 
 /// What an instruction makes beside registers, as names: what it reads from memory, and operands of
 /// which nothing is known.
@@ -36,6 +39,9 @@ const OPERAND: usize = 20;
 /// move values to and fro need dozens.
 const PATIENCE: u32 = 100;
 
+/// Most arguments on the stack that are followed, in words of 8 bytes.
+const MOST_ARGUMENTS: u32 = 64;
+
 /// What is known at a place of the code.
 #[derive(Clone, PartialEq)]
 pub(crate) struct State {
@@ -45,17 +51,20 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn entry(values: &mut Values, area: bool) -> State {
+    fn entry(values: &mut Values, own: &CallLayout) -> State {
         let mut vars = [ZERO; 18];
         for (var, value) in vars.iter_mut().enumerate() {
             *value = values.make(Node::Entry(var as u8));
         }
         vars[RDI] = values.make(Node::Context);
         vars[RSP] = values.make(Node::Frame);
-        if area {
+        if own.area_bytes > 0 {
             vars[RSI] = values.make(Node::Area);
         }
-        State { vars, homes: Vec::new() }
+        let place = |n: u32| 8 + 8 * n as i32;
+        let arguments = (0..(own.stack_bytes / 8).min(MOST_ARGUMENTS)).map(place);
+        let homes = arguments.map(|at| (at, 8, values.make(Node::Argument(at)))).collect();
+        State { vars, homes }
     }
 
     pub(crate) fn get(&self, var: Var) -> Option<Id> {
@@ -288,6 +297,9 @@ impl<'a> Walker<'a> {
             self.written.frame.sort_unstable();
             written.push(std::mem::take(&mut self.written));
         }
+        // What the entry begins with can be written over like what code has written.
+        let entry = State::entry(&mut self.values, self.input.own);
+        written[0].homes.extend(entry.homes.iter().map(|(at, size, _)| (*at, *size)));
         let joined = joined(graph, &written, stop)?;
         let flow = self.follow(graph, Some(&joined), stop)?;
         for ((block, state), expected) in graph.blocks.iter().zip(&flow.starts).zip(&written) {
@@ -310,7 +322,7 @@ impl<'a> Walker<'a> {
         joined: Option<&[Vec<Var>]>,
         stop: &mut Stop,
     ) -> Result<Flow, Failed> {
-        let entry = State::entry(&mut self.values, self.input.own.area_bytes > 0);
+        let entry = State::entry(&mut self.values, self.input.own);
         let count = graph.blocks.len();
         let mut starts: Vec<Option<State>> = vec![None; count];
         let mut ends: Vec<Option<State>> = vec![None; count];
@@ -609,9 +621,13 @@ impl<'a> Walker<'a> {
                 let (a, b) =
                     (self.operand(instruction, state, 0), self.operand(instruction, state, 1));
                 let both = self.values.and(a, b);
-                Some(Node::Zero(both))
+                // There is no carry and no overflow, as of a comparison with zero.
+                Some(Node::Compare(both, ZERO))
             }
-            Mnemonic::And | Mnemonic::Or | Mnemonic::Xor | Mnemonic::Add => result.map(Node::Zero),
+            Mnemonic::And | Mnemonic::Or | Mnemonic::Xor => {
+                result.map(|result| Node::Compare(result, ZERO))
+            }
+            Mnemonic::Add => result.map(Node::Zero),
             // By zero they leave the flags alone.
             Mnemonic::Shl | Mnemonic::Shr => match instruction.op_kind(1) {
                 OpKind::Immediate8 if (1..32).contains(&instruction.immediate8()) => {
@@ -714,9 +730,10 @@ impl<'a> Walker<'a> {
     /// What a call changes; of one that `keeps` registers, no more than where memories are.
     fn call(&mut self, instruction: &Instruction, state: &mut State, keeps: bool) {
         self.written.regs |= 1 << RSP | 1 << FLAGS | 1 << CALLS;
-        for reg in (0..16).filter(|reg| !KEPT.contains(reg)) {
+        let spent = self.input.settings.consume_fuel.then_some(SPENT);
+        for reg in (0..16).filter(|reg| !KEPT.contains(reg) || Some(*reg) == spent) {
             self.written.regs |= 1 << reg;
-            if !keeps {
+            if !keeps || Some(reg) == spent {
                 state.vars[reg] = self.made(instruction, reg, 64);
             }
         }

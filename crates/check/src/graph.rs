@@ -3,7 +3,7 @@
 
 use crate::{Failed, Input, JumpTable, Stop, Stopped};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wardian_module::image::{Handler, Reloc};
 
 pub(crate) struct Block {
@@ -61,6 +61,8 @@ struct Explorer<'a> {
     instructions: BTreeMap<u32, Instruction>,
     leaders: BTreeSet<u32>,
     tables: BTreeMap<u32, Vec<u32>>,
+    /// Where constants are read.
+    constants: BTreeSet<u32>,
     /// Positions of the exception table that are reached, marked as such.
     handlers: BTreeSet<u32>,
 }
@@ -137,39 +139,40 @@ impl Explorer<'_> {
         targets.ok_or(format!("{:#x}: the jump table is cut off", claim.jump))
     }
 
-    /// The targets of the jump table behind `last`, if it is a jump through one. The code generator
-    /// writes such a jump as four instructions in a row, with the table behind them.
-    fn found(&self, before: &[Instruction; 3], last: &Instruction) -> Option<Vec<u32>> {
-        let start = last.next_ip() as u32;
+    /// Whether `last` jumps through a table of the code generator's, which writes such a jump as four
+    /// instructions in a row, with the table behind them.
+    fn is_table_jump(before: &[Instruction; 3], last: &Instruction) -> bool {
+        let start = last.next_ip();
         let [lea, load, add] = before;
-        let through = last.flow_control() == FlowControl::IndirectBranch
+        last.flow_control() == FlowControl::IndirectBranch
             && lea.mnemonic() == Mnemonic::Lea
             && lea.is_ip_rel_memory_operand()
-            && lea.memory_displacement64() == u64::from(start)
+            && lea.memory_displacement64() == start
             && load.mnemonic() == Mnemonic::Movsxd
             && load.memory_base() == lea.op0_register()
             && add.mnemonic() == Mnemonic::Add
-            && add.op0_register() == last.op0_register();
-        if !through {
+            && add.op0_register() == last.op0_register()
+    }
+
+    /// The next target of the table that begins at `start`; `None` at its end, which is nowhere said:
+    /// where an instruction or a constant begins that something reaches, or where what lies there leads
+    /// into the table or past the code. To read too much adds ways that nothing takes; to read too little
+    /// is found, since the index is proven to lie inside.
+    fn next_target(&self, start: u32) -> Option<u32> {
+        let at = start + 4 * self.tables[&start].len() as u32;
+        let instruction = self.instructions.range(start..).next().map(|(first, _)| *first);
+        let constant = self.constants.range(start..).next().copied();
+        let length = self.bytes().len() as u32;
+        let end = instruction.into_iter().chain(constant).fold(length, u32::min);
+        // A jump over nothing, which the code generator left behind.
+        let left = self.bytes().get(at as usize) == Some(&0xe9) && at + 5 == end;
+        if at + 4 > end || left {
             return None;
         }
-        let mut targets = Vec::new();
-        let mut end = self.bytes().len() as u32;
-        let mut at = start;
-        while at + 4 <= end {
-            let target = self.entry(start, at)?;
-            // A jump over nothing, which the code generator left behind.
-            let left = self.bytes()[at as usize] == 0xe9 && at + 5 == end;
-            if left || target as usize >= self.bytes().len() {
-                break;
-            }
-            if target > start {
-                end = end.min(target);
-            }
-            targets.push(target);
-            at += 4;
-        }
-        Some(targets)
+        let target = self.entry(start, at)?;
+        let inside = |(_, known): (_, &Instruction)| u64::from(target) < known.next_ip();
+        let is_split = self.instructions.range(..target).next_back().is_some_and(inside);
+        (target < length && !(start..at + 4).contains(&target) && !is_split).then_some(target)
     }
 
     /// All instructions that can be reached, and where a jump goes.
@@ -180,8 +183,21 @@ impl Explorer<'_> {
                 self.tables.insert(claim.table, targets);
             }
         }
+        // Tables of which more is to be read. It is read when nothing else is left, since what is reached
+        // says where they end.
+        let mut open = VecDeque::new();
         let mut work = vec![0];
-        while let Some(mut at) = work.pop() {
+        loop {
+            let Some(mut at) = work.pop() else {
+                let Some(table) = open.pop_front() else { break };
+                if let Some(target) = self.next_target(table) {
+                    self.tables.get_mut(&table).expect("it was found").push(target);
+                    self.leaders.insert(target);
+                    work.push(target);
+                    open.push_back(table);
+                }
+                continue;
+            };
             if at & HANDLER != 0 {
                 if self.handlers.insert(at) {
                     let targets = self.handler_targets(at & !HANDLER);
@@ -195,10 +211,15 @@ impl Explorer<'_> {
                 let instruction = decode(self.bytes(), at)?;
                 self.instructions.insert(at, instruction);
                 let next = instruction.next_ip() as u32;
-                if self.input.claims.is_none()
-                    && let Some(targets) = self.found(&before, &instruction)
-                {
-                    self.tables.insert(next, targets);
+                if self.input.claims.is_none() {
+                    if Self::is_table_jump(&before, &instruction) {
+                        self.tables.insert(next, Vec::new());
+                        open.push_back(next);
+                    } else if instruction.is_ip_rel_memory_operand()
+                        && instruction.mnemonic() != Mnemonic::Lea
+                    {
+                        self.constants.insert(instruction.memory_displacement64() as u32);
+                    }
                 }
                 before = [before[1], before[2], instruction];
                 let goes_on = matches!(
@@ -248,6 +269,7 @@ impl Graph {
             instructions: BTreeMap::new(),
             leaders: BTreeSet::from([0]),
             tables: BTreeMap::new(),
+            constants: BTreeSet::new(),
             handlers: BTreeSet::new(),
         };
         explorer.explore()?;

@@ -177,6 +177,11 @@ impl<'a> Prover<'a> {
     ) -> Result<(), Stopped> {
         use ConditionCode as C;
         self.stop.prove(1)?;
+        // What was made of the same flags elsewhere is known, too.
+        let holds = self.values.make(Node::Set(flags, condition));
+        self.learn(ZERO, holds, true, place)?;
+        let fails = self.values.make(Node::Set(flags, opposite(condition)));
+        self.learn(fails, ZERO, false, place)?;
         match (self.values.node(flags), condition) {
             (Node::Compare(a, b), C::a) => self.learn(b, a, true, place),
             (Node::Compare(a, b), C::ae) => self.learn(b, a, false, place),
@@ -247,6 +252,7 @@ impl<'a> Prover<'a> {
             let one = u64::from(*strict);
             let (value, least, most) = match (*left, *right) {
                 ((ZERO, a), (ZERO, b)) if a > b || *strict && a == b => return true,
+                (_, (ZERO, 0)) if *strict => return true,
                 ((ZERO, number), (value, 0)) if value != ZERO => {
                     (value, number.checked_add(one), Some(u64::MAX))
                 }

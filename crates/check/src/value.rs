@@ -31,6 +31,8 @@ pub(crate) enum Node {
     Constant(u64),
     /// What a register held at entry.
     Entry(u8),
+    /// What lay at this place of the caller's frame at entry: 8 bytes of arguments.
+    Argument(i32),
     /// What the instruction at `ip` made in `var`: so many bits, the others zero.
     Made {
         ip: u32,

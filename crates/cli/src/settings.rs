@@ -54,6 +54,8 @@ mod tests {
         }
         assert_eq!(value["settings"]["wasm_simd"], true);
         assert_eq!(value["settings"]["memory_reservation"], 4u64 << 30);
-        assert!(text.contains("wasm_gc") && text.contains("false  (not in this version)"));
+        assert!(
+            text.contains("wasm_stack_switching") && text.contains("false  (not in this version)")
+        );
     }
 }

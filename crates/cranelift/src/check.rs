@@ -202,6 +202,47 @@ mod tests {
     }
 
     #[test]
+    fn accesses_to_the_heap_are_proven() {
+        for body in [
+            "(param (ref $s)) (result i32) (struct.get $s 0 (local.get 0))",
+            "(param (ref $s)) (struct.set $s 0 (local.get 0) (i32.const 1))",
+            "(param (ref $a)) (result i32) (array.len (local.get 0))",
+        ] {
+            let wat = format!(
+                "(module (type $s (struct (field (mut i32)))) (type $a (array (mut i64))) (func {body}))"
+            );
+            let extends = |i: &Instruction, bytes: &[u8]| {
+                let registers = (0..i.op_count()).all(|n| i.op_kind(n) == OpKind::Register);
+                let moves = i.mnemonic() == Mnemonic::Mov && registers;
+                if moves && i.op0_register().size() == 4 { nothing(bytes) } else { None }
+            };
+            assert_eq!(check(&wat, &Settings::default(), extends), (0, 1), "{body}");
+            // The way to the base of the heap.
+            let pointer = |i: &Instruction, bytes: &[u8]| {
+                let reads = i.mnemonic() == Mnemonic::Mov && i.op1_kind() == OpKind::Memory;
+                let pointer = reads && i.op0_register().size() == 8;
+                if pointer { nothing(bytes) } else { None }
+            };
+            assert_eq!(check(&wat, &Settings::default(), pointer), (0, 2), "{body}");
+        }
+    }
+
+    #[test]
+    fn atomic_accesses_are_proven() {
+        for body in [
+            "(i32.atomic.rmw.add (local.get 0) (i32.const 1))",
+            "(i32.atomic.rmw8.xchg_u (local.get 0) (i32.const 1))",
+            "(i32.atomic.rmw16.cmpxchg_u (local.get 0) (i32.const 1) (i32.const 2))",
+            "(i32.atomic.load (local.get 0))",
+        ] {
+            let wat =
+                format!("(module (memory 1 2 shared) (func (param i32) (result i32) {body}))");
+            let (accepted, rejected) = check(&wat, &explicit(), other_branch);
+            assert_eq!((accepted, rejected), (0, 1), "{body}");
+        }
+    }
+
+    #[test]
     fn an_end_that_was_folded_wrong_is_noticed() {
         // What is compared with the length: one byte less than what is read.
         let end = |i: &Instruction, bytes: &[u8]| {
@@ -229,6 +270,39 @@ mod tests {
         assert_eq!((accepted + clamped, rejected + unclamped), (0, 1));
     }
 
+    /// Tables that end where padding and constants follow, of a jump that comes last.
+    #[test]
+    fn jump_tables_before_constants_are_read_to_their_end() {
+        let constant = "(v128.const i32x4 0 -1 4 1)";
+        for body in [
+            format!("(local v128) (loop (local.set 1 (i8x16.add (local.get 1) {constant}))
+                (br_table 0 0 0 0 1 (local.get 0)))"),
+            format!("(result v128) (block (block (block
+                (br_table 0 1 2 0 1 (local.get 0))) (return {constant}))
+                (return (i8x16.neg {constant}))) (loop (br_table 0 0 0 (local.get 0))) (unreachable)"),
+        ] {
+            let wat = format!("(module (func (param i32) {body}))");
+            for settings in [Settings::default(), explicit()] {
+                assert_eq!(check(&wat, &settings, |_, _| None), (0, 0), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_same_flags_made_is_known_as_an_index() {
+        let wat = "(module (table 1 1 funcref) (func (param i32 i32)
+            (drop (table.get (i32.gt_s (local.get 0) (local.get 1))))))";
+        for settings in [Settings::default(), explicit()] {
+            assert_eq!(check(wat, &settings, |_, _| None), (0, 0));
+        }
+        assert_eq!(check(wat, &explicit(), other_branch), (0, 0));
+        let branch = |i: &Instruction, bytes: &[u8]| {
+            let jumps = i.is_jcc_short_or_near() && i.condition_code() == ConditionCode::g;
+            if jumps { nothing(bytes) } else { None }
+        };
+        assert_eq!(check(wat, &explicit(), branch), (0, 1));
+    }
+
     #[test]
     fn constant_indices_of_64_bit_memories_are_proven() {
         for body in [
@@ -246,6 +320,33 @@ mod tests {
             for settings in [Settings::default(), explicit()] {
                 // As it is, it was accepted when it was compiled.
                 assert_eq!(check(&wat, &settings, |_, _| None), (0, 0), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn code_that_was_not_optimized_is_proven() {
+        let unoptimized = Settings { opt_level: wardian_module::OptLevel::None, ..explicit() };
+        let wat = "(module (memory 4 20) (func (param i32) (result i32)
+            (memory.fill (i32.const 10) (i32.const 7) (local.get 0))
+            (i32.load8_u (i32.const 10))))";
+        assert_eq!(check(wat, &unoptimized, |_, _| None), (0, 0));
+        for ty in ["i32", "i64"] {
+            for index in ["0", "16", "65528", "0x7fff_fff0", "0xffff_fff0"] {
+                for offset in ["0", "8", "0xffff_fff0"] {
+                    let access = format!("(i64.load offset={offset} ({ty}.const {index}))");
+                    let wat = format!(
+                        "(module (memory {ty} 1 90) (func (drop {access})
+                           (memory.fill ({ty}.const 8) (i32.const 7) ({ty}.const 24))
+                           (drop {access})
+                           (memory.copy ({ty}.const {index}) ({ty}.const 0) ({ty}.const 24))
+                           (i64.store offset={offset} ({ty}.const {index}) (i64.const 1))
+                           (drop (memory.grow ({ty}.const 1)))
+                           (i64.store offset={offset} ({ty}.const {index}) (i64.const 1))))"
+                    );
+                    // As it is, it was accepted when it was compiled.
+                    assert_eq!(check(&wat, &unoptimized, |_, _| None), (0, 0), "{access}");
+                }
             }
         }
     }

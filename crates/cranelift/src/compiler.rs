@@ -37,6 +37,9 @@ use wardian_module::{Body, FuncIndex, Module, OptLevel, Settings};
 /// Largest body, in bytes of WebAssembly, that is compiled at all.
 pub(crate) const MAX_BODY_BYTES: usize = 4 << 20;
 
+/// The flag that leaves the register of NOTE [fuel register] of `layout` alone.
+const PAYS: &str = "enable_pinned_reg";
+
 /// Number of instructions past which a function's allocations are not kept for the next.
 const KEEP_INSTS: usize = 100_000;
 
@@ -190,7 +193,8 @@ impl Compiler {
     pub fn isa_key(&self) -> String {
         let mut key = format!("cranelift {} {}", cranelift_codegen::VERSION, self.isa.triple());
         let values = self.isa.flags().iter().chain(self.isa.isa_flags());
-        for value in values {
+        // The settings say it, and processors have nothing to do with it.
+        for value in values.filter(|value| value.name != PAYS) {
             write!(key, " {value}").expect("strings can be written to");
         }
         write!(key, " inlining={}", self.inlining).expect("strings can be written to");
@@ -421,7 +425,7 @@ impl Compiler {
             context.compute_cfg();
             context.compute_domtree();
             deep = pressure::is_deep(&context.func, &context.domtree);
-            // What follows changes the blocks.
+            // Passes change what they describe, and the verifier believes them.
             context.cfg.clear();
             context.domtree.clear();
         }
@@ -583,6 +587,7 @@ fn shared_flags(settings: &Settings, stage: Stage) -> Result<Flags, String> {
     // `br_table` is the one place that Cranelift masks by itself; accesses are masked by `lower`.
     set("enable_table_access_spectre_mitigation", flag(settings.spectre_mitigation))?;
     set("enable_heap_access_spectre_mitigation", flag(settings.spectre_mitigation))?;
+    set(PAYS, flag(settings.consume_fuel))?;
     // Stacks are walked by frame pointers.
     set("preserve_frame_pointers", "true")?;
     set("unwind_info", "false")?;

@@ -11,7 +11,8 @@
 use crate::copies::{Groups, pass_values, renamed, replace_values};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{
-    Block, BlockArg, BlockCall, Function, Inst, InstBuilder, InstructionData, JumpTableData, Value,
+    Block, BlockArg, BlockCall, Function, Inst, InstBuilder, InstructionData, JumpTableData,
+    Opcode, Value,
 };
 use std::collections::HashMap;
 
@@ -56,6 +57,10 @@ fn group(block: Block) -> Groups {
 
 fn is_copied(func: &Function, inst: Inst) -> bool {
     let opcode = func.dfg.insts[inst].opcode();
+    if matches!(opcode, Opcode::GetPinnedReg | Opcode::SetPinnedReg) {
+        // Fuel is paid in each copy.
+        return true;
+    }
     !opcode.can_store() && !opcode.is_call() && !opcode.other_side_effects()
 }
 

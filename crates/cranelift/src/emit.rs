@@ -159,8 +159,6 @@ pub(crate) struct Tier<'a> {
     funcs: HashMap<DefinedFuncIndex, ir::FuncRef>,
     builtins: HashMap<Builtin, SigRef>,
     epoch_shim: Option<SigRef>,
-    /// The fuel left, if code pays; memory holds the same.
-    fuel: Option<Variable>,
     raises: [Option<SigRef>; 3],
     regions: HashMap<Region, Option<AliasRegion>>,
     module_table: Option<ir::GlobalValue>,
@@ -245,7 +243,6 @@ impl<'a> Tier<'a> {
             funcs: HashMap::new(),
             builtins: HashMap::new(),
             epoch_shim: None,
-            fuel: None,
             raises: [None; 3],
             regions: HashMap::new(),
             module_table: None,
@@ -466,22 +463,6 @@ impl<'a> Tier<'a> {
     }
 
     // ---- stopping and limiting ----
-
-    /// Reads the fuel, in the entry block.
-    fn start_metering(&mut self) {
-        if self.settings.consume_fuel {
-            self.fuel = Some(self.take_variable(types::I64, false));
-        }
-        self.read_fuel();
-    }
-
-    /// Reads it again after something that may have changed it.
-    pub(crate) fn read_fuel(&mut self) {
-        if let Some(variable) = self.fuel {
-            let value = self.load_field(Field::Fuel);
-            self.b.def_var(variable, value);
-        }
-    }
 
     /// Reads a field of the store where it rarely happens: from the context, so that no address is kept
     /// in a register for it.
@@ -742,7 +723,6 @@ impl Emit for Tier<'_> {
         } else {
             self.check_stack(0);
         }
-        self.start_metering();
         if self.replacement.is_some() {
             self.declare_locals(params, locals);
             self.abandon_start();
@@ -831,10 +811,6 @@ impl Emit for Tier<'_> {
             *self.epoch_shim.get_or_insert_with(|| self.b.import_signature(epoch_signature()));
         let shim = self.load_seldom(Field::EpochShim);
         let call = self.b.ins().call_indirect(signature, shim, &[]);
-        if let Some(variable) = self.fuel {
-            let value = self.load_seldom(Field::Fuel);
-            self.b.def_var(variable, value);
-        }
         let mut args = Vec::new();
         self.reload_into(call, &saved, &mut args);
         self.b.ins().jump(next, &args);
@@ -847,13 +823,26 @@ impl Emit for Tier<'_> {
     }
 
     fn charge(&mut self, fuel: u32) {
-        let variable = self.fuel.expect("settings ask for it");
-        let had = self.b.use_var(variable);
-        let short = self.b.ins().icmp_imm_u(IntCC::UnsignedLessThan, had, i64::from(fuel));
-        self.raise_if(short, TrapInfo { trap: Trap::OutOfFuel, place: 0 }, &[]);
-        let left = self.b.ins().iadd_imm_s(had, -i64::from(fuel));
-        self.b.def_var(variable, left);
-        self.store_field(Field::Fuel, left);
+        let before = self.spent();
+        let spent = if self.settings.signals_based_traps {
+            // One block goes on: passes and optimizer see a function as if it did not pay.
+            let fuel = self.b.ins().iconst(types::I64, i64::from(fuel));
+            self.b.ins().uadd_overflow_trap(before, fuel, trap_code(Trap::OutOfFuel))
+        } else {
+            let most = -1 - i64::from(fuel);
+            let short = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThan, before, most);
+            self.raise_if(short, TrapInfo { trap: Trap::OutOfFuel, place: 0 }, &[]);
+            self.b.ins().iadd_imm_u(before, i64::from(fuel))
+        };
+        self.set_spent(spent);
+    }
+
+    fn spent(&mut self) -> Value {
+        self.b.ins().get_pinned_reg(types::I64)
+    }
+
+    fn set_spent(&mut self, spent: Value) {
+        self.b.ins().set_pinned_reg(spent);
     }
 
     fn pop(&mut self) -> Value {
@@ -1241,14 +1230,12 @@ impl Emit for Tier<'_> {
     fn copy_bytes(&mut self, target: Addr<Address>, source: Addr<Address>, length: Value) {
         let (target, source) = (self.whole(target), self.whole(source));
         self.call_routine(Field::CopyRoutine, [types::I64; 3], [target, source, length]);
-        self.read_fuel();
     }
 
     fn fill_bytes(&mut self, target: Addr<Address>, byte: Value, length: Value) {
         let target = self.whole(target);
         let params = [types::I64, types::I32, types::I64];
         self.call_routine(Field::FillRoutine, params, [target, byte, length]);
-        self.read_fuel();
     }
 
     fn table_load(&mut self, table: TableIndex, addr: Addr<Address>) -> Value {
@@ -1295,6 +1282,12 @@ impl Emit for Tier<'_> {
         null_trap: bool,
     ) -> Value {
         self.load_object(object, offset, region, access, null_trap)
+    }
+
+    fn heap_addr(&mut self, place: Index<Value>, offset: u32) -> Address {
+        let base = self.load_field(Field::GcBase);
+        let base = self.b.ins().iadd(base, place.into_value());
+        Address { base, offset: offset as i32 }
     }
 
     fn heap_store(
@@ -1358,15 +1351,11 @@ impl Emit for Tier<'_> {
     ) -> Option<Value> {
         if !builtin.may_collect() {
             let call = self.call_builtin(builtin, first, second, &args);
-            if builtin.costs_by_size() {
-                self.read_fuel();
-            }
             return self.b.inst_results(call).first().copied();
         }
         let saved = self.save_roots(self.stack.len());
         let call = self.call_builtin(builtin, first, second, &args);
         self.reload_roots(call, &saved);
-        self.read_fuel();
         let result = self.b.inst_results(call).first().copied();
         if let (Some(value), Some(Word::Ref)) = (result, builtin.result()) {
             self.roots.mark(value);
@@ -1445,7 +1434,6 @@ impl Emit for Tier<'_> {
             return;
         }
         let results = self.call_in(scope, func, code, *signature, &args, from);
-        self.read_fuel();
         let mut in_registers = 0;
         for (loc, ty) in
             layout.results.iter().zip(self.module.types[ty.index()].func_type().results())

@@ -59,7 +59,6 @@ impl Tier<'_> {
         self.b.switch_to_block(block);
         let calls = std::mem::take(&mut self.scopes[scope.0 as usize].calls[catch]);
         self.reload_landed(&calls);
-        self.read_fuel();
         if let Some(entry) = self.scopes[scope.0 as usize].entries[catch] {
             self.b.ins().jump(entry, &[]);
             self.b.seal_block(entry);

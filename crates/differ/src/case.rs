@@ -1,5 +1,6 @@
 //! What is run: a generated module.
 
+use crate::objects;
 use arbitrary::Unstructured;
 use wasm_smith::{Config, Module};
 
@@ -17,6 +18,8 @@ pub struct Case {
     pub values: Random,
     /// What each call may spend, in every second case; in some of them it is not enough.
     pub fuel: Option<u64>,
+    /// What the global [`FUEL`](objects::FUEL) is set to before each call, if the module has it.
+    pub steps: i32,
 }
 
 impl Case {
@@ -35,20 +38,42 @@ impl Case {
         let fuel: u16 = bytes.arbitrary().ok()?;
         let rest = bytes.peek_bytes(bytes.len())?;
         let mut bytes = Unstructured::new(rest);
-        let mut module = Module::new(config(traps), &mut bytes).ok()?;
+        // The factor is such that seeds which tests name are of the kind that they once were.
+        let kind = values.clone().next().wrapping_mul(297) >> 16 & 15;
+        // Those take longest by far.
+        if kind == 9 {
+            return Some(Case::of_objects(values, fuel, bytes));
+        }
+        let objects = kind > 9;
+        let mut module = Module::new(config(traps, objects), &mut bytes).ok()?;
         if may_wait(&module.to_bytes()) {
             bytes = Unstructured::new(rest);
-            module = Module::new(config(traps & !THREADS), &mut bytes).ok()?;
+            module = Module::new(config(traps & !THREADS, objects), &mut bytes).ok()?;
         }
         module.ensure_termination(u32::from(fuel) % 1500 + 20).ok()?;
-        let mut random = values.clone();
-        let fuel = match random.next() >> 61 {
-            0..4 => None,
-            4 => Some(random.next() % 300),
-            5 => Some(random.next() % 10_000),
-            _ => Some(1 << 40),
-        };
-        Some(Case { wasm: module.to_bytes(), values, fuel })
+        let wasm = module.to_bytes();
+        Some(Case { wasm, fuel: metered(&values), values, steps: 0 })
+    }
+
+    /// A case with a module of our own.
+    fn of_objects(values: Random, steps: u16, bytes: Unstructured<'_>) -> Case {
+        let wasm = objects::module(bytes);
+        // Many steps seldom: each may collect.
+        let steps = if steps % 16 == 0 { 3_000 } else { 40 + i32::from(steps / 16) % 400 };
+        // Functions are longer here.
+        let fuel = metered(&values).map(|fuel| fuel.saturating_mul(8));
+        Case { wasm, fuel, values, steps }
+    }
+}
+
+/// What each call may spend.
+fn metered(values: &Random) -> Option<u64> {
+    let mut random = values.clone();
+    match random.next() >> 61 {
+        0..4 => None,
+        4 => Some(random.next() % 300),
+        5 => Some(random.next() % 10_000),
+        _ => Some(1 << 40),
     }
 }
 
@@ -60,7 +85,7 @@ fn may_wait(wasm: &[u8]) -> bool {
     wasm.windows(2).any(|pair| matches!(pair, [0xfe, 1 | 2]))
 }
 
-fn config(choice: u8) -> Config {
+fn config(choice: u8, objects: bool) -> Config {
     Config {
         export_everything: true,
         // Where nothing traps, programs run longer.
@@ -84,8 +109,8 @@ fn config(choice: u8) -> Config {
         wide_arithmetic_enabled: true,
         custom_page_sizes_enabled: true,
         exceptions_enabled: choice & 4 != 0,
+        gc_enabled: objects,
         // What is not built.
-        gc_enabled: false,
         compact_imports_enabled: false,
         ..Config::default()
     }

@@ -3,12 +3,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
-use wardian_differ::{Case, Differ};
+use wardian_differ::{Case, Differ, SHAPES};
 
 /// Guests may use 64 MiB of it.
 const STACK: usize = 96 << 20;
@@ -49,6 +50,8 @@ struct Totals {
     deepest_stack: AtomicU64,
     largest_frames: [AtomicU64; 2],
     most_spills: AtomicU64,
+    /// Modules that ran each of [`SHAPES`], of those that tell.
+    seen: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 fn main() -> ExitCode {
@@ -73,6 +76,10 @@ fn run(options: &Options) -> Result<(), String> {
     let (next, totals, start) = (AtomicU64::new(options.seed), Totals::default(), Instant::now());
     let failures = Mutex::new(Vec::new());
     let differ = Differ::new().map_err(|error| format!("{error:?}"))?;
+    if options.show {
+        let case = Case::from_seed(options.seed).expect("seen above");
+        differ.log(&case).iter().for_each(|line| println!("{line}"));
+    }
     let work = || {
         loop {
             let seed = next.fetch_add(1, Relaxed);
@@ -89,6 +96,11 @@ fn run(options: &Options) -> Result<(), String> {
                         largest.fetch_max(shape.largest_frame, Relaxed);
                         totals.deepest_stack.fetch_max(shape.deepest_stack, Relaxed);
                     }
+                    let mut seen = totals.seen.lock().expect("nobody panics with it");
+                    for (bit, shape) in SHAPES.iter().enumerate() {
+                        *seen.entry(shape).or_default() += verdict.seen >> bit & 1;
+                    }
+                    drop(seen);
                     totals.most_spills.fetch_max(verdict.shapes[0].spills, Relaxed);
                 }
                 Err(report) => {
@@ -126,6 +138,9 @@ fn run(options: &Options) -> Result<(), String> {
         totals.deepest_stack.into_inner(),
         totals.most_spills.into_inner(),
     );
+    let seen = totals.seen.into_inner().expect("nobody panics with it");
+    let seen: Vec<String> = seen.iter().map(|(shape, count)| format!("{shape} {count}")).collect();
+    println!("differ: what modules of our own ran, and how many of them: {}", seen.join(", "));
     let counts = wardian_check::counts();
     println!(
         "differ: machine code of {} functions was checked, of {} not, since they are too large",

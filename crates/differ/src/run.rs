@@ -1,8 +1,11 @@
 //! Running a case in every mode.
 
 use crate::case::{Case, Random};
+use crate::objects;
+use crate::values::{Seen, value, values};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wardian::*;
 
@@ -27,7 +30,22 @@ pub struct Mode {
     signals: bool,
     /// Plain x86-64.
     plain_cpu: bool,
+    collect: Collect,
 }
+
+/// When the objects of a guest move, beside when the smallest nursery is full.
+#[derive(Clone, Copy)]
+enum Collect {
+    /// At no other time.
+    Full,
+    /// Before each of so many allocations. None of the code that allocates inline is run then.
+    Allocations(u32),
+    /// When the guest calls the host, and between calls of the guest.
+    Calls,
+}
+
+/// Smallest nursery that an engine takes.
+const NURSERY: u32 = 32 << 10;
 
 /// Explicit checks in memories that are reserved, where speculation is confined and nothing masked.
 const CONFINED: &str = "tiered at once, explicit checks";
@@ -38,20 +56,28 @@ const fn mode(
     tier_up: Option<u32>,
     signals: bool,
     plain_cpu: bool,
+    collect: Collect,
 ) -> Mode {
-    Mode { name, strategy, tier_up, signals, plain_cpu }
+    Mode { name, strategy, tier_up, signals, plain_cpu, collect }
 }
 
 /// All modes; the others are compared with the first.
 pub const MODES: &[Mode] = &[
-    mode("optimizing", Strategy::Optimizing, None, true, false),
-    mode("optimizing, explicit checks, plain cpu", Strategy::Optimizing, None, false, true),
-    mode("baseline", Strategy::Baseline, None, true, false),
-    mode("baseline, explicit checks", Strategy::Baseline, None, false, false),
-    mode("baseline, plain cpu", Strategy::Baseline, None, true, true),
-    mode("tiered at once", Strategy::Tiered, Some(1), true, false),
-    mode(CONFINED, Strategy::Tiered, Some(1), false, false),
-    mode("tiered after 3, plain cpu", Strategy::Tiered, Some(3), true, true),
+    mode("optimizing", Strategy::Optimizing, None, true, false, Collect::Full),
+    mode(
+        "optimizing, explicit checks, plain cpu",
+        Strategy::Optimizing,
+        None,
+        false,
+        true,
+        Collect::Allocations(1),
+    ),
+    mode("baseline", Strategy::Baseline, None, true, false, Collect::Calls),
+    mode("baseline, explicit checks", Strategy::Baseline, None, false, false, Collect::Full),
+    mode("baseline, plain cpu", Strategy::Baseline, None, true, true, Collect::Allocations(1)),
+    mode("tiered at once", Strategy::Tiered, Some(1), true, false, Collect::Calls),
+    mode(CONFINED, Strategy::Tiered, Some(1), false, false, Collect::Allocations(3)),
+    mode("tiered after 3, plain cpu", Strategy::Tiered, Some(3), true, true, Collect::Calls),
 ];
 
 /// What came of a case on which all modes agree.
@@ -63,6 +89,8 @@ pub struct Verdict {
     pub trapped: usize,
     /// What the code of both tiers looks like, in the modes that compile everything with one.
     pub shapes: [CodeShape; 2],
+    /// What was run, as bits for [`SHAPES`](crate::SHAPES); only some cases tell it.
+    pub seen: u64,
     /// A limit of the engine was reached, which modes may do at different times; nothing was compared.
     pub inconclusive: bool,
 }
@@ -87,6 +115,12 @@ impl Differ {
         Ok(Differ { engines: engines(false)?, metered: engines(true)? })
     }
 
+    /// What is seen of a case in the first mode.
+    pub fn log(&self, case: &Case) -> Vec<String> {
+        let engines = if case.fuel.is_some() { &self.metered } else { &self.engines };
+        run(&engines[0], case, MODES[0].collect).lines
+    }
+
     /// Runs a case in every mode.
     ///
     /// # Errors
@@ -97,7 +131,7 @@ impl Differ {
         let mut shapes = [CodeShape::default(); 2];
         let engines = if case.fuel.is_some() { &self.metered } else { &self.engines };
         for (mode, engine) in MODES.iter().zip(engines) {
-            let log = catch_unwind(AssertUnwindSafe(|| run(engine, case)))
+            let log = catch_unwind(AssertUnwindSafe(|| run(engine, case, mode.collect)))
                 .map_err(|_| format!("mode `{}`: panicked", mode.name))?;
             if let Some(problem) = &log.problem {
                 return Err(format!("mode `{}`: {problem}", mode.name));
@@ -131,7 +165,12 @@ impl Mode {
             .cranelift_nan_canonicalization(true)
             .parallel_compilation(false)
             .max_wasm_stack(STACK)
+            .gc_nursery_size(NURSERY)
             .strategy(self.strategy);
+        if let Collect::Allocations(count) = self.collect {
+            let count = NonZeroU32::new(count);
+            config.gc_zeal_alloc_counter(count).expect("nothing speaks against it");
+        }
         if let Some(steps) = self.tier_up {
             config.tier_up(TierUp::Synchronous(steps));
         }
@@ -180,12 +219,15 @@ struct Host {
     limits: StoreLimits,
     random: Random,
     lines: Vec<String>,
+    collect: bool,
+    /// Of imports, to throw exceptions with.
+    tags: Vec<Tag>,
 }
 
-fn run(engine: &Engine, case: &Case) -> Log {
+fn run(engine: &Engine, case: &Case, collect: Collect) -> Log {
     let mut log = Log::default();
     if let Some(module) = compile(engine, case, &mut log) {
-        call_all(engine, &module, case, &mut log);
+        call_all(engine, &module, case, matches!(collect, Collect::Calls), &mut log);
         let stats = module.stats();
         log.verdict.shapes = [stats.baseline_shape, stats.optimized_shape];
     }
@@ -203,18 +245,24 @@ fn compile(engine: &Engine, case: &Case, log: &mut Log) -> Option<Module> {
 }
 
 /// Instantiates the module and calls what it exports.
-fn call_all(engine: &Engine, module: &Module, case: &Case, log: &mut Log) {
+fn call_all(engine: &Engine, module: &Module, case: &Case, collect: bool, log: &mut Log) {
     let limits =
         StoreLimitsBuilder::new().memory_size(MEMORY).table_elements(TABLE_ELEMENTS).build();
-    let host = Host { limits, random: case.values.clone(), lines: Vec::new() };
+    let random = case.values.clone();
+    let host = Host { limits, random, lines: Vec::new(), collect, tags: Vec::new() };
     let mut store = Store::new(engine, host);
     store.limiter(|host| &mut host.limits);
     // It is reached all the time, and nothing comes of it.
     store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Continue(0)));
-    refuel(&mut store, case);
-    let imports: Result<Vec<Extern>> =
+    refuel(&mut store, case, &[]);
+    let imports: Result<Option<Vec<Extern>>> =
         module.imports().map(|import| provide(&mut store, &import.ty())).collect();
-    let instance = imports.and_then(|imports| Instance::new(&mut store, module, &imports));
+    let instance = match imports {
+        // An import that the host has no value for.
+        Ok(None) => return,
+        Ok(Some(imports)) => Instance::new(&mut store, module, &imports),
+        Err(error) => Err(error),
+    };
     log.take_host(&mut store);
     log.end("instantiation", instance.as_ref().map(|_| String::new()));
     log.exception(&mut store);
@@ -229,13 +277,23 @@ fn call_all(engine: &Engine, module: &Module, case: &Case, log: &mut Log) {
         let Extern::Func(func) = export else { continue };
         let ty = func.ty(&store);
         for _ in 0..CALLS {
-            let params: Vec<Val> = ty.params().map(|ty| value(&mut arguments, &ty)).collect();
-            let mut results: Vec<Val> =
-                ty.results().filter_map(|ty| Val::default_for_ty(&ty)).collect();
-            refuel(&mut store, case);
+            let mut store = RootScope::new(&mut store);
+            let mut store = store.as_context_mut();
+            let Some(params) = values(&mut store, &mut arguments, ty.params()) else { continue };
+            // What stands there before the call is never looked at.
+            let mut results = vec![Val::I32(0); ty.results().len()];
+            if collect {
+                store.gc(None).expect("there is room for what there was room for");
+            }
+            refuel(&mut store, case, &exports);
             let result = func.call(&mut store, &params, &mut results);
             log.take_host(&mut store);
-            log.end(name, result.as_ref().map(|()| show_all(&results)));
+            let shown = result.as_ref().map(|()| {
+                let mut line = String::new();
+                Seen::default().show_all(&mut line, &mut store, &results);
+                line
+            });
+            log.end(name, shown);
             log.exception(&mut store);
             if log.problem.is_some() || log.verdict.inconclusive {
                 return;
@@ -244,19 +302,31 @@ fn call_all(engine: &Engine, module: &Module, case: &Case, log: &mut Log) {
             log.fuel(&store);
         }
     }
+    if let Some(seen) = global(&exports, objects::SEEN) {
+        log.verdict.seen = seen.get(&mut store).unwrap_i64() as u64;
+    }
 }
 
 /// Gives guests what they may spend next.
-fn refuel(store: &mut Store<Host>, case: &Case) {
-    if let Some(fuel) = case.fuel {
-        store.set_fuel(fuel).expect("engines of such cases consume it");
+fn refuel(mut store: impl AsContextMut, case: &Case, exports: &[(String, Extern)]) {
+    if let Some(fuel) = global(exports, objects::FUEL) {
+        fuel.set(&mut store, Val::I32(case.steps)).expect("it is a number and can be set");
     }
+    if let Some(fuel) = case.fuel {
+        store.as_context_mut().set_fuel(fuel).expect("engines of such cases consume it");
+    }
+}
+
+/// A global of modules of our own.
+fn global(exports: &[(String, Extern)], name: &str) -> Option<Global> {
+    let found = exports.iter().find(|(other, _)| other == name);
+    found.and_then(|(_, export)| export.clone().into_global())
 }
 
 impl Log {
     /// Enters the fuel that is left, if there is any.
-    fn fuel(&mut self, store: &Store<Host>) {
-        if let Ok(fuel) = store.get_fuel() {
+    fn fuel(&mut self, store: impl AsContext) {
+        if let Ok(fuel) = store.as_context().get_fuel() {
             self.lines.push(format!("  fuel: {fuel}"));
         }
     }
@@ -270,7 +340,10 @@ impl Log {
             }
             Err(error) => match error.downcast_ref::<Trap>() {
                 // Frames have different sizes in different tiers.
-                Some(Trap::StackOverflow) => return self.verdict.inconclusive = true,
+                // What is live when depends on the tier, and with it when a full heap is too full.
+                Some(Trap::StackOverflow | Trap::GcHeapOutOfMemory) => {
+                    return self.verdict.inconclusive = true;
+                }
                 Some(trap) => {
                     self.verdict.trapped += 1;
                     let frames = error.downcast_ref::<WasmBacktrace>().map(show_frames);
@@ -292,30 +365,30 @@ impl Log {
     }
 
     /// Enters the values of the exception that has left the guest, if one has.
-    fn exception(&mut self, store: &mut Store<Host>) {
+    fn exception(&mut self, mut store: impl AsContextMut) {
+        let mut store = store.as_context_mut();
         let Some(exception) = store.take_pending_exception() else { return };
-        match exception.fields(&mut *store) {
-            Ok(fields) => {
-                let fields: Vec<Val> = fields.collect();
-                self.lines.push(format!("  exception: {}", show_all(&fields)));
-            }
-            Err(error) => self.problem = Some(format!("values of an exception: {error:?}")),
-        }
+        let mut line = String::from("  exception: ");
+        Seen::default().show(&mut line, &mut store, &exception.into());
+        self.lines.push(line);
     }
 
     /// Enters what imports have seen since the last time.
-    fn take_host(&mut self, store: &mut Store<Host>) {
-        self.lines.append(&mut store.data_mut().lines);
+    fn take_host(&mut self, mut store: impl AsContextMut<Data = Host>) {
+        self.lines.append(&mut store.as_context_mut().data_mut().lines);
     }
 
     /// Enters everything that the guest left behind.
-    fn state(&mut self, store: &mut Store<Host>, exports: &[(String, Extern)]) {
+    fn state(&mut self, store: &mut StoreContextMut<'_, Host>, exports: &[(String, Extern)]) {
         let mut line = String::from("  state:");
+        // One for all: what two globals share is seen.
+        let mut seen = Seen::default();
         for (name, export) in exports {
             match export {
                 Extern::Global(global) => {
                     let value = global.get(&mut *store);
-                    let _ = write!(line, " {name}={}", show(&value));
+                    let _ = write!(line, " {name}=");
+                    seen.show(&mut line, store, &value);
                 }
                 Extern::Memory(memory) => {
                     let data = memory.data(&*store);
@@ -328,11 +401,14 @@ impl Log {
                 }
                 Extern::Table(table) => {
                     let size = table.size(&*store);
-                    let filled = |index: &u64| {
-                        table.get(&mut *store, *index).is_some_and(|value| !value.is_null())
-                    };
-                    let filled: Vec<u64> = (0..size).filter(filled).collect();
-                    let _ = write!(line, " {name}={size} elements, {:x}", hash(&filled));
+                    let _ = write!(line, " {name}={size} elements");
+                    for index in 0..size {
+                        let element = table.get(&mut *store, index).expect("it is below the size");
+                        if !element.is_null() {
+                            let _ = write!(line, " {index}:");
+                            seen.show(&mut line, store, &element.into());
+                        }
+                    }
                 }
                 Extern::Func(_) | Extern::Tag(_) => {}
             }
@@ -356,69 +432,85 @@ fn show_frames(backtrace: &WasmBacktrace) -> String {
     backtrace.frames().iter().map(show).collect::<Vec<_>>().join(" ")
 }
 
-fn show_all(values: &[Val]) -> String {
-    values.iter().map(show).collect::<Vec<_>>().join(", ")
-}
-
-fn show(value: &Val) -> String {
-    match value {
-        Val::I32(v) => format!("{v:#x}"),
-        Val::I64(v) => format!("{v:#x}L"),
-        Val::F32(v) => format!("f32:{v:#x}"),
-        Val::F64(v) => format!("f64:{v:#x}"),
-        Val::V128(v) => format!("v128:{:#x}", v.as_u128()),
-        Val::FuncRef(func) => format!("func:{}", func.is_some()),
-        Val::ExternRef(value) => format!("extern:{}", value.is_some()),
-        Val::AnyRef(value) => format!("any:{}", value.is_some()),
-        Val::ExnRef(value) => format!("exn:{}", value.is_some()),
-    }
-}
-
-/// A value of a type; references are null.
-fn value(random: &mut Random, ty: &ValType) -> Val {
-    let bits = random.interesting();
-    match ty {
-        ValType::I32 => Val::I32(bits as i32),
-        ValType::I64 => Val::I64(bits as i64),
-        ValType::F32 => Val::F32(bits as u32),
-        ValType::F64 => Val::F64(bits),
-        ValType::V128 => {
-            Val::V128((u128::from(bits) << 64 | u128::from(random.interesting())).into())
-        }
-        ValType::Ref(_) => Val::default_for_ty(ty).expect("types of imports are nullable"),
-    }
-}
-
-/// An import of this type.
-fn provide(store: &mut Store<Host>, ty: &ExternType) -> Result<Extern> {
-    Ok(match ty {
+/// An import of this type; `None` if the host has none.
+fn provide(store: &mut Store<Host>, ty: &ExternType) -> Result<Option<Extern>> {
+    let mut random = store.data().random.clone();
+    Ok(Some(match ty {
         ExternType::Func(ty) => {
             let results: Vec<ValType> = ty.results().collect();
-            let func = Func::new(&mut *store, ty.clone(), move |mut caller, params, given| {
-                let host = caller.data_mut();
-                // Canonical NaNs go in; what comes out may be any.
-                host.lines.push(format!("  import: {}", show_all(params)));
-                for (given, ty) in given.iter_mut().zip(&results) {
-                    *given = value(&mut host.random, ty);
-                }
-                Ok(())
-            });
-            func.into()
+            let func = move |mut caller: Caller<'_, Host>, params: &[Val], given: &mut [Val]| {
+                answer(&mut caller.as_context_mut(), params, &results, given)
+            };
+            Func::new(&mut *store, ty.clone(), func).into()
         }
         ExternType::Global(ty) => {
-            let mut random = store.data().random.clone();
-            let value = value(&mut random, ty.content());
-            Global::new(&mut *store, ty.clone(), value)?.into()
+            match value(&mut store.as_context_mut(), &mut random, ty.content()) {
+                Some(value) => Global::new(&mut *store, ty.clone(), value)?.into(),
+                None => return Ok(None),
+            }
         }
         ExternType::Memory(ty) if ty.is_shared() => {
             SharedMemory::new(store.engine(), ty.clone())?.into()
         }
         ExternType::Memory(ty) => Memory::new(&mut *store, ty.clone())?.into(),
         ExternType::Table(ty) => {
-            let null = Ref::null(ty.element().heap_type());
-            Table::new(&mut *store, ty.clone(), null)?.into()
+            let element = ValType::from(ty.element().clone());
+            match value(&mut store.as_context_mut(), &mut random, &element).and_then(Val::ref_) {
+                Some(value) => Table::new(&mut *store, ty.clone(), value)?.into(),
+                None => return Ok(None),
+            }
         }
-        ExternType::Tag(ty) => Tag::new(&mut *store, ty)?.into(),
+        ExternType::Tag(ty) => {
+            let tag = Tag::new(&mut *store, ty)?;
+            store.data_mut().tags.push(tag);
+            tag.into()
+        }
         other => return Err(Error::msg(format!("no import of type {other:?}"))),
-    })
+    }))
+}
+
+/// What a function of the host does: it tells what it was given, lets objects move, and returns something
+/// or throws an exception.
+fn answer(
+    store: &mut StoreContextMut<'_, Host>,
+    params: &[Val],
+    results: &[ValType],
+    given: &mut [Val],
+) -> Result<()> {
+    // Canonical NaNs go in; what comes out may be any.
+    let mut line = String::from("  import: ");
+    Seen::default().show_all(&mut line, store, params);
+    store.data_mut().lines.push(line);
+    let collect = store.data().collect;
+    if collect {
+        store.gc(None)?;
+    }
+    let mut random = store.data().random.clone();
+    let outcome = outcome(store, &mut random, results);
+    store.data_mut().random = random;
+    given.copy_from_slice(&outcome?);
+    if collect {
+        store.gc(None)?;
+    }
+    Ok(())
+}
+
+fn outcome(
+    store: &mut StoreContextMut<'_, Host>,
+    random: &mut Random,
+    results: &[ValType],
+) -> Result<Vec<Val>> {
+    let choice = random.next() >> 40;
+    let tag = store.data().tags.get((choice >> 4) as usize % 8).copied();
+    if let (0, Some(tag)) = (choice & 7, tag) {
+        let ty = ExnType::from_tag_type(tag.ty(&*store))?;
+        if let Some(fields) = values(store, random, ty.fields()) {
+            let pre = ExnRefPre::new(&mut *store, ty);
+            let exception = ExnRef::new(&mut *store, &pre, &tag, &fields)?;
+            store.data_mut().lines.push("  import throws".into());
+            return Ok(store.throw(exception)?);
+        }
+    }
+    // No value of the type: the guest sees a trap.
+    values(store, random, results.iter().cloned()).ok_or(Trap::UnreachableCodeReached.into())
 }

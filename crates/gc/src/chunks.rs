@@ -1,4 +1,4 @@
-//! Chunks of the old generation: who has which, and which are free.
+//! Chunks, in which objects of both generations lie: who has which, and which are free.
 //!
 //! Invariants: every chunk below `top` belongs to one run; free runs do not touch each other (they are
 //! joined), and stand in both indices.
@@ -15,6 +15,8 @@ pub(crate) enum Use {
     Clean,
     /// Nothing; its pages are still there.
     Dirty,
+    /// Objects of the young generation, or room for them.
+    Young,
     /// Objects of a block, by the collection they came with.
     Block(bool),
     /// The start of a large object.
@@ -64,7 +66,7 @@ impl Chunks {
         chunk.wrapping_sub(self.first) as usize
     }
 
-    /// Bytes of chunks that hold something.
+    /// Bytes of chunks that hold something of the old generation.
     pub(crate) fn used_bytes(&self) -> u64 {
         u64::from(self.used) * u64::from(CHUNK)
     }
@@ -128,6 +130,24 @@ impl Chunks {
         self.used += length;
         // `end` is at most 4 GiB, and a run does not begin there.
         Some(chunk * CHUNK)
+    }
+
+    /// Takes a run of `length` chunks for the young generation.
+    pub(crate) fn take_young(&mut self, length: u32) -> Option<u32> {
+        let start = self.take(length, Use::Young, Use::Young)?;
+        self.used -= length;
+        Some(start)
+    }
+
+    /// Lets what lies in the first `filled` chunks of a run of the young generation be old. The others are
+    /// free.
+    pub(crate) fn grow_old(&mut self, start: u32, length: u32, filled: u32, parity: bool) {
+        let position = self.position(start / CHUNK);
+        self.uses[position..][..filled as usize].fill(Use::Block(parity));
+        self.used += length;
+        if filled < length {
+            self.give(start + filled * CHUNK, length - filled);
+        }
     }
 
     fn insert_free(&mut self, chunk: u32, length: u32) {

@@ -1,14 +1,16 @@
 //! Collections: reachable objects are moved, and what lies in them is followed without recursion.
 //!
-//! Objects that were moved lie one behind the other, so that where the scan has come to is all that has to
-//! be kept of what is left to do; large objects, which stay where they are, wait in a list.
+//! What was moved and is still to be looked at waits on a stack, so that objects are moved in about the order in
+//! which programs go through them. The stack has an end: what finds no place on it is found again because objects
+//! that were moved lie one behind the other, and all from there on is looked at once more. Large
+//! objects, which stay where they are, wait on the same stack, however many they are.
 //!
 //! Whatever an object holds is checked on the way. Had the heap been corrupted, a collection panics, and
 //! the heap is not used again.
 
 use crate::chunks::{CHUNK, Use};
 use crate::heap::{BLOCK, Block, Heap, LARGE, Which};
-use crate::memory::Memory;
+use crate::memory::{MOST_BEHIND, Memory};
 use crate::shape::*;
 
 /// Whoever knows references from outside the heap: it hands each to the function, and keeps what that
@@ -36,6 +38,7 @@ impl Heap {
         // Until it has ended.
         self.broken = true;
         let dead = match which {
+            Which::Young if self.grows_old() => self.grow_old(memory),
             Which::Young => self.collect_young(memory, roots),
             Which::Full => self.collect_all(memory, roots),
         };
@@ -45,22 +48,54 @@ impl Heap {
 
     fn collect_young(&mut self, memory: &mut Memory<'_>, roots: &mut dyn Roots) -> Vec<u32> {
         self.stats.young_collections += 1;
-        let before = self.stats.moved_bytes;
-        let mut scan = Scan::new(self);
+        let (before, used) = (self.stats.moved_bytes, self.eden_filled());
         let remembered = std::mem::take(&mut self.remembered);
         let mut mover = Mover::<false>::new(self);
         roots.each(&mut |reference| mover.forward(memory, reference));
         for object in remembered {
             memory.write32(object.wrapping_add(4), 0);
-            mover.scan_old(memory, object);
+            mover.scan(memory, object);
         }
-        mover.drain(memory, &mut scan);
+        mover.drain(memory);
+        let left = (mover.half_start, mover.half_next);
         mover.end();
         let dead = self.sweep_externs(memory, Which::Young);
-        let left = (self.other_half, scan.survivors_end);
         (self.other_half, self.survivors) = (self.survivors.0, left);
-        self.reset_eden(Which::Young, self.stats.moved_bytes - before);
+        let moved = self.stats.moved_bytes - before;
+        self.note_survival(used.1 - used.0, moved);
+        self.reset_eden(Which::Young, moved);
         dead
+    }
+
+    /// Lets all that is young grow old where it lies.
+    fn grow_old(&mut self, memory: &mut Memory<'_>) -> Vec<u32> {
+        self.stats.young_collections += 1;
+        self.stats.grown_old += 1;
+        // Old objects have the barrier; no other is young that they could refer to.
+        for object in std::mem::take(&mut self.remembered) {
+            memory.write32(object.wrapping_add(4), 0);
+        }
+        let (mut next, end) = self.eden_filled();
+        // Often one has the type of the one before: then its size need not be waited for.
+        let (mut last_shape, mut last_size) = (0, 0);
+        while next < end {
+            let shape = memory.read32(next);
+            memory.write32(next + 4, 0);
+            if shape != last_shape {
+                let descriptor = self.shapes.descriptor(memory, shape);
+                let size = size_of(memory, next, descriptor);
+                if descriptor.kind == Kind::Array {
+                    next += size;
+                    continue;
+                }
+                (last_shape, last_size) = (shape, size);
+            }
+            next += last_size;
+        }
+        assert_eq!(next, end, "young objects lie one behind the other");
+        self.take_young_externs();
+        self.leave_eden();
+        Vec::new()
     }
 
     fn collect_all(&mut self, memory: &mut Memory<'_>, roots: &mut dyn Roots) -> Vec<u32> {
@@ -70,14 +105,13 @@ impl Heap {
         self.parity = !self.parity;
         // Nothing young will be left.
         self.remembered.clear();
-        let mut scan = Scan::new(self);
         let mut mover = Mover::<true>::new(self);
         roots.each(&mut |reference| mover.forward(memory, reference));
-        mover.drain(memory, &mut scan);
+        mover.drain(memory);
         mover.end();
         let dead = self.sweep_externs(memory, Which::Full);
         for block in from {
-            self.chunks.give(block.start, BLOCK / CHUNK);
+            self.chunks.give(block.start, block.chunks);
         }
         for (object, chunks) in std::mem::take(&mut self.large) {
             if self.chunks.use_of(object) == Some(Use::Reached) {
@@ -95,25 +129,8 @@ impl Heap {
     }
 }
 
-/// How far objects that were moved have been looked at.
-struct Scan {
-    /// Position of a block, and the next object in it.
-    block: usize,
-    next: u32,
-    survivors_next: u32,
-    survivors_end: u32,
-}
-
-impl Scan {
-    fn new(heap: &Heap) -> Scan {
-        Scan {
-            block: heap.blocks.len().saturating_sub(1),
-            next: if heap.blocks.is_empty() { 0 } else { heap.old_next },
-            survivors_next: heap.other_half,
-            survivors_end: heap.other_half,
-        }
-    }
-}
+/// Moved objects that wait to be looked at, at most.
+const MOST_WAITING: usize = 16 << 10;
 
 /// Moves objects: of the young generation, or all.
 struct Mover<'a, const FULL: bool> {
@@ -129,6 +146,11 @@ struct Mover<'a, const FULL: bool> {
     moved: u64,
     /// Whether what was forwarded since this was cleared is young still.
     left_young: bool,
+    waiting: Vec<u32>,
+    /// Of the objects that found no place there, the first in the old generation, with the position of its
+    /// block, and the first among survivors.
+    old_mark: Option<(usize, u32)>,
+    survivor_mark: Option<u32>,
 }
 
 impl<'a, const FULL: bool> Mover<'a, FULL> {
@@ -142,9 +164,12 @@ impl<'a, const FULL: bool> Mover<'a, FULL> {
             old_limit: heap.old_limit,
             half_start,
             half_next: half_start,
-            half_end: half_start + half,
+            half_end: half_start + half.saturating_sub(MOST_BEHIND),
             moved: 0,
             left_young: false,
+            waiting: std::mem::take(&mut heap.waiting),
+            old_mark: None,
+            survivor_mark: None,
             heap,
         }
     }
@@ -152,6 +177,7 @@ impl<'a, const FULL: bool> Mover<'a, FULL> {
     fn end(self) {
         self.heap.old_next = self.old_next;
         self.heap.old_limit = self.old_limit;
+        self.heap.waiting = self.waiting;
         self.heap.stats.moved_bytes += self.moved;
     }
 
@@ -180,7 +206,8 @@ impl<'a, const FULL: bool> Mover<'a, FULL> {
                 Some(Use::Block(_) | Use::Reached) => return reference,
                 Some(Use::Large) => {
                     self.heap.chunks.set_use(reference, Use::Reached);
-                    self.heap.gray.push(reference);
+                    memory.write32(reference.wrapping_add(4), 0);
+                    self.waiting.push(reference);
                     return reference;
                 }
                 _ => corrupted(reference),
@@ -192,7 +219,9 @@ impl<'a, const FULL: bool> Mover<'a, FULL> {
             self.left_young |= shape.wrapping_sub(self.young_start) < self.young_bytes;
             return shape;
         }
-        let size = self.size_of(memory, reference, shape);
+        let descriptor = self.heap.shapes.descriptor(memory, shape);
+        let leads_on = descriptor.leads_on();
+        let size = size_of(memory, reference, descriptor);
         let survived = FULL || reference.wrapping_sub(self.heap.survivors.0) < self.heap.half;
         let target = if !survived && size <= self.half_end - self.half_next {
             let target = self.half_next;
@@ -209,10 +238,29 @@ impl<'a, const FULL: bool> Mover<'a, FULL> {
         };
         memory.move_object(reference, target, size);
         let young = target.wrapping_sub(self.young_start) < self.young_bytes;
-        memory.write32(target.wrapping_add(4), u32::from(young) * NO_BARRIER);
+        let flags = if young { NO_BARRIER } else { 0 };
+        memory.write64(target, u64::from(shape) | u64::from(flags) << 32);
         memory.write64(reference, u64::from(target) | u64::from(FORWARDED) << 32);
         self.moved += u64::from(size);
+        if leads_on {
+            if self.waiting.len() < MOST_WAITING {
+                self.waiting.push(target);
+            } else {
+                self.mark(target);
+            }
+        }
         target
+    }
+
+    /// Notes that a moved object did not find a place among those that wait.
+    #[cold]
+    #[inline(never)]
+    fn mark(&mut self, target: u32) {
+        if target.wrapping_sub(self.half_start) < self.half_end - self.half_start {
+            self.survivor_mark.get_or_insert(target);
+        } else {
+            self.old_mark.get_or_insert((self.heap.blocks.len() - 1, target));
+        }
     }
 
     #[cold]
@@ -226,37 +274,18 @@ impl<'a, const FULL: bool> Mover<'a, FULL> {
         if let Some(last) = self.heap.blocks.last_mut() {
             last.filled = self.old_next;
         }
-        self.heap.blocks.push(Block { start, filled: start });
-        (self.old_next, self.old_limit) = (start, start + BLOCK);
+        self.heap.blocks.push(Block { start, chunks: BLOCK / CHUNK, filled: start });
+        (self.old_next, self.old_limit) = (start, start + BLOCK - MOST_BEHIND);
     }
 
+    /// Forwards all that an object refers to, and remembers it if something of that is young still.
     #[inline(always)]
-    fn size_of(&self, memory: &Memory<'_>, object: u32, shape: u32) -> u32 {
-        let descriptor = self.heap.shapes.descriptor(memory, shape);
-        if descriptor.kind != Kind::Array {
-            return descriptor.size;
-        }
-        let length = memory.read32(object.wrapping_add(ARRAY_LENGTH));
-        array_bytes(descriptor.size, length).unwrap_or_else(|| corrupted(object))
-    }
-
-    /// Looks at an object of the old generation that may refer to young ones.
-    fn scan_old(&mut self, memory: &mut Memory<'_>, object: u32) {
+    fn scan(&mut self, memory: &mut Memory<'_>, object: u32) {
         self.left_young = false;
-        self.scan(memory, object);
-        if self.left_young {
-            memory.write32(object.wrapping_add(4), NO_BARRIER);
-            self.heap.remembered.push(object);
-        }
-    }
-
-    /// Forwards all that an object refers to. Returns its size.
-    #[inline(always)]
-    fn scan(&mut self, memory: &mut Memory<'_>, object: u32) -> u32 {
         let shape = memory.read32(object);
         let descriptor = *self.heap.shapes.descriptor(memory, shape);
         if descriptor.elements {
-            return self.scan_elements(memory, object);
+            self.scan_elements(memory, object);
         }
         let mut few = descriptor.few;
         while few != 0 {
@@ -270,20 +299,29 @@ impl<'a, const FULL: bool> Mover<'a, FULL> {
                 self.forward_at(memory, object.wrapping_add(offset));
             }
         }
-        match descriptor.kind {
-            Kind::Array => self.size_of(memory, object, shape),
-            _ => descriptor.size,
+        if !FULL && self.left_young {
+            self.remember(memory, object);
         }
     }
 
-    fn scan_elements(&mut self, memory: &mut Memory<'_>, object: u32) -> u32 {
+    /// Remembers an object that refers to young ones, unless it is young itself or was looked at before.
+    fn remember(&mut self, memory: &mut Memory<'_>, object: u32) {
+        if memory.read32(object.wrapping_add(4)) & NO_BARRIER == 0 {
+            memory.write32(object.wrapping_add(4), NO_BARRIER);
+            self.heap.remembered.push(object);
+        }
+    }
+
+    #[inline(never)]
+    fn scan_elements(&mut self, memory: &mut Memory<'_>, object: u32) {
         let length = memory.read32(object.wrapping_add(ARRAY_LENGTH));
-        let size = array_bytes(4, length).unwrap_or_else(|| corrupted(object));
+        if array_bytes(4, length).is_none() {
+            corrupted(object);
+        }
         let start = object.wrapping_add(ARRAY_HEADER);
         for index in 0..length {
             self.forward_at(memory, start.wrapping_add(4 * index));
         }
-        size
     }
 
     #[inline(always)]
@@ -296,56 +334,48 @@ impl<'a, const FULL: bool> Mover<'a, FULL> {
     }
 
     /// Looks at all that was moved, and at what is moved meanwhile.
-    fn drain(&mut self, memory: &mut Memory<'_>, scan: &mut Scan) {
+    fn drain(&mut self, memory: &mut Memory<'_>) {
         loop {
-            if scan.survivors_next < self.half_next {
-                scan.survivors_next += self.scan(memory, scan.survivors_next);
-            } else if self.scan_block(memory, scan) {
-            } else if let Some(object) = self.heap.gray.pop() {
-                memory.write32(object.wrapping_add(4), 0);
+            while let Some(object) = self.waiting.pop() {
                 self.scan(memory, object);
+            }
+            if let Some(next) = self.survivor_mark {
+                let more = next < self.half_next;
+                self.survivor_mark = more.then(|| self.look_again(memory, next));
+            } else if let Some((block, next)) = self.old_mark {
+                let blocks = &self.heap.blocks;
+                let last = block + 1 == blocks.len();
+                let filled = if last { self.old_next } else { blocks[block].filled };
+                self.old_mark = if next < filled {
+                    Some((block, self.look_again(memory, next)))
+                } else {
+                    blocks.get(block + 1).map(|after| (block + 1, after.start))
+                };
             } else {
                 break;
             }
         }
-        scan.survivors_end = self.half_next;
     }
 
-    /// Looks at what was moved to the block that the scan has come to. `false` if there is no more.
-    #[inline(always)]
-    fn scan_block(&mut self, memory: &mut Memory<'_>, scan: &mut Scan) -> bool {
-        if self.heap.blocks.is_empty() {
-            return false;
-        }
-        let last = scan.block + 1 == self.heap.blocks.len();
-        if scan.next == 0 {
-            scan.next = self.heap.blocks[scan.block].start;
-        }
-        let filled = if last { self.old_next } else { self.heap.blocks[scan.block].filled };
-        if scan.next >= filled {
-            if last {
-                return false;
-            }
-            scan.block += 1;
-            scan.next = self.heap.blocks[scan.block].start;
-            return true;
-        }
-        // The whole of it at once: `filled` grows only in the last block.
-        while scan.next < filled {
-            if FULL {
-                scan.next += self.scan(memory, scan.next);
-            } else {
-                let object = scan.next;
-                self.left_young = false;
-                scan.next += self.scan(memory, object);
-                if self.left_young {
-                    memory.write32(object.wrapping_add(4), NO_BARRIER);
-                    self.heap.remembered.push(object);
-                }
-            }
-        }
-        true
+    /// Looks at an object that may have been looked at. Returns where the next one lies.
+    fn look_again(&mut self, memory: &mut Memory<'_>, object: u32) -> u32 {
+        let shape = memory.read32(object);
+        let descriptor = self.heap.shapes.descriptor(memory, shape);
+        let size = size_of(memory, object, descriptor);
+        // What finds no place meanwhile lies behind the mark, which stays until the end is reached.
+        self.scan(memory, object);
+        object.wrapping_add(size)
     }
+}
+
+/// Bytes of an object.
+#[inline(always)]
+fn size_of(memory: &Memory<'_>, object: u32, descriptor: &Descriptor) -> u32 {
+    if descriptor.kind != Kind::Array {
+        return descriptor.size;
+    }
+    let length = memory.read32(object.wrapping_add(ARRAY_LENGTH));
+    array_bytes(descriptor.size, length).unwrap_or_else(|| corrupted(object))
 }
 
 #[cold]

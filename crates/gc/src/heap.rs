@@ -1,13 +1,14 @@
 //! The state of a heap: where its spaces lie, allocation, what is to be done when there is no room.
 //!
 //! ```text
-//!  NULL_PAGE   shapes   │ eden │ survivors │ survivors │ chunks of the old generation …
-//!                       └────── young generation ──────┘
+//!  NULL_PAGE   shapes   │ chunks of the old generation … │ eden │ survivors │ survivors │ more chunks …
+//!                                                        └────── young generation ──────┘
 //! ```
 //!
 //! New objects are put one behind the other into eden, by generated code itself while there is room. A
-//! young collection moves what is reachable out of it. What is too large for that begins in the old
-//! generation, in chunks of its own, and never moves.
+//! young collection moves what is reachable out of it; or, where nearly all of the last ones was reachable, it
+//! moves nothing: what lies in eden is old from then on, and eden begins elsewhere. What is too large for eden
+//! begins in the old generation, in chunks of its own, and never moves.
 //!
 //! Invariants:
 //! - an object of the old generation that refers to a young one is in `remembered`, and its flag
@@ -17,7 +18,7 @@
 //! - each object that stands for a host value is in `externs`.
 
 use crate::chunks::{CHUNK, Chunks, Use};
-use crate::memory::{Memory, NULL_PAGE, word};
+use crate::memory::{MOST_BEHIND, Memory, NULL_PAGE, word};
 use crate::shape::*;
 
 /// Objects larger than this begin in the old generation.
@@ -31,8 +32,13 @@ const LEAST_EDEN: u32 = 32 << 10;
 /// Bytes that a young collection should move at most: about half a millisecond of small objects. Where more
 /// survives, eden is made smaller.
 const PAUSE_BYTES: u64 = 512 << 10;
+/// How often in a row eden grows old where it lies, at most, before a collection looks again at what of it is
+/// reachable.
+const MOST_UNSEEN: u32 = 32;
+/// Bytes of eden then: what a processor's cache holds, and no more than may be moved in a pause.
+const UNSEEN_EDEN: u32 = PAUSE_BYTES as u32;
 /// Bytes of the old generation's growth that are worth a full collection, at least.
-const WORTH_COLLECTING: u64 = 16 << 20;
+const WORTH_COLLECTING: u64 = 32 << 20;
 
 /// What may be chosen for a heap.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +63,7 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
     pub(crate) start: u32,
+    pub(crate) chunks: u32,
     /// Where its objects end; of the last block, `Heap::old_next` says it.
     pub(crate) filled: u32,
 }
@@ -101,8 +108,10 @@ pub struct Attempt {
 /// Counters of a heap.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Stats {
-    /// Young collections.
+    /// Young collections, those that let eden grow old where it lies included.
     pub young_collections: u64,
+    /// The latter alone.
+    pub grown_old: u64,
     /// Full collections.
     pub full_collections: u64,
     /// Bytes that collections moved.
@@ -115,6 +124,8 @@ pub struct Heap {
     pub(crate) config: Config,
     pub(crate) shapes: Shapes,
     pub(crate) chunks: Chunks,
+    /// Where shapes end and objects begin.
+    objects_start: u32,
     /// First byte of the young generation.
     pub(crate) young_start: u32,
     /// Bytes of the young generation's addresses.
@@ -139,7 +150,8 @@ pub struct Heap {
     /// Sum of these chunks.
     pub(crate) large_chunks: u32,
     pub(crate) remembered: Vec<u32>,
-    pub(crate) gray: Vec<u32>,
+    /// Empty between collections.
+    pub(crate) waiting: Vec<u32>,
     externs: Vec<Extern>,
     free_externs: Vec<u32>,
     young_externs: Vec<u32>,
@@ -148,6 +160,10 @@ pub struct Heap {
     /// Bytes of the old generation from which on all is collected.
     pub(crate) threshold: u64,
     pub(crate) broken: bool,
+    /// How often eden grows old unseen before a collection looks at it, and how often it did before the last
+    /// one.
+    unseen: u32,
+    unseen_before: u32,
     /// Allocations since the last one that collected for the sake of it, and whether the next one does.
     zeal_count: u32,
     zeal_due: bool,
@@ -163,18 +179,21 @@ impl Heap {
         let shapes_end = u64::from(NULL_PAGE) + (end / 64).max(1 << 16);
         let eden = config.eden_bytes.clamp(LEAST_EDEN, 1 << 30).next_multiple_of(CHUNK);
         let half = if config.aging { (eden / 4).next_multiple_of(CHUNK) } else { 0 };
-        let young_start = (shapes_end as u32).next_multiple_of(CHUNK);
-        let eden = u64::from(eden).min(end.checked_sub(u64::from(young_start))? / 4);
+        let objects_start = (shapes_end as u32).next_multiple_of(CHUNK);
+        let eden = u64::from(eden).min(end.checked_sub(u64::from(objects_start))? / 4);
         let eden = eden as u32 / CHUNK * CHUNK;
         let young_bytes = eden.checked_add(2 * half)?;
-        let old_start = young_start.checked_add(young_bytes)?;
-        if eden < LEAST_EDEN || u64::from(old_start) + u64::from(4 * BLOCK) > end {
+        let others_start = objects_start.checked_add(young_bytes)?;
+        if eden < LEAST_EDEN || u64::from(others_start) + u64::from(4 * BLOCK) > end {
             return None;
         }
+        let mut chunks = Chunks::new(objects_start, end);
+        let young_start = chunks.take_young(young_bytes / CHUNK)?;
         let mut heap = Heap {
             config: Config { eden_bytes: eden, ..config },
             shapes: Shapes::new(NULL_PAGE, shapes_end as u32),
-            chunks: Chunks::new(old_start, end),
+            chunks,
+            objects_start,
             young_start,
             young_bytes,
             eden: 0,
@@ -189,7 +208,7 @@ impl Heap {
             large: Vec::new(),
             large_chunks: 0,
             remembered: Vec::new(),
-            gray: Vec::new(),
+            waiting: Vec::new(),
             externs: Vec::new(),
             free_externs: Vec::new(),
             young_externs: Vec::new(),
@@ -197,6 +216,8 @@ impl Heap {
             granted: 0,
             threshold: WORTH_COLLECTING,
             broken: false,
+            unseen: 0,
+            unseen_before: 0,
             zeal_count: 0,
             zeal_due: config.zeal == 1,
             stats: Stats::default(),
@@ -273,7 +294,7 @@ impl Heap {
     /// block is less than the largest of them.
     fn blocks_for(bytes: u64) -> u64 {
         // The block that is being filled may have no room left.
-        let blocks = bytes.div_ceil(u64::from(BLOCK - LARGE)) + u64::from(bytes > 0);
+        let blocks = bytes.div_ceil(u64::from(BLOCK - LARGE - MOST_BEHIND)) + u64::from(bytes > 0);
         blocks * u64::from(BLOCK)
     }
 
@@ -452,14 +473,16 @@ impl Heap {
         attempt.full |= which == Which::Full;
     }
 
-    /// A new object of a shape, with nothing in it but zeros, and its length if it is an array. There is
-    /// room for its `bytes`: [`plan`](Heap::plan) said so.
+    /// A new object of a shape, and its length if it is an array. There is room for its `bytes`:
+    /// [`plan`](Heap::plan) said so. With `clear`, there are zeros in it; without, anything, which whoever asked
+    /// writes over before the next collection.
     pub fn allocate(
         &mut self,
         memory: &mut Memory<'_>,
         shape: u32,
         bytes: u32,
         length: u32,
+        clear: bool,
     ) -> u32 {
         let object = if bytes > LARGE {
             let chunks = bytes.div_ceil(CHUNK);
@@ -480,7 +503,9 @@ impl Heap {
             self.zeal_count = (self.zeal_count + 1) % self.config.zeal;
             self.zeal_due = self.zeal_count + 1 == self.config.zeal;
         }
-        memory.bytes_mut(object, bytes as usize).fill(0);
+        if clear {
+            memory.bytes_mut(object, bytes as usize).fill(0);
+        }
         memory.write32(object, shape);
         memory.write32(object + 4, NO_BARRIER);
         if self.shapes.descriptor(memory, shape).kind == Kind::Array {
@@ -501,7 +526,7 @@ impl Heap {
     /// What an object is, with the tag of its type, if `reference` is that of an object. `bytes` are the
     /// region's.
     pub fn object(&self, bytes: &[u8], reference: u32) -> Option<(Kind, u32)> {
-        if reference < self.young_start || !reference.is_multiple_of(8) {
+        if reference < self.objects_start || !reference.is_multiple_of(8) {
             return None;
         }
         let descriptor = self.shapes.find(bytes, word(bytes, reference)?)?;
@@ -534,7 +559,7 @@ impl Heap {
                 number
             }
         };
-        let object = self.allocate(memory, self.extern_shape, Heap::EXTERN_BYTES, 0);
+        let object = self.allocate(memory, self.extern_shape, Heap::EXTERN_BYTES, 0, true);
         memory.write32(object + ARRAY_LENGTH, number);
         self.externs[number as usize] = Extern::At(object);
         self.young_externs.push(number);
@@ -549,11 +574,16 @@ impl Heap {
         (kind == Kind::Extern && known).then_some(number)
     }
 
+    /// The host values whose objects are young, as far as that is known: none is from now on.
+    pub(crate) fn take_young_externs(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.young_externs)
+    }
+
     /// Follows the objects of host values to where they moved, and returns the numbers of those that
     /// nothing reaches.
     pub(crate) fn sweep_externs(&mut self, memory: &Memory<'_>, which: Which) -> Vec<u32> {
         let mut dead = Vec::new();
-        let young = std::mem::take(&mut self.young_externs);
+        let young = self.take_young_externs();
         let all = 0..if which == Which::Full { self.externs.len() as u32 } else { 0 };
         let young = if which == Which::Full { Vec::new() } else { young };
         for number in young.into_iter().chain(all) {
@@ -580,11 +610,56 @@ impl Heap {
 
     // ---- after a collection ----
 
-    /// Empties eden. Its next size follows from how much the collection moved, as far as was granted.
+    /// Whether the next young collection shall let eden grow old where it lies, and there is room for that.
+    pub(crate) fn grows_old(&self) -> bool {
+        let due = match self.config.zeal {
+            0 => self.unseen > 0,
+            _ => self.stats.young_collections % 8 == 5,
+        };
+        // Beside another eden all must be movable as before.
+        let young = Heap::blocks_for(u64::from(self.young_used()));
+        let beside = u64::from(self.young_bytes) + u64::from(2 * BLOCK);
+        let moving = Heap::blocks_for(self.moving_bytes());
+        due && self.half == 0
+            && self.next > self.young_start
+            && self.has_blocks(beside + young + moving)
+            && self.chunks.has_runs(1, self.young_bytes / CHUNK)
+    }
+
+    /// Begins eden elsewhere: what lies in it is old.
+    pub(crate) fn leave_eden(&mut self) {
+        let (start, filled, chunks) = (self.young_start, self.next, self.young_bytes / CHUNK);
+        let used = (filled - start).div_ceil(CHUNK);
+        self.chunks.grow_old(start, chunks, used, self.parity);
+        let block = Block { start, chunks: used, filled };
+        match self.blocks.len() {
+            0 => {
+                self.blocks.push(block);
+                (self.old_next, self.old_limit) = (filled, filled);
+            }
+            // The last one goes on being filled.
+            count => self.blocks.insert(count - 1, block),
+        }
+        self.young_start = self.chunks.take_young(chunks).expect("there is a run for eden");
+        let end = self.young_start + self.young_bytes;
+        (self.survivors, self.other_half) = ((end, end), end);
+        self.unseen = self.unseen.saturating_sub(1);
+        self.empty_eden(UNSEEN_EDEN);
+    }
+
+    /// Says for the time to come whether eden grows old where it lies: if nearly all of it was moved.
+    pub(crate) fn note_survival(&mut self, used: u32, moved: u64) {
+        let most = moved * 4 >= u64::from(used) * 3;
+        self.unseen = if most { (2 * self.unseen_before).clamp(2, MOST_UNSEEN) } else { 0 };
+        self.unseen_before = self.unseen;
+    }
+
+    /// Empties eden. Its next size follows from how much the collection moved.
     pub(crate) fn reset_eden(&mut self, which: Which, moved: u64) {
-        self.next = self.young_start;
         let most = self.config.eden_bytes;
-        let eden = if which == Which::Young && moved > PAUSE_BYTES {
+        let eden = if self.unseen > 0 {
+            UNSEEN_EDEN
+        } else if which == Which::Young && moved > PAUSE_BYTES {
             let fitting = u64::from(self.eden) * PAUSE_BYTES / moved;
             (fitting as u32).max(FIRST_EDEN.min(most))
         } else if which == Which::Young && moved < PAUSE_BYTES / 4 {
@@ -592,7 +667,13 @@ impl Heap {
         } else {
             self.eden
         };
-        let mut eden = (eden / CHUNK * CHUNK).max(LEAST_EDEN);
+        self.empty_eden(eden);
+    }
+
+    /// Empties eden, and gives it so many bytes, as far as was granted.
+    fn empty_eden(&mut self, bytes: u32) {
+        self.next = self.young_start;
+        let mut eden = (bytes.min(self.config.eden_bytes) / CHUNK * CHUNK).max(LEAST_EDEN);
         while eden > LEAST_EDEN && self.needed(eden, 2 * u64::from(eden)) > self.granted {
             eden = (eden / 2 / CHUNK * CHUNK).max(LEAST_EDEN);
         }
@@ -612,9 +693,8 @@ impl Heap {
 
     /// Offset and bytes of ranges that hold nothing, and whose pages are to be given to the system now.
     pub fn release(&mut self, all: bool) -> Vec<(u32, u32)> {
-        let keep =
-            if all { 0 } else { self.threshold - self.chunks.used_bytes().min(self.threshold) };
-        self.chunks.release(keep)
+        // What is taken until the next full collection, and what that moves.
+        self.chunks.release(if all { 0 } else { self.threshold })
     }
 
     /// End of what eden holds.

@@ -70,6 +70,14 @@ pub(crate) struct Descriptor {
     pub(crate) tag: u32,
 }
 
+impl Descriptor {
+    /// Whether there is anything that it can refer to.
+    #[inline(always)]
+    pub(crate) fn leads_on(&self) -> bool {
+        self.elements || self.few | u64::from(self.many) != 0
+    }
+}
+
 /// The shapes of a heap. Nothing is taken out before the heap goes.
 #[derive(Debug)]
 pub(crate) struct Shapes {

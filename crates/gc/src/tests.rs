@@ -123,7 +123,7 @@ impl Mutator {
                 return false;
             }
             let mut memory = Memory::new(&mut self.bytes);
-            let object = self.heap.allocate(&mut memory, self.shapes[kind], bytes, length);
+            let object = self.heap.allocate(&mut memory, self.shapes[kind], bytes, length, true);
             match kind {
                 NODE => memory.write32(object + 16, number as u32),
                 LINKS => {}
@@ -319,6 +319,65 @@ fn deep_structures_need_no_stack() {
     }
     mutator.collect(Which::Full);
     mutator.check();
+}
+
+/// What all stays is no longer moved; what is dropped afterwards does not stay for that.
+#[test]
+fn eden_grows_old_where_it_lies_if_all_of_it_is_reached() {
+    let config = Config { eden_bytes: EDEN, ..Config::default() };
+    let mut mutator = Mutator::new(config, 64 << 20, 1 << 30);
+    mutator.verify = false;
+    for turn in 0..if cfg!(miri) { 1 } else { 6 } {
+        // A list that grows at its end, so that old objects refer to young ones.
+        for _ in 0..if cfg!(miri) { 6_000 } else { 60_000 } {
+            assert!(mutator.make(NODE, 0));
+            let end = mutator.roots.len();
+            if end > 2 {
+                mutator.link(mutator.roots[1], 0, Some(mutator.roots[2]));
+                mutator.roots.remove(1);
+            }
+        }
+        let stats = mutator.heap.stats();
+        assert!(stats.grown_old > 0 && stats.grown_old < stats.young_collections, "{stats:?}");
+        mutator.verify = true;
+        mutator.collect(Which::Young);
+        mutator.check();
+        mutator.roots.clear();
+        mutator.collect(Which::Full);
+        mutator.verify = false;
+        assert!(mutator.heap.used() < 1 << 20, "turn {turn}");
+    }
+    // Now all dies young.
+    let before = mutator.heap.stats().grown_old;
+    for _ in 0..if cfg!(miri) { 0 } else { 100_000 } {
+        assert!(mutator.make(NODE, 0));
+        mutator.roots.clear();
+    }
+    assert!(mutator.heap.stats().grown_old - before <= 32);
+}
+
+/// Arrays of arrays of structs: more wait to be looked at than the stack holds.
+#[test]
+#[cfg_attr(miri, ignore = "too much of it")]
+fn more_may_wait_than_there_are_places_for() {
+    for aging in [false, true] {
+        let config = Config { aging, ..Config::default() };
+        let mut mutator = Mutator::new(config, 256 << 20, 1 << 30);
+        mutator.verify = false;
+        assert!(mutator.make(LINKS, 40_000));
+        for place in 0..40_000 {
+            assert!(mutator.make(LINKS, 2));
+            assert!(mutator.make(NODE, 0));
+            let [all, pair, node] = mutator.roots[..] else { unreachable!() };
+            mutator.link(pair, place % 2, Some(node));
+            mutator.link(all, 39_999 - place, Some(pair));
+            mutator.roots.truncate(1);
+        }
+        for which in [Which::Young, Which::Full, Which::Full] {
+            mutator.collect(which);
+            mutator.check();
+        }
+    }
 }
 
 #[test]

@@ -280,14 +280,15 @@ impl<E: Emit> Lowering<'_, E> {
         if !self.settings.consume_fuel {
             return;
         }
-        let (needed, cost) = (self.emit.copy(length), self.emit.copy(length));
-        let had = self.emit.load_field(Field::Fuel);
-        let rest = self.emit.copy(&had);
-        let short = self.emit.compare(Compare::LtU, had, needed);
+        let cost = self.emit.copy(length);
+        let before = self.emit.spent();
+        let spent = self.emit.copy(&before);
+        let spent = self.emit.arith(Arith::Add, spent, cost);
+        let after = self.emit.copy(&spent);
+        let short = self.emit.compare(Compare::LtU, after, before);
         let info = TrapInfo { trap: Trap::OutOfFuel, place: 0 };
         self.emit.trap_if(short, info, Details::new());
-        let left = self.emit.arith(Arith::Sub, rest, cost);
-        self.emit.store_field(Field::Fuel, left);
+        self.emit.set_spent(spent);
     }
 
     /// Pops an index and traps unless an access of `bytes` bytes at `index + offset` is aligned. Bounds are

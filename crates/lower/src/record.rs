@@ -413,6 +413,14 @@ impl Emit for Recorder<'_> {
         self.line(format_args!("charge {fuel}"));
     }
 
+    fn spent(&mut self) -> Recorded {
+        self.result(format_args!("spent"))
+    }
+
+    fn set_spent(&mut self, spent: Recorded) {
+        self.line(format_args!("set_spent v{}", spent.0));
+    }
+
     fn ret(&mut self) {
         let args = self.peek(self.frames[0].results);
         self.line(format_args!("return ({args})"));
@@ -627,6 +635,10 @@ impl Emit for Recorder<'_> {
     ) -> Recorded {
         let null = if null_trap { " or null trap" } else { "" };
         self.result(format_args!("heap_load {region:?} {access:?} v{} + {offset}{null}", object.0))
+    }
+
+    fn heap_addr(&mut self, place: Index<Recorded>, offset: u32) -> Recorded {
+        self.result(format_args!("heap_addr v{} + {offset}", place.into_value().0))
     }
 
     fn heap_store(

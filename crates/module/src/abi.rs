@@ -3,7 +3,8 @@
 //! It is Cranelift's `tail` convention restricted so that the host can follow it: the context comes
 //! first; results past the return registers go to memory through a pointer that follows the context;
 //! the callee pops stack arguments; the registers that the system's own convention saves survive a
-//! call (but nothing survives into an exception handler). Compilers
+//! call (but nothing survives into an exception handler, and code that pays has its fuel in one of them:
+//! NOTE \[fuel register\] of `layout`). Compilers
 //! build their signatures, and the kernel its register images, from [`CallLayout`]; a property test
 //! calls random signatures both ways.
 
@@ -52,6 +53,8 @@ pub struct CallLayout {
     pub stack_bytes: u32,
     /// Bytes of the result area. When not zero its address is integer argument 1.
     pub area_bytes: u32,
+    /// Whether an argument or result travels in a vector register.
+    pub uses_vectors: bool,
 }
 
 /// Whether it travels in integer registers, and not in vector registers.
@@ -144,7 +147,9 @@ impl CallLayout {
         let area_bytes = cursor.area_bytes();
         let mut cursor = ArgCursor::new(area_bytes > 0);
         let params = ty.params().iter().map(|ty| cursor.next(Repr::of(*ty))).collect();
-        CallLayout { params, results, stack_bytes: cursor.stack_bytes(), area_bytes }
+        let types = ty.params().iter().chain(ty.results());
+        let uses_vectors = types.into_iter().any(|ty| !is_int(Repr::of(*ty)));
+        CallLayout { params, results, stack_bytes: cursor.stack_bytes(), area_bytes, uses_vectors }
     }
 
     /// Whether every argument travels in a register and there is at most one result: what a function

@@ -75,9 +75,14 @@ impl Owner {
 pub struct StoreContext {
     /// Lowest stack address that guest code may use.
     pub stack_limit: Cell<usize>,
-    /// Fuel left: exact whenever something other than the running function may look at it, which is
-    /// before every instruction that may trap, call or return.
-    pub fuel: Cell<u64>,
+    /// The complement of the fuel left, so that paying is an addition which carries if there is less.
+    ///
+    /// NOTE \[fuel register\]
+    /// While guest code runs that pays (`Settings::consume_fuel`), this lies in `r15`, in all tiers; what is
+    /// here is old. It is exact at every instruction that may trap, call or return. Entry shims load the register,
+    /// and so does the way to a handler; exit shims and the handler of faults write it here, and exit shims read it
+    /// again when the host has returned. Code that does not pay has the register for itself, and this holds anything.
+    pub spent: Cell<u64>,
     /// Epoch at which code calls `Builtin::EpochReached`.
     pub epoch_deadline: Cell<u64>,
     /// State of a frame that is being replaced (see [`Linkage`]): [`LIVE_SLOT`] bytes for each local,
@@ -164,8 +169,9 @@ pub const OUTER_LOOP: i32 = 32;
 
 /// How code of a function reaches the other functions of its module.
 ///
-/// With [`Linkage::Slots`], the single-pass tier also counts: it subtracts 1 from the function's
-/// counter ([`Field::Counter`]) on entry and at the head of every loop, and when the result is negative
+/// With [`Linkage::Slots`], the single-pass tier also counts, unless nothing will replace its code: it
+/// subtracts 1 from the function's counter ([`Field::Counter`]) on entry and at the head of every loop, and
+/// when the result is negative
 /// calls `Builtin::TierUp` with the function's index (constant 1) and the loop (constant 2: 0 on entry,
 /// else the loop's ordinal in the body plus 1, counting every `loop` instruction). Not 0, the result is
 /// the address of a replacement for the loop: a function of the same signature that goes on at the
@@ -310,8 +316,6 @@ pub enum Field {
     Counter(DefinedFuncIndex),
     /// Address of the buffer for state of a frame that is being replaced.
     LiveState,
-    /// Fuel left, unsigned.
-    Fuel,
     /// Epoch from which on to call `Builtin::EpochReached`, unsigned.
     EpochDeadline,
     /// Address of the engine's epoch, 64 bits that grow at any time.
@@ -689,7 +693,6 @@ impl VmLayout {
                 region: Region::Tiering,
             },
             Field::LiveState => store(offset_of!(StoreContext, live_state), Repr::Pointer, false),
-            Field::Fuel => store(offset_of!(StoreContext, fuel), Repr::I64, false),
             Field::EpochDeadline => {
                 store(offset_of!(StoreContext, epoch_deadline), Repr::I64, false)
             }

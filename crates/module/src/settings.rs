@@ -65,7 +65,7 @@ define_proposals! {
     /// `(ref $t)`, `call_ref`, `br_on_null`.
     FunctionReferences, "function-references", true, true, [FUNCTION_REFERENCES];
     /// Structs and arrays.
-    Gc, "gc", false, true, [GC];
+    Gc, "gc", true, true, [GC];
     /// Tags and exceptions.
     Exceptions, "exceptions", true, true, [EXCEPTIONS];
     /// Exceptions in their first form.

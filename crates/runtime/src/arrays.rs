@@ -21,12 +21,15 @@ pub(crate) fn builtin(
 ) -> Result<u64, Failure> {
     let BuiltinCall { instance, operation, args: [a, b, c, d], .. } = *call;
     let (first, second) = (operation.first, operation.second);
-    let ty = store.module_type(instance, TypeIndex(first));
-    let storage = ty.as_array().map_or(StorageType::I8, |array| array.element.storage);
+    let types = &store.kernel.instance_code(instance).module().types;
+    let array = types[first as usize].as_array();
+    let storage = array.map_or(StorageType::I8, |array| array.element.storage);
+    // Instances whose code makes objects know their shapes.
+    let shape = store.kernel.object_header(instance, TypeIndex(first)) as u32;
     let segment = ElemIndex(second);
     match operation.builtin {
-        Builtin::GcAllocStruct => Ok(store.make(limiter, &ty, 0)?.into()),
-        Builtin::GcAllocArray => Ok(store.make(limiter, &ty, a as u32)?.into()),
+        Builtin::GcAllocStruct => Ok(store.allocate(limiter, shape, 0)?.into()),
+        Builtin::GcAllocArray => Ok(store.allocate(limiter, shape, a as u32)?.into()),
         Builtin::ArrayFill => {
             let ((array, index), length) = (place(a), d as u32);
             store.check_elements(array, index, length)?;
@@ -47,7 +50,7 @@ pub(crate) fn builtin(
             let data = data(store, instance, DataIndex(second), code.module());
             let size = storage.bytes();
             let bytes = data_range(data, size, source, length)?;
-            let array = store.make(limiter, &ty, length)?;
+            let array = store.allocate_unwritten(limiter, shape, length)?;
             store.write_elements(array, size, 0, bytes);
             Ok(array.into())
         }
@@ -64,7 +67,7 @@ pub(crate) fn builtin(
             let (source, length) = (a, b);
             let from = range(segment_length(store, instance, segment), source, length)
                 .ok_or(Trap::TableOutOfBounds)?;
-            let array = store.make(limiter, &ty, length as u32)?;
+            let array = store.allocate(limiter, shape, length as u32)?;
             init_elements(store, instance, segment, (array, 0), storage, from);
             Ok(array.into())
         }
@@ -208,7 +211,12 @@ impl Store {
         match (size, element) {
             (1, [byte, ..]) => slice.fill(byte),
             _ if element[1..size].iter().all(|byte| *byte == element[0]) => slice.fill(element[0]),
-            _ => fill_pattern(slice, &element[..size]),
+            (2, [a, b, ..]) => slice.as_chunks_mut().0.fill([a, b]),
+            (4, [a, b, c, d, ..]) => slice.as_chunks_mut().0.fill([a, b, c, d]),
+            (8, [a, b, c, d, e, f, g, h, ..]) => {
+                slice.as_chunks_mut().0.fill([a, b, c, d, e, f, g, h]);
+            }
+            _ => slice.as_chunks_mut().0.fill(element),
         }
         if storage.is_traced() && length > 0 {
             self.remember(array);
@@ -237,19 +245,5 @@ impl Store {
         if storage.is_traced() && length > 0 {
             self.remember(target);
         }
-    }
-}
-
-/// Repeats an element of 2 to 16 bytes: the part that is done is copied behind itself, by doubles up to a
-/// size that stays in the cache.
-fn fill_pattern(slice: &mut [u8], element: &[u8]) {
-    const BLOCK: usize = 4096;
-    let first = slice.len().min(BLOCK);
-    for chunk in slice[..first].chunks_exact_mut(element.len()) {
-        chunk.copy_from_slice(element);
-    }
-    let (block, rest) = slice.split_at_mut(first);
-    for chunk in rest.chunks_mut(BLOCK) {
-        chunk.copy_from_slice(&block[..chunk.len()]);
     }
 }

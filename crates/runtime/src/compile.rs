@@ -120,6 +120,11 @@ impl Compiler {
         })
     }
 
+    /// The first code of a function is the last: it need not count how often it runs.
+    pub fn without_counting(&mut self) {
+        self.baseline.without_counting();
+    }
+
     /// Everything that the code depends on beside the settings: target and processor features.
     pub fn isa_key(&self) -> String {
         self.optimizing.isa_key()

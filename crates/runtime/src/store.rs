@@ -130,6 +130,9 @@ impl Store {
     ) -> std::io::Result<Store> {
         let mut kernel = wardian_vm::Store::with_epoch::<H>(limits, epoch)?;
         kernel.share_reservations(reservations);
+        if settings.consume_fuel {
+            kernel.make_guests_pay();
+        }
         Ok(Store {
             kernel,
             settings,

@@ -143,6 +143,8 @@ pub(crate) struct Context {
     pub(crate) exit_fp: Cell<usize>,
     /// Not 0: a failure waits for the innermost entry, or ([`Context::THROWN`]) an exception for its handler.
     pub(crate) pending: Cell<u32>,
+    /// Not 0: guest code pays for what it does, and shims keep NOTE \[fuel register\] of `layout`.
+    pub(crate) pays: Cell<u32>,
     /// Frame and stack pointer of the handler that a throw has found.
     pub(crate) resume_fp: Cell<usize>,
     pub(crate) resume_sp: Cell<usize>,
@@ -177,7 +179,7 @@ impl Context {
         Context {
             shared: StoreContext {
                 stack_limit: Cell::new(usize::MAX),
-                fuel: Cell::new(0),
+                spent: Cell::new(u64::MAX),
                 epoch_deadline: Cell::new(0),
                 live_state: Cell::new(std::ptr::null_mut()),
                 epoch,
@@ -193,6 +195,7 @@ impl Context {
             entry_sp: Cell::new(0),
             exit_fp: Cell::new(0),
             pending: Cell::new(0),
+            pays: Cell::new(0),
             resume_fp: Cell::new(0),
             resume_sp: Cell::new(0),
             host: Cell::new(None),

@@ -39,8 +39,9 @@ impl Handlers<'_> {
         let ids = context + self.tags as usize;
         let id_of = |index: u32| {
             let place = std::ptr::with_exposed_provenance::<u32>(ids + index as usize * 4);
-            // SAFETY: [compiled code] the frame's code keeps its VM context there, which has the ids of
-            // as many tags as its module; the table names no others (checked when it was published).
+            // SAFETY: [handler] the frame at `fp` waits in this call; [compiled code] its code keeps its VM
+            // context there, which has the ids of as many tags as its module; the table names no others
+            // (checked when it was published).
             unsafe { place.read() }
         };
         let target = self.table.handler_of(self.call, |index| id_of(index) == tag)?;
@@ -103,4 +104,26 @@ fn handle(context: &Context) -> usize {
     }));
     fail(context, failure.unwrap_or_else(Failure::Panic), None);
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unwind::tests::{Stack, TAG};
+
+    #[test]
+    #[cfg_attr(miri, ignore = "walks along addresses, which strict provenance forbids")]
+    fn walks_go_on_at_the_handler_of_the_tag() {
+        let mut stack = Stack::new();
+        assert!(find(&stack.context, TAG + 1).is_none());
+        let (pc, fp, sp) = stack.handler();
+        // SAFETY: [context pointer] the context is alive, and no store runs.
+        let found = unsafe { throw_entry(&stack.context, TAG) };
+        assert_eq!(found, pc);
+        assert_eq!((stack.context.resume_fp.get(), stack.context.resume_sp.get()), (fp, sp));
+        stack.context.pending.set(Context::THROWN);
+        // SAFETY: [context pointer] as above.
+        let found = unsafe { rethrow_entry(&stack.context) };
+        assert_eq!((found, stack.context.pending.get()), (pc, 0));
+    }
 }

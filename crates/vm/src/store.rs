@@ -436,14 +436,19 @@ impl Store {
         memories.chain(tables).sum()
     }
 
-    /// Fuel left.
+    /// From here on guest code pays: all of it is compiled so.
+    pub fn make_guests_pay(&mut self) {
+        self.context().pays.set(1);
+    }
+
+    /// Fuel left, of a store whose guests pay.
     pub fn fuel(&self) -> u64 {
-        self.context().shared.fuel.get()
+        !self.context().shared.spent.get()
     }
 
     /// Sets the fuel that is left.
     pub fn set_fuel(&self, fuel: u64) {
-        self.context().shared.fuel.set(fuel);
+        self.context().shared.spent.set(!fuel);
     }
 
     /// Lets code call `Builtin::EpochReached` once the epoch has grown by so much from now on.
@@ -556,11 +561,22 @@ impl Store {
 
     /// Tells an instance the first 8 bytes of new objects of a type of its module.
     pub fn set_object_header(&mut self, id: InstanceId, ty: TypeIndex, header: u64) {
+        let (block, offset) = self.place_of_header(id, ty);
+        self.blocks[block].write(offset, header);
+    }
+
+    /// What an instance was told by that; 0 before.
+    pub fn object_header(&self, id: InstanceId, ty: TypeIndex) -> u64 {
+        let (block, offset) = self.place_of_header(id, ty);
+        self.blocks[block].read(offset)
+    }
+
+    fn place_of_header(&self, id: InstanceId, ty: TypeIndex) -> (usize, usize) {
         let instance = &self.instances[id.index()];
         let offset = instance.code.layout().object_header(ty);
         let types = instance.code.module().types.len();
         assert!(instance.code.module().uses_heap && ty.index() < types, "a type with a header");
-        self.blocks[instance.block].write(offset as usize, header);
+        (instance.block, offset as usize)
     }
 
     /// The number by which objects refer to a function. Not 0.

@@ -378,7 +378,7 @@ wasm_switches! {
     wasm_memory64 => Memory64;
     /// Typed function references. On by default.
     wasm_function_references => FunctionReferences;
-    /// Structs, arrays and the collector. Not built yet: switching it on fails at `Engine::new`.
+    /// Structs, arrays and the collector. On by default. Without it, `wasm_function_references` may be off, too.
     wasm_gc => Gc;
     /// Tags and exceptions. On by default.
     wasm_exceptions => Exceptions;

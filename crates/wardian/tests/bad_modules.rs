@@ -308,10 +308,10 @@ fn an_off_proposal_names_itself_and_its_switch() {
         ),
         ("(module (global i32 (i32.add (i32.const 1) (i32.const 2))))", "extended-const"),
         ("(module (memory 1 1 shared))", "threads"),
+        ("(module (type (struct)))", "gc"),
     ] {
         rejected(&engine, text, &[name, &format!("-W {name}=y")]);
     }
-    rejected(&Engine::default(), "(module (type (struct)))", &["gc"]);
     for text in [
         "(module (type $f (func)) (type (cont $f)))",
         "(module (type $f (func)) (type $c (cont $f))

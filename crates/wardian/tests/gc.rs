@@ -7,8 +7,8 @@ mod common;
 
 use common::in_each_mode;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use wardian::*;
 
 /// Engines that collect at every allocation, and such that do not.
@@ -17,7 +17,7 @@ fn engines() -> Vec<Engine> {
     for strategy in [Strategy::Optimizing, Strategy::Baseline, Strategy::Tiered] {
         for zeal in [None, NonZeroU32::new(1), NonZeroU32::new(3)] {
             let mut config = Config::new();
-            config.strategy(strategy).wasm_gc(true);
+            config.strategy(strategy);
             config.gc_zeal_alloc_counter(zeal).unwrap();
             engines.push(Engine::new(&config).unwrap());
         }
@@ -279,7 +279,65 @@ fn a_store_dropped_with_live_roots_drops_its_host_values() -> Result<()> {
     Ok(())
 }
 
-/// A value of the host that holds the store's own objects by owned roots is no leak once it is let go.
+/// A value of the host that holds an object by an owned root, which holds the value: let go, or with the
+/// store, both are dropped. Cycles without such a root, through objects of the guest alone, need no help.
+#[test]
+fn cycles_through_host_values_are_dropped() -> Result<()> {
+    struct Node {
+        _counted: Counted,
+        object: Mutex<Option<OwnedRooted<StructRef>>>,
+    }
+    for engine in engines() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let mut store = Store::new(&engine, ());
+        let field = |ty| FieldType::new(Mutability::Var, StorageType::from(ty));
+        let fields = [field(ValType::EXTERNREF), field(ValType::ANYREF)];
+        let ty = StructType::new(&engine, fields)?;
+        let pre = StructRefPre::new(&mut store, ty);
+        for (rooted, kept) in [(false, 0), (true, 1), (true, 2)] {
+            let mut scope = RootScope::new(&mut store);
+            let node = Node { _counted: Counted::new(&count), object: Mutex::new(None) };
+            let value = ExternRef::new(&mut scope, node)?;
+            let object = StructRef::new(&mut scope, &pre, &[value.into(), Val::AnyRef(None)])?;
+            // To itself, by way of another hierarchy, and around.
+            let any = AnyRef::convert_extern(&mut scope, value)?;
+            let around = StructRef::new(&mut scope, &pre, &[Val::ExternRef(None), any.into()])?;
+            object.set_field(&mut scope, 1, around.into())?;
+            if rooted {
+                let owned = object.to_owned_rooted(&mut scope)?;
+                let data = value.data(&scope)?.expect("a host value").downcast_ref::<Node>();
+                *data.expect("it was put in").object.lock().unwrap() = Some(owned);
+            }
+            drop(scope);
+            store.gc(None)?;
+            store.gc(None)?;
+            assert_eq!(count.load(Relaxed), kept, "an owned root keeps what it names");
+        }
+        // One lets go of its object; the other is there until the store is not.
+        let mut scope = RootScope::new(&mut store);
+        let node = Node { _counted: Counted::new(&count), object: Mutex::new(None) };
+        let value = ExternRef::new(&mut scope, node)?;
+        let object = StructRef::new(&mut scope, &pre, &[value.into(), Val::AnyRef(None)])?;
+        let owned = object.to_owned_rooted(&mut scope)?;
+        {
+            let data = value.data(&scope)?.expect("a host value").downcast_ref::<Node>();
+            *data.expect("it was put in").object.lock().unwrap() = Some(owned);
+        }
+        scope.as_context_mut().gc(None)?;
+        assert_eq!(count.load(Relaxed), 3);
+        {
+            let data = value.data(&scope)?.expect("a host value").downcast_ref::<Node>();
+            *data.expect("it was put in").object.lock().unwrap() = None;
+        }
+        drop(scope);
+        store.gc(None)?;
+        assert_eq!(count.load(Relaxed), 2);
+        drop(store);
+        assert_eq!(count.load(Relaxed), 0);
+    }
+    Ok(())
+}
+
 #[test]
 fn stale_roots_are_errors_and_never_another_object() -> Result<()> {
     let mut store = Store::<()>::default();
@@ -370,6 +428,39 @@ fn a_full_heap_is_a_trap_and_there_is_room_again() -> Result<()> {
             assert!(store.gc_heap_capacity() <= 8 << 20);
         }
     }
+    Ok(())
+}
+
+/// After a peak the heap is small again: what it may take, and what the system has given it.
+#[test]
+fn a_heap_shrinks_after_a_peak() -> Result<()> {
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    };
+    let mut store = Store::new(&Engine::default(), ());
+    let module = Module::new(
+        store.engine(),
+        r#"(module (type $list (struct (field (ref null $list)) (field i64)))
+            (global $all (mut (ref null $list)) (ref.null $list))
+            (func (export "grow") (param $n i32)
+              (loop $again
+                (global.set $all (struct.new $list (global.get $all) (i64.const 1)))
+                (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+            (func (export "drop") (global.set $all (ref.null $list))))"#,
+    )?;
+    let instance = Instance::new(&mut store, &module, &[])?;
+    let grow = instance.get_typed_func::<i32, ()>(&mut store, "grow")?;
+    let forget = instance.get_typed_func::<(), ()>(&mut store, "drop")?;
+    grow.call(&mut store, 16_000_000)?;
+    let (capacity, pages) = (store.gc_heap_capacity(), resident());
+    assert!(capacity > 384 << 20);
+    forget.call(&mut store, ())?;
+    store.gc(None)?;
+    assert!(store.gc_heap_capacity() < 128 << 20, "{}", store.gc_heap_capacity());
+    // Other tests of this process take and give back as well.
+    let back = pages.saturating_sub(resident());
+    assert!(back > 256 << 20, "{back} bytes were given back");
     Ok(())
 }
 

@@ -89,6 +89,57 @@ fn hammer_of_growth_while_others_work() {
     }
 }
 
+/// A count of 2^32-1 is no negative number: all who wait are woken, whoever notifies.
+#[test]
+fn hammer_of_notifying_as_many_as_can_be_counted() {
+    const WAITERS: u32 = 3;
+    for engine in engines() {
+        let memory = SharedMemory::new(&engine, MemoryType::shared(1, 40)).unwrap();
+        let notifier = Module::new(
+            &engine,
+            r#"(module
+                (import "host" "memory" (memory 1 40 shared))
+                (func (export "notify") (param i32) (result i32)
+                    (memory.atomic.notify (i32.const 0) (local.get 0))))"#,
+        )
+        .unwrap();
+        for by_guest in [true, false] {
+            std::thread::scope(|scope| {
+                let waiters: Vec<_> = (0..WAITERS)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            let mut store = Store::new(&engine, ());
+                            let instance = instance(&mut store, &memory).unwrap();
+                            let wait = instance.get_typed_func::<(), i32>(&mut store, "wait");
+                            wait.unwrap().call(&mut store, ()).unwrap()
+                        })
+                    })
+                    .collect();
+                let mut store = Store::new(&engine, ());
+                let imports = [memory.clone().into()];
+                let instance = Instance::new(&mut store, &notifier, &imports).unwrap();
+                let notify = instance.get_typed_func::<u32, u32>(&mut store, "notify").unwrap();
+                let mut notify = |count| match by_guest {
+                    true => notify.call(&mut store, count).unwrap(),
+                    false => memory.atomic_notify(0, count).unwrap(),
+                };
+                assert_eq!(notify(0), 0);
+                // Those that wait already are woken at once, the others as they come.
+                let mut woken = 0;
+                while woken < WAITERS {
+                    woken += notify(u32::MAX);
+                    std::thread::yield_now();
+                }
+                assert_eq!(woken, WAITERS);
+                for waiter in waiters {
+                    assert_eq!(waiter.join().unwrap(), 0, "it was woken");
+                }
+                assert_eq!(notify(u32::MAX), 0);
+            });
+        }
+    }
+}
+
 #[test]
 fn limits_hold_whoever_grows() -> Result<()> {
     let engine = Engine::default();

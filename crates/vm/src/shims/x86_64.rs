@@ -22,12 +22,14 @@ use crate::context::Context;
 use crate::host::HostRecord;
 use std::arch::naked_asm;
 use std::mem::offset_of;
-use wardian_module::layout::Owner;
+use wardian_module::layout::{Owner, StoreContext};
 
 /// From `entry_sp` up to the entry frame's `rbp`.
 pub(crate) const ENTRY_FRAME: usize = 80;
 /// Offset from `entry_sp` of the previous activation's `exit_fp`.
 pub(crate) const PREVIOUS_EXIT_FP: usize = 8;
+/// Offset in the context of the fuel, while it is not in `r15`: NOTE \[fuel register\] of `layout`.
+const SPENT: usize = offset_of!(Context, shared) + offset_of!(StoreContext, spent);
 /// Offset from `entry_sp` of the previous activation's `entry_sp`.
 pub(crate) const PREVIOUS_ENTRY_SP: usize = 16;
 
@@ -133,6 +135,7 @@ pub(crate) unsafe extern "sysv64" fn enter(
         "mov rcx, [r10 + {ints} + 24]",
         "mov r8, [r10 + {ints} + 32]",
         "mov r9, [r10 + {ints} + 40]",
+        "mov r15, [rbx + {spent}]",
         "call r11",
         "mov r11, [rsp + 32]",
         "mov [r11 + {ints}], rax",
@@ -141,8 +144,10 @@ pub(crate) unsafe extern "sysv64" fn enter(
         "je 6f",
         "movdqu [r11 + {vectors}], xmm0",
         "movdqu [r11 + {vectors} + 16], xmm1",
-        // As `landing`; the other registers are as the function left them, which is as they were.
+        // As `landing`; the other registers but `r15` are as the function left them, which is as they were.
         "6: mov rbx, [rsp + 24]",
+        "mov [rbx + {spent}], r15",
+        "mov r15, [rbp - 40]",
         "mov rax, [rsp + {previous_exit_fp}]",
         "mov [rbx + {exit_fp}], rax",
         "mov rax, [rsp + {previous_entry_sp}]",
@@ -158,6 +163,7 @@ pub(crate) unsafe extern "sysv64" fn enter(
         has_vectors = const offset_of!(Image, has_vectors),
         ints = const offset_of!(Image, ints),
         vectors = const offset_of!(Image, vectors),
+        spent = const SPENT,
         previous_exit_fp = const PREVIOUS_EXIT_FP,
         previous_entry_sp = const PREVIOUS_ENTRY_SP,
     )
@@ -196,6 +202,7 @@ unsafe extern "sysv64" fn landing() {
 /// # Safety
 ///
 /// - Reached as the text above says, never called by Rust code: invariant [shim frame].
+/// - Where it goes on at a handler, invariant [handler] says that nothing is lost.
 #[unsafe(naked)]
 unsafe extern "sysv64" fn unwind() {
     naked_asm!(
@@ -209,11 +216,13 @@ unsafe extern "sysv64" fn unwind() {
         "call {rethrow}",
         "test rax, rax",
         "jz 2b",
+        "mov r15, [rbx + {spent}]",
         "mov rbp, [rbx + {resume_fp}]",
         "mov rsp, [rbx + {resume_sp}]",
         "jmp rax",
         pending = const offset_of!(Context, pending),
         thrown = const Context::THROWN,
+        spent = const SPENT,
         entry_sp = const offset_of!(Context, entry_sp),
         resume_fp = const offset_of!(Context, resume_fp),
         resume_sp = const offset_of!(Context, resume_sp),
@@ -228,6 +237,7 @@ unsafe extern "sysv64" fn unwind() {
 /// # Safety
 ///
 /// - Reached as the text above says, never called by Rust code: invariant [shim frame].
+/// - Where it goes on at a handler, invariant [handler] says that nothing is lost.
 #[unsafe(naked)]
 unsafe extern "sysv64" fn throw() {
     naked_asm!(
@@ -235,10 +245,12 @@ unsafe extern "sysv64" fn throw() {
         "mov rbp, rsp",
         "mov rbx, [rdi + {store}]",
         "mov [rbx + {exit_fp}], rbp",
+        "mov [rbx + {spent}], r15",
         "mov rdi, rbx",
         "call {throw}",
         "test rax, rax",
         "jz {unwind}",
+        "mov r15, [rbx + {spent}]",
         "mov rbp, [rbx + {resume_fp}]",
         "mov rsp, [rbx + {resume_sp}]",
         "jmp rax",
@@ -246,6 +258,7 @@ unsafe extern "sysv64" fn throw() {
         exit_fp = const offset_of!(Context, exit_fp),
         resume_fp = const offset_of!(Context, resume_fp),
         resume_sp = const offset_of!(Context, resume_sp),
+        spent = const SPENT,
         throw = sym crate::exceptions::throw_entry,
         unwind = sym unwind,
     )
@@ -265,15 +278,22 @@ unsafe extern "sysv64" fn builtin() {
         "sub rsp, 8",
         "mov rbx, [rdi + {store}]",
         "mov [rbx + {exit_fp}], rbp",
+        "mov [rbx + {spent}], r15",
         "call {builtin}",
         "cmp dword ptr [rbx + {pending}], 0",
         "jne {unwind}",
+        "cmp dword ptr [rbx + {pays}], 0",
+        "je 5f",
+        "mov r15, [rbx + {spent}]",
+        "5:",
         "mov rbx, [rbp - 8]",
         "leave",
         "ret",
         store = const offset_of!(Owner, store),
         exit_fp = const offset_of!(Context, exit_fp),
         pending = const offset_of!(Context, pending),
+        spent = const SPENT,
+        pays = const offset_of!(Context, pays),
         builtin = sym crate::call::builtin_entry,
         unwind = sym unwind,
     )
@@ -321,10 +341,15 @@ unsafe extern "sysv64" fn epoch() {
         "call {current}",
         "mov rbx, rax",
         "mov [rbx + {exit_fp}], rbp",
+        "mov [rbx + {spent}], r15",
         "mov rdi, rbx",
         "call {epoch}",
         "cmp dword ptr [rbx + {pending}], 0",
         "jne {unwind}",
+        "cmp dword ptr [rbx + {pays}], 0",
+        "je 5f",
+        "mov r15, [rbx + {spent}]",
+        "5:",
         "mov rdi, [rsp]",
         "mov rsi, [rsp + 8]",
         "mov rdx, [rsp + 16]",
@@ -357,6 +382,8 @@ unsafe extern "sysv64" fn epoch() {
         size = const 9 * 8 + 16 * 16,
         exit_fp = const offset_of!(Context, exit_fp),
         pending = const offset_of!(Context, pending),
+        spent = const SPENT,
+        pays = const offset_of!(Context, pays),
         current = sym current,
         epoch = sym crate::call::epoch_entry,
         unwind = sym unwind,
@@ -397,6 +424,7 @@ unsafe extern "sysv64" fn lazy() {
         "movdqu [rsp + 160], xmm7",
         "mov rbx, [rdi + {store}]",
         "mov [rbx + {exit_fp}], rbp",
+        "mov [rbx + {spent}], r15",
         "mov esi, r11d",
         "call {lazy}",
         "cmp dword ptr [rbx + {pending}], 0",
@@ -424,6 +452,7 @@ unsafe extern "sysv64" fn lazy() {
         store = const offset_of!(Owner, store),
         exit_fp = const offset_of!(Context, exit_fp),
         pending = const offset_of!(Context, pending),
+        spent = const SPENT,
         lazy = sym crate::call::lazy_entry,
         unwind = sym unwind,
     )
@@ -443,22 +472,29 @@ unsafe extern "sysv64" fn typed_exit() {
         "sub rsp, 8",
         "mov rbx, [rdi + {store}]",
         "mov [rbx + {exit_fp}], rbp",
+        "mov [rbx + {spent}], r15",
         "call qword ptr [rdi + {entry}]",
         "cmp dword ptr [rbx + {pending}], 0",
         "jne {unwind}",
+        "cmp dword ptr [rbx + {pays}], 0",
+        "je 5f",
+        "mov r15, [rbx + {spent}]",
+        "5:",
         "mov rbx, [rbp - 8]",
         "leave",
         "ret",
         store = const offset_of!(Owner, store),
         exit_fp = const offset_of!(Context, exit_fp),
         pending = const offset_of!(Context, pending),
+        spent = const SPENT,
+        pays = const offset_of!(Context, pays),
         entry = const offset_of!(HostRecord, entry),
         unwind = sym unwind,
     )
 }
 
 /// Generated code calls a host function by register image: `entry(record, image, stack arguments)`.
-/// The image begins like [`Image`]: integer registers, then vector registers.
+/// The image is an [`Image`], without vector registers if the function's type has none.
 ///
 /// # Safety
 ///
@@ -472,6 +508,7 @@ unsafe extern "sysv64" fn image_exit() {
         "push r12",
         "mov rbx, [rdi + {store}]",
         "mov [rbx + {exit_fp}], rbp",
+        "mov [rbx + {spent}], r15",
         "sub rsp, {size}",
         "mov [rsp + {ints}], rdi",
         "mov [rsp + {ints} + 8], rsi",
@@ -479,6 +516,8 @@ unsafe extern "sysv64" fn image_exit() {
         "mov [rsp + {ints} + 24], rcx",
         "mov [rsp + {ints} + 32], r8",
         "mov [rsp + {ints} + 40], r9",
+        "cmp dword ptr [rdi + {uses_vectors}], 0",
+        "je 2f",
         "movdqu [rsp + {vectors}], xmm0",
         "movdqu [rsp + {vectors} + 16], xmm1",
         "movdqu [rsp + {vectors} + 32], xmm2",
@@ -487,7 +526,7 @@ unsafe extern "sysv64" fn image_exit() {
         "movdqu [rsp + {vectors} + 80], xmm5",
         "movdqu [rsp + {vectors} + 96], xmm6",
         "movdqu [rsp + {vectors} + 112], xmm7",
-        "lea rax, [rbp + 16]",
+        "2: lea rax, [rbp + 16]",
         "mov [rsp + {stack}], rax",
         "mov qword ptr [rsp + {stack_words}], 0",
         "mov qword ptr [rsp + {has_vectors}], 0",
@@ -496,11 +535,17 @@ unsafe extern "sysv64" fn image_exit() {
         "call qword ptr [rdi + {entry}]",
         "cmp dword ptr [rbx + {pending}], 0",
         "jne {unwind}",
+        "cmp dword ptr [rbx + {pays}], 0",
+        "je 5f",
+        "mov r15, [rbx + {spent}]",
+        "5:",
         "mov rax, [rsp + {ints}]",
         "mov rcx, [rsp + {ints} + 8]",
+        "cmp dword ptr [r12 + {uses_vectors}], 0",
+        "je 3f",
         "movdqu xmm0, [rsp + {vectors}]",
         "movdqu xmm1, [rsp + {vectors} + 16]",
-        "mov r10, [r12 + {stack_bytes}]",
+        "3: mov r10d, [r12 + {stack_bytes}]",
         "mov rbx, [rbp - 8]",
         "mov r12, [rbp - 16]",
         "leave",
@@ -510,8 +555,11 @@ unsafe extern "sysv64" fn image_exit() {
         store = const offset_of!(Owner, store),
         exit_fp = const offset_of!(Context, exit_fp),
         pending = const offset_of!(Context, pending),
+        spent = const SPENT,
+        pays = const offset_of!(Context, pays),
         entry = const offset_of!(HostRecord, entry),
         stack_bytes = const offset_of!(HostRecord, stack_bytes),
+        uses_vectors = const offset_of!(HostRecord, uses_vectors),
         size = const size_of::<Image>().next_multiple_of(16),
         ints = const offset_of!(Image, ints),
         vectors = const offset_of!(Image, vectors),

@@ -136,6 +136,7 @@ pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
 pub(crate) struct Fault {
     pub(crate) pc: usize,
     pub(crate) fp: usize,
+    pub(crate) spent: u64,
     pub(crate) address: Option<usize>,
 }
 
