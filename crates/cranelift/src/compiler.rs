@@ -434,7 +434,11 @@ impl Compiler {
         if optimizes {
             dispatch::copy_dispatch(&mut context.func);
             offsets::move_constants(&mut context.func, reach);
-            if unroll::unroll(&mut context.func) {
+            // Where code checks, counts or pays in each turn, copies are of no use.
+            let Settings { signals_based_traps, consume_fuel, epoch_interruption, .. } =
+                self.settings;
+            let is_plain = signals_based_traps && !consume_fuel && !epoch_interruption;
+            if is_plain && unroll::unroll(&mut context.func) {
                 offsets::move_constants(&mut context.func, reach);
             }
             wide::keep_extended(&mut context.func);
