@@ -36,6 +36,7 @@ struct Table {
 
 pub fn run(repo: &Repo, arguments: &[String]) -> Outcome {
     let options = Options::parse(arguments)?;
+    let theirs = options.command_of_theirs()?;
     let peers = build(repo, "benches/peers/Cargo.toml", "benches/peers/target", "peers")?;
     let wants = |part: &str| options.parts.is_empty() || options.parts.iter().any(|p| p == part);
     if wants("micro") {
@@ -71,10 +72,14 @@ pub fn run(repo: &Repo, arguments: &[String]) -> Outcome {
             table.print(&format!("{work}, {}", file.display()));
         }
     }
-    if wants("programs") {
-        programs(repo, &options)?;
+    match theirs {
+        Some(theirs) if wants("programs") => programs(repo, &options, &theirs),
+        None if wants("programs") => {
+            println!("\nprograms: not compared, since WASMTIME names no command");
+            Ok(())
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 impl Options {
@@ -87,19 +92,47 @@ impl Options {
                     let count = rest.next().and_then(|count| count.parse().ok());
                     options.rounds = count.filter(|n| *n > 0).ok_or("-n: expected a number")?;
                 }
-                "micro" | "instances" | "programs" => options.parts.push(argument.clone()),
-                file if file.ends_with(".wasm") => options.files.push(file.into()),
+                "micro" | "instances" | "programs" | "compile" => {
+                    options.parts.push(argument.clone());
+                }
+                file if file.ends_with(".wasm") => {
+                    // What runs is started elsewhere.
+                    let path =
+                        std::path::absolute(file).map_err(|error| format!("{file}: {error}"))?;
+                    options.files.push(path);
+                }
                 other => {
                     return Err(format!(
-                        "`{other}`: expected -n ROUNDS, micro, instances, programs or a .wasm file"
+                        "`{other}`: expected -n ROUNDS, micro, instances, programs, or compile and .wasm files"
                     ));
                 }
             }
         }
+        if options.parts.iter().any(|part| part == "compile") && options.files.is_empty() {
+            return Err("compile: expected a .wasm file to compile".to_owned());
+        }
         if options.parts.is_empty() && !options.files.is_empty() {
-            options.parts.push("files".to_owned());
+            options.parts.push("compile".to_owned());
         }
         Ok(options)
+    }
+
+    /// Wasmtime's command, if there is one. An error where what is asked for is not there: before anything
+    /// is built.
+    fn command_of_theirs(&self) -> Result<Option<PathBuf>, String> {
+        if let Some(file) = self.files.iter().find(|file| !file.is_file()) {
+            return Err(format!("{}: there is no such file", file.display()));
+        }
+        let command = std::env::var_os("WASMTIME").map(PathBuf::from);
+        match &command {
+            Some(command) if !command.is_file() => {
+                Err(format!("WASMTIME: there is no such file as {}", command.display()))
+            }
+            None if self.parts.iter().any(|part| part == "programs") => {
+                Err("programs: WASMTIME has to name Wasmtime's command".to_owned())
+            }
+            _ => Ok(command),
+        }
     }
 }
 
@@ -140,11 +173,7 @@ fn output(command: &mut Command) -> Result<String, String> {
 }
 
 /// Whole programs, from code made ahead of time.
-fn programs(repo: &Repo, options: &Options) -> Outcome {
-    let Some(theirs) = std::env::var_os("WASMTIME").map(PathBuf::from) else {
-        println!("\nprograms: not compared, since WASMTIME names no command");
-        return Ok(());
-    };
+fn programs(repo: &Repo, options: &Options, theirs: &PathBuf) -> Outcome {
     let ours = build(repo, "Cargo.toml", "target", "wardian")?;
     let folder = match std::env::var_os("BENCH") {
         Some(bench) => Path::new(&bench).join("open"),
@@ -160,12 +189,12 @@ fn programs(repo: &Repo, options: &Options) -> Outcome {
         }
         let made: Vec<PathBuf> =
             ENGINES.iter().map(|engine| scratch.join(format!("{name}.{engine}"))).collect();
-        for (command, made) in [&ours, &theirs].into_iter().zip(&made) {
+        for (command, made) in [&ours, theirs].into_iter().zip(&made) {
             output(Command::new(command).arg("compile").arg(&wasm).arg("-o").arg(made))?;
         }
         for round in 0..options.rounds {
             for engine in turn(round) {
-                let mut command = Command::new([&ours, &theirs][engine]);
+                let mut command = Command::new([&ours, theirs][engine]);
                 command.args(["run", "--allow-precompiled"]).arg(&made[engine]);
                 command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
                 let start = Instant::now();
@@ -257,6 +286,10 @@ mod tests {
         assert_eq!(parse("").unwrap().rounds, 3);
         let options = parse("-n 5 micro a.wasm").unwrap();
         assert_eq!((options.rounds, options.parts.len(), options.files.len()), (5, 1, 1));
-        assert!(parse("-n 0").is_err() && parse("else").is_err());
+        assert!(options.command_of_theirs().unwrap_err().contains("a.wasm"));
+        assert_eq!(parse("compile a.wasm").unwrap().parts, ["compile"]);
+        for wrong in ["-n 0", "-n", "else", "compile"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -88,15 +88,35 @@ pub fn miri(repo: &Repo, arguments: &[String]) -> Outcome {
                 .to_owned(),
         );
     }
-    let flags = std::env::var("MIRIFLAGS").unwrap_or_default();
-    let mut command = nightly(repo);
-    command.env("MIRIFLAGS", format!("-Zmiri-strict-provenance {flags}")).args(["miri", "test"]);
-    for package in MIRI_PACKAGES {
-        command.args(["--package", package]);
-    }
-    command.arg("--").args(arguments).stdout(Stdio::piped());
     let start = Instant::now();
-    let mut child = command.spawn().map_err(|error| format!("cannot start Miri: {error}"))?;
+    let packages = MIRI_PACKAGES.iter().flat_map(|package| ["--package", package]);
+    let arguments = arguments.iter().map(String::as_str);
+    let main: Vec<&str> = packages.chain(["--"]).chain(arguments).collect();
+    let (mut passed, left_out) = run_miri(repo, "-Zmiri-strict-provenance", &main)?;
+    if passed == 0 {
+        return Err("no test ran".to_owned());
+    }
+    // Frames are found by addresses that code has left in frames: no provenance leads there.
+    let walks = ["--package", MIRI_PACKAGES[0], "--lib", "--", "--ignored", "walks_"];
+    passed += run_miri(repo, "-Zmiri-permissive-provenance", &walks)?.0;
+    println!(
+        "miri: {passed} tests of {} passed, {left_out} were left out at first (above, with the reason), \
+         in {:.0} s",
+        MIRI_PACKAGES.join(" and "),
+        start.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// Tests under Miri: how many passed and how many were left out.
+fn run_miri(repo: &Repo, flags: &str, arguments: &[&str]) -> Result<(usize, usize), String> {
+    let more = std::env::var("MIRIFLAGS").unwrap_or_default();
+    let mut command = nightly(repo);
+    command.env("MIRIFLAGS", format!("{flags} {more}")).args(["miri", "test"]).args(arguments);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot start Miri: {error}"))?;
     let output = BufReader::new(child.stdout.take().expect("it is piped"));
     let (mut passed, mut left_out) = (0, 0);
     for line in output.lines() {
@@ -106,15 +126,8 @@ pub fn miri(repo: &Repo, arguments: &[String]) -> Outcome {
         left_out += count_before(&line, "ignored");
     }
     let status = child.wait().map_err(|error| format!("cannot wait for Miri: {error}"))?;
-    println!(
-        "miri: {passed} tests of {} passed, {left_out} were left out (above, with the reason), \
-         in {:.0} s",
-        MIRI_PACKAGES.join(" and "),
-        start.elapsed().as_secs_f64()
-    );
     match status.success() {
-        true if passed > 0 => Ok(()),
-        true => Err("no test ran".to_owned()),
+        true => Ok((passed, left_out)),
         false => Err(format!("a test failed, or did what Miri does not allow ({status})")),
     }
 }

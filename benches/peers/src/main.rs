@@ -1,16 +1,10 @@
 //! `peers ENGINE WORK [ARGUMENTS]`: does the same work with one engine or the other, and prints what it
-//! took, a line `name<TAB>value` each. `cargo xtask compare` runs it in turn and prints ratios.
-//!
-//! An engine has a process to itself: both install handlers for faults, and one would wait for the other.
-
-#![allow(clippy::duplicate_mod, reason = "the same work is compiled against either engine")]
-
-#[cfg(feature = "wardian")]
-mod ours;
-#[cfg(feature = "wasmtime")]
-mod theirs;
+//! took, a line `name<TAB>value…` each. `cargo xtask compare` runs it in turn and prints ratios.
 
 use std::process::ExitCode;
+use std::time::Instant;
+
+use peers::Rows;
 
 const USAGE: &str = "usage: peers wardian|wasmtime micro [ROW] | instances [N] | compile FILE [1|2] | artifact FILE";
 
@@ -18,14 +12,17 @@ macro_rules! work {
     ($engine:ident, $arguments:expr) => {{
         let arguments: Vec<&str> = $arguments.iter().map(String::as_str).collect();
         match arguments[..] {
-            ["micro"] => $engine::micro::run(""),
-            ["micro", row] => $engine::micro::run(row),
-            ["instances"] => $engine::instances::run(10_000),
-            ["instances", count] => $engine::instances::run(count.parse().expect(USAGE)),
-            ["compile", file] => $engine::compile::run(file, true),
-            ["compile", file, threads] => $engine::compile::run(file, threads != "1"),
-            ["artifact", file] => $engine::compile::artifact(file),
-            _ => panic!("{USAGE}"),
+            ["micro"] => peers::$engine::micro::run(&mut Batches { filter: "" }),
+            ["micro", filter] => peers::$engine::micro::run(&mut Batches { filter }),
+            ["instances"] => peers::$engine::instances::run(10_000),
+            ["instances", count] => match count.parse() {
+                Ok(count) => peers::$engine::instances::run(count),
+                Err(_) => return Err(USAGE.to_owned()),
+            },
+            ["compile", file] => peers::$engine::compile::run(file, true),
+            ["compile", file, threads] => peers::$engine::compile::run(file, threads != "1"),
+            ["artifact", file] => peers::$engine::compile::artifact(file),
+            _ => return Err(USAGE.to_owned()),
         }
         .map_err(|error| format!("{error:#}"))
     }};
@@ -33,14 +30,7 @@ macro_rules! work {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let outcome = match arguments.first().map(String::as_str) {
-        #[cfg(feature = "wardian")]
-        Some("wardian") => work!(ours, arguments[1..]),
-        #[cfg(feature = "wasmtime")]
-        Some("wasmtime") => work!(theirs, arguments[1..]),
-        _ => Err(USAGE.to_owned()),
-    };
-    match outcome {
+    match work(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("peers: {error}");
@@ -49,10 +39,38 @@ fn main() -> ExitCode {
     }
 }
 
-/// A figure of this process that the system keeps, in KiB: a line of `/proc/self/status`.
-fn status(name: &str) -> f64 {
-    let text = std::fs::read_to_string("/proc/self/status").expect("a Linux system");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let number = line.and_then(|line| line.split_whitespace().next()).expect("a line of that name");
-    number.parse().expect("a number")
+fn work(arguments: &[String]) -> Result<(), String> {
+    match arguments.first().map(String::as_str) {
+        #[cfg(feature = "wardian")]
+        Some("wardian") => work!(ours, arguments[1..]),
+        #[cfg(feature = "wasmtime")]
+        Some("wasmtime") => work!(theirs, arguments[1..]),
+        Some(engine @ ("wardian" | "wasmtime")) => Err(format!("built without {engine}")),
+        _ => Err(USAGE.to_owned()),
+    }
+}
+
+/// Prints nanoseconds of rows whose names begin with `filter`: least and median of 15 batches.
+struct Batches<'a> {
+    filter: &'a str,
+}
+
+impl Rows for Batches<'_> {
+    fn row(&mut self, name: &str, batch: u32, times: u32, mut operation: impl FnMut()) {
+        if !name.starts_with(self.filter) {
+            return;
+        }
+        for _ in 0..batch / 4 + 1 {
+            operation();
+        }
+        let mut batches = [(); 15].map(|()| {
+            let start = Instant::now();
+            for _ in 0..batch {
+                operation();
+            }
+            start.elapsed().as_nanos() as f64 / f64::from(batch) / f64::from(times)
+        });
+        batches.sort_by(f64::total_cmp);
+        println!("{name}\t{:.2}\t{:.2}", batches[0], batches[7]);
+    }
 }

@@ -1,8 +1,8 @@
-//! Small operations of the embedding API, in nanoseconds: least and median of 15 batches.
+//! Small operations of the embedding API, one row each.
 
 use super::*;
+use crate::Rows;
 use std::hint::black_box;
-use std::time::Instant;
 
 /// The module that all rows use.
 pub const TEXT: &str = r#"(module
@@ -24,32 +24,6 @@ pub const TEXT: &str = r#"(module
     (data (i32.const 100) "hello world")
     (elem (i32.const 0) func $f0))"#;
 
-/// Prints rows whose names begin with `filter`.
-struct Rows<'a> {
-    filter: &'a str,
-}
-
-impl Rows<'_> {
-    /// `batch` operations at a time, each of which does its work `times`.
-    fn row(&self, name: &str, batch: u32, times: u32, mut operation: impl FnMut()) {
-        if !name.starts_with(self.filter) {
-            return;
-        }
-        for _ in 0..batch / 4 + 1 {
-            operation();
-        }
-        let mut batches = [(); 15].map(|()| {
-            let start = Instant::now();
-            for _ in 0..batch {
-                operation();
-            }
-            start.elapsed().as_nanos() as f64 / f64::from(batch) / f64::from(times)
-        });
-        batches.sort_by(f64::total_cmp);
-        println!("{name}\t{:.2}\t{:.2}", batches[0], batches[7]);
-    }
-}
-
 /// The host functions of the module. What they count is in the store.
 pub fn linker(engine: &Engine) -> Result<Linker<u64>> {
     let mut linker = Linker::new(engine);
@@ -61,23 +35,22 @@ pub fn linker(engine: &Engine) -> Result<Linker<u64>> {
     Ok(linker)
 }
 
-pub fn run(filter: &str) -> Result<()> {
-    let rows = Rows { filter };
+pub fn run(rows: &mut impl Rows) -> Result<()> {
     let engine = Engine::default();
     let module = Module::new(&engine, TEXT)?;
     let linker = linker(&engine)?;
     let mut store = Store::new(&engine, 0);
     let instance = linker.instantiate(&mut store, &module)?;
-    calls(&rows, &mut store, instance)?;
-    exits(&rows, &engine, &module, &mut store, instance)?;
-    objects(&rows, &mut store, instance);
-    stores(&rows, &engine, &module, &linker, &mut store)?;
-    modules(&rows, &engine, &module)
+    calls(rows, &mut store, instance)?;
+    exits(rows, &engine, &module, &mut store, instance)?;
+    objects(rows, &mut store, instance);
+    stores(rows, &engine, &module, &linker)?;
+    modules(rows, &engine, &module)
 }
 
 type Eight = (i32, i32, i32, i32, i64, i64, f64, f64);
 
-fn calls(rows: &Rows<'_>, store: &mut Store<u64>, instance: Instance) -> Result<()> {
+fn calls(rows: &mut impl Rows, store: &mut Store<u64>, instance: Instance) -> Result<()> {
     let nop = instance.get_typed_func::<(), ()>(&mut *store, "nop")?;
     rows.row("call typed nop", 200_000, 1, || nop.call(&mut *store, ()).unwrap());
     let add = instance.get_typed_func::<(i32, i32), i32>(&mut *store, "add")?;
@@ -101,7 +74,7 @@ fn calls(rows: &Rows<'_>, store: &mut Store<u64>, instance: Instance) -> Result<
 }
 
 fn exits(
-    rows: &Rows<'_>,
+    rows: &mut impl Rows,
     engine: &Engine,
     module: &Module,
     store: &mut Store<u64>,
@@ -125,7 +98,7 @@ fn exits(
     Ok(())
 }
 
-fn objects(rows: &Rows<'_>, store: &mut Store<u64>, instance: Instance) {
+fn objects(rows: &mut impl Rows, store: &mut Store<u64>, instance: Instance) {
     let memory = instance.get_memory(&mut *store, "m").unwrap();
     let mut bytes = [0; 16];
     rows.row("Memory::read 16 bytes", 200_000, 1, || {
@@ -148,11 +121,10 @@ fn objects(rows: &Rows<'_>, store: &mut Store<u64>, instance: Instance) {
 }
 
 fn stores(
-    rows: &Rows<'_>,
+    rows: &mut impl Rows,
     engine: &Engine,
     module: &Module,
     linker: &Linker<u64>,
-    store: &mut Store<u64>,
 ) -> Result<()> {
     rows.row("Store::new and drop", 20_000, 1, || {
         black_box(Store::new(engine, 0u64));
@@ -171,18 +143,25 @@ fn stores(
         let memory = Memory::new(&mut store, MemoryType::new(1, None)).unwrap();
         memory.grow(&mut store, 100).unwrap();
     });
-    let memory = Memory::new(&mut *store, MemoryType::new(1, None))?;
+    let fresh = || -> Result<(Store<u64>, Memory)> {
+        let mut store = Store::new(engine, 0u64);
+        let memory = Memory::new(&mut store, MemoryType::new(1, None))?;
+        Ok((store, memory))
+    };
+    let (mut store, mut memory) = fresh()?;
     let mut pages = 0;
     rows.row("Memory::grow one page", 200, 1, || {
-        if pages < 60_000 {
-            memory.grow(&mut *store, 1).unwrap();
-            pages += 1;
+        if pages == 60_000 {
+            (store, memory) = fresh().unwrap();
+            pages = 0;
         }
+        memory.grow(&mut store, 1).unwrap();
+        pages += 1;
     });
     Ok(())
 }
 
-fn modules(rows: &Rows<'_>, engine: &Engine, module: &Module) -> Result<()> {
+fn modules(rows: &mut impl Rows, engine: &Engine, module: &Module) -> Result<()> {
     rows.row("Module::new, small", 200, 1, || {
         black_box(Module::new(engine, TEXT).unwrap());
     });

@@ -236,24 +236,15 @@ mod tests {
 
     #[test]
     fn what_handlers_read_is_proven() {
-        // The value of the exception becomes an address.
+        // The value of the exception becomes an address: it, or the base, is not what was read. (Pointers on
+        // the way may come from anywhere, if references are read through them.)
         let wat = "(module (memory 1) (tag $e (param i32))
             (func (result i32)
               (block $h (result i32) (try_table (catch $e $h) (call 1)) (i32.const 0))
               (i32.load))
             (func (throw $e (i32.const 1))))";
-        let value = |i: &Instruction| reads(i) && i.op0_register().size() == 4;
-        assert_eq!(check(wat, false, value).1, 1);
-        // The context, which no register holds there.
-        let context = |i: &Instruction| {
-            i.mnemonic() == Mnemonic::Mov
-                && i.op0_kind() == OpKind::Register
-                && i.op1_kind() == OpKind::Memory
-                && i.memory_base() == Register::RBP
-                && matches!(i.op0_register(), Register::RAX | Register::RCX | Register::RDX)
-        };
-        let (_, rejected) = check(wat, false, context);
-        assert!(rejected >= 1, "{rejected} rejected");
+        let (_, rejected) = check(wat, false, reads);
+        assert!(rejected >= 2, "{rejected} rejected");
     }
 
     #[test]

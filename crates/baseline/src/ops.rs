@@ -779,6 +779,11 @@ impl Emit for Tier<'_> {
         self.load_object(object, offset, access, null_trap)
     }
 
+    fn heap_addr(&mut self, place: Index<Value>, offset: u32) -> Address {
+        let base = self.load_field(Field::GcBase);
+        Address { base, index: Some(place.into_value()), shift: 0, disp: offset as i32 }
+    }
+
     fn heap_store(
         &mut self,
         object: Value,
@@ -1177,17 +1182,12 @@ impl Tier<'_> {
         let mut addr = addr.into_inner();
         let mem = self.mem_of(&mut addr);
         let reg = self.s.own(value);
-        if may_fault {
-            self.may_fault(Trap::MemoryOutOfBounds);
-        }
-        let start = self.s.asm.here();
-        match access.bytes() {
-            1 => ins!(self.s.asm, xchgb_rm, reg, mem),
-            2 => ins!(self.s.asm, xchgw_rm, reg, mem),
-            4 => ins!(self.s.asm, xchgl_rm, reg, mem),
-            _ => ins!(self.s.asm, xchgq_rm, reg, mem),
-        }
-        self.claim_access(memory, start);
+        self.atomic_access(memory, may_fault, |asm| match access.bytes() {
+            1 => ins!(*asm, xchgb_rm, reg, mem),
+            2 => ins!(*asm, xchgw_rm, reg, mem),
+            4 => ins!(*asm, xchgl_rm, reg, mem),
+            _ => ins!(*asm, xchgq_rm, reg, mem),
+        });
         self.release_addr(addr);
         reg
     }
@@ -1209,17 +1209,12 @@ impl Tier<'_> {
         if op == AtomicOp::Sub {
             ins_wide!(self.s.asm, wide, negl_m, negq_m, reg);
         }
-        if may_fault {
-            self.may_fault(Trap::MemoryOutOfBounds);
-        }
-        let start = self.s.asm.here();
-        match access.bytes() {
-            1 => ins!(self.s.asm, lock_xaddb_mr, mem, reg),
-            2 => ins!(self.s.asm, lock_xaddw_mr, mem, reg),
-            4 => ins!(self.s.asm, lock_xaddl_mr, mem, reg),
-            _ => ins!(self.s.asm, lock_xaddq_mr, mem, reg),
-        }
-        self.claim_access(memory, start);
+        self.atomic_access(memory, may_fault, |asm| match access.bytes() {
+            1 => ins!(*asm, lock_xaddb_mr, mem, reg),
+            2 => ins!(*asm, lock_xaddw_mr, mem, reg),
+            4 => ins!(*asm, lock_xaddl_mr, mem, reg),
+            _ => ins!(*asm, lock_xaddq_mr, mem, reg),
+        });
         self.release_addr(addr);
         reg
     }
@@ -1234,16 +1229,21 @@ impl Tier<'_> {
         may_fault: bool,
     ) {
         let mem = at(addr, 0);
+        self.atomic_access(memory, may_fault, |asm| match access.bytes() {
+            1 => ins!(*asm, lock_cmpxchgb_mr, mem, new, RAX),
+            2 => ins!(*asm, lock_cmpxchgw_mr, mem, new, RAX),
+            4 => ins!(*asm, lock_cmpxchgl_mr, mem, new, RAX),
+            _ => ins!(*asm, lock_cmpxchgq_mr, mem, new, RAX),
+        });
+    }
+
+    /// One instruction that reads and writes memory.
+    fn atomic_access(&mut self, memory: MemoryIndex, may_fault: bool, emit: impl FnOnce(&mut Asm)) {
         if may_fault {
             self.may_fault(Trap::MemoryOutOfBounds);
         }
         let start = self.s.asm.here();
-        match access.bytes() {
-            1 => ins!(self.s.asm, lock_cmpxchgb_mr, mem, new, RAX),
-            2 => ins!(self.s.asm, lock_cmpxchgw_mr, mem, new, RAX),
-            4 => ins!(self.s.asm, lock_cmpxchgl_mr, mem, new, RAX),
-            _ => ins!(self.s.asm, lock_cmpxchgq_mr, mem, new, RAX),
-        }
+        emit(&mut self.s.asm);
         self.claim_access(memory, start);
     }
 

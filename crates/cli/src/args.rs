@@ -4,7 +4,7 @@
 //! Nothing here acts. All after the program's file belongs to the program, unread.
 
 use crate::options::{self, Choices, Group};
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -484,6 +484,9 @@ impl FromStr for Preload {
 /// is named. Prints help, version or a mistake and ends the process where that is due.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Cli {
     let args = with_default_command(args);
+    if let Some(args) = only_run(&args) {
+        return Cli { command: Command::Run(args) };
+    }
     Cli::try_parse_from(&args).unwrap_or_else(|error| {
         // `wardian -W help` needs no file.
         if error.kind() == clap::error::ErrorKind::MissingRequiredArgument
@@ -495,6 +498,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Cli {
         }
         error.exit()
     })
+}
+
+/// What `run` is given, if that is the command and there is no mistake. To set up the options of all commands
+/// would take as long as to compile a small program.
+fn only_run(args: &[OsString]) -> Option<RunArgs> {
+    let [program, command, rest @ ..] = args else { return None };
+    let options = RunArgs::augment_args(clap::Command::new("wardian"));
+    let found = (command == "run")
+        .then(|| options.try_get_matches_from(std::iter::once(program).chain(rest)))?;
+    RunArgs::from_arg_matches(&found.ok()?).ok()
 }
 
 /// The explanation that an incomplete command line asks for, if it does.
@@ -515,7 +528,7 @@ fn with_default_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsStrin
     let mut args: Vec<OsString> = args.into_iter().collect();
     let Some(first) = args.get(1) else { return args };
     let known = matches!(first.to_str(), Some("help" | "-h" | "--help" | "-V" | "--version"))
-        || Cli::command().get_subcommands().any(|command| *first == *command.get_name());
+        || first.to_str().is_some_and(Command::has_subcommand);
     if !known {
         args.insert(1, "run".into());
     }
@@ -548,11 +561,18 @@ fn version_text() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory as _;
 
     fn parse(line: &str) -> Result<Command, String> {
         let args = std::iter::once("wardian").chain(line.split(' ')).map(OsString::from);
-        let cli = Cli::try_parse_from(with_default_command(args));
-        cli.map(|cli| cli.command).map_err(|error| error.to_string())
+        let args = with_default_command(args);
+        let cli = Cli::try_parse_from(&args).map_err(|error| error.to_string());
+        let run = match &cli {
+            Ok(Cli { command: Command::Run(args) }) => Some(args),
+            _ => None,
+        };
+        assert_eq!(format!("{:?}", only_run(&args).as_ref()), format!("{run:?}"), "{line}");
+        cli.map(|cli| cli.command)
     }
 
     fn run(line: &str) -> RunArgs {
@@ -580,7 +600,10 @@ mod tests {
         assert_eq!(run("--profile jitdump x.wasm").profile, Some(Profile::JitDump));
         assert!(parse("--profile vtune x.wasm").is_err());
         assert!(parse("--no-such-option x.wasm").is_err());
-        assert!(parse("run").is_err());
+        assert!(parse("run").is_err() && parse("run --help").is_err());
+        assert!(
+            parse("help").is_err() && parse("--version").is_err() && parse("help run").is_err()
+        );
     }
 
     #[test]

@@ -138,12 +138,11 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
         // If standard error is closed, nobody wants to know.
         let _ = std::io::stderr().write_all(stats(&engine.stats()).as_bytes());
     }
-    // What was compiled is kept for the next run; the process does not wait for a compiler that is still
-    // at work, as dropping the engine would. An error holds the modules of its frames.
+    // What was compiled is kept for the next run. All else goes with the process, which does not wait for a
+    // compiler that is still at work, as dropping the engine would.
     modules.iter().for_each(Module::keep_in_cache);
-    drop((store, linker, module, modules));
     engine.wait_for_cache();
-    std::mem::forget(engine);
+    std::mem::forget((store, linker, module, modules, setup, engine));
     match ran {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<I32Exit>() {

@@ -325,6 +325,33 @@ mod tests {
     }
 
     #[test]
+    fn code_that_was_not_optimized_is_proven() {
+        let unoptimized = Settings { opt_level: wardian_module::OptLevel::None, ..explicit() };
+        let wat = "(module (memory 4 20) (func (param i32) (result i32)
+            (memory.fill (i32.const 10) (i32.const 7) (local.get 0))
+            (i32.load8_u (i32.const 10))))";
+        assert_eq!(check(wat, &unoptimized, |_, _| None), (0, 0));
+        for ty in ["i32", "i64"] {
+            for index in ["0", "16", "65528", "0x7fff_fff0", "0xffff_fff0"] {
+                for offset in ["0", "8", "0xffff_fff0"] {
+                    let access = format!("(i64.load offset={offset} ({ty}.const {index}))");
+                    let wat = format!(
+                        "(module (memory {ty} 1 90) (func (drop {access})
+                           (memory.fill ({ty}.const 8) (i32.const 7) ({ty}.const 24))
+                           (drop {access})
+                           (memory.copy ({ty}.const {index}) ({ty}.const 0) ({ty}.const 24))
+                           (i64.store offset={offset} ({ty}.const {index}) (i64.const 1))
+                           (drop (memory.grow ({ty}.const 1)))
+                           (i64.store offset={offset} ({ty}.const {index}) (i64.const 1))))"
+                    );
+                    // As it is, it was accepted when it was compiled.
+                    assert_eq!(check(&wat, &unoptimized, |_, _| None), (0, 0), "{access}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn code_that_is_too_large_counts_as_not_checked() {
         let wat = "(module (memory 1) (func (param i32) (loop
             (br_if 0 (i32.load (local.get 0))))))";

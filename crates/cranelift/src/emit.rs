@@ -1284,6 +1284,12 @@ impl Emit for Tier<'_> {
         self.load_object(object, offset, region, access, null_trap)
     }
 
+    fn heap_addr(&mut self, place: Index<Value>, offset: u32) -> Address {
+        let base = self.load_field(Field::GcBase);
+        let base = self.b.ins().iadd(base, place.into_value());
+        Address { base, offset: offset as i32 }
+    }
+
     fn heap_store(
         &mut self,
         object: Value,

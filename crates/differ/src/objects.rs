@@ -187,7 +187,7 @@ pub fn module(bytes: Unstructured<'_>) -> Vec<u8> {
 fn plan(choices: &mut Choices<'_>) -> Plan {
     let structs = 2 + choices.below(4);
     let arrays = 2 + choices.below(3);
-    let signatures = 3 + choices.below(3);
+    let signatures = 2 + choices.below(2);
     let count = structs + arrays + signatures;
     let heap = |choices: &mut Choices<'_>| any_heap_type(choices, count);
     let mut kinds: Vec<Kind> = Vec::new();
@@ -259,7 +259,7 @@ fn plan(choices: &mut Choices<'_>) -> Plan {
         // A function of each type, so that each has a value.
         plan.funcs.push(first_signature + index);
     }
-    for _ in 0..choices.below(4) {
+    for _ in 0..choices.below(2) {
         plan.funcs.push(first_signature + choices.below(signatures));
     }
     for params in [vec![ValType::I32], vec![any], vec![first, ValType::I64], vec![]] {

@@ -1,7 +1,7 @@
 //! Machine code as lines of text.
 //!
 //! Code and data lie side by side (jump tables, constants), so what is code is found by following it from
-//! its entry. All that is not reached that way is shown as data.
+//! its entry and from where exceptions go. All that is not reached that way is shown as data.
 
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Formatter as _, Instruction, IntelFormatter, Mnemonic,
@@ -31,7 +31,7 @@ const TABLE_WINDOW: usize = 8;
 
 /// The listing of a function's code as a tier made it.
 pub(crate) fn listing(explorer: &Explorer, code: &TierCode) -> Vec<CodeLine> {
-    let flow = follow(&code.bytes);
+    let flow = follow(code);
     let instructions = &flow.instructions;
     let mut symbols = HashMap::new();
     for reference in &code.references {
@@ -51,7 +51,7 @@ pub(crate) fn listing(explorer: &Explorer, code: &TierCode) -> Vec<CodeLine> {
 /// The listing of a function's code in that of its module, where it begins at `start`. Places in it are
 /// shown as they count there.
 pub(crate) fn listing_in(module: &ModuleCode, start: usize, code: &TierCode) -> Vec<CodeLine> {
-    let flow = follow(&code.bytes);
+    let flow = follow(code);
     let mut symbols = HashMap::new();
     for (at, instruction) in &flow.instructions {
         let target = match instruction.op0_kind() {
@@ -174,10 +174,12 @@ struct Flow {
     entries: BTreeMap<usize, usize>,
 }
 
-fn follow(bytes: &[u8]) -> Flow {
+fn follow(code: &TierCode) -> Flow {
+    let bytes = &code.bytes;
     let mut flow = Flow { instructions: BTreeMap::new(), entries: BTreeMap::new() };
-    let mut targets: BTreeSet<usize> = BTreeSet::from([0]);
-    let mut waiting = vec![0];
+    let landings = code.landings.iter().filter(|at| **at < bytes.len());
+    let mut targets: BTreeSet<usize> = landings.copied().chain([0]).collect();
+    let mut waiting: Vec<usize> = targets.iter().copied().collect();
     let mut tables: Vec<usize> = Vec::new();
     loop {
         while let Some(start) = waiting.pop() {

@@ -125,6 +125,29 @@ fn tables_and_constants_are_not_taken_for_code() {
 }
 
 #[test]
+fn where_exceptions_go_is_code() {
+    let text = r#"(module
+      (import "" "" (func $throws (param i32)))
+      (tag $tag (param i32))
+      (func (param i32) (result i32)
+        (block $caught (result i32)
+          (try_table (catch $tag $caught) (call $throws (local.get 0)))
+          (return (i32.const 1)))
+        (return (i32.add (local.get 0)))))"#;
+    let engine = Engine::new(config(Strategy::Tiered).wasm_exceptions(true)).unwrap();
+    let data = data(&page(&engine, text.as_bytes(), "demo.wat", &[]).unwrap());
+    let function = &data["functions"][0];
+    let count = |path: &str, text: &str| {
+        let lines = lines(function, path).iter();
+        lines.filter(|line| line[2].as_str().unwrap().starts_with(text)).count()
+    };
+    for path in ["/tiers/0/lines", "/tiers/1/lines"] {
+        assert_eq!(count(path, "not reached"), 0, "{path}");
+        assert!(count(path, "add") > 0, "{path}: what comes after the handler");
+    }
+}
+
+#[test]
 fn a_page_is_the_same_each_time_and_loads_nothing() {
     let make = || page(&engine(), MODULE.as_bytes(), "demo.wat", &[]).unwrap();
     let first = make();

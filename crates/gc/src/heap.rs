@@ -473,14 +473,16 @@ impl Heap {
         attempt.full |= which == Which::Full;
     }
 
-    /// A new object of a shape, with nothing in it but zeros, and its length if it is an array. There is
-    /// room for its `bytes`: [`plan`](Heap::plan) said so.
+    /// A new object of a shape, and its length if it is an array. There is room for its `bytes`:
+    /// [`plan`](Heap::plan) said so. With `clear`, there are zeros in it; without, anything, which whoever asked
+    /// writes over before the next collection.
     pub fn allocate(
         &mut self,
         memory: &mut Memory<'_>,
         shape: u32,
         bytes: u32,
         length: u32,
+        clear: bool,
     ) -> u32 {
         let object = if bytes > LARGE {
             let chunks = bytes.div_ceil(CHUNK);
@@ -501,7 +503,9 @@ impl Heap {
             self.zeal_count = (self.zeal_count + 1) % self.config.zeal;
             self.zeal_due = self.zeal_count + 1 == self.config.zeal;
         }
-        memory.bytes_mut(object, bytes as usize).fill(0);
+        if clear {
+            memory.bytes_mut(object, bytes as usize).fill(0);
+        }
         memory.write32(object, shape);
         memory.write32(object + 4, NO_BARRIER);
         if self.shapes.descriptor(memory, shape).kind == Kind::Array {
@@ -555,7 +559,7 @@ impl Heap {
                 number
             }
         };
-        let object = self.allocate(memory, self.extern_shape, Heap::EXTERN_BYTES, 0);
+        let object = self.allocate(memory, self.extern_shape, Heap::EXTERN_BYTES, 0, true);
         memory.write32(object + ARRAY_LENGTH, number);
         self.externs[number as usize] = Extern::At(object);
         self.young_externs.push(number);

@@ -123,7 +123,7 @@ impl Mutator {
                 return false;
             }
             let mut memory = Memory::new(&mut self.bytes);
-            let object = self.heap.allocate(&mut memory, self.shapes[kind], bytes, length);
+            let object = self.heap.allocate(&mut memory, self.shapes[kind], bytes, length, true);
             match kind {
                 NODE => memory.write32(object + 16, number as u32),
                 LINKS => {}

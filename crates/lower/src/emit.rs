@@ -632,6 +632,8 @@ pub trait Emit {
         value: Self::Value,
         null_trap: bool,
     );
+    /// The address of what lies `offset` bytes behind a place in the heap, which is one: below 2^32.
+    fn heap_addr(&mut self, place: Index<Self::Value>, offset: u32) -> Self::Addr;
     /// Whether a value is known to be null, or an `i31`: no reference to an object.
     fn is_constant_null(&self, value: &Self::Value) -> bool {
         let _ = value;

@@ -144,8 +144,17 @@ impl<'a, E: Emit> Lowering<'a, E> {
             }
             Operator::ArrayFill { array_type_index } => {
                 let ty = TypeIndex(array_type_index);
+                let storage = self.element_type(ty);
                 let length = self.emit.pop();
-                let bits = self.pop_bits(self.element_type(ty));
+                if storage.bytes() == 1 && !self.settings.consume_fuel {
+                    let byte = self.emit.pop();
+                    let length = Index(self.emit.zero_extend(length));
+                    let start = self.elements(storage, &length, false);
+                    let start = Addr(self.emit.heap_addr(start, OBJECT_ELEMENTS));
+                    self.emit.fill_bytes(start, byte, length.into_value());
+                    return Ok(true);
+                }
+                let bits = self.pop_bits(storage);
                 let start = self.emit.pop();
                 let array = self.emit.pop();
                 let array = self.check_non_null(HeapTop::Any, array);
@@ -153,6 +162,10 @@ impl<'a, E: Emit> Lowering<'a, E> {
             }
             Operator::ArrayCopy { array_type_index_dst: to, array_type_index_src: from } => {
                 let length = self.emit.pop();
+                if !self.settings.consume_fuel {
+                    self.copy_elements(TypeIndex(to), length);
+                    return Ok(true);
+                }
                 let source = self.pop_place();
                 let target = self.pop_place();
                 self.builtin(Builtin::ArrayCopy, to, from, [target, source, length]);
@@ -404,6 +417,75 @@ impl<'a, E: Emit> Lowering<'a, E> {
         };
         let copy = self.emit.copy(&array);
         (array, self.emit.arith(Arith::Add, distance, copy))
+    }
+
+    /// `array.copy`, of whose operands the length was popped. The elements of both are of one size.
+    fn copy_elements(&mut self, target: TypeIndex, length: E::Value) {
+        let storage = self.element_type(target);
+        let length = Index(self.emit.zero_extend(length));
+        let (from, source) = (self.emit.pop(), self.emit.pop());
+        let (to, target) = (self.emit.pop(), self.emit.pop());
+        // spec (array.copy): that neither is null is looked at before any bounds.
+        let target = self.check_non_null(HeapTop::Any, target);
+        for operand in [target, to, source, from] {
+            self.emit.push(operand);
+        }
+        let from = self.elements(storage, &length, false);
+        let to = self.elements(storage, &length, storage.is_traced());
+        let bytes = self.bytes_of(storage, length).into_value();
+        let from = Addr(self.emit.heap_addr(from, OBJECT_ELEMENTS));
+        let to = Addr(self.emit.heap_addr(to, OBJECT_ELEMENTS));
+        self.emit.copy_bytes(to, from, bytes);
+    }
+
+    /// Pops an index and an array, and traps unless it has `length` elements from there on. Returns what the
+    /// first lies [`OBJECT_ELEMENTS`] behind. With `barrier`, references are about to be written there.
+    fn elements(
+        &mut self,
+        storage: StorageType,
+        length: &Index<E::Value>,
+        barrier: bool,
+    ) -> Index<E::Value> {
+        let index = self.emit.pop();
+        let array = self.emit.pop();
+        let copy = self.emit.copy(&array);
+        let there = self.array_length(copy);
+        let there = self.emit.zero_extend(there);
+        let index = Index(self.emit.zero_extend(index));
+        let info = TrapInfo { trap: Trap::ArrayOutOfBounds, place: 0 };
+        let (first, count) = (self.copy_index(&index), self.copy_index(length));
+        // Both are below 2^32.
+        let end = self.emit.arith(Arith::Add, first, count);
+        let past = self.emit.compare(Compare::GtU, end, there);
+        self.emit.trap_if(past, info, Details::new());
+        let (place, object) =
+            if barrier { (self.emit.copy(&array), Some(array)) } else { (array, None) };
+        let place = self.emit.zero_extend(place);
+        let distance = self.bytes_of(storage, index).into_value();
+        let place = self.emit.arith(Arith::Add, distance, place);
+        // Whatever is taken for the array's length: all this lies in the heap's region.
+        let count = Index(self.copy_index(length));
+        let bytes = self.bytes_of(storage, count).into_value();
+        let copy = self.emit.copy(&place);
+        let end = self.emit.arith(Arith::Add, copy, bytes);
+        let whole = self.const_i64(1 << 32);
+        let outside = self.emit.compare(Compare::GtU, end, whole);
+        self.emit.trap_if(outside, info, Details::new());
+        if let Some(object) = object {
+            self.store_barrier(object);
+        }
+        Index(place)
+    }
+
+    /// Bytes of so many elements, at most 2^36.
+    fn bytes_of(&mut self, storage: StorageType, count: Index<E::Value>) -> Index<E::Value> {
+        match storage.bytes().trailing_zeros() {
+            0 => count,
+            shift => {
+                let shift = self.const_i64(shift.into());
+                Index(self.emit.arith(Arith::Shl, count.into_value(), shift))
+            }
+        }
     }
 
     fn array_get(&mut self, ty: TypeIndex, signed: bool) {

@@ -637,6 +637,10 @@ impl Emit for Recorder<'_> {
         self.result(format_args!("heap_load {region:?} {access:?} v{} + {offset}{null}", object.0))
     }
 
+    fn heap_addr(&mut self, place: Index<Recorded>, offset: u32) -> Recorded {
+        self.result(format_args!("heap_addr v{} + {offset}", place.into_value().0))
+    }
+
     fn heap_store(
         &mut self,
         object: Recorded,

@@ -53,6 +53,8 @@ pub struct CallLayout {
     pub stack_bytes: u32,
     /// Bytes of the result area. When not zero its address is integer argument 1.
     pub area_bytes: u32,
+    /// Whether an argument or result travels in a vector register.
+    pub uses_vectors: bool,
 }
 
 /// Whether it travels in integer registers, and not in vector registers.
@@ -145,7 +147,9 @@ impl CallLayout {
         let area_bytes = cursor.area_bytes();
         let mut cursor = ArgCursor::new(area_bytes > 0);
         let params = ty.params().iter().map(|ty| cursor.next(Repr::of(*ty))).collect();
-        CallLayout { params, results, stack_bytes: cursor.stack_bytes(), area_bytes }
+        let types = ty.params().iter().chain(ty.results());
+        let uses_vectors = types.into_iter().any(|ty| !is_int(Repr::of(*ty)));
+        CallLayout { params, results, stack_bytes: cursor.stack_bytes(), area_bytes, uses_vectors }
     }
 
     /// Whether every argument travels in a register and there is at most one result: what a function

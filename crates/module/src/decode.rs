@@ -105,15 +105,40 @@ pub fn decode_with(
     proposals: Proposals,
     bodies: impl FnOnce(&Module, Vec<Body>),
 ) -> Result<Module, DecodeError> {
-    let wasm = wasm.into();
-    if wasm.len() > MAX_MODULE_BYTES {
-        let message = format!("the module has {} bytes, the limit is 1 GiB", wasm.len());
-        return Err(DecodeError::new(message, MAX_MODULE_BYTES));
-    }
+    let wasm = bounded(wasm.into())?;
     decode_sections(&wasm, proposals, bodies).map_err(|mut error| {
         error.missing = error.missing.or_else(|| missing(&wasm, proposals, error.offset));
         error
     })
+}
+
+/// Decodes what [`decode`] accepted before, under the same proposals: an authentic artifact says so of the
+/// module it holds. Nothing is validated again, and no body comes out, so nothing is compiled of it. Of other
+/// bytes comes an error or a module that means nothing.
+pub fn decode_validated(
+    wasm: impl Into<Arc<Vec<u8>>>,
+    proposals: Proposals,
+) -> Result<Module, DecodeError> {
+    let wasm = bounded(wasm.into())?;
+    let mut decoder = Decoder::new(wasm.clone(), proposals);
+    let mut parser = Parser::new(0);
+    parser.set_features(proposals.features());
+    for payload in parser.parse_all(&wasm) {
+        match payload? {
+            Payload::CodeSectionEntry(body) => decoder.module.bodies.push(range(body.range())),
+            payload => decoder.payload(payload)?,
+        }
+    }
+    Ok(decoder.finish())
+}
+
+/// Refuses what offsets of 32 bits do not reach.
+fn bounded(wasm: Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, DecodeError> {
+    if wasm.len() > MAX_MODULE_BYTES {
+        let message = format!("the module has {} bytes, the limit is 1 GiB", wasm.len());
+        return Err(DecodeError::new(message, MAX_MODULE_BYTES));
+    }
+    Ok(wasm)
 }
 
 fn decode_sections(
@@ -501,10 +526,11 @@ impl Decoder {
 
     /// Notes that `func` can be referred to by a reference.
     fn escape(&mut self, func: FuncIndex) {
-        if self.escaped.len() <= func.index() {
-            self.escaped.resize(func.index() + 1, false);
+        // All functions were declared before anything that names one.
+        self.escaped.resize(self.module.funcs.len(), false);
+        if let Some(escaped) = self.escaped.get_mut(func.index()) {
+            *escaped = true;
         }
-        self.escaped[func.index()] = true;
     }
 
     fn heap_type(&self, ty: wasmparser::HeapType, offset: usize) -> Result<HeapType, DecodeError> {
@@ -780,4 +806,53 @@ fn heap_type(
         },
         _ => return Err(unsupported()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A module with something of each section.
+    fn sample() -> Vec<u8> {
+        let text = r#"(module $sample
+            (rec (type $point (struct (field i32) (field (mut i64)))) (type $list (array (ref $point))))
+            (type $f (func (param i32) (result i32)))
+            (import "a" "f" (func $imported (type $f)))
+            (import "a" "g" (global $start i32))
+            (table $t 4 8 funcref) (memory 1 2) (memory i64 1)
+            (tag $e (param i32))
+            (global $g (mut i64) (i64.const 5))
+            (global $p (ref $point) (struct.new $point (i32.const 1) (i64.const 2)))
+            (export "f" (func $double)) (export "m" (memory 0)) (export "e" (tag $e))
+            (start $nothing)
+            (elem (table $t) (global.get $start) func $double $imported)
+            (elem declare func $nothing)
+            (func $nothing)
+            (func $double (type $f) (i32.add (local.get 0) (local.get 0)))
+            (data (i32.const 3) "abc") (data "passive"))"#;
+        wat::parse_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_was_validated_is_decoded_alike_without() {
+        let wasm = sample();
+        let (expected, bodies) = decode(wasm.clone(), Proposals::all_built()).unwrap();
+        let found = decode_validated(wasm, Proposals::all_built()).unwrap();
+        assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+        assert_eq!(bodies.len(), found.bodies.len());
+    }
+
+    /// What a wrong hand vouches for is no reason to panic.
+    #[test]
+    fn bytes_that_were_not_validated_end_in_a_module_or_an_error() {
+        let mut wasm = sample();
+        for at in 8..wasm.len() {
+            let _ = decode_validated(wasm[..at].to_vec(), Proposals::all_built());
+            for flip in [1, 0x7f, 0x80, 0xff] {
+                wasm[at] ^= flip;
+                let _ = decode_validated(wasm.clone(), Proposals::all_built());
+                wasm[at] ^= flip;
+            }
+        }
+    }
 }

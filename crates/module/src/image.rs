@@ -69,9 +69,9 @@ pub struct Inlined {
 
 /// Whether `wasm` is an offset, none, or one of the first `count` inlined places.
 fn is_place(wasm: u32, count: usize) -> bool {
-    wasm & Location::INLINED == 0
-        || wasm == Location::NONE
-        || ((wasm & !Location::INLINED) as usize) < count
+    (wasm & Location::INLINED == 0)
+        | (wasm == Location::NONE)
+        | (((wasm & !Location::INLINED) as usize) < count)
 }
 
 /// Checks tables of code: offsets in order, and places of inlined code that exist and end.
@@ -80,10 +80,13 @@ pub fn check_locations(
     inlined: &[Inlined],
     func_count: usize,
 ) -> Result<(), ImageError> {
-    if !locations.is_sorted_by_key(|l| l.offset) {
+    // Of the millions that a large module has, all are looked at: without a branch for each, several at once.
+    let next = locations.iter().skip(1);
+    let ordered = locations.iter().zip(next).fold(true, |ok, (a, b)| ok & (a.offset <= b.offset));
+    if !ordered {
         return Err(ImageError("tables out of order".into()));
     }
-    let known = locations.iter().all(|l| is_place(l.wasm, inlined.len()));
+    let known = locations.iter().fold(true, |ok, l| ok & is_place(l.wasm, inlined.len()));
     let ends = |(position, place): (usize, &Inlined)| {
         let inner = place.wasm & Location::INLINED == 0;
         inner && is_place(place.outer, position) && place.func.index() < func_count
@@ -188,6 +191,14 @@ impl ExceptionTable {
             },
             ..*handler
         }));
+    }
+
+    /// Where its handlers are.
+    pub fn landings(&self) -> impl Iterator<Item = u32> {
+        let handlers = self.handlers.iter();
+        handlers
+            .filter(|handler| !matches!(handler.tag, Handler::END | Handler::OUTER))
+            .map(|handler| handler.target)
     }
 
     /// Whether all tags that it names are among the first `count` of their module.
@@ -449,7 +460,12 @@ pub fn link(funcs: Vec<FunctionCode>, table_bytes: usize) -> Result<CodeImage, I
 impl CodeImage {
     /// Checks the invariant of this file.
     pub fn check(&self) -> Result<(), ImageError> {
-        let length = self.text.len() as u64;
+        self.check_tables(self.text.len())
+    }
+
+    /// As [`check`](CodeImage::check), of tables whose text, of so many bytes, lies elsewhere.
+    pub fn check_tables(&self, text_bytes: usize) -> Result<(), ImageError> {
+        let length = text_bytes as u64;
         let mut end = 0;
         for func in &self.funcs {
             if func.start < end || func.end < func.start || u64::from(func.end) > length {
@@ -461,7 +477,7 @@ impl CodeImage {
         self.stack_maps.check(length)?;
         let sorted = self.traps.is_sorted_by_key(|t| t.offset)
             && self.traps.last().is_none_or(|t| u64::from(t.offset) < length);
-        self.exceptions.check(length as usize)?;
+        self.exceptions.check(text_bytes)?;
         if sorted { Ok(()) } else { Err(ImageError("tables out of order".into())) }
     }
 

@@ -23,7 +23,7 @@ pub mod types;
 
 pub use builtin::{Builtin, Operation, Rounding};
 pub use composite::*;
-pub use decode::{Body, DecodeError, decode, decode_with};
+pub use decode::{Body, DecodeError, decode, decode_validated, decode_with};
 pub use index::*;
 pub use module::*;
 pub use registry::{RegisteredType, TypeId, is_subtype};

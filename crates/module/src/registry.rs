@@ -340,6 +340,7 @@ impl RegisteredType {
     }
 
     /// Parameters and results of a function type.
+    #[inline]
     pub fn as_func(&self) -> Option<&FuncType> {
         match self.composite() {
             CompositeType::Func(ty) => Some(ty),
@@ -348,6 +349,7 @@ impl RegisteredType {
     }
 
     /// Parameters and results of what is known to be a function type. Panics if it is none.
+    #[inline]
     pub fn func_type(&self) -> &FuncType {
         self.as_func().expect("validated: it is the type of a function")
     }

@@ -232,11 +232,13 @@ impl FuncType {
     }
 
     /// Parameter types, in order.
+    #[inline]
     pub fn params(&self) -> &[ValType] {
         &self.params
     }
 
     /// Result types, in order.
+    #[inline]
     pub fn results(&self) -> &[ValType] {
         &self.results
     }

@@ -50,7 +50,7 @@ pub(crate) fn builtin(
             let data = data(store, instance, DataIndex(second), code.module());
             let size = storage.bytes();
             let bytes = data_range(data, size, source, length)?;
-            let array = store.allocate(limiter, shape, length)?;
+            let array = store.allocate_unwritten(limiter, shape, length)?;
             store.write_elements(array, size, 0, bytes);
             Ok(array.into())
         }

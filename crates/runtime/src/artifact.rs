@@ -23,7 +23,8 @@
 //! ```
 //!
 //! Numbers are little-endian, nothing is padded. `total` counts all bytes, the MAC included. What is
-//! read from an artifact is copied before it is used; nothing is mapped.
+//! read from an artifact is copied before it is used; nothing is mapped. Of a large one, threads share the
+//! work.
 //!
 //! Invariant: of bytes without a holder's MAC nothing but magic, version and total length is looked
 //! at, unless the host vouched for them ([`Source`]) or only shows them ([`decode_to_show`]); and
@@ -55,7 +56,7 @@ use std::fmt;
 use wardian_module::image::{
     CodeImage, ExceptionTable, FuncRange, Handler, Inlined, Location, StackMaps, TrapSite, TryCall,
 };
-use wardian_module::{DefinedFuncIndex, Trap};
+use wardian_module::{DefinedFuncIndex, Module, Proposals, Trap, decode_validated};
 use wardian_vm::VouchedArtifact;
 
 /// What an artifact begins with. The first byte occurs in no text and in no wasm magic.
@@ -84,13 +85,44 @@ pub enum Source<'a, 'k> {
     Vouched(VouchedArtifact<'a>),
 }
 
-/// A decoded artifact.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Bytes of an artifact from which threads share the work.
+const PARALLEL_BYTES: usize = 1 << 20;
+
+/// An artifact that was admitted, its parts not decoded yet.
+#[derive(Debug)]
 pub struct Artifact<'a> {
-    /// The bytes of the module. Not validated.
+    /// The bytes of the module. Not validated here.
     pub wasm: &'a [u8],
-    /// The code made from them.
-    pub image: CodeImage,
+    sections: Sections<'a>,
+}
+
+impl<'a> Artifact<'a> {
+    /// Machine code and constants, for which [`Artifact::load`] gives the tables.
+    pub fn text(&self) -> &'a [u8] {
+        self.sections.text
+    }
+
+    /// The tables of the code.
+    pub fn tables(&self) -> Result<CodeImage, ArtifactError> {
+        self.sections.tables()
+    }
+
+    /// The module and the tables of its code. Who signed or vouched for the artifact says with it that the
+    /// module is valid.
+    pub fn load(
+        &self,
+        proposals: Proposals,
+        parallel: bool,
+    ) -> Result<(Module, CodeImage), ArtifactError> {
+        let module = || decode_validated(self.wasm.to_vec(), proposals);
+        let tables = || self.tables();
+        let (module, tables) = if parallel && self.wasm.len() >= PARALLEL_BYTES {
+            crate::parallel::join(module, tables)
+        } else {
+            (module(), tables())
+        };
+        Ok((module.map_err(|error| malformed(error.to_string()))?, tables?))
+    }
 }
 
 /// Why bytes were not accepted as an artifact.
@@ -149,17 +181,27 @@ impl fmt::Display for ArtifactError {
 
 impl std::error::Error for ArtifactError {}
 
+/// Hashes bytes, on several threads if they may and it is worth it.
+pub(crate) fn hash(hasher: &mut blake3::Hasher, bytes: &[u8], parallel: bool) {
+    if parallel && bytes.len() >= PARALLEL_BYTES {
+        crate::parallel::hash(hasher, bytes);
+    } else {
+        hasher.update(bytes);
+    }
+}
+
 /// Whether `bytes` begin like an artifact. Says nothing about whether they can be trusted.
 pub fn detect(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC)
 }
 
-/// The artifact of a module and its code, signed with `key`.
+/// The artifact of a module and its code, signed with `key`, by several threads if they may.
 pub fn encode(
     key: &ArtifactKey,
     compatibility: &Compatibility,
     wasm: &[u8],
     image: CodeImage,
+    parallel: bool,
 ) -> Vec<u8> {
     debug_assert_eq!(image.check(), Ok(()));
     let CodeImage { text, funcs, traps, locations, inlined, exceptions, stack_maps } = image;
@@ -204,7 +246,7 @@ pub fn encode(
     drop(text);
     out.extend(funcs.iter().flat_map(|f| pair(f.start, f.end)));
     encode_tables(&mut out, &traps, &locations, &inlined, &exceptions, &stack_maps);
-    let mac = key.mac(&out);
+    let mac = key.mac(&out, parallel);
     out.extend_from_slice(mac.as_bytes());
     debug_assert_eq!(out.len(), total);
     out
@@ -239,16 +281,17 @@ fn encode_tables(
 }
 
 /// The module and code of an artifact, if it is to be trusted and was made for an engine of this
-/// compatibility key.
+/// compatibility key. Several threads look, if they may.
 pub fn decode<'a>(
     source: Source<'a, '_>,
     compatibility: &Compatibility,
+    parallel: bool,
 ) -> Result<Artifact<'a>, ArtifactError> {
     let content = match source {
         Source::Signed(bytes, key) => {
             let (content, mac) = frame(bytes)?;
             // The comparison takes the same time wherever the two differ.
-            if key.mac(content) != blake3::Hash::from_bytes(*mac) {
+            if key.mac(content, parallel) != blake3::Hash::from_bytes(*mac) {
                 return Err(ArtifactError::Mac);
             }
             content
@@ -337,10 +380,11 @@ fn parse<'a>(
         return Err(malformed(format!("{} bytes past its last section", reader.0.len())));
     }
     compatibility.check(key)?;
-    Ok(Artifact { wasm, image: sections.image()? })
+    Ok(Artifact { wasm, sections })
 }
 
 /// The sections of an image, undecoded, as artifacts and entries of the cache both have them.
+#[derive(Debug)]
 struct Sections<'a> {
     text: &'a [u8],
     funcs: &'a [u8],
@@ -373,8 +417,13 @@ impl<'a> Sections<'a> {
     }
 
     fn image(&self) -> Result<CodeImage, ArtifactError> {
-        let image = CodeImage {
-            text: self.text.to_vec(),
+        Ok(CodeImage { text: self.text.to_vec(), ..self.tables()? })
+    }
+
+    /// The image without its text.
+    fn tables(&self) -> Result<CodeImage, ArtifactError> {
+        let tables = CodeImage {
+            text: Vec::new(),
             funcs: pairs(self.funcs).map(|(start, end)| FuncRange { start, end }).collect(),
             traps: decode_traps(self.traps)?,
             locations: decode_locations(self.locations),
@@ -382,8 +431,8 @@ impl<'a> Sections<'a> {
             exceptions: decode_exceptions(self.calls, self.handlers),
             stack_maps: decode_maps(self.map_returns, self.map_places),
         };
-        image.check().map_err(|error| malformed(error.0))?;
-        Ok(image)
+        tables.check_tables(self.text.len()).map_err(|error| malformed(error.0))?;
+        Ok(tables)
     }
 }
 
@@ -561,11 +610,12 @@ mod tests {
     }
 
     fn artifact() -> Vec<u8> {
-        encode(&key(), &compatibility(), WASM, image())
+        encode(&key(), &compatibility(), WASM, image(), false)
     }
 
-    fn open(bytes: &[u8]) -> Result<Artifact<'_>, ArtifactError> {
-        decode(Source::Signed(bytes, &key()), &compatibility())
+    fn open(bytes: &[u8]) -> Result<(&[u8], CodeImage), ArtifactError> {
+        let found = decode(Source::Signed(bytes, &key()), &compatibility(), true)?;
+        Ok((found.wasm, found.sections.image()?))
     }
 
     /// Positions to try: all; under Miri, where hashing is slow, some.
@@ -587,7 +637,7 @@ mod tests {
         change(&mut bytes);
         let total = bytes.len() + MAC_BYTES;
         put(&mut bytes, 12, total as u64);
-        let mac = key().mac(&bytes);
+        let mac = key().mac(&bytes, false);
         bytes.extend_from_slice(mac.as_bytes());
         open(&bytes).map(|_| ())
     }
@@ -596,10 +646,10 @@ mod tests {
     fn what_is_encoded_is_decoded() {
         let bytes = artifact();
         assert!(detect(&bytes));
-        assert_eq!(open(&bytes), Ok(Artifact { wasm: WASM, image: image() }));
+        assert_eq!(open(&bytes), Ok((WASM, image())));
         assert_eq!(embedded_wasm(&bytes), Ok(WASM));
-        let empty = encode(&key(), &compatibility(), b"", CodeImage::default());
-        assert_eq!(open(&empty), Ok(Artifact { wasm: b"", image: CodeImage::default() }));
+        let empty = encode(&key(), &compatibility(), b"", CodeImage::default(), false);
+        assert_eq!(open(&empty), Ok((&b""[..], CodeImage::default())));
         assert_eq!(forged(|_| ()), Ok(()));
     }
 
@@ -660,8 +710,9 @@ mod tests {
             }
             for mask in [1, 0x80, 0xff] {
                 bytes[at] ^= mask;
-                if let Ok(artifact) = parse(&bytes, &compatibility()) {
-                    assert_eq!(artifact.image.check(), Ok(()));
+                let found = parse(&bytes, &compatibility());
+                if let Ok(image) = found.and_then(|artifact| artifact.sections.image()) {
+                    assert_eq!(image.check(), Ok(()));
                 }
                 bytes[at] ^= mask;
             }
@@ -671,8 +722,8 @@ mod tests {
     #[test]
     fn another_key_is_refused() {
         let (bytes, other) = (artifact(), ArtifactKey::from_bytes([8; 32]));
-        let error = decode(Source::Signed(&bytes, &other), &compatibility());
-        assert_eq!(error, Err(ArtifactError::Mac));
+        let error = decode(Source::Signed(&bytes, &other), &compatibility(), false);
+        assert_eq!(error.unwrap_err(), ArtifactError::Mac);
     }
 
     #[test]
@@ -689,7 +740,7 @@ mod tests {
         let check = |change: &dyn Fn(&mut Settings), isa: &str, expected: &str| {
             let mut settings = Settings::default();
             change(&mut settings);
-            let made = encode(&key(), &Compatibility::new(&settings, isa), WASM, image());
+            let made = encode(&key(), &Compatibility::new(&settings, isa), WASM, image(), false);
             match open(&made) {
                 Err(ArtifactError::Compatibility(why)) => assert_eq!(why, expected),
                 other => panic!("expected {expected}, found {other:?}"),

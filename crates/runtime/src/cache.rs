@@ -278,12 +278,7 @@ impl ModuleCache {
 
     fn place(&self, wasm: &[u8], parallel: bool, kind: Kind) -> Place {
         let mut hasher = blake3::Hasher::new();
-        match parallel && wasm.len() >= PARALLEL_BYTES {
-            true => crate::parallel::hash(&mut hasher, wasm),
-            false => {
-                hasher.update(wasm);
-            }
-        }
+        crate::artifact::hash(&mut hasher, wasm, parallel);
         let digest = hasher.finalize();
         let mut hasher = blake3::Hasher::new();
         hasher.update(digest.as_bytes());
@@ -293,9 +288,6 @@ impl ModuleCache {
         Place { inner: self.0.clone(), digest, name, process: wardian_vm::process() }
     }
 }
-
-/// Bytes of modules from which threads share the work of a digest.
-const PARALLEL_BYTES: usize = 1 << 20;
 
 /// Where code of one module lies in a cache.
 pub struct Place {

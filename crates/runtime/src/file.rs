@@ -70,6 +70,7 @@ mod tests {
     use wardian_module::Settings;
 
     #[test]
+    #[cfg_attr(miri, ignore = "uses files")]
     fn files_are_read_whole() {
         let compiler = Compiler::new(&Settings::default(), "native", true).unwrap();
         let folder = tempfile::tempdir().unwrap();

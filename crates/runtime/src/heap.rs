@@ -208,6 +208,26 @@ impl Store {
         shape: u32,
         length: u32,
     ) -> Result<u32, Failure> {
+        self.allocate_or_leave(limiter, shape, length, true)
+    }
+
+    /// Makes an array of numbers, all of which the caller writes next.
+    pub(crate) fn allocate_unwritten(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        shape: u32,
+        length: u32,
+    ) -> Result<u32, Failure> {
+        self.allocate_or_leave(limiter, shape, length, false)
+    }
+
+    fn allocate_or_leave(
+        &mut self,
+        limiter: &mut dyn Limiter,
+        shape: u32,
+        length: u32,
+        clear: bool,
+    ) -> Result<u32, Failure> {
         let heap = self.heap.as_ref().ok_or_else(out_of_memory)?;
         let memory = Memory::new(self.kernel.heap_bytes_mut());
         let bytes = heap.gc.object_bytes(&memory, shape, length);
@@ -215,7 +235,7 @@ impl Store {
         self.make_heap_room(limiter, |heap, attempt| heap.plan(bytes, attempt))?;
         let heap = self.heap.as_mut().ok_or_else(out_of_memory)?;
         let mut memory = Memory::new(self.kernel.heap_bytes_mut());
-        let object = heap.gc.allocate(&mut memory, shape, bytes, length);
+        let object = heap.gc.allocate(&mut memory, shape, bytes, length, clear);
         self.show_window();
         Ok(object)
     }

@@ -72,6 +72,7 @@ impl HostRoots {
     }
 
     /// Number of scoped roots: what [`leave`](HostRoots::leave) takes to leave the scope that begins now.
+    #[inline]
     pub fn enter(&self) -> usize {
         self.scoped.len()
     }
@@ -82,6 +83,7 @@ impl HostRoots {
     }
 
     /// Leaves a scope and all in it.
+    #[inline]
     pub fn leave(&mut self, scope: usize) {
         self.scoped.truncate(scope);
     }

@@ -198,8 +198,8 @@ impl<'a> Rets<'a> {
 pub enum CallError {
     /// A value is not of the type it must have, or the function is not of this store.
     Mismatch,
-    /// Guest or host code failed.
-    Exit(Exit),
+    /// Guest or host code failed. In a box: what is rare and large would be copied beside every result.
+    Exit(Box<Exit>),
 }
 
 impl From<Mismatch> for CallError {
@@ -208,8 +208,8 @@ impl From<Mismatch> for CallError {
     }
 }
 
-impl From<Exit> for CallError {
-    fn from(exit: Exit) -> CallError {
+impl From<Box<Exit>> for CallError {
+    fn from(exit: Box<Exit>) -> CallError {
         CallError::Exit(exit)
     }
 }
@@ -275,7 +275,7 @@ fn enter<S: Host>(
     code: *const u8,
     owner: *mut Owner,
     image: *mut Image<0>,
-) -> Result<(), Exit> {
+) -> Result<(), Box<Exit>> {
     let store = host.kernel();
     let context_ptr = store.context_ptr();
     let max_wasm_stack = store.max_wasm_stack();
@@ -285,7 +285,7 @@ fn enter<S: Host>(
     let previous_limit = context.shared.stack_limit.get();
     let marker = 0u8;
     let Some(previous) = begin(context, max_wasm_stack, &raw const marker as usize) else {
-        return Err(Trap::StackOverflow.into());
+        return Err(overflow());
     };
     let pointer: NonNull<dyn Host> = NonNull::from(&mut *host);
     let previous_host = context.host.replace(Some(pointer));
@@ -300,10 +300,15 @@ fn enter<S: Host>(
 
 /// The failure that guest code ended with.
 #[cold]
-fn pending<S: Host>(host: &mut S) -> Exit {
+fn pending<S: Host>(host: &mut S) -> Box<Exit> {
     let store = host.kernel();
     store.context().pending.set(0);
-    store.take_pending().unwrap_or_else(|| Failure::Host(Box::new(Mismatch)).into())
+    Box::new(store.take_pending().unwrap_or_else(|| Failure::Host(Box::new(Mismatch)).into()))
+}
+
+#[cold]
+fn overflow() -> Box<Exit> {
+    Box::new(Trap::StackOverflow.into())
 }
 
 /// Calls a function with values. `results` must have the length of the function's results.
@@ -481,24 +486,24 @@ pub(crate) unsafe extern "C" fn epoch_entry(context: *const Context) {
     fail(context, failure, None);
 }
 
-/// Copies bytes of linear memories; the ranges may overlap. Takes no shim: it comes back at once, does
+/// Copies bytes of linear memories or of arrays; the ranges may overlap. Takes no shim: it comes back at once, does
 /// not fail and looks at nothing else.
 ///
 /// # Safety
 ///
 /// - Only generated code calls it, with ranges that it has checked.
 pub(crate) unsafe extern "C" fn copy_bytes(target: *mut u8, source: *const u8, length: usize) {
-    // SAFETY: [compiled code] both ranges lie in memories of the running instance.
+    // SAFETY: [compiled code] both ranges lie in memories of the running instance or in its store's heap.
     unsafe { std::ptr::copy(source, target, length) }
 }
 
-/// Fills bytes of a linear memory, as [`copy_bytes`] copies them.
+/// Fills bytes of a linear memory or an array, as [`copy_bytes`] copies them.
 ///
 /// # Safety
 ///
 /// - Only generated code calls it, with a range that it has checked.
 pub(crate) unsafe extern "C" fn fill_bytes(target: *mut u8, byte: u32, length: usize) {
-    // SAFETY: [compiled code] the range lies in a memory of the running instance.
+    // SAFETY: [compiled code] the range lies in a memory of the running instance or in its store's heap.
     unsafe { std::ptr::write_bytes(target, byte as u8, length) }
 }
 

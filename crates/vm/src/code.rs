@@ -106,7 +106,22 @@ pub(crate) struct Arena {
     pages: Box<[AtomicPtr<CodeTables>]>,
     /// Free ranges, in pages, sorted by start, never adjacent.
     free: Mutex<Vec<(usize, usize)>>,
+    /// Ranges with a table that are free too, but keep it: the next module of that shape needs nothing of
+    /// the system. Their text was cleared.
+    kept: Mutex<Vec<Shape>>,
 }
+
+/// A range with a table, in pages, and the bytes of the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Shape {
+    start: usize,
+    count: usize,
+    table_bytes: usize,
+}
+
+/// How many ranges an arena keeps, and of how many pages at most: 1 MiB.
+const KEPT_RANGES: usize = 16;
+const KEPT_PAGES: usize = 16;
 
 // SAFETY: [arena] ranges are handed out under the lock; the rest is atomic or never changes.
 unsafe impl Send for Arena {}
@@ -142,8 +157,8 @@ impl Arena {
         let pages = Box::<[AtomicPtr<CodeTables>]>::new_zeroed_slice(count);
         // SAFETY: [arena] all-zero is a null `AtomicPtr`.
         let pages = unsafe { pages.assume_init() };
-        let free = Mutex::new(vec![(0, count)]);
-        Ok(Arena { process: sys::process(), plain, start, dual, pages, free })
+        let (free, kept) = (Mutex::new(vec![(0, count)]), Mutex::default());
+        Ok(Arena { process: sys::process(), plain, start, dual, pages, free, kept })
     }
 
     /// Whether this process made it.
@@ -156,7 +171,60 @@ impl Arena {
         self.dual.is_some()
     }
 
+    /// A free range of `count` pages, for which kept ones are given back if it must be.
     fn take(&self, count: usize) -> Option<usize> {
+        self.take_free(count).or_else(|| {
+            self.give_up_kept();
+            self.take_free(count)
+        })
+    }
+
+    fn give_up_kept(&self) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.drain(..).for_each(|shape| self.clear(shape));
+    }
+
+    /// A kept range of this size and table.
+    fn take_kept(&self, count: usize, table_bytes: usize) -> Option<Shape> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |shape: &Shape| (shape.count, shape.table_bytes) == (count, table_bytes);
+        let found = kept.iter().position(fits)?;
+        Some(kept.swap_remove(found))
+    }
+
+    /// Keeps a range, whose text was cleared, unless there are enough.
+    fn keep(&self, shape: Shape) -> bool {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = kept.len() < KEPT_RANGES;
+        if room {
+            kept.push(shape);
+        }
+        room
+    }
+
+    /// Gives the memory of a range that belongs to nobody back to the system, and then the range.
+    fn clear(&self, Shape { start, count, table_bytes }: Shape) {
+        // SAFETY: [arena] the range is the caller's until it is given back below. The table's pages become
+        // executable again, so that a later text may lie there.
+        let restored = unsafe {
+            match &self.dual {
+                Some(dual) => dual.make_shared(start * CODE_PAGE, table_bytes),
+                None => {
+                    let table = self.start.as_ptr().wrapping_add(start * CODE_PAGE);
+                    sys::make_executable(table, table_bytes)
+                }
+            }
+        };
+        if let Some(dual) = &self.dual {
+            dual.discard(start * CODE_PAGE, count * CODE_PAGE);
+        }
+        // A range whose protection is unknown is not used again.
+        if restored.is_ok() {
+            self.give_back(start, count);
+        }
+    }
+
+    fn take_free(&self, count: usize) -> Option<usize> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let found = free.iter().position(|(_, length)| *length >= count)?;
         let (start, length) = free[found];
@@ -185,8 +253,8 @@ impl Arena {
     }
 }
 
-/// Finds room for `count` pages, making arenas as needed.
-fn allocate(count: usize, plain: bool) -> Result<(&'static Arena, usize), CodeError> {
+/// Finds room for `count` pages that begin with a table, making arenas as needed. A range that was kept has its table.
+fn allocate(count: usize, table_bytes: usize, plain: bool) -> Result<Pages, CodeError> {
     for slot in &LIST {
         if slot.get().is_none() {
             let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -199,8 +267,11 @@ fn allocate(count: usize, plain: bool) -> Result<(&'static Arena, usize), CodeEr
         if !arena.is_own() || arena.plain != plain {
             continue;
         }
-        if let Some(page) = arena.take(count) {
-            return Ok((arena, page));
+        if let Some(Shape { start, .. }) = arena.take_kept(count, table_bytes) {
+            return Ok(Pages { arena, start, count, table_bytes, tables: None });
+        }
+        if let Some(start) = arena.take(count) {
+            return Pages::begin(arena, start, count, table_bytes).map_err(CodeError::Memory);
         }
     }
     Err(CodeError::Full)
@@ -220,9 +291,7 @@ pub(crate) struct Pages {
 impl Pages {
     /// A range of at least `bytes` bytes, beginning with a table of `table_bytes`, a page multiple.
     fn take(bytes: usize, table_bytes: usize, plain: bool) -> Result<Pages, CodeError> {
-        let count = bytes.div_ceil(CODE_PAGE).max(1);
-        let (arena, start) = allocate(count, plain)?;
-        Pages::begin(arena, start, count, table_bytes).map_err(CodeError::Memory)
+        allocate(bytes.div_ceil(CODE_PAGE).max(1), table_bytes, plain)
     }
 
     /// Makes the table of a range of `arena` that was taken accessible.
@@ -309,6 +378,14 @@ impl Pages {
         Ok(())
     }
 
+    /// Clears the text of a range that may be kept; says whether it may.
+    fn clear_text(&self) -> bool {
+        const NOTHING: [u8; CODE_PAGE] = [0; CODE_PAGE];
+        let may_be_kept = self.table_bytes > 0 && self.count <= KEPT_PAGES && self.arena.is_dual();
+        let text = if may_be_kept { self.table_bytes..self.size() } else { 0..0 };
+        text.step_by(CODE_PAGE).all(|page| self.write(page, &NOTHING).is_ok()) && may_be_kept
+    }
+
     /// A code slot in the table, at an offset that is a multiple of 8.
     pub(crate) fn slot(&self, offset: usize) -> &AtomicU64 {
         assert!(offset + 8 <= self.table_bytes && offset.is_multiple_of(8), "slot in the table");
@@ -347,20 +424,10 @@ impl Drop for Pages {
         if !self.is_own() {
             return;
         }
-        // SAFETY: [arena] the range is ours until it is given back below. The table's pages become
-        // executable again, so that a later text may lie there.
-        let restored = unsafe {
-            match &self.arena.dual {
-                Some(dual) => dual.make_shared(self.start * CODE_PAGE, self.table_bytes),
-                None => sys::make_executable(self.address(0), self.table_bytes),
-            }
-        };
-        if let Some(dual) = &self.arena.dual {
-            dual.discard(self.start * CODE_PAGE, self.size());
-        }
-        // A range whose protection is unknown is not used again.
-        if restored.is_ok() {
-            self.arena.give_back(self.start, self.count);
+        let &mut Pages { arena, start, count, table_bytes, .. } = self;
+        let shape = Shape { start, count, table_bytes };
+        if !(self.clear_text() && arena.keep(shape)) {
+            arena.clear(shape);
         }
     }
 }
@@ -499,10 +566,22 @@ impl Code {
     /// As [`publish`](Code::publish), and tells `watch` of it.
     pub fn publish_watched(
         module: Arc<Module>,
-        image: CodeImage,
+        mut image: CodeImage,
         watch: Option<&dyn Watch>,
     ) -> Result<Code, CodeError> {
-        image.check().map_err(|error| CodeError::Image(error.0))?;
+        let text = std::mem::take(&mut image.text);
+        Code::publish_text(module, image, &text, watch)
+    }
+
+    /// As [`publish_watched`](Code::publish_watched), of an image whose text lies elsewhere.
+    pub fn publish_text(
+        module: Arc<Module>,
+        image: CodeImage,
+        text_bytes: &[u8],
+        watch: Option<&dyn Watch>,
+    ) -> Result<Code, CodeError> {
+        assert!(image.text.is_empty(), "one text");
+        image.check_tables(text_bytes.len()).map_err(|error| CodeError::Image(error.0))?;
         if image.funcs.len() != module.bodies.len() {
             let (found, expected) = (image.funcs.len(), module.bodies.len());
             return Err(CodeError::Image(format!("{found} functions for a module of {expected}")));
@@ -511,22 +590,22 @@ impl Code {
             return Err(CodeError::Image("a handler of a tag that the module lacks".into()));
         }
         let (mut pages, table_bytes) =
-            with_table(&module, Linkage::Direct, image.text.len(), watch)?;
-        pages.write(table_bytes, &image.text).map_err(CodeError::Memory)?;
+            with_table(&module, Linkage::Direct, text_bytes.len(), watch)?;
+        pages.write(table_bytes, text_bytes).map_err(CodeError::Memory)?;
         let layout = VmLayout::new(&module);
         let kept = watch.and_then(|watch| {
             let text = pages.address(table_bytes) as usize;
             let published = |(index, range): (usize, &FuncRange)| PublishedFunc {
                 func: DefinedFuncIndex::from(index),
                 address: text + range.start as usize,
-                bytes: &image.text[range.start as usize..range.end as usize],
+                bytes: &text_bytes[range.start as usize..range.end as usize],
             };
             watch.published(&image.funcs.iter().enumerate().map(published).collect::<Vec<_>>())
         });
         pages.enter(CodeTables::Whole {
             module: module.clone(),
             text: pages.address(table_bytes) as usize,
-            image: Box::new(CodeImage { text: Vec::new(), ..image }),
+            image: Box::new(image),
             tags: layout.tag(TagIndex(0)),
         });
         let form = Form::Whole(pages, table_bytes);
@@ -740,6 +819,7 @@ mod tests {
                 let (result, hits) = refuse(allowed, 1, begin);
                 assert_eq!(result.is_err(), hits > 0);
                 drop(result);
+                arena.give_up_kept();
                 assert_eq!(*arena.free.lock().unwrap(), [(0, whole)]);
                 if hits == 0 {
                     break;
@@ -747,9 +827,61 @@ mod tests {
             }
             // Where protection cannot be restored, the range is lost.
             let pages = begin().unwrap();
-            refuse(0, usize::MAX, || drop(pages));
+            refuse(0, usize::MAX, || {
+                drop(pages);
+                arena.give_up_kept();
+            });
             assert_eq!(*arena.free.lock().unwrap(), [(3, whole - 3)]);
             end(arena);
         }
+    }
+
+    /// A range with a table is kept for the next module of its shape, with nothing left in its text, until
+    /// there are enough of them or another needs the room.
+    #[test]
+    #[cfg_attr(miri, ignore = "nothing is mapped twice")]
+    fn small_ranges_are_kept_cleared() {
+        static ARENA: OnceLock<Arena> = OnceLock::new();
+        let arena = ARENA.get_or_init(|| Arena::of_size(16 << 20, false).unwrap());
+        let whole = arena.pages.len();
+        let make = |count: usize| {
+            let start = arena.take_kept(count, CODE_PAGE).map(|shape| shape.start);
+            let reused = start.is_some();
+            let pages = match start {
+                Some(start) => Pages { arena, start, count, table_bytes: CODE_PAGE, tables: None },
+                None => Pages::begin(arena, arena.take(count).unwrap(), count, CODE_PAGE).unwrap(),
+            };
+            // SAFETY: [arena] the text is mapped, readable, and nobody writes to it meanwhile.
+            let text = unsafe {
+                std::slice::from_raw_parts(pages.address(CODE_PAGE), (count - 1) * CODE_PAGE)
+            };
+            assert!(text.iter().all(|byte| *byte == 0));
+            pages.write(0, &[1; CODE_PAGE]).unwrap();
+            pages.write(CODE_PAGE, &vec![2; text.len()]).unwrap();
+            (pages, reused)
+        };
+        let kept = || arena.kept.lock().unwrap().len();
+        let (first, reused) = make(3);
+        let start = first.start;
+        drop(first);
+        assert!(!reused && kept() == 1);
+        drop(make(4));
+        let (again, reused) = make(3);
+        assert!(reused && again.start == start && kept() == 1);
+        drop(again);
+        drop(make(KEPT_PAGES + 1));
+        assert_eq!(kept(), 2, "large ones are not kept");
+        let many: Vec<_> = (0..KEPT_RANGES + 5).map(|_| make(2)).collect();
+        drop(many);
+        assert_eq!(kept(), KEPT_RANGES);
+        drop(Pages {
+            arena,
+            start: arena.take(whole).unwrap(),
+            count: whole,
+            table_bytes: 0,
+            tables: None,
+        });
+        assert_eq!((kept(), arena.free.lock().unwrap().as_slice()), (0, [(0, whole)].as_slice()));
+        end(arena);
     }
 }

@@ -105,3 +105,25 @@ fn handle(context: &Context) -> usize {
     fail(context, failure.unwrap_or_else(Failure::Panic), None);
     0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unwind::tests::{Stack, TAG};
+
+    #[test]
+    #[cfg_attr(miri, ignore = "walks along addresses, which strict provenance forbids")]
+    fn walks_go_on_at_the_handler_of_the_tag() {
+        let mut stack = Stack::new();
+        assert!(find(&stack.context, TAG + 1).is_none());
+        let (pc, fp, sp) = stack.handler();
+        // SAFETY: [context pointer] the context is alive, and no store runs.
+        let found = unsafe { throw_entry(&stack.context, TAG) };
+        assert_eq!(found, pc);
+        assert_eq!((stack.context.resume_fp.get(), stack.context.resume_sp.get()), (fp, sp));
+        stack.context.pending.set(Context::THROWN);
+        // SAFETY: [context pointer] as above.
+        let found = unsafe { rethrow_entry(&stack.context) };
+        assert_eq!((found, stack.context.pending.get()), (pc, 0));
+    }
+}

@@ -19,7 +19,7 @@ use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use wardian_module::abi::{CallLayout, ResultCursor};
 use wardian_module::layout::{Owner, Repr};
 use wardian_module::{FuncType, RegisteredType, ValType};
@@ -32,7 +32,9 @@ pub(crate) struct HostRecord {
     /// Rust function that the shim calls.
     pub(crate) entry: *const u8,
     /// Stack arguments that the shim pops.
-    pub(crate) stack_bytes: u64,
+    pub(crate) stack_bytes: u32,
+    /// 1 if the image has vector registers, else 0.
+    pub(crate) uses_vectors: u32,
     /// The closure.
     env: *const u8,
     /// The importing instance and 1, or 0.
@@ -41,13 +43,36 @@ pub(crate) struct HostRecord {
 
 /// A Rust closure as a WebAssembly function, for stores whose host type is the one it was made for.
 pub struct HostFunc {
-    ty: RegisteredType,
+    signature: Lazily,
     host_type: TypeId,
-    shim: *const u8,
-    entry: *const u8,
     env: *const u8,
     /// Keeps what `env` points at.
     _closure: Arc<dyn Any + Send + Sync>,
+}
+
+/// How a host function is called.
+struct Signature {
+    ty: RegisteredType,
+    shim: *const u8,
+    entry: *const u8,
+}
+
+/// A signature that is made when it is first asked for: of the functions that a host offers, a module
+/// imports few.
+enum Lazily {
+    Made(Signature),
+    Late(LazyLock<Signature>),
+}
+
+impl std::ops::Deref for Lazily {
+    type Target = Signature;
+
+    fn deref(&self) -> &Signature {
+        match self {
+            Lazily::Made(signature) => signature,
+            Lazily::Late(signature) => signature,
+        }
+    }
 }
 
 // SAFETY: [host signature] code addresses are constants; `env` points into `_closure`, which is `Send`
@@ -58,7 +83,7 @@ unsafe impl Sync for HostFunc {}
 
 impl std::fmt::Debug for HostFunc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HostFunc").field("ty", &self.ty).finish_non_exhaustive()
+        f.debug_struct("HostFunc").field("ty", self.ty()).finish_non_exhaustive()
     }
 }
 
@@ -83,15 +108,8 @@ impl HostFunc {
         R: Results,
         F: Fn(Call<'_, S>, P) -> Result<R, HostError> + Send + Sync + 'static,
     {
-        let ty = FuncType::new(P::types(), R::types());
-        let direct = P::DIRECT && R::DIRECT && CallLayout::new(&ty).fits_registers();
-        let (shim, entry) = match P::entry().filter(|_| direct) {
-            Some(entry) => (shims::typed_exit_address(), entry),
-            None => (shims::image_exit_address(), wrapped_entry::<S, F, P, R> as *const u8),
-        };
-        // Only types without defined references come from Rust types, so interning cannot fail.
-        let ty = RegisteredType::intern(&ty).expect("types of Rust types refer to no other");
-        HostFunc::with(ty, TypeId::of::<S>(), shim, entry, Arc::new(func))
+        let signature = LazyLock::new(Signature::wrapped::<S, F, P, R> as fn() -> Signature);
+        HostFunc::with::<S, F>(Lazily::Late(signature), Arc::new(func))
     }
 
     /// A function of dynamically given type. `func` gets the arguments and places for the results,
@@ -101,9 +119,10 @@ impl HostFunc {
         S: Host,
         F: Fn(Call<'_, S>, &[Value], &mut [Value]) -> Result<(), HostError> + Send + Sync + 'static,
     {
-        let env = Arc::new(Dynamic { ty: ty.clone(), func });
+        let env = Arc::new(Dynamic::new(&ty, func));
         let entry = dynamic_entry::<S, F> as *const u8;
-        HostFunc::with(ty, TypeId::of::<S>(), shims::image_exit_address(), entry, env)
+        let signature = Signature { ty, shim: shims::image_exit_address(), entry };
+        HostFunc::with::<S, _>(Lazily::Made(signature), env)
     }
 
     /// As [`dynamic`](HostFunc::dynamic), for a type without references, and without lists of values: `func`
@@ -115,25 +134,20 @@ impl HostFunc {
         F: Fn(Call<'_, S>, &mut Passed<'_>) -> Result<(), HostError> + Send + Sync + 'static,
     {
         assert!(ty.func_type().is_numeric(), "a type without references");
-        let env = Arc::new(Dynamic { ty: ty.clone(), func });
+        let env = Arc::new(Dynamic::new(&ty, func));
         let entry = numeric_entry::<S, F> as *const u8;
-        HostFunc::with(ty, TypeId::of::<S>(), shims::image_exit_address(), entry, env)
+        let signature = Signature { ty, shim: shims::image_exit_address(), entry };
+        HostFunc::with::<S, _>(Lazily::Made(signature), env)
     }
 
-    fn with<F: Send + Sync + 'static>(
-        ty: RegisteredType,
-        host_type: TypeId,
-        shim: *const u8,
-        entry: *const u8,
-        closure: Arc<F>,
-    ) -> HostFunc {
-        let env = Arc::as_ptr(&closure).cast();
-        HostFunc { ty, host_type, shim, entry, env, _closure: closure }
+    fn with<S: Host, C: Send + Sync + 'static>(signature: Lazily, closure: Arc<C>) -> HostFunc {
+        let (host_type, env) = (TypeId::of::<S>(), Arc::as_ptr(&closure).cast());
+        HostFunc { signature, host_type, env, _closure: closure }
     }
 
     /// Its type.
     pub fn ty(&self) -> &RegisteredType {
-        &self.ty
+        &self.signature.ty
     }
 
     /// Type of the hosts it can be called with.
@@ -142,23 +156,52 @@ impl HostFunc {
     }
 
     pub(crate) fn shim(&self) -> *const u8 {
-        self.shim
+        self.signature.shim
     }
 
     /// Fills in what follows the record's `Owner`.
     pub(crate) fn write_record(&self, block: &mut Block, at: usize, instance: Option<InstanceId>) {
-        let stack_bytes = self.ty.call_layout().stack_bytes;
-        block.write(at + offset_of!(HostRecord, entry), self.entry);
-        block.write(at + offset_of!(HostRecord, stack_bytes), u64::from(stack_bytes));
+        let layout = self.ty().call_layout();
+        block.write(at + offset_of!(HostRecord, entry), self.signature.entry);
+        block.write(at + offset_of!(HostRecord, stack_bytes), layout.stack_bytes);
+        let uses_vectors = u32::from(layout.uses_vectors);
+        block.write(at + offset_of!(HostRecord, uses_vectors), uses_vectors);
         block.write(at + offset_of!(HostRecord, env), self.env);
         let instance = instance.map_or(0, |id| id.index() as u64 + 1);
         block.write(at + offset_of!(HostRecord, instance), instance);
     }
 }
 
+impl Signature {
+    fn wrapped<S, F, P, R>() -> Signature
+    where
+        S: Host,
+        P: HostParams<S, F, R>,
+        R: Results,
+        F: Fn(Call<'_, S>, P) -> Result<R, HostError> + Send + Sync + 'static,
+    {
+        let ty = FuncType::new(P::types(), R::types());
+        let direct = P::DIRECT && R::DIRECT && CallLayout::new(&ty).fits_registers();
+        let (shim, entry) = match P::entry().filter(|_| direct) {
+            Some(entry) => (shims::typed_exit_address(), entry),
+            None => (shims::image_exit_address(), wrapped_entry::<S, F, P, R> as *const u8),
+        };
+        // Only types without defined references come from Rust types, so interning cannot fail.
+        let ty = RegisteredType::intern(&ty).expect("types of Rust types refer to no other");
+        Signature { ty, shim, entry }
+    }
+}
+
 struct Dynamic<F> {
     ty: RegisteredType,
+    area_bytes: u32,
     func: F,
+}
+
+impl<F> Dynamic<F> {
+    fn new(ty: &RegisteredType, func: F) -> Dynamic<F> {
+        Dynamic { ty: ty.clone(), area_bytes: ty.call_layout().area_bytes, func }
+    }
 }
 
 /// Arguments and results, all numbers and vectors, of a call of a function of dynamically given type.
@@ -246,15 +289,23 @@ fn run<S: Host, F, R>(
         Ok(Err(failure)) => failure,
         Err(payload) => Failure::Panic(payload),
     };
+    failed::<S>(context, host, failure);
+    None
+}
+
+/// Leaves the failure of a host function in the context. Apart, so that calls that succeed save no registers
+/// for it.
+#[cold]
+#[inline(never)]
+fn failed<S: Host>(context: &Context, host: NonNull<S>, failure: Failure) {
     if let Failure::Host(error) = &failure
-        // SAFETY: [host pointer] as above; the earlier use has ended.
+        // SAFETY: [host pointer] as in `run`; the earlier use has ended.
         && unsafe { &mut *host.as_ptr() }.thrown(&**error)
     {
         context.pending.set(Context::THROWN);
-        return None;
+        return;
     }
     fail(context, failure, None);
-    None
 }
 
 fn lowered<T>(result: Result<T, Mismatch>) -> Result<T, Failure> {
@@ -285,7 +336,7 @@ where
 {
     run(&record, |dynamic, Call { host, instance }| {
         let ty = dynamic.ty.func_type();
-        let area = area(image, dynamic.ty.call_layout().area_bytes);
+        let area = area(image, dynamic.area_bytes);
         let mut args = Args::new(image, !area.is_null());
         let mut values: SmallVec<[Value; 8]> = SmallVec::new();
         for ty in ty.params() {
@@ -311,7 +362,7 @@ where
 {
     run(&record, |dynamic, call| {
         let ty = dynamic.ty.func_type();
-        let area = area(image, dynamic.ty.call_layout().area_bytes);
+        let area = area(image, dynamic.area_bytes);
         let cursor = ResultCursor::default();
         let mut passed = Passed { ty, image, area, cursor, written: 0 };
         (dynamic.func)(call, &mut passed).map_err(Failure::Host)?;

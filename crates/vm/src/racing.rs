@@ -16,6 +16,7 @@ const CHUNK: usize = 4096;
 ///
 /// - `length` bytes from `target` on may be written and as many from `source` on be read: bytes of shared
 ///   memories, or bytes that nothing else accesses meanwhile and no reference covers but one of the caller.
+/// - `source` could be written through, too; what is only borrowed is for [`write`].
 pub(crate) unsafe fn copy(target: *mut u8, source: *const u8, length: usize) {
     let distance = (target as usize).wrapping_sub(source as usize);
     if distance == 0 || distance >= length {
@@ -31,9 +32,19 @@ pub(crate) unsafe fn copy(target: *mut u8, source: *const u8, length: usize) {
         // SAFETY: [racing bytes] parts of the caller's ranges, and a buffer of this function's own.
         unsafe {
             accesses::copy(buffer.as_mut_ptr(), source.add(left), step);
-            accesses::copy(target.add(left), buffer.as_ptr(), step);
+            accesses::copy(target.add(left), buffer.as_mut_ptr(), step);
         }
     }
+}
+
+/// Copies bytes in that the caller borrows.
+///
+/// # Safety
+///
+/// - As many bytes from `target` on may be written, as for [`copy`].
+pub(crate) unsafe fn write(target: *mut u8, bytes: &[u8]) {
+    // SAFETY: [racing bytes] the caller's duty is the same.
+    unsafe { accesses::write(target, bytes) }
 }
 
 /// Fills bytes.

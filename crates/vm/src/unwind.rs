@@ -149,3 +149,112 @@ pub(crate) fn frames(context: &Context, start: Option<(usize, usize)>, limit: us
         pc -= 1;
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::Code;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+    use wardian_module::image::{
+        CodeImage, ExceptionTable, FuncRange, Handler, Location, StackMaps, TryCall,
+    };
+    use wardian_module::{DefinedFuncIndex, Proposals, TagIndex};
+
+    /// A stack of two guest frames, as code would have left it: `f` was called by the host and has called
+    /// `g`, which has called the host. Nothing runs.
+    pub(crate) struct Stack {
+        pub(crate) context: Context,
+        words: Vec<u64>,
+        code: Code,
+        _epoch: Box<AtomicU64>,
+    }
+
+    /// Id of the tag that `f` handles.
+    pub(crate) const TAG: u32 = 77;
+    /// Positions in `words`, downwards from the entry frame.
+    const ENTRY: usize = 20;
+    const FRAME_F: usize = 30;
+    const FRAME_G: usize = 8;
+    const EXIT: usize = 2;
+
+    impl Stack {
+        pub(crate) fn new() -> Stack {
+            let text = "(module (tag) (func $f) (func $g))";
+            let wasm = wat::parse_str(text).unwrap();
+            let (module, _) = wardian_module::decode(wasm, Proposals::default()).unwrap();
+            let image = CodeImage {
+                text: vec![0xcc; 64],
+                funcs: vec![FuncRange { start: 0, end: 32 }, FuncRange { start: 32, end: 64 }],
+                locations: vec![Location { offset: 0, wasm: 5 }, Location { offset: 32, wasm: 9 }],
+                exceptions: ExceptionTable {
+                    calls: vec![TryCall { offset: 8, context: -16, frame: 24, first: 0 }],
+                    handlers: vec![Handler { tag: 0, target: 20 }, Handler::LAST],
+                },
+                stack_maps: StackMaps::from_parts(vec![40], vec![2], vec![-8, -4]),
+                ..CodeImage::default()
+            };
+            let code = Code::publish(Arc::new(module), image).unwrap();
+            let epoch = Box::new(AtomicU64::new(0));
+            let context = Context::new(&*epoch);
+            let mut stack = Stack { context, words: vec![0; 64], code, _epoch: epoch };
+            let f = stack.code.entry(DefinedFuncIndex(0)) as u64;
+            // The entry frame ends where the saved frame pointer of its caller lies; nothing was entered before.
+            let entry_fp = stack.address(ENTRY) + shims::ENTRY_FRAME;
+            stack.words[FRAME_F] = entry_fp as u64;
+            // A VM context, of which only the id of the tag is looked at.
+            let tag = stack.code.layout().tag(TagIndex(0)) as usize;
+            let vm_context = stack.address(40).wrapping_sub(tag);
+            stack.words[40] = u64::from(TAG);
+            stack.words[FRAME_F - 2] = vm_context as u64;
+            // `g` returns into `f`, and the host into `g`.
+            stack.words[FRAME_G] = stack.address(FRAME_F) as u64;
+            stack.words[FRAME_G + 1] = f + 8;
+            stack.words[FRAME_G - 1] = 1000 | 2000 << 32;
+            stack.words[EXIT] = stack.address(FRAME_G) as u64;
+            stack.words[EXIT + 1] = f + 40;
+            let (entry_sp, exit_fp) = (stack.address(ENTRY), stack.address(EXIT));
+            stack.context.entry_sp.set(entry_sp);
+            stack.context.exit_fp.set(exit_fp);
+            stack
+        }
+
+        fn address(&mut self, word: usize) -> usize {
+            self.words.as_mut_ptr().expose_provenance() + 8 * word
+        }
+
+        /// Address of the handler, and frame and stack pointer of `f`.
+        pub(crate) fn handler(&mut self) -> (usize, usize, usize) {
+            let fp = self.address(FRAME_F);
+            (self.code.entry(DefinedFuncIndex(0)) as usize + 20, fp, fp - 24)
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "walks along addresses, which strict provenance forbids")]
+    fn walks_find_the_references_of_frames() {
+        let mut stack = Stack::new();
+        let mut found = Vec::new();
+        each_reference(&stack.context, &mut |reference| {
+            found.push(reference);
+            reference + 1
+        });
+        stack.address(0);
+        assert_eq!((found, stack.words[FRAME_G - 1]), (vec![1000, 2000], 1001 | 2001 << 32));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "walks along addresses, which strict provenance forbids")]
+    fn walks_find_the_frames_from_the_innermost_on() {
+        let stack = Stack::new();
+        for limit in 0..4 {
+            let found = frames(&stack.context, None, limit);
+            let found: Vec<_> =
+                found.iter().map(|frame| (frame.func.0, frame.wasm_offset)).collect();
+            let expected = [(1, Some(9)), (0, Some(5))];
+            assert_eq!(found, expected[..limit.min(2)]);
+        }
+        stack.context.entry_sp.set(0);
+        assert!(frames(&stack.context, None, 4).is_empty());
+    }
+}

@@ -52,7 +52,10 @@ impl TestHost {
         let func = self.0.instance_func(instance, FuncIndex(index as u32)).expect("it is exported");
         match call(self, func, &[Value::I64(address as i64)], &mut []) {
             Ok(()) => None,
-            Err(CallError::Exit(Exit { failure: Failure::Trap(report), .. })) => Some(report),
+            Err(CallError::Exit(exit)) => match exit.failure {
+                Failure::Trap(report) => Some(report),
+                other => panic!("expected a trap, found {other:?}"),
+            },
             other => panic!("expected a trap or none, found {other:?}"),
         }
     }

@@ -122,9 +122,10 @@ fn faults_outside_guest_code_reach_the_earlier_handler() {
     for round in 1..=3 {
         let seen = SEEN.load(SeqCst);
         match call(&mut host, traps, &[], &mut []) {
-            Err(CallError::Exit(Exit { failure: Failure::Trap(report), frames, .. })) => {
+            Err(CallError::Exit(exit)) => {
+                let Failure::Trap(report) = exit.failure else { panic!("{exit:?}") };
                 assert_eq!(report.trap, Trap::UnreachableCodeReached);
-                assert_eq!(frames.len(), 1);
+                assert_eq!(exit.frames.len(), 1);
             }
             other => panic!("expected a trap, found {other:?}"),
         }

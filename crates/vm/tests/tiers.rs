@@ -214,7 +214,7 @@ fn calls_reach_the_highest_tier_and_never_an_older_one() {
 
 fn exit(result: Result<i32, CallError>) -> Exit {
     match result {
-        Err(CallError::Exit(exit)) => exit,
+        Err(CallError::Exit(exit)) => *exit,
         other => panic!("expected a failure, found {other:?}"),
     }
 }

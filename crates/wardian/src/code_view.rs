@@ -3,7 +3,7 @@
 //! Invariant: nothing of it is published, so nothing of it can run. That is why an artifact that nobody
 //! authenticated may be looked at.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Loaded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explore::{ExploredFunction, TierCode, functions, origin, table_entry};
 use crate::text::binary_form;
@@ -27,6 +27,8 @@ use wardian_runtime::CodeShape;
 pub struct ModuleCode {
     module: Module,
     image: CodeImage,
+    /// Where exceptions go, in order.
+    landings: Vec<u32>,
     functions: Vec<ExploredFunction>,
 }
 
@@ -47,8 +49,7 @@ impl ModuleCode {
     ///
     /// As [`Module::deserialize`](crate::Module::deserialize).
     pub fn of_artifact(engine: &Engine, bytes: &[u8]) -> Result<ModuleCode> {
-        let (module, image) = engine.decode_artifact(bytes)?;
-        ModuleCode::new(module, image)
+        ModuleCode::of_loaded(engine.decode_artifact(bytes)?)
     }
 
     /// The code of an artifact of which nobody knows who made it. What is seen may be a lie: the code need
@@ -58,8 +59,12 @@ impl ModuleCode {
     ///
     /// When it was made for other settings or another processor, or is malformed.
     pub fn of_unauthenticated_artifact(engine: &Engine, bytes: &[u8]) -> Result<ModuleCode> {
-        let (module, image) = engine.decode_unauthenticated(bytes)?;
-        ModuleCode::new(module, image)
+        ModuleCode::of_loaded(engine.decode_unauthenticated(bytes)?)
+    }
+
+    fn of_loaded(loaded: Loaded<'_>) -> Result<ModuleCode> {
+        let Loaded { module, image, text } = loaded;
+        ModuleCode::new(module, CodeImage { text: text.into_owned(), ..image })
     }
 
     fn new(module: Module, image: CodeImage) -> Result<ModuleCode> {
@@ -69,7 +74,9 @@ impl ModuleCode {
             return Err(Error::tagged(ErrorKind::InvalidModule, text));
         }
         let functions = functions(&module);
-        Ok(ModuleCode { module, image, functions })
+        let mut landings: Vec<u32> = image.exceptions.landings().collect();
+        landings.sort_unstable();
+        Ok(ModuleCode { module, image, landings, functions })
     }
 
     /// The functions that the module defines, in order.
@@ -98,10 +105,13 @@ impl ModuleCode {
             places.map(|at| (relative(at), origin(&self.module, func, own, inlined, at))).collect();
         let first = traps.partition_point(|site| site.offset < range.start);
         let sites = traps[first..].iter().take_while(|site| inside(site.offset));
+        let first = self.landings.partition_point(|at| *at < range.start);
+        let landings = self.landings[first..].iter().take_while(|at| inside(**at));
         let code = TierCode {
             bytes: text[range.start as usize..range.end as usize].to_vec(),
             origins,
             traps: sites.map(|site| (relative(site.offset), site.trap.to_string())).collect(),
+            landings: landings.map(|at| relative(*at)).collect(),
             references: Vec::new(),
             shape: CodeShape::default(),
         };

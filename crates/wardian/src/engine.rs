@@ -9,6 +9,7 @@ use crate::config::{
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::module::read_module;
 use crate::text::binary_form;
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::hash::Hash;
@@ -292,6 +293,14 @@ impl Engine {
         Code::publish_watched(module, image, watch.as_deref())
     }
 
+    pub(crate) fn publish_loaded(
+        &self,
+        Loaded { module, image, text }: Loaded<'_>,
+    ) -> Result<Code, wardian_vm::CodeError> {
+        let watch = self.inner.observers.of_module(&module);
+        Code::publish_text(Arc::new(module), image, &text, watch.as_deref())
+    }
+
     /// A module with its fully optimized code.
     pub(crate) fn compile(
         &self,
@@ -426,39 +435,49 @@ impl Engine {
     }
 
     pub(crate) fn encode_artifact(&self, wasm: &[u8], image: CodeImage) -> Result<Vec<u8>> {
-        Ok(artifact::encode(self.artifact_key()?, self.compatibility(), wasm, image))
+        let parallel = self.compiler().is_parallel();
+        Ok(artifact::encode(self.artifact_key()?, self.compatibility(), wasm, image, parallel))
     }
 
-    pub(crate) fn decode_artifact(&self, bytes: &[u8]) -> Result<(Module, CodeImage)> {
+    pub(crate) fn decode_artifact<'a>(&self, bytes: &'a [u8]) -> Result<Loaded<'a>> {
         let key = self.artifact_key()?;
-        match artifact::decode(artifact::Source::Signed(bytes, key), self.compatibility()) {
-            Ok(found) => self.loaded_artifact(found),
+        match self.loaded(artifact::Source::Signed(bytes, key)) {
+            Ok(loaded) => Ok(loaded),
             Err(_) if self.config().recompile_rejected_artifacts => {
-                self.compile(artifact::embedded_wasm(bytes).map_err(rejected)?.to_vec(), None)
+                let wasm = artifact::embedded_wasm(bytes).map_err(rejected)?;
+                let (module, mut image) = self.compile(wasm.to_vec(), None)?;
+                let text = std::mem::take(&mut image.text).into();
+                Ok(Loaded { module, image, text })
             }
             Err(error) => Err(rejected(error)),
         }
     }
 
-    pub(crate) fn decode_vouched(
+    pub(crate) fn decode_vouched<'a>(
         &self,
-        vouched: wardian_vm::VouchedArtifact<'_>,
-    ) -> Result<(Module, CodeImage)> {
-        let found = artifact::decode(artifact::Source::Vouched(vouched), self.compatibility())
-            .map_err(rejected)?;
-        self.loaded_artifact(found)
+        vouched: wardian_vm::VouchedArtifact<'a>,
+    ) -> Result<Loaded<'a>> {
+        self.loaded(artifact::Source::Vouched(vouched)).map_err(rejected)
     }
 
     /// For [`ModuleCode`](crate::ModuleCode), which runs nothing.
-    pub(crate) fn decode_unauthenticated(&self, bytes: &[u8]) -> Result<(Module, CodeImage)> {
+    pub(crate) fn decode_unauthenticated<'a>(&self, bytes: &'a [u8]) -> Result<Loaded<'a>> {
         let found = artifact::decode_to_show(bytes, self.compatibility()).map_err(rejected)?;
-        Ok((self.decode(found.wasm.to_vec())?.0, found.image))
+        let (module, _) = self.decode(found.wasm.to_vec())?;
+        let image = found.tables().map_err(rejected)?;
+        Ok(Loaded { module, image, text: found.text().into() })
     }
 
-    fn loaded_artifact(&self, found: artifact::Artifact<'_>) -> Result<(Module, CodeImage)> {
-        let (bytes, code_bytes) = (found.wasm.len(), found.image.text.len());
+    fn loaded<'a>(
+        &self,
+        source: artifact::Source<'a, '_>,
+    ) -> Result<Loaded<'a>, artifact::ArtifactError> {
+        let parallel = self.compiler().is_parallel();
+        let found = artifact::decode(source, self.compatibility(), parallel)?;
+        let (module, image) = found.load(self.settings().proposals, parallel)?;
+        let (bytes, code_bytes) = (found.wasm.len(), found.text().len());
         tracing::debug!(target: log::MODULE, bytes, code_bytes, "artifact accepted");
-        Ok((self.decode(found.wasm.to_vec())?.0, found.image))
+        Ok(Loaded { module, image, text: found.text().into() })
     }
 
     /// Whether `bytes` look like an artifact of any version. Says nothing about who made them.
@@ -658,6 +677,14 @@ pub(crate) fn compile_error(error: rt::CompileError) -> Error {
         rt::CompileError::Invalid(error) => invalid(error),
         other => Error::tagged(ErrorKind::Limit, other.to_string()),
     }
+}
+
+/// What an artifact holds, ready to be published or shown.
+pub(crate) struct Loaded<'a> {
+    pub(crate) module: Module,
+    /// Without its text, which lies in the artifact.
+    pub(crate) image: CodeImage,
+    pub(crate) text: Cow<'a, [u8]>,
 }
 
 /// A reference to an [`Engine`] that does not keep it alive.

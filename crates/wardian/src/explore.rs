@@ -118,6 +118,8 @@ pub struct TierCode {
     pub origins: Vec<(usize, CodeOrigin)>,
     /// Instructions that may trap, by their offset, and how.
     pub traps: Vec<(usize, String)>,
+    /// Where exceptions go that leave its calls, in order.
+    pub landings: Vec<usize>,
     /// Distances that are not filled in yet: four bytes each.
     pub references: Vec<CodeReference>,
     /// What it looks like.
@@ -317,8 +319,11 @@ fn tier_code(
         target: reloc.target,
         addend: reloc.addend,
     });
+    let mut landings: Vec<usize> = code.exceptions.landings().map(|at| at as usize).collect();
+    landings.sort_unstable();
     TierCode {
         origins,
+        landings,
         traps: traps.collect(),
         references: references.collect(),
         shape,

@@ -8,7 +8,7 @@ use crate::store::{
     AsContext, AsContextMut, StoreContext, StoreContextMut, StoreInner, WRONG_STORE, check_store,
 };
 use crate::types::{
-    ExternType, FuncType, GlobalType, MemoryType, Mutability, RefType, TableType, TagType,
+    ExternType, FuncType, GlobalType, MemoryType, RefType, TableType, TagType, ValType,
 };
 use crate::val::{Ref, Val};
 use wardian_module::ExternIndex;
@@ -564,10 +564,15 @@ impl Table {
     pub fn fill(&self, mut store: impl AsContextMut, dst: u64, val: Ref, len: u64) -> Result<()> {
         let store = store.as_context_mut().0;
         check_store(self.store, store.id())?;
-        let value = self.element(store, &val)?;
+        // Of functions the kernel sees whether they are of the type.
+        let value = match val {
+            Ref::Func(_) => val.to_value(&store.rt)?,
+            _ => self.element(store, &val)?,
+        };
         if store.rt.kernel.table_fill(self.id, dst, value, len).is_ok() {
             return Ok(());
         }
+        self.element(store, &val)?;
         let size = store.rt.kernel.table_size(self.id);
         Err(misuse(format!("table element {dst} is out of bounds of {size} elements")))
     }
@@ -662,14 +667,19 @@ impl Global {
     pub fn set(&self, mut store: impl AsContextMut, val: Val) -> Result<()> {
         let store = store.as_context_mut().0;
         check_store(self.store, store.id())?;
-        let ty = GlobalType::from_module(*store.rt.kernel.global_type(self.id));
-        if ty.mutability() != Mutability::Var {
+        let ty = *store.rt.kernel.global_type(self.id);
+        if !ty.mutable {
             return Err(misuse("immutable global cannot be set"));
         }
-        let value = val.to_value_of(&store.rt, ty.content().to_module())?;
+        // Of numbers the kernel sees whether they are of the type.
+        let value = match val.to_number() {
+            None => val.to_value_of(&store.rt, ty.content)?,
+            number => number,
+        };
         if value.is_none_or(|value| store.rt.kernel.global_set(self.id, value).is_err()) {
-            let found = val.ty(StoreContext(store))?;
-            return Err(misuse(format!("global: expected {}, found {found}", ty.content())));
+            let (expected, found) =
+                (ValType::from_module(ty.content), val.ty(StoreContext(store))?);
+            return Err(misuse(format!("global: expected {expected}, found {found}")));
         }
         Ok(())
     }

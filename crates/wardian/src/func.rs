@@ -189,7 +189,7 @@ impl Func {
         store.pass(CallHook::ReturningFromWasm)?;
         match result {
             Ok(()) => Ok(()),
-            Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
+            Err(CallError::Exit(exit)) => Err(exit_error(store, *exit)),
             Err(CallError::Mismatch) => {
                 values?;
                 Err(self.mismatch(store, params, results.len()))
@@ -239,7 +239,7 @@ impl Func {
         store.pass(CallHook::ReturningFromWasm)?;
         match result {
             Ok(()) => Ok(()),
-            Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
+            Err(CallError::Exit(exit)) => Err(exit_error(store, *exit)),
             Err(CallError::Mismatch) => Err(raw_mismatch()),
         }
     }
@@ -263,7 +263,7 @@ impl Func {
         store.pass(CallHook::ReturningFromWasm)?;
         match called {
             Ok(()) => Ok(()),
-            Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
+            Err(CallError::Exit(exit)) => Err(exit_error(store, *exit)),
             Err(CallError::Mismatch) => {
                 // A reference of another store is what is wrong, if there is one.
                 for param in params {
@@ -454,19 +454,18 @@ fn numeric_host_func<T: 'static>(
 ) -> vm::HostFunc {
     let registered = ty.registered().clone();
     vm::HostFunc::numeric::<StoreInner<T>, _>(registered, move |call, passed| {
+        // It stays where it is filled: the processor waits for parts of what is moved that were just written.
         let mut vals: SmallVec<[Val; 8]> = SmallVec::new();
         passed.params(|value| vals.extend(Val::from_number(value)));
         let params = vals.len();
         vals.extend(passed.ty().results().iter().filter_map(|ty| Val::zero(*ty)));
+        let (args, rets) = vals.split_at_mut(params);
         host_call(
             call,
-            |_| vals,
-            |caller, mut vals| {
-                let (args, rets) = vals.split_at_mut(params);
-                func(caller, args, rets).map(|()| vals)
-            },
-            |vals, store| {
-                for (position, val) in vals[params..].iter().enumerate() {
+            |_| rets,
+            |caller, rets| func(caller, args, rets).map(|()| rets),
+            |rets, store| {
+                for (position, val) in rets.iter().enumerate() {
                     let written = val.to_number().map(|value| passed.result(value));
                     if !matches!(written, Some(Ok(()))) {
                         let expected = ty.as_module().results()[position];

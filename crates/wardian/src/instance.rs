@@ -171,7 +171,7 @@ impl Instance {
         if let Some(start) = start {
             match call_start(store, start)? {
                 Ok(()) => {}
-                Err(CallError::Exit(exit)) => return Err(exit_error(store, exit)),
+                Err(CallError::Exit(exit)) => return Err(exit_error(store, *exit)),
                 Err(CallError::Mismatch) => {
                     unreachable!("a start function takes and gives nothing")
                 }

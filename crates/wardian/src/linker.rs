@@ -12,6 +12,7 @@ use crate::typed::IntoFunc;
 use crate::types::{ExternType, FuncType, ImportType};
 use crate::val::Val;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use wardian_module::Trap;
@@ -212,11 +213,13 @@ impl<T: 'static> Linker<T> {
             Some(names) => names,
             None => self.modules.entry(module.into()).or_default(),
         };
-        if !self.allow_shadowing && names.contains_key(name) {
-            let text = format!("import of `{module}::{name}` defined twice");
-            return Err(Error::tagged(ErrorKind::Misuse, text));
-        }
-        names.insert(name.into(), definition);
+        match names.entry(name.into()) {
+            Entry::Occupied(_) if !self.allow_shadowing => {
+                let text = format!("import of `{module}::{name}` defined twice");
+                return Err(Error::tagged(ErrorKind::Misuse, text));
+            }
+            entry => entry.insert_entry(definition),
+        };
         Ok(self)
     }
 

@@ -1,6 +1,6 @@
 //! [`Module`]: validated, compiled code, ready to be instantiated.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Loaded};
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::text::binary_form;
 use crate::types::{ExportType, ExternType, ImportType};
@@ -168,13 +168,9 @@ impl Module {
         Module { inner: Arc::new(ModuleInner { engine, code, counters, id }) }
     }
 
-    fn publish(
-        engine: &Engine,
-        module: wardian_module::Module,
-        image: wardian_module::image::CodeImage,
-    ) -> Result<Module> {
+    fn publish(engine: &Engine, loaded: Loaded<'_>) -> Result<Module> {
         let code = engine
-            .publish(Arc::new(module), image)
+            .publish_loaded(loaded)
             .map_err(|error| Error::tagged(ErrorKind::Limit, error.to_string()))?;
         Ok(Module::of_code(engine, code, Counters::default()))
     }
@@ -212,8 +208,7 @@ impl Module {
     /// changed. With [`Config::recompile_rejected_artifacts`](crate::Config) its WebAssembly is
     /// compiled anew instead.
     pub fn deserialize(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module> {
-        let (module, image) = engine.decode_artifact(bytes.as_ref())?;
-        Module::publish(engine, module, image)
+        Module::publish(engine, engine.decode_artifact(bytes.as_ref())?)
     }
 
     /// Loads an artifact that the caller vouches for, without its key.
@@ -222,8 +217,7 @@ impl Module {
     ///
     /// When it was made for other settings or another processor, or is malformed.
     pub fn deserialize_vouched(engine: &Engine, artifact: VouchedArtifact<'_>) -> Result<Module> {
-        let (module, image) = engine.decode_vouched(artifact)?;
-        Module::publish(engine, module, image)
+        Module::publish(engine, engine.decode_vouched(artifact)?)
     }
 
     /// Loads an artifact from a file that only this user (or the superuser) can change.

@@ -565,7 +565,7 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         store.pass(CallHook::ReturningFromWasm)?;
         match result? {
             Ok(results) => Ok(results),
-            Err(CallError::Exit(exit)) => Err(exit_error(store, exit)),
+            Err(CallError::Exit(exit)) => Err(exit_error(store, *exit)),
             Err(CallError::Mismatch) => unreachable!("types and store were checked"),
         }
     }

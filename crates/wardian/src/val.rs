@@ -448,13 +448,15 @@ macro_rules! accessors {
         impl Val {
             $(
                 #[doc = concat!("The value, if it is of type `", stringify!($variant), "`.")]
+                #[inline]
                 pub fn $get(&self) -> Option<$ty> {
                     if let Val::$variant($v) = self { Some($cast) } else { None }
                 }
 
                 #[doc = concat!("The value.\n\n# Panics\n\nUnless it is of type `", stringify!($variant), "`.")]
+                #[inline]
                 pub fn $unwrap(&self) -> $ty {
-                    self.$get().unwrap_or_else(|| panic!("expected {}, found {self:?}", stringify!($variant)))
+                    self.$get().unwrap_or_else(|| self.is_not(stringify!($variant)))
                 }
             )*
         }
@@ -474,6 +476,11 @@ accessors! {
 }
 
 impl Val {
+    #[cold]
+    fn is_not(&self, expected: &str) -> ! {
+        panic!("expected {expected}, found {self:?}")
+    }
+
     /// The null reference of the hierarchy of `heap_type`.
     ///
     /// # Panics

@@ -431,6 +431,39 @@ fn a_full_heap_is_a_trap_and_there_is_room_again() -> Result<()> {
     Ok(())
 }
 
+/// After a peak the heap is small again: what it may take, and what the system has given it.
+#[test]
+fn a_heap_shrinks_after_a_peak() -> Result<()> {
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    };
+    let mut store = Store::new(&Engine::default(), ());
+    let module = Module::new(
+        store.engine(),
+        r#"(module (type $list (struct (field (ref null $list)) (field i64)))
+            (global $all (mut (ref null $list)) (ref.null $list))
+            (func (export "grow") (param $n i32)
+              (loop $again
+                (global.set $all (struct.new $list (global.get $all) (i64.const 1)))
+                (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+            (func (export "drop") (global.set $all (ref.null $list))))"#,
+    )?;
+    let instance = Instance::new(&mut store, &module, &[])?;
+    let grow = instance.get_typed_func::<i32, ()>(&mut store, "grow")?;
+    let forget = instance.get_typed_func::<(), ()>(&mut store, "drop")?;
+    grow.call(&mut store, 16_000_000)?;
+    let (capacity, pages) = (store.gc_heap_capacity(), resident());
+    assert!(capacity > 384 << 20);
+    forget.call(&mut store, ())?;
+    store.gc(None)?;
+    assert!(store.gc_heap_capacity() < 128 << 20, "{}", store.gc_heap_capacity());
+    // Other tests of this process take and give back as well.
+    let back = pages.saturating_sub(resident());
+    assert!(back > 256 << 20, "{back} bytes were given back");
+    Ok(())
+}
+
 /// Nothing of a store's heap is seen in the next one: new objects hold what they were given.
 #[test]
 fn heaps_begin_empty() -> Result<()> {

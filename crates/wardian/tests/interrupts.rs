@@ -261,6 +261,56 @@ fn instructions_are_counted_one_by_one() {
     assert_eq!(used("(memory.grow (i32.const 2))", Ok(-1)), 2);
 }
 
+/// What is done to many elements of an array costs as much more, on every tier; without so much fuel it is not
+/// begun.
+#[test]
+fn arrays_are_paid_for_by_size() {
+    let operations = [
+        // Made and filled.
+        "(drop (array.new $bytes (i32.const 1) (local.get 0)))",
+        "(drop (array.new_default $bytes (local.get 0)))",
+        "(drop (array.new_data $bytes $data (i32.const 0) (local.get 0)))",
+        "(array.fill $bytes (global.get $a) (i32.const 0) (i32.const 1) (local.get 0))",
+        "(array.copy $bytes $bytes (global.get $a) (i32.const 0) (global.get $a) (i32.const 9) (local.get 0))",
+        "(array.init_data $bytes $data (global.get $a) (i32.const 0) (i32.const 0) (local.get 0))",
+    ];
+    let functions: String = operations
+        .iter()
+        .enumerate()
+        .map(|(n, operation)| format!("(func (export \"{n}\") (param i32) {operation})"))
+        .collect();
+    let text = format!(
+        "(module (type $bytes (array (mut i8))) (data $data \"{}\")
+           (global $a (ref $bytes) (array.new $bytes (i32.const 0) (i32.const 1000))) {functions})",
+        "x".repeat(1000)
+    );
+    let modes = modes(|config| {
+        config.consume_fuel(true).wasm_gc(true);
+    });
+    for (mode, engine) in modes {
+        let module = Module::new(&engine, &text).unwrap();
+        let mut store = Store::new(&engine, ());
+        store.set_fuel(1_000_000).unwrap();
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        for (n, operation) in operations.iter().enumerate() {
+            let func = instance.get_typed_func::<i32, ()>(&mut store, &n.to_string()).unwrap();
+            let mut used = |count: i32, fuel: u64| {
+                store.set_fuel(fuel).unwrap();
+                let result = func.call(&mut store, count);
+                (
+                    result.map_err(|error| trap(Err::<(), _>(error))),
+                    fuel - store.get_fuel().unwrap(),
+                )
+            };
+            let (none, some) = (used(0, 10_000), used(700, 10_000));
+            assert_eq!((none.0, some.0), (Ok(()), Ok(())), "{mode}: {operation}");
+            let each = if operation.contains("array.new $") { 2 } else { 1 };
+            assert_eq!(some.1, none.1 + 700 * each, "{mode}: {operation}");
+            assert_eq!(used(700, 600).0, Err(Trap::OutOfFuel), "{mode}: {operation}");
+        }
+    }
+}
+
 #[test]
 fn fuel_is_refused_where_it_is_not_consumed() {
     let mut store = Store::new(&Engine::default(), ());

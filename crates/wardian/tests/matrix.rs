@@ -1,4 +1,4 @@
-//! One program in every mode: strategies, ways to go from tier to tier, signals and explicit checks, moving
+//! One program, which has objects, exceptions and a shared memory too, in every mode: strategies, ways to go from tier to tier, signals and explicit checks, moving
 //! memories, fuel, epochs, both and neither. Results, traps with all their frames and offsets, fuel, growth
 //! under limits and the end of the stack are the same in all of them, and in every repetition.
 
@@ -39,6 +39,7 @@ fn modes() -> Vec<Mode> {
                 config.strategy(*strategy).tier_up(tier_up.clone()).cranelift_opt_level(*level);
                 config.consume_fuel(fuel).epoch_interruption(epochs);
                 config.cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true);
+                config.wasm_gc(true).wasm_threads(true);
                 if checks != "signals" {
                     config.signals_based_traps(false);
                 }
@@ -56,7 +57,7 @@ fn modes() -> Vec<Mode> {
 
 const PROGRAM: &str = r#"(module $matrix
     (import "host" "back" (func $back (param i32) (result i32)))
-    (memory (export "memory") 1 10)
+    (memory (export "memory") 1 100)
     (table $t (export "table") 4 20 funcref)
     (elem (table $t) (i32.const 0) func $double $wide)
     (data $d "0123456789")
@@ -131,6 +132,63 @@ const PROGRAM: &str = r#"(module $matrix
         (return (try_table (result i32) (catch_all $caught) (call $around (local.get 0)))))
       (i32.const -1))
 
+    (func (export "throw again") (param $n i32) (result i32) (local $caught exnref)
+      (block $done (result i32)
+        (try_table (result i32) (catch $e $done)
+          (block $first (result exnref)
+            (try_table (catch_all_ref $first) (call $thrower (local.get $n)))
+            (return (i32.const -7)))
+          (local.set $caught)
+          (drop (struct.new $node (ref.null $node) (local.get $n)))
+          (throw_ref (local.get $caught)))))
+
+    ;; Objects.
+    (type $node (struct (field $next (ref null $node)) (field $value (mut i32))))
+    (type $ints (array (mut i32)))
+    (type $bytes (array (mut i8)))
+    (func (export "list") (param $n i32) (result i32)
+      (local $list (ref null $node)) (local $i i32) (local $sum i32)
+      (local.set $i (local.get $n))
+      (loop $again
+        (local.set $list (struct.new $node (local.get $list) (local.get $i)))
+        (br_if $again (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))
+      (loop $again
+        (local.set $sum (i32.mul (i32.const 3)
+          (i32.add (local.get $sum) (struct.get $node $value (local.get $list)))))
+        (local.set $list (struct.get $node $next (local.get $list)))
+        (br_if $again (i32.eqz (ref.is_null (local.get $list)))))
+      (local.get $sum))
+    (func (export "array") (param $n i32) (result i32) (local $a (ref $ints))
+      (local.set $a (array.new $ints (i32.const 7) (i32.const 100)))
+      (array.fill $ints (local.get $a) (i32.const 10) (i32.const 5) (local.get $n))
+      (array.copy $ints $ints (local.get $a) (i32.const 20) (local.get $a) (i32.const 5) (local.get $n))
+      (array.get $ints (local.get $a) (i32.mul (local.get $n) (i32.const 2))))
+    (func (export "array of data") (param $n i32) (result i32)
+      (array.get_u $bytes (array.new_data $bytes $d (i32.const 2) (local.get $n)) (i32.const 3)))
+    (func (export "array of length") (param $n i32) (result i32)
+      (array.len (array.new_default $ints (local.get $n))))
+    (func (export "cast") (param $n i32) (result i32)
+      (struct.get $node $value (ref.cast (ref $node)
+        (if (result anyref) (local.get $n)
+          (then (struct.new $node (ref.null $node) (local.get $n)))
+          (else (ref.i31 (i32.const 5)))))))
+    (func (export "null") (param $n i32) (result i32) (local $list (ref null $node))
+      (if (local.get $n) (then (local.set $list (struct.new_default $node))))
+      (struct.set $node $value (local.get $list) (i32.const 4))
+      (struct.get $node $value (local.get $list)))
+
+    ;; A memory that threads could share.
+    (memory $shared 1 2 shared)
+    (func (export "atomic") (param $n i32) (result i32)
+      (drop (i32.atomic.rmw.add $shared (local.get $n) (i32.const 5)))
+      (drop (i64.atomic.rmw16.cmpxchg_u $shared (local.get $n) (i64.const 5) (i64.const 6)))
+      (atomic.fence)
+      (i32.add (memory.atomic.notify $shared (local.get $n) (i32.const 1))
+        (i32.atomic.load $shared (local.get $n))))
+    (func (export "wait") (param $n i32) (result i32)
+      (memory.atomic.wait32 $shared (local.get $n) (i32.const 0) (i64.const 0)))
+    (func (export "grow shared") (param i32) (result i32) (memory.grow $shared (local.get 0)))
+
     ;; What never ends.
     (func (export "spin") (param i32) (result i32)
       (loop $l (global.set $g (i32.add (global.get $g) (i32.const 1))) (br $l)) (unreachable))
@@ -167,7 +225,7 @@ const CALLS: &[(&str, &[i32])] = &[
     ("init", &[0, 65_528, 65_529, -1]),
     ("table set", &[3, 4, -1]),
     ("unreachable", &[0, 9]),
-    ("grow", &[1, 0, 3, 1, 5, -1]),
+    ("grow", &[1, 0, 3, 36, 40, -1]),
     ("fill", &[65_526, 65_527, 4 * 65_536 - 10, 4 * 65_536 - 9]),
     ("grow table", &[4, 3, 1, 0, -1]),
     ("nan", &[4, -1, -4]),
@@ -175,6 +233,17 @@ const CALLS: &[(&str, &[i32])] = &[
     ("host", &[2, 0]),
     ("catch", &[1, 2, 3, 6, 40]),
     ("trap in try", &[0, 2]),
+    ("throw again", &[1, 6, 7]),
+    ("list", &[1, 2, 300]),
+    ("array", &[0, 3, 80, 81, 91, -1]),
+    ("array of data", &[8, 4, 3, 9, -1]),
+    ("array of length", &[0, 5000, -1]),
+    ("cast", &[3, 0]),
+    ("null", &[1, 0]),
+    ("atomic", &[8, 65_532, 65_536, 9, -4]),
+    ("wait", &[8, 16, 65_536, 2]),
+    ("grow shared", &[1, 1]),
+    ("atomic", &[65_536]),
     ("divide", &[0, 7]),
 ];
 
@@ -212,7 +281,7 @@ struct Run {
 impl Run {
     fn new(mode: &Mode) -> Run {
         // Less than the types of memory and table allow.
-        let limits = StoreLimitsBuilder::new().memory_size(5 << 16).table_elements(8).instances(1);
+        let limits = StoreLimitsBuilder::new().memory_size(40 << 16).table_elements(8).instances(1);
         let mut store = Store::new(mode.module.engine(), Host { limits: limits.build(), asked: 0 });
         store.limiter(|host| &mut host.limits);
         store.set_epoch_deadline(1 << 40);
@@ -309,6 +378,11 @@ fn every_mode_does_the_same() {
     assert_eq!(trap("tail indirect", 4).0, Trap::IndirectCallOutOfBounds);
     assert_eq!(trap("host", 0).0, Trap::IntegerOverflow);
     assert_eq!(trap("trap in try", 0).0, Trap::IntegerDivisionByZero);
+    assert_eq!(trap("array", 81).0, Trap::ArrayOutOfBounds);
+    assert_eq!(trap("array of data", 9).0, Trap::MemoryOutOfBounds);
+    assert_eq!(trap("cast", 0).0, Trap::CastFailure);
+    assert_eq!(trap("null", 0).0, Trap::NullReference);
+    assert_eq!(trap("atomic", 9).0, Trap::HeapMisaligned);
     let grown: Vec<_> = plain.iter().filter(|outcome| outcome.call.0 == "grow").collect();
     let results: Vec<_> = grown.iter().map(|outcome| outcome.result.clone().unwrap()).collect();
     assert_eq!(results, [1, 2, 2, -1, -1, -1]);

@@ -434,3 +434,74 @@ fn shared_memories() {
         assert!(met > 5, "{met}");
     }
 }
+
+/// Objects of a guest and of the host, which outlive a collection, in a heap that grows; and as many exceptions
+/// that a guest and the host hold.
+#[test]
+fn objects_and_exceptions() {
+    let _alone = alone();
+    let text = r#"(module
+        (type $bytes (array (mut i8)))
+        (type $node (struct (field $next (ref null $node)) (field $bytes (ref $bytes))))
+        (tag $e (export "e") (param i32 (ref null $node)))
+        (global $list (mut (ref null $node)) (ref.null $node))
+        (func (export "make") (param $n i32) (result i32)
+          (loop $again
+            (global.set $list (struct.new $node (global.get $list)
+              (array.new $bytes (local.get $n) (i32.const 3000))))
+            (drop (array.new_default $bytes (i32.const 4000)))
+            (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+          (i32.const 1))
+        (func (export "count") (result i32) (local $list (ref null $node)) (local $n i32)
+          (local.set $list (global.get $list))
+          (block $end
+            (loop $again
+              (br_if $end (ref.is_null (local.get $list)))
+              (local.set $n (i32.add (local.get $n) (i32.const 1)))
+              (if (i32.ne (local.get $n)
+                    (array.get_u $bytes (struct.get $node $bytes (local.get $list)) (i32.const 2999)))
+                (then (unreachable)))
+              (local.set $list (struct.get $node $next (local.get $list)))
+              (br $again)))
+          (local.get $n))
+        (func $throw (param i32) (throw $e (local.get 0) (global.get $list)))
+        (func (export "catch") (param i32) (result i32)
+          (block $caught (result i32 (ref null $node))
+            (try_table (catch $e $caught) (call $throw (local.get 0)))
+            (unreachable))
+          (drop))
+        (func (export "throw") (param i32) (call $throw (local.get 0))))"#;
+    for mut config in configs() {
+        config.wasm_gc(true);
+        let bytes = artifact(&config, text);
+        let met = survive(&config, |engine, budget| {
+            let module = Module::deserialize(engine, &bytes)?;
+            let mut store = store(engine, budget)?;
+            let instance = Instance::new(&mut store, &module, &[])?;
+            let make = instance.get_typed_func::<i32, i32>(&mut store, "make")?;
+            let count = instance.get_typed_func::<(), i32>(&mut store, "count")?;
+            let catch = instance.get_typed_func::<i32, i32>(&mut store, "catch")?;
+            let throw = instance.get_typed_func::<i32, ()>(&mut store, "throw")?;
+            let taken = budget.taken();
+            assert_eq!(make.call(&mut store, 200)?, 1);
+            assert!(budget.taken() >= taken + 600_000, "objects are paid for");
+            assert_eq!(count.call(&mut store, ())?, 200);
+            assert_eq!(catch.call(&mut store, 9)?, 9);
+            let error = throw.call(&mut store, 7).unwrap_err();
+            if !error.is::<ThrownException>() {
+                return Err(error);
+            }
+            let exception = store.take_pending_exception().expect("it left the guest");
+            let ty = StructType::new(engine, [])?;
+            let pre = StructRefPre::new(&mut store, ty);
+            let object = StructRef::new(&mut store, &pre, &[])?;
+            store.gc(None)?;
+            assert_eq!(exception.field(&mut store, 0)?.unwrap_i32(), 7);
+            assert_eq!(object.fields(&mut store)?.count(), 0);
+            assert_eq!(count.call(&mut store, ())?, 200);
+            Ok(())
+        });
+        println!("{met} refusals");
+        assert!(met > 5, "{met}");
+    }
+}

@@ -10,7 +10,7 @@ use super::*;
 use Instruction as I;
 
 /// Instructions of a function, nearly.
-const BUDGET: i32 = 160;
+const BUDGET: i32 = 90;
 /// How deep expressions and statements are nested.
 const DEPTH: u32 = 4;
 

@@ -101,9 +101,12 @@ impl ArtifactKey {
         files::key_file(path).map(ArtifactKey)
     }
 
-    /// The MAC of the content of an artifact. Comparing two takes constant time.
-    pub(super) fn mac(&self, content: &[u8]) -> blake3::Hash {
-        blake3::keyed_hash(&blake3::derive_key(MAC_CONTEXT, &self.0), content)
+    /// The MAC of the content of an artifact, made by several threads if it is large and they are to be had.
+    /// Comparing two takes constant time.
+    pub(super) fn mac(&self, content: &[u8], parallel: bool) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&blake3::derive_key(MAC_CONTEXT, &self.0));
+        super::hash(&mut hasher, content, parallel);
+        hasher.finalize()
     }
 
     /// The MAC of the content of a cache entry. Comparing two takes constant time.

@@ -19,6 +19,18 @@ pub(super) unsafe fn copy(target: *mut u8, source: *const u8, length: usize) {
     }
 }
 
+/// See `super::write`.
+///
+/// # Safety
+///
+/// - Those of `super::write`.
+pub(super) unsafe fn write(target: *mut u8, bytes: &[u8]) {
+    for (at, byte) in bytes.iter().enumerate() {
+        // SAFETY: [racing bytes] inside of a range that is as the caller says.
+        unsafe { AtomicU8::from_ptr(target.add(at)).store(*byte, Relaxed) };
+    }
+}
+
 /// See `super::fill`.
 ///
 /// # Safety

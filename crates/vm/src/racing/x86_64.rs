@@ -16,6 +16,16 @@ pub(super) unsafe fn copy(target: *mut u8, source: *const u8, length: usize) {
     }
 }
 
+/// See `super::write`.
+///
+/// # Safety
+///
+/// - Those of `super::write`.
+pub(super) unsafe fn write(target: *mut u8, bytes: &[u8]) {
+    // SAFETY: [racing bytes] the caller's duty is the same; these instructions only read the source.
+    unsafe { copy(target, bytes.as_ptr(), bytes.len()) }
+}
+
 /// See `super::fill`.
 ///
 /// # Safety

@@ -494,7 +494,7 @@ unsafe extern "sysv64" fn typed_exit() {
 }
 
 /// Generated code calls a host function by register image: `entry(record, image, stack arguments)`.
-/// The image begins like [`Image`]: integer registers, then vector registers.
+/// The image is an [`Image`], without vector registers if the function's type has none.
 ///
 /// # Safety
 ///
@@ -516,6 +516,8 @@ unsafe extern "sysv64" fn image_exit() {
         "mov [rsp + {ints} + 24], rcx",
         "mov [rsp + {ints} + 32], r8",
         "mov [rsp + {ints} + 40], r9",
+        "cmp dword ptr [rdi + {uses_vectors}], 0",
+        "je 2f",
         "movdqu [rsp + {vectors}], xmm0",
         "movdqu [rsp + {vectors} + 16], xmm1",
         "movdqu [rsp + {vectors} + 32], xmm2",
@@ -524,7 +526,7 @@ unsafe extern "sysv64" fn image_exit() {
         "movdqu [rsp + {vectors} + 80], xmm5",
         "movdqu [rsp + {vectors} + 96], xmm6",
         "movdqu [rsp + {vectors} + 112], xmm7",
-        "lea rax, [rbp + 16]",
+        "2: lea rax, [rbp + 16]",
         "mov [rsp + {stack}], rax",
         "mov qword ptr [rsp + {stack_words}], 0",
         "mov qword ptr [rsp + {has_vectors}], 0",
@@ -539,9 +541,11 @@ unsafe extern "sysv64" fn image_exit() {
         "5:",
         "mov rax, [rsp + {ints}]",
         "mov rcx, [rsp + {ints} + 8]",
+        "cmp dword ptr [r12 + {uses_vectors}], 0",
+        "je 3f",
         "movdqu xmm0, [rsp + {vectors}]",
         "movdqu xmm1, [rsp + {vectors} + 16]",
-        "mov r10, [r12 + {stack_bytes}]",
+        "3: mov r10d, [r12 + {stack_bytes}]",
         "mov rbx, [rbp - 8]",
         "mov r12, [rbp - 16]",
         "leave",
@@ -555,6 +559,7 @@ unsafe extern "sysv64" fn image_exit() {
         pays = const offset_of!(Context, pays),
         entry = const offset_of!(HostRecord, entry),
         stack_bytes = const offset_of!(HostRecord, stack_bytes),
+        uses_vectors = const offset_of!(HostRecord, uses_vectors),
         size = const size_of::<Image>().next_multiple_of(16),
         ints = const offset_of!(Image, ints),
         vectors = const offset_of!(Image, vectors),

@@ -321,6 +321,43 @@ impl DualMapping {
 
 /// Lowest and highest address of this thread's stack.
 pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
+    let first = first_stack_bounds();
+    debug_assert!(
+        first.is_none_or(|(low, _)| asked_stack_bounds().is_none_or(|asked| asked.0 == low))
+    );
+    first.or_else(asked_stack_bounds)
+}
+
+/// Those of the process's first thread, if this is it, by what the system tells every program: the C
+/// library reads a file of all mappings for it, which takes 40 us.
+fn first_stack_bounds() -> Option<(usize, usize)> {
+    /// The system keeps at least twice as much free of other mappings.
+    const LARGEST: usize = 64 << 20;
+    // SAFETY: [foreign function] `limit` is written by the call that returns 0; the system gives the address of a
+    // string that lives as long as the process, or 0.
+    let (size, end) = unsafe {
+        let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+        if libc::getpid() != libc::gettid()
+            || libc::getrlimit(libc::RLIMIT_STACK, limit.as_mut_ptr()) != 0
+        {
+            return None;
+        }
+        let name = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+        if name.is_null() {
+            return None;
+        }
+        (limit.assume_init().rlim_cur as usize, name as usize + libc::strlen(name) + 1)
+    };
+    // The program's name lies on top, and above it one empty word (Linux, fs/exec.c).
+    let high = end + size_of::<usize>();
+    let low = high.checked_sub(size & !(page_size() - 1))?;
+    let marker = 0u8;
+    // A thread that forked is the first of its process, on another stack.
+    let is_here = (low..high).contains(&(&raw const marker as usize));
+    (is_here && size <= LARGEST && high.is_multiple_of(page_size())).then_some((low, high))
+}
+
+fn asked_stack_bounds() -> Option<(usize, usize)> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: [foreign function] `attributes` is written by the first call if it returns 0, read by the
     // second, and destroyed once.
