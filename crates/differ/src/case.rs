@@ -59,7 +59,7 @@ impl Case {
     fn of_objects(values: Random, steps: u16, bytes: Unstructured<'_>) -> Case {
         let wasm = objects::module(bytes);
         // Many steps seldom: each may collect.
-        let steps = if steps % 16 == 0 { 3_000 } else { 40 + i32::from(steps / 16) % 400 };
+        let steps = if steps.is_multiple_of(16) { 3_000 } else { 40 + i32::from(steps / 16) % 400 };
         // Functions are longer here.
         let fuel = metered(&values).map(|fuel| fuel.saturating_mul(8));
         Case { wasm, fuel, values, steps }

@@ -174,7 +174,7 @@ pub(crate) mod tests {
     pub(crate) const TAG: u32 = 77;
     /// Positions in `words`, downwards from the entry frame.
     const ENTRY: usize = 20;
-    const FRAME_F: usize = 30;
+    const FRAME_F: usize = 14;
     const FRAME_G: usize = 8;
     const EXIT: usize = 2;
 
@@ -202,6 +202,8 @@ pub(crate) mod tests {
             // The entry frame ends where the saved frame pointer of its caller lies; nothing was entered before.
             let entry_fp = stack.address(ENTRY) + shims::ENTRY_FRAME;
             stack.words[FRAME_F] = entry_fp as u64;
+            // Where the host goes on, which nobody looks up.
+            stack.words[FRAME_F + 1] = 1;
             // A VM context, of which only the id of the tag is looked at.
             let tag = stack.code.layout().tag(TagIndex(0)) as usize;
             let vm_context = stack.address(40).wrapping_sub(tag);
