@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(count(NotEqual, 8, 8, 0), Some((1 << 29) - 1));
         assert_eq!(count(UnsignedLessThan, 0, 3, 10), Some(4));
         assert_eq!(count(UnsignedLessThan, 10, 3, 10), Some(0));
-        assert_eq!(count(UnsignedLessThan, 0, 3, u32::MAX), None);
+        assert_eq!(count(UnsignedLessThan, 0, 2, u32::MAX), None);
         assert_eq!(count(UnsignedLessThanOrEqual, 0, 1, 10), Some(11));
         assert_eq!(count(UnsignedLessThanOrEqual, 0, 1, u32::MAX), None);
         assert_eq!(count(SignedLessThan, -8i32 as u32, 8, 0xff8), Some(512));
