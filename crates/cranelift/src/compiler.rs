@@ -12,9 +12,11 @@ use crate::emit::{Features, Tier, name_space};
 use crate::faults;
 use crate::finish;
 use crate::induction;
+use crate::offsets;
 use crate::pressure;
 use crate::replace::Replacement;
 use crate::roots;
+use crate::unroll;
 use crate::wide;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{
@@ -26,7 +28,7 @@ use cranelift_codegen::settings::{Configurable, Flags, Value};
 use cranelift_codegen::{CodegenError, Context};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::fmt::Write;
-use wardian_lower::{CompileError, Outcome, Shape, lower};
+use wardian_lower::{CompileError, Outcome, Shape, guarded_reach, lower};
 use wardian_module::abi::CallLayout;
 use wardian_module::image::{FunctionCode, Inlined};
 use wardian_module::layout::{Linkage, VmLayout};
@@ -255,7 +257,7 @@ impl Compiler {
         let (index, start) = (body.index, body.range.start as u32);
         let Built { slots, inlined, deepest, limit } =
             self.build(module, layout, body, form, scratch)?;
-        self.emit(func, scratch)?;
+        self.emit(func, self.reach(module), scratch)?;
         let (mut finished, mut frame) = finish::finish(&scratch.context, index, start, &inlined)?;
         if limit.is_some() && frame > finish::CHECKED_FRAME {
             scratch.context.func.stack_limit = limit;
@@ -269,7 +271,7 @@ impl Compiler {
             return Ok((finished, slots));
         }
         self.gate(module, layout, func, frame, start, scratch);
-        self.emit(func, scratch)?;
+        self.emit(func, 0, scratch)?;
         let (gate, _) = finish::finish(&scratch.context, index, start, &[])?;
         self.check(module, layout, func, Linkage::Direct, 0, &gate)?;
         Ok((finish::join(gate, finished, index), slots))
@@ -330,7 +332,7 @@ impl Compiler {
             let form = Form { linkage: Linkage::Direct, at_loop: None };
             self.build(module, layout, body, form, scratch)?;
             scratch.context.set_disasm(true);
-            self.emit(func, scratch)?;
+            self.emit(func, self.reach(module), scratch)?;
             let code = scratch.context.compiled_code();
             Ok(code.and_then(|code| code.vcode.clone()).unwrap_or_default())
         })
@@ -408,8 +410,14 @@ impl Compiler {
         }
     }
 
-    /// Compiles `scratch.context.func`.
-    fn emit(&self, func: FuncIndex, scratch: &mut Scratch) -> Result<(), CompileError> {
+    /// How far behind an index an access to any memory of a module may end without a check.
+    fn reach(&self, module: &Module) -> u64 {
+        let reaches = module.memories.iter().map(|ty| guarded_reach(&self.settings, ty));
+        reaches.min().unwrap_or(0)
+    }
+
+    /// Compiles `scratch.context.func`, whose accesses may end `reach` behind an index.
+    fn emit(&self, func: FuncIndex, reach: u64, scratch: &mut Scratch) -> Result<(), CompileError> {
         let Scratch { context, choice, .. } = scratch;
         let mut plane = ControlPlane::default();
         let mut deep = pressure::may_be_deep(&context.func);
@@ -425,6 +433,14 @@ impl Compiler {
         let optimizes = !deep && self.settings.opt_level != OptLevel::None;
         if optimizes {
             dispatch::copy_dispatch(&mut context.func);
+            offsets::move_constants(&mut context.func, reach);
+            // Where code checks, counts or pays in each turn, copies are of no use.
+            let Settings { signals_based_traps, consume_fuel, epoch_interruption, .. } =
+                self.settings;
+            let is_plain = signals_based_traps && !consume_fuel && !epoch_interruption;
+            if is_plain && unroll::unroll(&mut context.func) {
+                offsets::move_constants(&mut context.func, reach);
+            }
             wide::keep_extended(&mut context.func);
         }
         context.optimize(&**optimizer, &mut plane).map_err(|error| failure(func, error))?;

@@ -1,5 +1,6 @@
 //! What machine code looks like where this crate changes what Cranelift would make of a function: copied
-//! dispatch, indices that stay extended, loops without copies, functions without a stack check.
+//! dispatch, constants that become offsets, loops with two bodies, indices that stay extended, loops without
+//! copies, functions without a stack check.
 
 #![forbid(unsafe_code)]
 
@@ -137,6 +138,67 @@ fn counters_die_where_their_next_value_is_made() {
     let start = lines.iter().position(|line| line.starts_with("block1:")).expect("the loop");
     let end = lines.iter().skip(start).position(|line| line.starts_with('j')).expect("its end");
     assert_eq!(count(&lines[start..start + end], is_copy), 0, "{lines:#?}");
+}
+
+/// A loop over products of floats at `start + counter`, which ends as said.
+fn products(end: &str) -> Vec<String> {
+    let wat = r#"(module (memory 1) (func (param i32) (result f32) (local i32 f32)
+      loop
+        local.get 1 i32.const 1024 i32.add f32.load
+        local.get 1 i32.const 2048 i32.add f32.load
+        f32.mul local.get 2 f32.add local.set 2
+        local.get 1 i32.const 4 i32.add local.tee 1
+        END
+        br_if 0
+      end
+      local.get 2))"#;
+    lines(&wat.replace("END", end))
+}
+
+#[test]
+fn constants_of_indices_that_cannot_wrap_are_offsets() {
+    let constants = ["0x400(", "1024(", "0x800(", "2048("];
+    let is_sum = |line: &str| {
+        line.starts_with("lea") && constants.iter().any(|constant| line.contains(constant))
+    };
+    let sums = |end| count(&products(end), is_sum);
+    assert_eq!(sums("i32.const 400 i32.ne"), 0);
+    assert_eq!(sums("i32.const 399 i32.lt_u"), 0);
+    assert_eq!(sums("i32.const 400 i32.lt_s"), 0);
+    // These go on until the counter wraps, or nobody knows.
+    assert_eq!(sums("i32.const 401 i32.ne"), 2);
+    assert_eq!(sums("local.get 0 i32.ne"), 2);
+    assert_eq!(sums("i32.const -400 i32.gt_s"), 2);
+}
+
+#[test]
+fn small_loops_of_integers_have_two_bodies() {
+    let text = |result: &str, end: &str| {
+        let wat = r#"(module (memory 1) (func (param i32) (result i32) (local i32 i32)
+          loop $turn
+            local.get 1 i32.load8_u
+            RESULT
+            local.get 2 i32.mul local.set 2
+            local.get 1 i32.const 1 i32.add local.tee 1
+            END
+            br_if $turn
+          end
+          local.get 2))"#;
+        lines(&wat.replace("RESULT", result).replace("END", end))
+    };
+    let is_product = |line: &str| line.starts_with("imul");
+    let is_test = |line: &str| line.starts_with("cmp");
+    let known = text("", "local.get 0 i32.ne");
+    assert_eq!((count(&known, is_product), count(&known, is_test)), (2, 2), "{known:#?}");
+    // 100 turns end behind the second body.
+    let even = text("", "i32.const 100 i32.ne");
+    assert_eq!((count(&even, is_product), count(&even, is_test)), (2, 1), "{even:#?}");
+    let odd = text("", "i32.const 101 i32.ne");
+    assert_eq!((count(&odd, is_product), count(&odd, is_test)), (2, 2), "{odd:#?}");
+    let calls = text("call 0", "local.get 0 i32.ne");
+    assert_eq!(count(&calls, is_product), 1, "{calls:#?}");
+    let floats = text("f32.convert_i32_s i32.trunc_sat_f32_s", "local.get 0 i32.ne");
+    assert_eq!(count(&floats, is_product), 1, "{floats:#?}");
 }
 
 #[test]

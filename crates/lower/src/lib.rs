@@ -30,6 +30,7 @@ pub use driver::{Outcome, Scratch, lower};
 pub use emit::*;
 pub use error::{CompileError, contain};
 pub use loops::loops_around;
+pub use memory::guarded_reach;
 pub use metering::{size_cost, unspent};
 pub use record::{RecordedLine, Recorder};
 pub use shape::Shape;

@@ -181,7 +181,7 @@ fn memory_of(memarg: MemArg) -> MemoryIndex {
 }
 
 /// How far behind every 32-bit index an access may end without a check: 0 where accesses are checked.
-pub(crate) fn guarded_reach(settings: &Settings, ty: &MemoryType) -> u64 {
+pub fn guarded_reach(settings: &Settings, ty: &MemoryType) -> u64 {
     let plan = MemoryPlan::new(settings, ty);
     if plan.guarded && ty.index == IndexType::I32 { plan.guard } else { 0 }
 }
