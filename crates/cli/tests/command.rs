@@ -874,6 +874,8 @@ fn threads_of_programs() {
                 (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
                 (import "wasi_snapshot_preview1" "fd_write"
                     (func $write (param i32 i32 i32 i32) (result i32)))
+                (import "wasi_snapshot_preview1" "poll_oneoff"
+                    (func $poll (param i32 i32 i32 i32) (result i32)))
                 (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
                 (export "memory" (memory 0))
                 (data (i32.const 128) "\88\00\00\00\05\00\00\00" "done\n")
@@ -928,6 +930,19 @@ fn threads_of_programs() {
         "(call $sleep)",
     );
     program("sleeps.wat", "(call $sleep)", "");
+    // A thread that waits for the clock holds up nobody.
+    program(
+        "naps.wat",
+        r#"(drop (call $spawn (i32.const 0)))
+        (drop (memory.atomic.wait32 (i32.const 4) (i32.const 0) (i64.const -1)))
+        (drop (memory.atomic.wait32 (i32.const 64) (i32.const 0) (i64.const 50_000_000)))
+        (drop (call $write (i32.const 1) (i32.const 128) (i32.const 1) (i32.const 96)))"#,
+        r#"(i32.store (i32.const 272) (i32.const 1)) (; the monotonic clock ;)
+        (i64.store (i32.const 280) (i64.const 600_000_000_000))
+        (i32.atomic.store (i32.const 4) (i32.const 1))
+        (drop (memory.atomic.notify (i32.const 4) (i32.const -1)))
+        (drop (call $poll (i32.const 256) (i32.const 512) (i32.const 1) (i32.const 544)))"#,
+    );
     for way in ["", "-C compiler=baseline", "-C strategy=optimizing", "-O signals-based-traps=n"] {
         let check = |line: &str, code, expected: &str| {
             check_in(folder.path(), &format!("run -S threads {way} {line}"), code, expected);
@@ -937,6 +952,7 @@ fn threads_of_programs() {
         check("traps.wat", 134, "unreachable");
         check("deep.wat", 134, "call stack exhausted");
         check("returns.wat", 0, "");
+        check("naps.wat", 0, "done");
         check("-S max-threads=3 many.wat", 3, "");
         check("-S max-threads=0 many.wat", 0, "");
         check("-W timeout=50ms sleeps.wat", 134, "interrupt");

@@ -26,7 +26,7 @@ use crate::descriptor::{Descriptor, Kind};
 use crate::dir::{OpenRequest, Opened};
 use crate::limits;
 use crate::path::{GuestPath, read_text};
-use crate::poll::is_ready;
+use crate::poll::{PollArgs, is_ready};
 use crate::sys::{self, Advice};
 use crate::types::*;
 
@@ -1293,7 +1293,11 @@ impl WasiP1Ctx {
         nsubscriptions: u32,
         nevents: u32,
     ) -> Result<(), Errno> {
-        self.poll(memory, Abi::Preview1, subscriptions, events, nsubscriptions, nevents)
+        self.poll(
+            memory,
+            Abi::Preview1,
+            PollArgs { subscriptions, events, count: nsubscriptions, nevents },
+        )
     }
 
     pub(crate) fn unstable_poll_oneoff(
@@ -1304,7 +1308,11 @@ impl WasiP1Ctx {
         nsubscriptions: u32,
         nevents: u32,
     ) -> Result<(), Errno> {
-        self.poll(memory, Abi::Unstable, subscriptions, events, nsubscriptions, nevents)
+        self.poll(
+            memory,
+            Abi::Unstable,
+            PollArgs { subscriptions, events, count: nsubscriptions, nevents },
+        )
     }
 }
 

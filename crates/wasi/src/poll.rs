@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use wardian::{Budget, GuestMemory};
+use wardian::{Budget, BudgetShare, GuestMemory};
 
 use crate::ctx::{WasiP1Ctx, take};
 use crate::descriptor::Kind;
@@ -70,16 +70,42 @@ pub(crate) fn is_ready(kind: &Kind, interest: Interest) -> Result<bool, Errno> {
     })
 }
 
+/// A call that waits: what it asks for, and where its answer goes.
+pub(crate) struct Poll {
+    list: Vec<Subscription>,
+    events: u32,
+    nevents: u32,
+    /// What the list takes of the host.
+    _share: Option<BudgetShare>,
+}
+
+/// A list of subscriptions in the guest's memory, and places for the answer.
+#[derive(Clone, Copy)]
+pub(crate) struct PollArgs {
+    pub(crate) subscriptions: u32,
+    pub(crate) events: u32,
+    pub(crate) count: u32,
+    pub(crate) nevents: u32,
+}
+
 impl WasiP1Ctx {
     pub(crate) fn poll(
         &mut self,
         memory: &mut dyn GuestMemory,
         abi: Abi,
-        subscriptions: u32,
-        events: u32,
-        count: u32,
-        nevents: u32,
+        args: PollArgs,
     ) -> Result<(), Errno> {
+        let poll = self.begin_poll(memory, abi, args)?;
+        self.finish_poll(memory, &poll)
+    }
+
+    /// Reads all subscriptions.
+    pub(crate) fn begin_poll(
+        &mut self,
+        memory: &dyn GuestMemory,
+        abi: Abi,
+        PollArgs { subscriptions, events, count, nevents }: PollArgs,
+    ) -> Result<Poll, Errno> {
         // spec: waiting for nothing is an error, as it would never end.
         if count == 0 || count > limits::SUBSCRIPTIONS {
             return Err(Errno::INVAL);
@@ -101,12 +127,32 @@ impl WasiP1Ctx {
                 u64::from(subscriptions) + index * stride,
             )?);
         }
-        let outcomes = self.wait(&list)?;
+        Ok(Poll { list, events, nevents, _share: share })
+    }
 
+    /// For how long nothing can happen: until the first deadline, if all that is waited for is time. The
+    /// caller may let it pass without this state.
+    pub(crate) fn idle_time(&self, poll: &Poll) -> Option<Duration> {
+        let deadline = |subscription: &Subscription| match subscription.target {
+            Target::Clock { deadline } => Some(deadline),
+            _ => None,
+        };
+        let deadlines: Option<Vec<u64>> = poll.list.iter().map(deadline).collect();
+        let rest = deadlines?.into_iter().min()?.checked_sub(self.monotonic_clock.now())?;
+        (!self.monotonic_clock.absorb_wait(rest)).then(|| Duration::from_nanos(rest))
+    }
+
+    /// Waits until there is an event, and writes all there are.
+    pub(crate) fn finish_poll(
+        &mut self,
+        memory: &mut dyn GuestMemory,
+        poll: &Poll,
+    ) -> Result<(), Errno> {
+        let outcomes = self.wait(&poll.list)?;
         let mut written = 0;
-        for (subscription, outcome) in list.iter().zip(outcomes) {
+        for (subscription, outcome) in poll.list.iter().zip(outcomes) {
             let Some(outcome) = outcome else { continue };
-            let at = u64::from(events) + u64::from(written) * EVENT_SIZE;
+            let at = u64::from(poll.events) + u64::from(written) * EVENT_SIZE;
             let mut bytes = [0; EVENT_SIZE as usize];
             bytes[0..8].copy_from_slice(&subscription.userdata.to_le_bytes());
             let error = outcome.error.map_or(0, Errno::code);
@@ -120,7 +166,7 @@ impl WasiP1Ctx {
             memory.write(at, &bytes)?;
             written += 1;
         }
-        Ok(memory.write_u32(nevents.into(), written)?)
+        Ok(memory.write_u32(poll.nevents.into(), written)?)
     }
 
     fn read_subscription(

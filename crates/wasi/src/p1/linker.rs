@@ -9,7 +9,8 @@ use wardian::{Caller, Error, Extern, GuestMemory, GuestMemoryMut, Linker, Result
 use super::for_each_p1_function;
 use crate::ctx::WasiP1Ctx;
 use crate::limits;
-use crate::types::Errno;
+use crate::poll::PollArgs;
+use crate::types::{Abi, Errno};
 
 /// The module name of preview 1.
 const PREVIEW1: &str = "wasi_snapshot_preview1";
@@ -29,7 +30,8 @@ pub fn add_to_linker_sync<T: 'static>(
 }
 
 /// As [`add_to_linker_sync`], for programs whose threads have a store each and one state together. A call
-/// holds the lock as long as it lasts: where one thread sleeps or waits for input, calls of others wait too.
+/// holds the lock as long as it lasts, but where it only waits for time: where one thread waits for input, calls
+/// of others wait too.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -92,6 +94,29 @@ fn add_to_linker<T: 'static>(linker: &mut Linker<T>, find: impl Find<T>) -> Resu
                 random_get(caller, find, buf, len)
             })?;
         };
+        ($module:expr, poll_oneoff, poll_oneoff, $($rest:tt)*) => {
+            add_one!(poll: $module, Abi::Preview1)
+        };
+        ($module:expr, poll_oneoff, unstable_poll_oneoff, $($rest:tt)*) => {
+            add_one!(poll: $module, Abi::Unstable)
+        };
+        (poll: $module:expr, $abi:expr) => {
+            linker.func_wrap(
+                $module,
+                "poll_oneoff",
+                move |caller: Caller<'_, T>, subscriptions: u32, events: u32, count: u32, nevents: u32| {
+                    poll_oneoff(caller, find, $abi, PollArgs { subscriptions, events, count, nevents })
+                },
+            )?;
+        };
+        ($module:expr, sched_yield, $($rest:tt)*) => {
+            // Others may want the state meanwhile, which this does not.
+            linker.func_wrap($module, "sched_yield", move |mut caller: Caller<'_, T>| {
+                guest_and_data(&mut caller, "sched_yield")?;
+                std::thread::yield_now();
+                wardian::Result::Ok(status("sched_yield", Ok(())))
+            })?;
+        };
         ($module:expr, $name:ident, $method:ident, $($arg:ident: $ty:ident),*) => {
             linker.func_wrap($module, stringify!($name), move |mut caller: Caller<'_, T> $(, $arg: $ty)*| {
                 let (mut memory, data) = guest_and_data(&mut caller, stringify!($name))?;
@@ -143,6 +168,30 @@ fn guest_and_data<'a, T: 'static>(
 /// Lets a guest pay for what a call did for it, byte by byte.
 fn pay<T: 'static>(caller: &mut Caller<'_, T>, bytes: u64) -> Result<()> {
     if bytes > 0 { caller.check_interrupts(bytes) } else { Ok(()) }
+}
+
+/// `poll_oneoff`, which lets time pass without the state, since threads may share that.
+fn poll_oneoff<T: 'static>(
+    mut caller: Caller<'_, T>,
+    find: impl Find<T>,
+    abi: Abi,
+    args: PollArgs,
+) -> Result<i32> {
+    const NAME: &str = "poll_oneoff";
+    let (mut memory, data) = guest_and_data(&mut caller, NAME)?;
+    let begun = find.with(data, |ctx| {
+        let poll = ctx.begin_poll(&memory, abi, args)?;
+        Ok((ctx.idle_time(&poll), poll))
+    });
+    let result = begun.and_then(|(idle, poll)| {
+        if let Some(idle) = idle {
+            std::thread::sleep(idle);
+        }
+        find.with(data, |ctx| ctx.finish_poll(&mut memory, &poll))
+    });
+    let moved = find.with(data, |ctx| std::mem::take(&mut ctx.bounce.moved));
+    pay(&mut caller, moved)?;
+    Ok(status(NAME, result))
 }
 
 /// `random_get` in pieces, as the only call that must do all that it was asked to: between them its
