@@ -22,6 +22,12 @@ const PROGRAM: &str = r#"(module
         (local.get 1))
     (func (export "go") (param i32) (result i32) (call $down (local.get 0))))"#;
 
+/// Two scripts, and what each calls.
+const SCRIPTS: [(&str, &str); 2] = [
+    ("first.wast", r#"(module (func $down (export "go"))) (invoke "go")"#),
+    ("second.wast", r#"(module (func $up (export "go"))) (invoke "go")"#),
+];
+
 const STRATEGIES: [&str; 3] = ["strategy=baseline", "strategy=optimizing", "tier-up=1"];
 
 /// Whether a tool works here, and if not, why.
@@ -108,15 +114,21 @@ fn gdb_stops_in_functions_and_shows_their_frames(folder: &Path) {
 
 fn gdb_knows_code_only_as_long_as_it_exists(folder: &Path) {
     const LIST: &str = "info functions ^down$";
-    let commands = ["break down", "run", LIST, "delete", "break exit", "continue", LIST, "kill"];
+    let commands = ["break down", "run", LIST, "delete", "break up", "continue", LIST, "kill"];
+    for (name, text) in SCRIPTS {
+        std::fs::write(folder.join(name), text).expect("it can be written");
+    }
     for strategy in STRATEGIES {
-        let program = ["-D", "debug-info", "-C", strategy, "--invoke", "go", "program.wat", "3"];
-        let text = gdb(folder, &commands, &run(&program));
+        let start = [env!("CARGO_BIN_EXE_wardian"), "wast", "-D", "debug-info", "-C", strategy];
+        let program: Vec<String> =
+            start.into_iter().chain(SCRIPTS.map(|(name, _)| name)).map(String::from).collect();
+        let text = gdb(folder, &commands, &program);
         let lists = text.split("All functions matching").skip(1);
         let known = |list: &str| list.lines().any(|line| line.trim_end().ends_with(" down"));
         let known: Vec<bool> = lists.map(known).collect();
-        // Before the process ends, the command has dropped its modules.
+        // Before the second script, the command has dropped the modules of the first.
         assert_eq!(known, [true, false], "{strategy}: {text}");
+        assert!(text.contains(" in up ()"), "{strategy}: {text}");
     }
 }
 

@@ -15,8 +15,8 @@ use std::time::Instant;
 use wardian_gc::{self as gc, Attempt, Kind, Layout, Memory, References, Step, Which};
 use wardian_module::layout::{NO_BARRIER, OBJECT_ELEMENTS};
 use wardian_module::{
-    ArrayType, CompositeType, HeapType, RefType, RegisteredType, StorageType, StructType, Trap,
-    TypeId, TypeIndex, ValType,
+    ArrayType, CompositeType, HeapType, Module, RefType, RegisteredType, StorageType, StructType,
+    Trap, TypeId, TypeIndex, ValType,
 };
 use wardian_vm::{Failure, InstanceId, Value};
 
@@ -132,21 +132,29 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the heap for an instance whose code can look into objects, and tells it its types.
-    pub(crate) fn prepare_heap(&mut self, instance: InstanceId) -> std::io::Result<()> {
-        let module = self.kernel.instance_code(instance).module().clone();
-        if !module.uses_heap {
-            return Ok(());
+    /// Makes the heap, and room for its types, for a module whose code can look into objects.
+    pub(crate) fn prepare_heap(&mut self, module: &Module) -> std::io::Result<()> {
+        if module.uses_heap {
+            self.make_heap()?;
+            for ty in module.types.iter().filter(|ty| ty.as_func().is_none()) {
+                self.shape(ty).ok_or(std::io::ErrorKind::OutOfMemory)?;
+            }
         }
-        self.make_heap()?;
+        Ok(())
+    }
+
+    /// Tells an instance how its objects begin. What it needs was prepared.
+    pub(crate) fn tell_headers(&mut self, instance: InstanceId, module: &Module) {
+        if !module.uses_heap {
+            return;
+        }
         for (index, ty) in module.types.iter().enumerate() {
             if ty.as_func().is_none() {
-                let shape = self.shape(ty).ok_or(std::io::ErrorKind::OutOfMemory)?;
+                let shape = self.shape(ty).expect("shapes stay");
                 let header = u64::from(shape) | u64::from(NO_BARRIER) << 32;
                 self.kernel.set_object_header(instance, TypeIndex(index as u32), header);
             }
         }
-        Ok(())
     }
 
     /// The shape of objects of a struct or array type. `None` if there is no room for more shapes, or no

@@ -80,6 +80,13 @@ impl Store {
         let memory_bytes = memories.iter().map(minimum_bytes);
         let table_bytes = tables.iter().map(|table| element_bytes(&table.ty, table.ty.limits.min));
         self.check_budget(limiter, memory_bytes.chain(table_bytes).fold(0, u64::saturating_add))?;
+        self.prepare_heap(&module).map_err(|error| {
+            let text = format!(
+                "failed to make a heap: {error}; it takes 4 GiB of address space, and room for a shape of \
+                 each type"
+            );
+            InstantiateError::Limit(text)
+        })?;
         let settings = self.settings.clone();
         let images = if settings.memory_init_cow { initial::of(code) } else { &[] };
         let made = self.kernel.instantiate_with(code.clone(), imports, &settings, images);
@@ -91,13 +98,7 @@ impl Store {
             }
         })?;
         self.dropped.resize_with(instance.index() + 1, Dropped::default);
-        self.prepare_heap(instance).map_err(|error| {
-            let text = format!(
-                "failed to make a heap: {error}; it takes 4 GiB of address space, and room for a shape of \
-                 each type"
-            );
-            InstantiateError::Limit(text)
-        })?;
+        self.tell_headers(instance, &module);
         for (index, global) in module.globals.iter().enumerate() {
             if let Some(init) = &global.init {
                 let value = eval(self, limiter, instance, init)?;

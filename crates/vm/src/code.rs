@@ -171,6 +171,11 @@ impl Arena {
         self.dual.is_some()
     }
 
+    /// Address of a page in the executable view.
+    fn address(&self, page: usize) -> *mut u8 {
+        self.start.as_ptr().wrapping_add(page * CODE_PAGE)
+    }
+
     /// A free range of `count` pages, for which kept ones are given back if it must be.
     fn take(&self, count: usize) -> Option<usize> {
         self.take_free(count).or_else(|| {
@@ -209,10 +214,7 @@ impl Arena {
         let restored = unsafe {
             match &self.dual {
                 Some(dual) => dual.make_shared(start * CODE_PAGE, table_bytes),
-                None => {
-                    let table = self.start.as_ptr().wrapping_add(start * CODE_PAGE);
-                    sys::make_executable(table, table_bytes)
-                }
+                None => sys::make_executable(self.address(start), table_bytes),
             }
         };
         if let Some(dual) = &self.dual {
@@ -302,15 +304,21 @@ impl Pages {
         table_bytes: usize,
     ) -> std::io::Result<Pages> {
         assert!(table_bytes <= count * CODE_PAGE, "a table inside its range");
-        let pages = Pages { arena, start, count, table_bytes, tables: None };
         // SAFETY: [arena] the range was taken and nothing runs there; the table lies inside.
-        unsafe {
+        let made = unsafe {
             match &arena.dual {
-                Some(dual) => dual.make_private(start * CODE_PAGE, table_bytes)?,
-                None => sys::make_accessible(pages.address(0), table_bytes)?,
+                Some(dual) => dual.make_private(start * CODE_PAGE, table_bytes),
+                None => sys::make_accessible(arena.address(start), table_bytes),
+            }
+        };
+        match made {
+            Ok(()) => Ok(Pages { arena, start, count, table_bytes, tables: None }),
+            Err(error) => {
+                // It has no table, so it is not kept.
+                arena.clear(Shape { start, count, table_bytes });
+                Err(error)
             }
         }
-        Ok(pages)
     }
 
     /// A range without a table in the same arena.
@@ -340,7 +348,7 @@ impl Pages {
 
     /// Address in the executable view.
     pub(crate) fn address(&self, offset: usize) -> *mut u8 {
-        self.arena.start.as_ptr().wrapping_add(self.start * CODE_PAGE + offset)
+        self.arena.address(self.start).wrapping_add(offset)
     }
 
     /// Writes `bytes` at `offset`, inside the table or behind it. Where memory is not mapped twice, text
@@ -819,6 +827,11 @@ mod tests {
                 let (result, hits) = refuse(allowed, 1, begin);
                 assert_eq!(result.is_err(), hits > 0);
                 drop(result);
+                // What is kept has its table.
+                if let Some(Shape { start, count, table_bytes }) = arena.take_kept(3, table.len()) {
+                    let pages = Pages { arena, start, count, table_bytes, tables: None };
+                    pages.write(0, &table).unwrap();
+                }
                 arena.give_up_kept();
                 assert_eq!(*arena.free.lock().unwrap(), [(0, whole)]);
                 if hits == 0 {
