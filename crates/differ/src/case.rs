@@ -18,7 +18,7 @@ pub struct Case {
     pub values: Random,
     /// What each call may spend, in every second case; in some of them it is not enough.
     pub fuel: Option<u64>,
-    /// What the global [`FUEL`](objects::FUEL) is set to before each call, if the module has it.
+    /// What the global of its fuel is set to before each call, if the module has it.
     pub steps: i32,
 }
 

@@ -30,7 +30,7 @@ macro_rules! shapes {
             $($name),*
         }
 
-        /// Names of the bits of [`SEEN`].
+        /// Names of the bits of the global that tells what ran.
         pub const SHAPES: &[&str] = &[$(stringify!($name)),*];
     };
 }
