@@ -284,7 +284,7 @@ impl<'a> Walker<'a> {
 
     /// Follows all blocks until nothing changes. Twice: the first time says what is written where.
     pub(crate) fn run(&mut self, graph: &Graph, stop: &mut Stop) -> Result<Flow, Failed> {
-        let Flow { starts, .. } = self.follow(graph, None, stop)?;
+        let Flow { starts, entry, .. } = self.follow(graph, None, stop)?;
         let mut written = Vec::new();
         for (block, mut state) in graph.blocks.iter().zip(starts) {
             self.written = Written::default();
@@ -298,7 +298,6 @@ impl<'a> Walker<'a> {
             written.push(std::mem::take(&mut self.written));
         }
         // What the entry begins with can be written over like what code has written.
-        let entry = State::entry(&mut self.values, self.input.own);
         written[0].homes.extend(entry.homes.iter().map(|(at, size, _)| (*at, *size)));
         let joined = joined(graph, &written, stop)?;
         let flow = self.follow(graph, Some(&joined), stop)?;

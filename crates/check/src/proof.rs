@@ -178,10 +178,12 @@ impl<'a> Prover<'a> {
         use ConditionCode as C;
         self.stop.prove(1)?;
         // What was made of the same flags elsewhere is known, too.
-        let holds = self.values.make(Node::Set(flags, condition));
-        self.learn(ZERO, holds, true, place)?;
-        let fails = self.values.make(Node::Set(flags, opposite(condition)));
-        self.learn(fails, ZERO, false, place)?;
+        if let Some(holds) = self.values.find(Node::Set(flags, condition)) {
+            self.learn(ZERO, holds, true, place)?;
+        }
+        if let Some(fails) = self.values.find(Node::Set(flags, opposite(condition))) {
+            self.learn(fails, ZERO, false, place)?;
+        }
         match (self.values.node(flags), condition) {
             (Node::Compare(a, b), C::a) => self.learn(b, a, true, place),
             (Node::Compare(a, b), C::ae) => self.learn(b, a, false, place),

@@ -145,6 +145,11 @@ impl Values {
         self.bounds[id as usize]
     }
 
+    /// The value of a node, if anything has it.
+    pub(crate) fn find(&self, node: Node) -> Option<Id> {
+        self.ids.get(&node).copied()
+    }
+
     pub(crate) fn make(&mut self, node: Node) -> Id {
         if let Some(id) = self.ids.get(&node) {
             return *id;
