@@ -39,11 +39,11 @@
 ;;
 ;;                                 block1:
 ;; @0031                               v5 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0031                               v6 = load.i64 notrap aligned region1 v5+72
+;; @0031                               v6 = load.i64 notrap aligned region1 v5+64
 ;; @0031                               v7 = iconst.i64 16
 ;; @0031                               v8 = iadd v6, v7  ; v7 = 16
 ;; @0031                               v9 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0031                               v10 = load.i64 notrap aligned region1 v9+80
+;; @0031                               v10 = load.i64 notrap aligned region1 v9+72
 ;; @0031                               v11 = icmp ugt v8, v10
 ;; @0031                               brif v11, block3, block4
 ;;
@@ -56,11 +56,11 @@
 ;;
 ;;                                 block4:
 ;; @0031                               v16 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0031                               store.i64 notrap aligned region1 v8, v16+72
+;; @0031                               store.i64 notrap aligned region1 v8, v16+64
 ;; @0031                               v17 = ireduce.i32 v6
 ;; @0031                               v18 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;; @0031                               v19 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0031                               v20 = load.i64 notrap aligned readonly can_move region1 v19+64
+;; @0031                               v20 = load.i64 notrap aligned readonly can_move region1 v19+56
 ;; @0031                               v21 = uextend.i64 v17
 ;; @0031                               v22 = iadd v20, v21
 ;; @0031                               store notrap aligned region2 v18, v22
@@ -69,13 +69,13 @@
 ;;                                 block5(v23: i32):
 ;; @0031                               v24 = iconst.i32 0
 ;; @0031                               v25 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0031                               v26 = load.i64 notrap aligned readonly can_move region1 v25+64
+;; @0031                               v26 = load.i64 notrap aligned readonly can_move region1 v25+56
 ;; @0031                               v27 = uextend.i64 v23
 ;; @0031                               v28 = iadd v26, v27
 ;; @0031                               store notrap aligned region3 v24, v28+8  ; v24 = 0
 ;; @0031                               v29 = iconst.i32 0
 ;; @0031                               v30 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0031                               v31 = load.i64 notrap aligned readonly can_move region1 v30+64
+;; @0031                               v31 = load.i64 notrap aligned readonly can_move region1 v30+56
 ;; @0031                               v32 = uextend.i64 v23
 ;; @0031                               v33 = iadd v31, v32
 ;; @0031                               store notrap aligned region4 v29, v33+12  ; v29 = 0
@@ -93,11 +93,11 @@
 ;; @0041                               v42 = stack_addr.i64 ss0
 ;; @0041                               v43 = load.i32 notrap aligned v42
 ;; @0043                               v44 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0043                               v45 = load.i64 notrap aligned region1 v44+72
+;; @0043                               v45 = load.i64 notrap aligned region1 v44+64
 ;; @0043                               v46 = iconst.i64 16
 ;; @0043                               v47 = iadd v45, v46  ; v46 = 16
 ;; @0043                               v48 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0043                               v49 = load.i64 notrap aligned region1 v48+80
+;; @0043                               v49 = load.i64 notrap aligned region1 v48+72
 ;; @0043                               v50 = icmp ugt v47, v49
 ;; @0043                               brif v50, block7, block8
 ;;
@@ -117,11 +117,11 @@
 ;;
 ;;                                 block8:
 ;; @0043                               v61 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0043                               store.i64 notrap aligned region1 v47, v61+72
+;; @0043                               store.i64 notrap aligned region1 v47, v61+64
 ;; @0043                               v62 = ireduce.i32 v45
 ;; @0043                               v63 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;; @0043                               v64 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0043                               v65 = load.i64 notrap aligned readonly can_move region1 v64+64
+;; @0043                               v65 = load.i64 notrap aligned readonly can_move region1 v64+56
 ;; @0043                               v66 = uextend.i64 v62
 ;; @0043                               v67 = iadd v65, v66
 ;; @0043                               store notrap aligned region2 v63, v67
@@ -129,12 +129,12 @@
 ;;
 ;;                                 block9(v68: i32, v69: i32, v70: i32):
 ;; @0043                               v71 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0043                               v72 = load.i64 notrap aligned readonly can_move region1 v71+64
+;; @0043                               v72 = load.i64 notrap aligned readonly can_move region1 v71+56
 ;; @0043                               v73 = uextend.i64 v68
 ;; @0043                               v74 = iadd v72, v73
 ;; @0043                               store notrap aligned region4 v70, v74+12
 ;; @0043                               v75 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0043                               v76 = load.i64 notrap aligned readonly can_move region1 v75+64
+;; @0043                               v76 = load.i64 notrap aligned readonly can_move region1 v75+56
 ;; @0043                               v77 = uextend.i64 v68
 ;; @0043                               v78 = iadd v76, v77
 ;; @0043                               store notrap aligned region3 v69, v78+8
@@ -176,11 +176,11 @@
 ;;
 ;;                                 block2:
 ;; @80000003                           v8 = load.i64 notrap aligned readonly can_move region0 v0
-;; @80000003                           v9 = load.i64 notrap aligned region1 v8+72
+;; @80000003                           v9 = load.i64 notrap aligned region1 v8+64
 ;; @80000003                           v10 = iconst.i64 16
 ;; @80000003                           v11 = iadd v9, v10  ; v10 = 16
 ;; @80000003                           v12 = load.i64 notrap aligned readonly can_move region0 v0
-;; @80000003                           v13 = load.i64 notrap aligned region1 v12+80
+;; @80000003                           v13 = load.i64 notrap aligned region1 v12+72
 ;; @80000003                           v14 = icmp ugt v11, v13
 ;; @80000003                           brif v14, block4, block5
 ;;
@@ -199,11 +199,11 @@
 ;;
 ;;                                 block5:
 ;; @80000003                           v27 = load.i64 notrap aligned readonly can_move region0 v0
-;; @80000003                           store.i64 notrap aligned region1 v11, v27+72
+;; @80000003                           store.i64 notrap aligned region1 v11, v27+64
 ;; @80000003                           v28 = ireduce.i32 v9
 ;; @80000003                           v29 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;; @80000003                           v30 = load.i64 notrap aligned readonly can_move region0 v0
-;; @80000003                           v31 = load.i64 notrap aligned readonly can_move region1 v30+64
+;; @80000003                           v31 = load.i64 notrap aligned readonly can_move region1 v30+56
 ;; @80000003                           v32 = uextend.i64 v28
 ;; @80000003                           v33 = iadd v31, v32
 ;; @80000003                           store notrap aligned region2 v29, v33
@@ -212,13 +212,13 @@
 ;;                                 block6(v34: i32, v112: i32):
 ;; @80000003                           v35 = iconst.i32 0
 ;; @80000003                           v36 = load.i64 notrap aligned readonly can_move region0 v0
-;; @80000003                           v37 = load.i64 notrap aligned readonly can_move region1 v36+64
+;; @80000003                           v37 = load.i64 notrap aligned readonly can_move region1 v36+56
 ;; @80000003                           v38 = uextend.i64 v34
 ;; @80000003                           v39 = iadd v37, v38
 ;; @80000003                           store notrap aligned region3 v35, v39+8  ; v35 = 0
 ;; @80000003                           v40 = iconst.i32 0
 ;; @80000003                           v41 = load.i64 notrap aligned readonly can_move region0 v0
-;; @80000003                           v42 = load.i64 notrap aligned readonly can_move region1 v41+64
+;; @80000003                           v42 = load.i64 notrap aligned readonly can_move region1 v41+56
 ;; @80000003                           v43 = uextend.i64 v34
 ;; @80000003                           v44 = iadd v42, v43
 ;; @80000003                           store notrap aligned region4 v40, v44+12  ; v40 = 0
@@ -247,11 +247,11 @@
 ;; @8000000c                           v65 = stack_addr.i64 ss0+8
 ;; @8000000c                           v66 = load.i32 notrap aligned v65
 ;; @8000000d                           v67 = load.i64 notrap aligned readonly can_move region0 v0
-;; @8000000d                           v68 = load.i64 notrap aligned region1 v67+72
+;; @8000000d                           v68 = load.i64 notrap aligned region1 v67+64
 ;; @8000000d                           v69 = iconst.i64 16
 ;; @8000000d                           v70 = iadd v68, v69  ; v69 = 16
 ;; @8000000d                           v71 = load.i64 notrap aligned readonly can_move region0 v0
-;; @8000000d                           v72 = load.i64 notrap aligned region1 v71+80
+;; @8000000d                           v72 = load.i64 notrap aligned region1 v71+72
 ;; @8000000d                           v73 = icmp ugt v70, v72
 ;; @8000000d                           brif v73, block8, block9
 ;;
@@ -276,11 +276,11 @@
 ;;
 ;;                                 block9:
 ;; @8000000d                           v90 = load.i64 notrap aligned readonly can_move region0 v0
-;; @8000000d                           store.i64 notrap aligned region1 v70, v90+72
+;; @8000000d                           store.i64 notrap aligned region1 v70, v90+64
 ;; @8000000d                           v91 = ireduce.i32 v68
 ;; @8000000d                           v92 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;; @8000000d                           v93 = load.i64 notrap aligned readonly can_move region0 v0
-;; @8000000d                           v94 = load.i64 notrap aligned readonly can_move region1 v93+64
+;; @8000000d                           v94 = load.i64 notrap aligned readonly can_move region1 v93+56
 ;; @8000000d                           v95 = uextend.i64 v91
 ;; @8000000d                           v96 = iadd v94, v95
 ;; @8000000d                           store notrap aligned region2 v92, v96
@@ -288,12 +288,12 @@
 ;;
 ;;                                 block10(v97: i32, v98: i32, v99: i32, v113: i32):
 ;; @8000000d                           v100 = load.i64 notrap aligned readonly can_move region0 v0
-;; @8000000d                           v101 = load.i64 notrap aligned readonly can_move region1 v100+64
+;; @8000000d                           v101 = load.i64 notrap aligned readonly can_move region1 v100+56
 ;; @8000000d                           v102 = uextend.i64 v97
 ;; @8000000d                           v103 = iadd v101, v102
 ;; @8000000d                           store notrap aligned region4 v99, v103+12
 ;; @8000000d                           v104 = load.i64 notrap aligned readonly can_move region0 v0
-;; @8000000d                           v105 = load.i64 notrap aligned readonly can_move region1 v104+64
+;; @8000000d                           v105 = load.i64 notrap aligned readonly can_move region1 v104+56
 ;; @8000000d                           v106 = uextend.i64 v97
 ;; @8000000d                           v107 = iadd v105, v106
 ;; @8000000d                           store notrap aligned region3 v98, v107+8
@@ -304,7 +304,7 @@
 ;;
 ;;                                 block11:
 ;; @005c                               v114 = load.i64 notrap aligned readonly can_move region0 v0
-;; @005c                               v115 = load.i64 notrap aligned readonly can_move region1 v114+64
+;; @005c                               v115 = load.i64 notrap aligned readonly can_move region1 v114+56
 ;; @005c                               v116 = uextend.i64 v111
 ;; @005c                               v117 = iadd v115, v116
 ;; @005c                               v118 = load.i32 user12 aligned region4 v117+12

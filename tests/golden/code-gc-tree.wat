@@ -44,45 +44,45 @@
 ;;   movl <offset:1>+(%rsp), %r11d
 ;;   movq %r12, %rdi
 ;;   movq (%rdi), %rbx
-;;   movq 0x48(%rbx), %rax
-;;   movq 0x50(%rbx), %rcx
+;;   movq 0x40(%rbx), %rax
+;;   movq 0x48(%rbx), %rcx
 ;;   leaq 0x10(%rax), %rdx
 ;;   cmpq %rcx, %rdx
 ;;   jnbe    label3; j label2
 ;; block2:
 ;;   leaq 0x10(%rax), %rcx
-;;   movq %rcx, 0x48(%rbx)
+;;   movq %rcx, 0x40(%rbx)
 ;;   movq %r12, %rdi
 ;;   movq 0x10(%rdi), %rcx
-;;   movq 0x40(%rbx), %rdx
+;;   movq 0x38(%rbx), %rdx
 ;;   movl %eax, %eax
 ;;   movq %rcx, (%rdx, %rax)
 ;;   movq %rsi, %r8
 ;;   jmp     label4
 ;; block4:
-;;   movq 0x40(%rbx), %rcx
+;;   movq 0x38(%rbx), %rcx
 ;;   movl %r8d, 0xc(%rcx, %rax)
 ;;   movl %r11d, 8(%rcx, %rax)
 ;;   jmp     label9
 ;; block5:
 ;;   movq %r12, %rdi
 ;;   movq (%rdi), %rbx
-;;   movq 0x48(%rbx), %rax
-;;   movq 0x50(%rbx), %rcx
+;;   movq 0x40(%rbx), %rax
+;;   movq 0x48(%rbx), %rcx
 ;;   leaq 0x10(%rax), %rdx
 ;;   cmpq %rcx, %rdx
 ;;   jnbe    label7; j label6
 ;; block6:
 ;;   leaq 0x10(%rax), %rcx
-;;   movq %rcx, 0x48(%rbx)
+;;   movq %rcx, 0x40(%rbx)
 ;;   movq %r12, %rdi
 ;;   movq 0x10(%rdi), %rcx
-;;   movq 0x40(%rbx), %rdx
+;;   movq 0x38(%rbx), %rdx
 ;;   movl %eax, %eax
 ;;   movq %rcx, (%rdx, %rax)
 ;;   jmp     label8
 ;; block8:
-;;   movq 0x40(%rbx), %rcx
+;;   movq 0x38(%rbx), %rcx
 ;;   movl $0x0, 8(%rcx, %rax)
 ;;   movl $0x0, 0xc(%rcx, %rax)
 ;;   jmp     label9
@@ -134,7 +134,7 @@
 ;;   movq 0x10(%rdi), %r13
 ;;   movq %rdi, <offset:1>+0x10(%rsp)
 ;;   movq %r13, <offset:1>+0x18(%rsp)
-;;   movq 0x40(%r15), %r12
+;;   movq 0x38(%r15), %r12
 ;;   load_ext_name userextname0+0, %rax
 ;;   movq (%rax), %r13
 ;;   movq %rdx, %r14
@@ -158,13 +158,13 @@
 ;;   ; UserStackMap { by_type: [(types::I32, CompoundBitSet {0, 8})], sp_to_sized_stack_slots: None }
 ;;   movl <offset:1>+(%rsp), %r11d
 ;;   movl <offset:1>+8(%rsp), %ecx
-;;   movq 0x48(%r15), %rdx
-;;   movq 0x50(%r15), %rdi
+;;   movq 0x40(%r15), %rdx
+;;   movq 0x48(%r15), %rdi
 ;;   leaq 0x10(%rdx), %rsi
 ;;   cmpq %rdi, %rsi
 ;;   jnbe    label4; j label3
 ;; block3:
-;;   movq %rsi, 0x48(%r15)
+;;   movq %rsi, 0x40(%r15)
 ;;   movl %edx, %edx
 ;;   movq <offset:1>+0x18(%rsp), %rbx
 ;;   movq %rbx, (%r12, %rdx)
@@ -175,13 +175,13 @@
 ;;   jmp     label10
 ;; block6:
 ;;   movq <offset:1>+0x18(%rsp), %rbx
-;;   movq 0x48(%r15), %rax
-;;   movq 0x50(%r15), %rdx
+;;   movq 0x40(%r15), %rax
+;;   movq 0x48(%r15), %rdx
 ;;   leaq 0x10(%rax), %rcx
 ;;   cmpq %rdx, %rcx
 ;;   jnbe    label8; j label7
 ;; block7:
-;;   movq %rcx, 0x48(%r15)
+;;   movq %rcx, 0x40(%r15)
 ;;   movl %eax, %eax
 ;;   movq %rbx, (%r12, %rax)
 ;;   jmp     label9

@@ -29,22 +29,22 @@
 ;;       2a  jne 84h
 ;;       30  mov r11, rdi
 ;;       33  mov r11, [r11]
-;;       36  mov rax, [r11+48h]
+;;       36  mov rax, [r11+40h]
 ;;       3a  lea rcx, [rax+10h]
-;;       3e  cmp rcx, [r11+50h]
+;;       3e  cmp rcx, [r11+48h]
 ;;       42  ja 117h
-;;       48  mov [r11+48h], rcx
+;;       48  mov [r11+40h], rcx
 ;;       4c  mov eax, eax
-;;       4e  mov rcx, [r11+40h]
+;;       4e  mov rcx, [r11+38h]
 ;;       52  mov r11, rdi
 ;;       55  mov rdx, [r11+10h]
 ;;       59  mov [rcx+rax], rdx
 ;;       5d  mov rcx, [rbp-8]
 ;;       61  mov rdx, [rcx]
-;;       64  mov rdx, [rdx+40h]
+;;       64  mov rdx, [rdx+38h]
 ;;       68  mov dword ptr [rdx+rax+8], 0
 ;;       70  mov rdx, [rcx]
-;;       73  mov rdx, [rdx+40h]
+;;       73  mov rdx, [rdx+38h]
 ;;       77  mov dword ptr [rdx+rax+0Ch], 0
 ;;       7f  jmp 0FFh
 ;;       84  mov eax, [rbp-20h]
@@ -63,24 +63,24 @@
 ;;       ad  mov [rbp-30h], eax
 ;;       b0  mov r11, [rbp-8]
 ;;       b4  mov r11, [r11]
-;;       b7  mov rax, [r11+48h]
+;;       b7  mov rax, [r11+40h]
 ;;       bb  lea rcx, [rax+10h]
-;;       bf  cmp rcx, [r11+50h]
+;;       bf  cmp rcx, [r11+48h]
 ;;       c3  ja 104h
-;;       c9  mov [r11+48h], rcx
+;;       c9  mov [r11+40h], rcx
 ;;       cd  mov eax, eax
-;;       cf  mov rcx, [r11+40h]
+;;       cf  mov rcx, [r11+38h]
 ;;       d3  mov r11, [rbp-8]
 ;;       d7  mov rdx, [r11+10h]
 ;;       db  mov [rcx+rax], rdx
 ;;       df  mov ecx, [rbp-30h]
 ;;       e2  mov rdx, [rbp-8]
 ;;       e6  mov rsi, [rdx]
-;;       e9  mov rsi, [rsi+40h]
+;;       e9  mov rsi, [rsi+38h]
 ;;       ed  mov [rsi+rax+0Ch], ecx
 ;;       f1  mov ecx, [rbp-28h]
 ;;       f4  mov rsi, [rdx]
-;;       f7  mov rsi, [rsi+40h]
+;;       f7  mov rsi, [rsi+38h]
 ;;       fb  mov [rsi+rax+8], ecx
 ;;       ff  mov rsp, rbp
 ;;      102  pop rbp
@@ -120,7 +120,7 @@
 ;;       4a  jne short 39h
 ;;       4c  mov ecx, [rbp-28h]
 ;;       4f  mov rdx, [r12]
-;;       53  mov rdx, [rdx+40h]
+;;       53  mov rdx, [rdx+38h]
 ;;       57  mov edx, [rdx+rcx+0Ch]  ; may trap: null reference
 ;;       5b  mov eax, edx
 ;;       5d  mov rbx, [rbp-8]

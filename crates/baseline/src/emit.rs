@@ -748,16 +748,25 @@ impl<'a> Tier<'a> {
     }
 
     /// On entry, or at the head of a loop: `rax` holds nothing there.
-    pub(crate) fn check_deadline(&mut self, entry: bool) {
+    pub(crate) fn check_deadline(&mut self, entry: bool, cost: i32) {
         let back = self.s.asm.label();
         let places = self.places(self.s.stack.len());
         let label = self.cold(ColdKind::Epoch { entry, places, back });
-        let deadline = self.store_field_at(Field::EpochDeadline);
-        let epoch = self.layout.path(self.module, Field::Epoch).offset as i32;
-        self.s.load(RAX, at(R11, epoch), Repr::Pointer);
-        self.s.load(RAX, at(RAX, 0), Repr::I64);
-        ins!(self.s.asm, cmpq_rm, RAX, at(R11, deadline));
-        self.s.asm.jcc(Cond::Ae, label);
+        if self.settings.counts_turns() {
+            self.s.clobber_flags();
+            match i8::try_from(cost) {
+                Ok(cost) => ins!(self.s.asm, subq_mi_sxb, SPENT, cost),
+                Err(_) => ins!(self.s.asm, subq_mi_sxl, SPENT, cost),
+            }
+            self.s.asm.jcc(Cond::S, label);
+        } else {
+            let deadline = self.store_field_at(Field::EpochDeadline);
+            let epoch = self.layout.path(self.module, Field::Epoch).offset as i32;
+            self.s.load(RAX, at(R11, epoch), Repr::Pointer);
+            self.s.load(RAX, at(RAX, 0), Repr::I64);
+            ins!(self.s.asm, cmpq_rm, RAX, at(R11, deadline));
+            self.s.asm.jcc(Cond::Ae, label);
+        }
         self.s.asm.bind(back);
     }
 
@@ -907,8 +916,8 @@ impl<'a> Tier<'a> {
 
     /// General registers that locals may be pinned to.
     fn general_pins(&self) -> impl Iterator<Item = Reg> + use<> {
-        let pays = self.settings.consume_fuel;
-        GENERAL_PINS.into_iter().filter(move |reg| !(pays && *reg == SPENT))
+        let kept = self.settings.keeps_spent();
+        GENERAL_PINS.into_iter().filter(move |reg| !(kept && *reg == SPENT))
     }
 
     /// Puts pinned locals that a call does not keep into their homes.

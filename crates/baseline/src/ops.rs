@@ -274,10 +274,10 @@ impl Emit for Tier<'_> {
         self.vector_op(op);
     }
 
-    fn check_epoch(&mut self) {
+    fn check_epoch(&mut self, cost: u32) {
         // Blocks are entered after the function has started.
         let entry = self.b.frames.len() == 1;
-        self.check_deadline(entry);
+        self.check_deadline(entry, cost as i32);
     }
 
     fn charge(&mut self, fuel: u32) {

@@ -52,7 +52,7 @@ pub(crate) const VECTOR_PINS: [Reg; 7] = [24, 25, 26, 27, 28, 29, 30];
 pub(crate) const GENERAL_PINS: [Reg; 6] = [RBX, R12, R13, R14, R15, R10];
 /// Registers that a function must leave as they were.
 pub(crate) const CALLEE_SAVED: u32 = bits(&[RBX, R12, R13, R14, R15]);
-/// NOTE [fuel register] of `layout`: in code that pays it is none of the above.
+/// NOTE [fuel register] of `layout`: in code that pays or counts it is none of the above.
 pub(crate) const SPENT: Reg = R15;
 
 pub(crate) const fn bits(regs: &[Reg]) -> u32 {

@@ -26,8 +26,6 @@ pub(crate) enum Content {
     Payload,
     /// Where the engine's epoch is.
     Epoch,
-    /// The epoch shim, which changes no register.
-    EpochShim,
     /// Where the store's heap begins.
     Heap,
     /// A pointer that has fields behind it.
@@ -78,7 +76,6 @@ impl<'a> Fields<'a> {
         field(Field::ThrownTag, Content::Anything, true);
         field(Field::EpochDeadline, Content::Anything, false);
         field(Field::Epoch, Content::Epoch, false);
-        field(Field::EpochShim, Content::EpochShim, false);
         let plans = module.memories.iter().map(|ty| MemoryPlan::new(input.settings, ty)).collect();
         Fields { input, plans, known, pointers }
     }

@@ -18,6 +18,7 @@ use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use wardian_module::abi::CallLayout;
 use wardian_module::image::RelocTarget;
+use wardian_module::layout::ModuleTable;
 
 pub(crate) const RSP: usize = 4;
 const RBP: usize = 5;
@@ -27,7 +28,7 @@ const RDI: usize = 7;
 const FRAME_POINTER: i64 = -8;
 /// `rbx`, `rsp`, `rbp`, `r12` to `r15`.
 const KEPT: [usize; 7] = [3, 4, 5, 12, 13, 14, 15];
-/// `r15`, which no call keeps in code that pays: NOTE [fuel register] of `layout`.
+/// `r15`, which no call keeps in code that pays or counts: NOTE [fuel register] of `layout`.
 const SPENT: usize = 15;
 
 /// What an instruction makes beside registers, as names: what it reads from memory, and operands of
@@ -433,6 +434,9 @@ impl<'a> Walker<'a> {
                     _ => unknown(self),
                 };
             }
+            Node::ModuleTable if (add, size) == (ModuleTable::EPOCH_SHIM.into(), 8) => {
+                return self.values.make(Node::EpochShim);
+            }
             Node::Context => (None, add as i64),
             Node::Pointer(at) => (Some(at), add as i64),
             _ => return unknown(self),
@@ -450,7 +454,6 @@ impl<'a> Walker<'a> {
             Content::Live => self.values.make(Node::Live),
             Content::Payload => self.values.make(Node::Payload),
             Content::Epoch => self.values.make(Node::Epoch),
-            Content::EpochShim => self.values.make(Node::EpochShim),
             Content::Heap => self.values.make(Node::Heap),
             Content::Pointer(at) => self.values.make(Node::Pointer(at)),
             Content::Anything => unknown(self),
@@ -729,7 +732,7 @@ impl<'a> Walker<'a> {
     /// What a call changes; of one that `keeps` registers, no more than where memories are.
     fn call(&mut self, instruction: &Instruction, state: &mut State, keeps: bool) {
         self.written.regs |= 1 << RSP | 1 << FLAGS | 1 << CALLS;
-        let spent = self.input.settings.consume_fuel.then_some(SPENT);
+        let spent = self.input.settings.keeps_spent().then_some(SPENT);
         for reg in (0..16).filter(|reg| !KEPT.contains(reg) || Some(*reg) == spent) {
             self.written.regs |= 1 << reg;
             if !keeps || Some(reg) == spent {

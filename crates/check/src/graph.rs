@@ -4,7 +4,7 @@
 use crate::{Failed, Input, JumpTable, Stop, Stopped};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use wardian_module::image::{Handler, Reloc};
+use wardian_module::image::{Handler, Reloc, RelocTarget};
 
 pub(crate) struct Block {
     /// Positions of its instructions.
@@ -238,18 +238,44 @@ impl Explorer<'_> {
         if self.input.claims.is_none() { self.gaps() } else { Ok(()) }
     }
 
+    /// Where the exits of checks begin, if there are any: instructions of their kinds, up to the end.
+    fn exits(&self) -> Option<u32> {
+        let is_of_exit = |instruction: &Instruction| match instruction.mnemonic() {
+            Mnemonic::Push | Mnemonic::Ud2 | Mnemonic::Jmp => true,
+            Mnemonic::Call => reloc(&self.input.code.relocs, instruction)
+                .is_some_and(|reloc| reloc.target == RelocTarget::ModuleTable),
+            _ => false,
+        };
+        let mut last = None;
+        let mut end = self.bytes().len() as u64;
+        for (at, instruction) in self.instructions.iter().rev() {
+            if instruction.next_ip() != end || !is_of_exit(instruction) {
+                break;
+            }
+            (last, end) = (Some(*at), instruction.ip());
+        }
+        last
+    }
+
     /// Nothing lies between instructions that are reached but whole jump tables, so no target of theirs
-    /// was missed, and jumps that the code generator left behind.
+    /// was missed, jumps that the code generator left behind, and traps that exits took the place of.
     fn gaps(&self) -> Result<(), String> {
         let mut end = 0;
+        let mut exits = self.exits();
         for (at, instruction) in &self.instructions {
+            if exits == Some(*at) && end < *at {
+                // Before them lie constants.
+                end = *at;
+                exits = None;
+            }
             if let Some(targets) = self.tables.get(&end) {
                 end += 4 * targets.len() as u32;
             }
             while end < *at
                 && let Ok(left) = decode(self.bytes(), end)
-                && left.flow_control() == FlowControl::UnconditionalBranch
-                && self.instructions.contains_key(&(left.near_branch_target() as u32))
+                && (left.mnemonic() == Mnemonic::Ud2
+                    || left.flow_control() == FlowControl::UnconditionalBranch
+                        && self.instructions.contains_key(&(left.near_branch_target() as u32)))
             {
                 end = left.next_ip() as u32;
             }

@@ -10,7 +10,7 @@
 //!
 //! What it holds for true:
 //! - At entry `rdi` is the context, `rsi` the result area if the signature has one. A call leaves
-//!   `rbx`, `r12` to `r15`, `rbp` and the frame as they were (the epoch shim: all registers; where code pays, no
+//!   `rbx`, `r12` to `r15`, `rbp` and the frame as they were (the epoch shim: all registers; where code pays or counts, no
 //!   call leaves `r15`: NOTE [fuel register] of `layout`), pops its stack arguments, and may move memories that may move, and tables. It writes only to result areas,
 //!   which hold no spilled value.
 //! - The store's heap is as large as `layout` says ([heap access]), where a module uses it.

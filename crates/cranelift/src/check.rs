@@ -325,6 +325,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_in_the_register_of_the_fuel_is_noticed() {
+        // More addresses are wanted behind the call than registers keep their values there.
+        let access = |op: &str, rest: &str| -> String {
+            (0..8).map(|n| format!("({op} {n} (i32.const 8) {rest})")).collect()
+        };
+        let wat = format!(
+            "(module {} (func (export \"f\") (result i32)
+               {} (call 1) i32.const 0 {})
+             (func (memory.grow 0 (i32.const 1)) drop))",
+            "(memory 1)".repeat(8),
+            access("i32.store", "(i32.const 1)"),
+            (0..8).map(|n| format!("(i32.load {n} (i32.const 8)) i32.add ")).collect::<String>(),
+        );
+        let wasm = wat::parse_str(wat).expect("the test is text");
+        let (module, bodies) = decode(wasm, Proposals::all_built()).expect("the test is valid");
+        let layout = VmLayout::new(&module);
+        let body = bodies.into_iter().next().expect("there is a function");
+        let func = body.index;
+        let own = CallLayout::new(module.func_type(module.func_index(func)).func_type());
+        let plain = Settings::default();
+        let code = Compiler::new(&plain)
+            .expect("this processor is known")
+            .with_inlining(false)
+            .compile(&module, &layout, body, Linkage::Direct, &mut Scratch::new())
+            .expect("it compiles and is right");
+        let accepts = |settings: &Settings| {
+            verify(&module, &layout, settings, &own, func, Linkage::Direct, 0, &code).is_ok()
+        };
+        assert!(accepts(&plain));
+        assert!(!accepts(&Settings { consume_fuel: true, ..plain.clone() }));
+        assert!(!accepts(&Settings { epoch_interruption: true, ..plain }));
+    }
+
+    #[test]
     fn code_that_was_not_optimized_is_proven() {
         let unoptimized = Settings { opt_level: wardian_module::OptLevel::None, ..explicit() };
         let wat = "(module (memory 4 20) (func (param i32) (result i32)

@@ -49,6 +49,8 @@ struct Form {
     linkage: Linkage,
     /// The loop it starts at, instead of its beginning.
     at_loop: Option<u32>,
+    /// Its checks have exits: see `exits`.
+    exits: bool,
 }
 
 /// What is known of a lowered function beside its intermediate form.
@@ -219,7 +221,7 @@ impl Compiler {
     ) -> Result<FunctionCode, CompileError> {
         let func = module.func_index(body.index);
         let result = contain(func, scratch, |scratch| {
-            let form = Form { linkage, at_loop: None };
+            let form = Form { linkage, at_loop: None, exits: true };
             self.compile_as(module, layout, body, form, scratch).map(|(code, _)| code)
         });
         insist(result)
@@ -238,7 +240,7 @@ impl Compiler {
     ) -> Result<(FunctionCode, u32), CompileError> {
         let func = module.func_index(body.index);
         let result = contain(func, scratch, |scratch| {
-            let form = Form { linkage: Linkage::Slots, at_loop: Some(ordinal) };
+            let form = Form { linkage: Linkage::Slots, at_loop: Some(ordinal), exits: true };
             self.compile_as(module, layout, body, form, scratch)
         });
         insist(result)
@@ -255,24 +257,38 @@ impl Compiler {
     ) -> Result<(FunctionCode, u32), CompileError> {
         let func = module.func_index(body.index);
         let (index, start) = (body.index, body.range.start as u32);
+        let again = form.exits.then(|| body.clone());
         let Built { slots, inlined, deepest, limit } =
             self.build(module, layout, body, form, scratch)?;
         self.emit(func, self.reach(module), scratch)?;
-        let (mut finished, mut frame) = finish::finish(&scratch.context, index, start, &inlined)?;
-        if limit.is_some() && frame > finish::CHECKED_FRAME {
+        let explicit = !self.settings.signals_based_traps;
+        let finish =
+            |scratch: &Scratch| finish::finish(&scratch.context, index, start, &inlined, explicit);
+        let mut code = finish(scratch)?;
+        if limit.is_some() && code.as_ref().is_some_and(|(_, frame)| *frame > finish::CHECKED_FRAME)
+        {
             scratch.context.func.stack_limit = limit;
             self.generate(func, scratch)?;
-            (finished, frame) = finish::finish(&scratch.context, index, start, &inlined)?;
+            code = finish(scratch)?;
         }
+        let (finished, frame) = match (code, again) {
+            (Some(code), _) => code,
+            (None, Some(body)) => {
+                let form = Form { exits: false, ..form };
+                return self.compile_as(module, layout, body, form, scratch);
+            }
+            (None, None) => panic!("there are no exits that could not be told apart"),
+        };
         let lowered = scratch.lowering.shape;
         scratch.shape = Shape { deepest_stack: deepest, frame_bytes: frame, ..lowered };
         self.check(module, layout, func, form.linkage, slots, &finished)?;
-        if self.settings.signals_based_traps || frame <= finish::CHECKED_FRAME {
+        if !explicit || frame <= finish::CHECKED_FRAME {
             return Ok((finished, slots));
         }
         self.gate(module, layout, func, frame, start, scratch);
         self.emit(func, 0, scratch)?;
-        let (gate, _) = finish::finish(&scratch.context, index, start, &[])?;
+        let gate = finish::finish(&scratch.context, index, start, &[], explicit)?;
+        let (gate, _) = gate.expect("it has no exits");
         self.check(module, layout, func, Linkage::Direct, 0, &gate)?;
         Ok((finish::join(gate, finished, index), slots))
     }
@@ -313,7 +329,7 @@ impl Compiler {
         scratch: &mut Scratch,
     ) -> Result<String, CompileError> {
         contain(module.func_index(body.index), scratch, |scratch| {
-            let form = Form { linkage: Linkage::Direct, at_loop };
+            let form = Form { linkage: Linkage::Direct, at_loop, exits: true };
             self.build(module, layout, body, form, scratch)?;
             Ok(scratch.context.func.display().to_string())
         })
@@ -329,7 +345,7 @@ impl Compiler {
     ) -> Result<String, CompileError> {
         let func = module.func_index(body.index);
         contain(func, scratch, |scratch| {
-            let form = Form { linkage: Linkage::Direct, at_loop: None };
+            let form = Form { linkage: Linkage::Direct, at_loop: None, exits: true };
             self.build(module, layout, body, form, scratch)?;
             scratch.context.set_disasm(true);
             self.emit(func, self.reach(module), scratch)?;
@@ -368,6 +384,7 @@ impl Compiler {
             tier.inline_budget = inline_budget(length);
         }
         tier.replacement = form.at_loop.map(Replacement::new);
+        tier.exits = form.exits;
         if length > MAX_BODY_BYTES {
             tier.give_up();
         }
@@ -591,7 +608,7 @@ fn shared_flags(settings: &Settings, stage: Stage) -> Result<Flags, String> {
     // `br_table` is the one place that Cranelift masks by itself; accesses are masked by `lower`.
     set("enable_table_access_spectre_mitigation", flag(settings.spectre_mitigation))?;
     set("enable_heap_access_spectre_mitigation", flag(settings.spectre_mitigation))?;
-    set(PAYS, flag(settings.consume_fuel))?;
+    set(PAYS, flag(settings.keeps_spent()))?;
     // Stacks are walked by frame pointers.
     set("preserve_frame_pointers", "true")?;
     set("unwind_info", "false")?;

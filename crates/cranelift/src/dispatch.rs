@@ -57,8 +57,8 @@ fn group(block: Block) -> Groups {
 
 fn is_copied(func: &Function, inst: Inst) -> bool {
     let opcode = func.dfg.insts[inst].opcode();
-    if matches!(opcode, Opcode::GetPinnedReg | Opcode::SetPinnedReg) {
-        // Fuel is paid in each copy.
+    if matches!(opcode, Opcode::GetPinnedReg | Opcode::SetPinnedReg | Opcode::SequencePoint) {
+        // Fuel is paid in each copy, and each asks for the epoch.
         return true;
     }
     !opcode.can_store() && !opcode.is_call() && !opcode.other_side_effects()

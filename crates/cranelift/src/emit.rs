@@ -13,6 +13,7 @@ use crate::abi::{
 };
 use crate::control::Frame;
 use crate::exceptions::ScopeData;
+use crate::exits::{self, bounds_code};
 use crate::faults::store_code;
 use crate::proven::Proven;
 use crate::replace::Replacement;
@@ -20,8 +21,8 @@ use crate::roots::{Roots, Saved};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
     self, AliasRegion, AliasRegionData, AtomicRmwOp, BlockArg, Endianness, ExtFuncData,
-    ExternalName, GlobalValueData, InstBuilder, MemFlagsData, SigRef, StackSlot, StackSlotData,
-    StackSlotKind, TrapCode, Type, UserExternalName, Value, types,
+    ExternalName, GlobalValueData, InstBuilder, InstructionData, MemFlagsData, SigRef, StackSlot,
+    StackSlotData, StackSlotKind, TrapCode, Type, UserExternalName, Value, ValueDef, types,
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Variable};
@@ -166,6 +167,8 @@ pub(crate) struct Tier<'a> {
     stores: u32,
     /// Whether it calls anything that comes back.
     pub(crate) calls: bool,
+    /// Checks are conditional traps, which get exits: see `exits`.
+    pub(crate) exits: bool,
     /// See `limits::BRANCH_WORK`.
     pub(crate) branch_work: usize,
 }
@@ -247,6 +250,7 @@ impl<'a> Tier<'a> {
             regions: HashMap::new(),
             module_table: None,
             stores: 0,
+            exits: false,
             calls: false,
             branch_work: 0,
         };
@@ -395,7 +399,7 @@ impl<'a> Tier<'a> {
         };
         let sp = self.b.ins().get_stack_pointer(POINTER);
         let below = self.b.ins().icmp(IntCC::UnsignedLessThan, sp, limit);
-        self.raise_if(below, TrapInfo { trap: Trap::StackOverflow, place: 0 }, &[]);
+        self.trap_if(below, TrapInfo { trap: Trap::StackOverflow, place: 0 }, Details::new());
     }
 
     // ---- traps ----
@@ -426,6 +430,44 @@ impl<'a> Tier<'a> {
         self.b.switch_to_block(cold);
         self.raise(info, details);
         self.b.switch_to_block(next);
+    }
+
+    /// The code of a conditional trap that is this check, if it can be one: what it tells is known from the code,
+    /// or from what it compares (see `exits`).
+    fn code_of_check(
+        &self,
+        condition: Value,
+        info: TrapInfo,
+        details: &[Value],
+    ) -> Option<TrapCode> {
+        if self.settings.signals_based_traps {
+            return details.is_empty().then(|| trap_code(info.trap));
+        }
+        let maker = |value| match self.b.func.dfg.value_def(self.b.func.dfg.resolve_aliases(value))
+        {
+            ValueDef::Result(inst, _) => Some(self.b.func.dfg.insts[inst]),
+            _ => None,
+        };
+        let mut made = maker(condition)?;
+        if let InstructionData::Unary { opcode: ir::Opcode::Uextend, arg } = made {
+            made = maker(arg)?;
+        }
+        // Of floats, one condition may take two jumps.
+        let InstructionData::IntCompare { args: [end, _], cond, .. } = made else { return None };
+        match (info.trap, details) {
+            _ if !self.exits => None,
+            (trap, []) => Some(trap_code(trap)),
+            (Trap::MemoryOutOfBounds, [_, offset]) if cond == IntCC::UnsignedGreaterThan => {
+                let Some(offset) = self.constant_of(*offset) else { return bounds_code(0) };
+                match maker(end)? {
+                    InstructionData::Binary { opcode: ir::Opcode::Iadd, args: [_, end] } => {
+                        bounds_code(self.constant_of(end)?.checked_sub(offset)?)
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
     }
 
     fn call_shim(&mut self, signature: SigRef, operation: u64, args: &[Value]) -> ir::Inst {
@@ -460,18 +502,6 @@ impl<'a> Tier<'a> {
     fn whole(&mut self, addr: Addr<Address>) -> Value {
         let Address { base, offset } = addr.into_inner();
         if offset == 0 { base } else { self.b.ins().iadd_imm_s(base, i64::from(offset)) }
-    }
-
-    // ---- stopping and limiting ----
-
-    /// Reads a field of the store where it rarely happens: from the context, so that no address is kept
-    /// in a register for it.
-    fn load_seldom(&mut self, field: Field) -> Value {
-        let path = self.layout.path(self.module, field);
-        let through = path.through.expect("it lies in the store's context");
-        let flags = self.trusted(Region::Store);
-        let store = self.b.ins().load(POINTER, flags, self.context, through as i32);
-        self.b.ins().load(clif_type(path.repr), flags, store, path.offset as i32)
     }
 
     // ---- the operand stack ----
@@ -791,15 +821,26 @@ impl Emit for Tier<'_> {
         self.spare.extend(self.locals.drain(locals..));
     }
 
-    fn check_epoch(&mut self) {
+    fn check_epoch(&mut self, cost: u32) {
         self.calls = true;
-        let epoch = self.load_field(Field::Epoch);
-        // No region: nothing that is known of memory says when others change it. On the way that calls,
-        // all may change, so the next check does not take this one's word.
-        let flags = MemFlagsData::trusted();
-        let now = self.b.ins().load(types::I64, flags, epoch, 0);
-        let deadline = self.load_field(Field::EpochDeadline);
-        let reached = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, now, deadline);
+        let reached = if self.settings.counts_turns() {
+            let left = self.spent();
+            let left = self.b.ins().iadd_imm_s(left, -i64::from(cost));
+            self.set_spent(left);
+            self.b.ins().icmp_imm_s(IntCC::SignedLessThan, left, 0)
+        } else {
+            let epoch = self.load_field(Field::Epoch);
+            // No region: nothing that is known of memory says when others change it. On the way that calls,
+            // all may change, so the next check does not take this one's word.
+            let flags = MemFlagsData::trusted();
+            let now = self.b.ins().load(types::I64, flags, epoch, 0);
+            let deadline = self.load_field(Field::EpochDeadline);
+            self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, now, deadline)
+        };
+        if self.exits && !self.may_have_roots() {
+            self.b.ins().trapnz(reached, trap_code(Trap::Interrupt));
+            return exits::fence(&mut self.b);
+        }
         let [cold, hot, next] = [(); 3].map(|()| self.b.create_block());
         self.b.ins().brif(reached, cold, &[], hot, &[]);
         self.b.seal_block(cold);
@@ -809,7 +850,7 @@ impl Emit for Tier<'_> {
         let saved = self.save_roots(self.stack.len());
         let signature =
             *self.epoch_shim.get_or_insert_with(|| self.b.import_signature(epoch_signature()));
-        let shim = self.load_seldom(Field::EpochShim);
+        let shim = self.load_field(Field::EpochShim);
         let call = self.b.ins().call_indirect(signature, shim, &[]);
         let mut args = Vec::new();
         self.reload_into(call, &saved, &mut args);
@@ -824,7 +865,7 @@ impl Emit for Tier<'_> {
 
     fn charge(&mut self, fuel: u32) {
         let before = self.spent();
-        let spent = if self.settings.signals_based_traps {
+        let spent = if self.settings.signals_based_traps || self.exits {
             // One block goes on: passes and optimizer see a function as if it did not pay.
             let fuel = self.b.ins().iconst(types::I64, i64::from(fuel));
             self.b.ins().uadd_overflow_trap(before, fuel, trap_code(Trap::OutOfFuel))
@@ -1331,10 +1372,9 @@ impl Emit for Tier<'_> {
     }
 
     fn trap_if(&mut self, condition: Value, info: TrapInfo, details: Details<Value>) {
-        if self.settings.signals_based_traps && details.is_empty() {
-            self.b.ins().trapnz(condition, trap_code(info.trap));
-        } else {
-            self.raise_if(condition, info, &details);
+        match self.code_of_check(condition, info, &details) {
+            Some(code) => _ = self.b.ins().trapnz(condition, code),
+            None => self.raise_if(condition, info, &details),
         }
     }
 

@@ -8,6 +8,7 @@
 //! at most the arguments: 16 KB for the largest signature, which the reserve covers too.
 
 use crate::emit::name_space;
+use crate::exits::{self, Exit};
 use crate::faults::trap_of_user;
 use cranelift_codegen::binemit::Reloc as ClifReloc;
 use cranelift_codegen::ir::{ExceptionTag, ExternalName, TrapCode};
@@ -35,19 +36,22 @@ fn trap_of(code: TrapCode) -> Option<Trap> {
         TrapCode::INTEGER_DIVISION_BY_ZERO => Some(Trap::IntegerDivisionByZero),
         TrapCode::BAD_CONVERSION_TO_INTEGER => Some(Trap::BadConversionToInteger),
         TrapCode::HEAP_OUT_OF_BOUNDS => Some(Trap::MemoryOutOfBounds),
+        check if exits::bytes_of(check.as_raw().get()).is_some() => Some(Trap::MemoryOutOfBounds),
         user => trap_of_user(user.as_raw().get()),
     }
 }
 
 /// The code that Cranelift made for defined function `index`, and the bytes of stack that a call of it
 /// takes. The function starts at offset `start` of the module's bytes; `inlined` are the places that
-/// its source locations speak of.
+/// its source locations speak of. Its checks get their exits, those that are no epoch's only if code is
+/// `explicit`; `None` if it has to be compiled without (see `exits`).
 pub(crate) fn finish(
     context: &Context,
     index: DefinedFuncIndex,
     start: u32,
     inlined: &[Inlined],
-) -> Result<(FunctionCode, u32), CompileError> {
+    explicit: bool,
+) -> Result<Option<(FunctionCode, u32)>, CompileError> {
     let func = &context.func;
     let compiled = context.compiled_code().expect("the function was compiled");
     let buffer = &compiled.buffer;
@@ -73,16 +77,25 @@ pub(crate) fn finish(
         relocs.push(Reloc { offset: reloc.offset, target, addend });
     }
     let mut traps = Vec::with_capacity(buffer.traps().len());
+    let mut exits = Vec::new();
     for site in buffer.traps() {
         let trap = trap_of(site.code)
             .ok_or_else(|| internal(format!("trap code {} is not known", site.code)))?;
         traps.push(TrapSite { offset: site.offset, trap });
+        let raw = site.code.as_raw().get();
+        let is_ours = exits::bytes_of(raw).is_some() || trap_of_user(raw).is_some();
+        let is_check = buffer.data()[site.offset as usize..].starts_with(&[0x0f, 0x0b])
+            && trap != Trap::UnreachableCodeReached;
+        if trap == Trap::Interrupt || explicit && is_ours && is_check {
+            let bytes = exits::bytes_of(raw);
+            exits.push(Exit { offset: site.offset, trap, bytes });
+        }
     }
     traps.sort_by_key(|site| site.offset);
     let exceptions = exceptions(compiled)?;
     let mut locations = locations(compiled, start);
     let inlined = keep_used(&mut locations, inlined);
-    let code = FunctionCode {
+    let mut code = FunctionCode {
         bytes: buffer.data().to_vec(),
         align: buffer.alignment,
         relocs,
@@ -94,7 +107,7 @@ pub(crate) fn finish(
     };
     // Return address and saved frame pointer lie above what the layout counts.
     let frame = buffer.frame_layout().map_or(0, |layout| layout.frame_to_fp_offset + 16);
-    Ok((code, frame))
+    Ok(exits::attach(&mut code, &exits)?.then_some((code, frame)))
 }
 
 /// Where the frame has references while it calls.

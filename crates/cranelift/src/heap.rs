@@ -280,7 +280,7 @@ impl Tier<'_> {
     }
 
     pub(crate) fn cast_reference(&mut self, value: Value, test: RefTest, info: TrapInfo) {
-        if !self.settings.signals_based_traps {
+        if !self.settings.signals_based_traps && !self.exits {
             let passes = self.test_reference(value, test);
             let failed = self.b.ins().icmp_imm_u(IntCC::Equal, passes, 0);
             return self.raise_if(failed, info, &[]);

@@ -19,6 +19,7 @@ mod copies;
 mod dispatch;
 mod emit;
 mod exceptions;
+mod exits;
 mod faults;
 mod finish;
 mod heap;

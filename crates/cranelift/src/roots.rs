@@ -93,11 +93,16 @@ impl Tier<'_> {
         value
     }
 
+    /// Whether a call here may have something to save.
+    pub(crate) fn may_have_roots(&self) -> bool {
+        self.roots.has_any() || !self.ref_locals.is_empty()
+    }
+
     /// Saves what holds references, of the operand stack up to `height`.
     pub(crate) fn save_roots(&mut self, height: usize) -> SmallVec<[Saved; 8]> {
         let mut saved = SmallVec::new();
         // Locals are saved even if all are null yet: a landing reads them, whichever call leads there.
-        if !self.roots.has_any() && self.ref_locals.is_empty() {
+        if !self.may_have_roots() {
             return saved;
         }
         for position in 0..self.ref_locals.len() {

@@ -28,7 +28,7 @@ pub struct Mode {
     tier_up: Option<u32>,
     /// Guard pages and faults, or explicit checks and memories that move.
     signals: bool,
-    /// Plain x86-64.
+    /// Plain x86-64, and code that asks for its epoch, whether it pays or not.
     plain_cpu: bool,
     collect: Collect,
 }
@@ -159,7 +159,7 @@ impl Mode {
         let mut config = Config::new();
         config
             .consume_fuel(metered)
-            .epoch_interruption(metered)
+            .epoch_interruption(metered || self.plain_cpu)
             .wasm_all_proposals(true)
             .relaxed_simd_deterministic(true)
             .cranelift_nan_canonicalization(true)

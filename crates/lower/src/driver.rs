@@ -354,7 +354,7 @@ impl<E: Emit> Lowering<'_, E> {
             }
         }
         if kind == BlockKind::Loop {
-            self.meter_loop();
+            self.meter_loop((u64::from(location) - self.start) as usize);
         }
         Ok(())
     }

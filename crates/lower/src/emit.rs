@@ -359,13 +359,14 @@ pub trait Emit {
 
     // ---- stopping and limiting ----
 
-    /// Calls `Builtin::EpochReached` if the engine's epoch is at the store's deadline, or past it. On
-    /// entry, or at the head of a loop that was just entered.
-    fn check_epoch(&mut self);
+    /// Calls `Builtin::EpochReached` if the engine's epoch is at the store's deadline, or past it; where code
+    /// counts turns, if this cost has used up what was left (NOTE \[fuel register\] of `layout`). On entry, or at
+    /// the head of a loop that was just entered.
+    fn check_epoch(&mut self, cost: u32);
     /// Takes so much from the store's fuel; if there is less, takes nothing and traps. Between two
     /// instructions.
     fn charge(&mut self, fuel: u32);
-    /// The complement of the store's fuel. For code that pays: NOTE \[fuel register\] of `layout`.
+    /// The complement of the store's fuel, or how far code may go on. For code that pays or counts: NOTE \[fuel register\] of `layout`.
     fn spent(&mut self) -> Self::Value;
     /// Sets it.
     fn set_spent(&mut self, spent: Self::Value);

@@ -150,6 +150,7 @@ impl<'a, E: Emit> Lowering<'a, E> {
                     let byte = self.emit.pop();
                     let length = Index(self.emit.zero_extend(length));
                     let start = self.elements(storage, &length, false);
+                    self.pay_for_bytes(&length.0);
                     let start = Addr(self.emit.heap_addr(start, OBJECT_ELEMENTS));
                     self.emit.fill_bytes(start, byte, length.into_value());
                     return Ok(true);
@@ -433,6 +434,7 @@ impl<'a, E: Emit> Lowering<'a, E> {
         let from = self.elements(storage, &length, false);
         let to = self.elements(storage, &length, storage.is_traced());
         let bytes = self.bytes_of(storage, length).into_value();
+        self.pay_for_bytes(&bytes);
         let from = Addr(self.emit.heap_addr(from, OBJECT_ELEMENTS));
         let to = Addr(self.emit.heap_addr(to, OBJECT_ELEMENTS));
         self.emit.copy_bytes(to, from, bytes);

@@ -275,8 +275,14 @@ impl<E: Emit> Lowering<'_, E> {
     }
 
     /// Pays for as many bytes as a bulk instruction is about to write, whose ranges were checked: see
-    /// `metering::size_cost`.
-    fn pay_for_bytes(&mut self, length: &E::Value) {
+    /// `metering::size_cost`. Or counts them.
+    pub(crate) fn pay_for_bytes(&mut self, length: &E::Value) {
+        if self.settings.counts_turns() {
+            let bytes = self.emit.copy(length);
+            let left = self.emit.spent();
+            let left = self.emit.arith(Arith::Sub, left, bytes);
+            return self.emit.set_spent(left);
+        }
         if !self.settings.consume_fuel {
             return;
         }

@@ -4,6 +4,10 @@
 //! *Epochs.* Code asks at the head of every loop on each turn, and a function that has a call asks on
 //! entry. What has neither ends by itself, soon; and without loops nothing goes on without end but
 //! functions that call. An inlined function asks in its loops alone: whoever calls it asks on entry.
+//! Without fuel, to ask is to count: each loop and function takes as many bytes as it has from what is left of
+//! `layout::EPOCH_STRIDE`, and only where that is used up, the epoch is looked at. So code goes on for no more
+//! than that many bytes, whatever its loops look like; functions of more than [`SMALL`] bytes
+//! count on entry even if they have no call. Bytes of memory that code copies count as well.
 //!
 //! *Fuel.* Every instruction costs what [`cost`] says. The instructions of a function are divided into
 //! *segments*: one ends behind an instruction that goes elsewhere or may (a branch, a call, `return`,
@@ -68,6 +72,9 @@ pub fn size_cost(builtin: Builtin, args: [u64; 4]) -> u64 {
         _ => 0,
     }
 }
+
+/// Most bytes of a function without calls that does not count.
+const SMALL: usize = 128;
 
 /// What a segment costs at most: tiers take it by a signed 32-bit number. Only that of huge
 /// `array.new_fixed` comes to so much.
@@ -243,17 +250,28 @@ pub(crate) struct Metering {
     pub(crate) stop: usize,
     /// Whether the function's own body has a call.
     calls: bool,
+    /// Position and bytes of each loop, in order.
+    loops: Vec<(usize, u32)>,
+    /// Bytes of the body.
+    bytes: u32,
 }
 
 impl Metering {
-    pub(crate) const NONE: Metering =
-        Metering { segments: Vec::new(), next: 0, stop: usize::MAX, calls: false };
+    pub(crate) const NONE: Metering = Metering {
+        segments: Vec::new(),
+        next: 0,
+        stop: usize::MAX,
+        calls: false,
+        loops: Vec::new(),
+        bytes: 0,
+    };
 
     /// What the settings ask for in the body with these bytes.
     pub(crate) fn of_body(settings: &Settings, bytes: &[u8]) -> Metering {
         let mut metering = Metering::NONE;
         if settings.consume_fuel || settings.epoch_interruption {
             metering.scan(bytes);
+            metering.bytes = (bytes.len() as u32).min(MAX_COST);
         }
         if !settings.consume_fuel {
             metering.stop = usize::MAX;
@@ -263,8 +281,27 @@ impl Metering {
 
     fn scan(&mut self, bytes: &[u8]) {
         let mut open: Option<Segment> = None;
+        // Blocks that are open, those that are loops by their number.
+        let mut blocks: Vec<Option<usize>> = Vec::new();
         walk(bytes, |op, position, ends| {
             self.calls |= is_call(op);
+            match op {
+                Operator::Loop { .. } => {
+                    blocks.push(Some(self.loops.len()));
+                    self.loops.push((position, 0));
+                }
+                Operator::Block { .. }
+                | Operator::If { .. }
+                | Operator::Try { .. }
+                | Operator::TryTable { .. } => blocks.push(None),
+                Operator::End | Operator::Delegate { .. } => {
+                    if let Some(Some(number)) = blocks.pop() {
+                        let (start, bytes) = &mut self.loops[number];
+                        *bytes = ((position - *start) as u32).min(MAX_COST);
+                    }
+                }
+                _ => {}
+            }
             let segment = open.get_or_insert(Segment { start: position, cost: 0 });
             segment.cost = segment.cost.saturating_add(cost(op)).min(MAX_COST);
             if ends {
@@ -286,15 +323,20 @@ impl Metering {
 impl<E: Emit> Lowering<'_, E> {
     /// Asks for the epoch on entry to the function, if it is one that does.
     pub(crate) fn meter_entry(&mut self) {
-        if self.settings.epoch_interruption && self.metering.calls {
-            self.emit.check_epoch();
+        let Metering { calls, bytes, .. } = self.metering;
+        let counts = self.settings.counts_turns() && bytes as usize > SMALL;
+        if self.settings.epoch_interruption && calls || counts {
+            self.emit.check_epoch(bytes);
         }
     }
 
-    /// Asks for the epoch at the head of a loop.
-    pub(crate) fn meter_loop(&mut self) {
+    /// Asks for the epoch at the head of the loop at this position of the body.
+    pub(crate) fn meter_loop(&mut self, position: usize) {
         if self.settings.epoch_interruption {
-            self.emit.check_epoch();
+            let loops = &self.metering.loops;
+            let found = loops.binary_search_by_key(&position, |(start, _)| *start);
+            let bytes = found.map_or(self.metering.bytes, |found| loops[found].1);
+            self.emit.check_epoch(bytes);
         }
     }
 

@@ -405,8 +405,8 @@ impl Emit for Recorder<'_> {
         self.result(format_args!("load_payload {index} {repr:?}"))
     }
 
-    fn check_epoch(&mut self) {
-        self.line(format_args!("check_epoch"));
+    fn check_epoch(&mut self, cost: u32) {
+        self.line(format_args!("check_epoch {cost}"));
     }
 
     fn charge(&mut self, fuel: u32) {

@@ -88,6 +88,15 @@ pub struct Body {
     pub validator: FuncToValidate<ValidatorResources>,
 }
 
+impl Clone for Body {
+    fn clone(&self) -> Body {
+        let FuncToValidate { resources, index, ty, features } = &self.validator;
+        let resources = resources.clone();
+        let validator = FuncToValidate { resources, index: *index, ty: *ty, features: *features };
+        Body { index: self.index, range: self.range.clone(), validator }
+    }
+}
+
 /// Decodes and validates all of a module but its function bodies.
 pub fn decode(
     wasm: impl Into<Arc<Vec<u8>>>,

@@ -82,6 +82,11 @@ pub struct StoreContext {
     /// here is old. It is exact at every instruction that may trap, call or return. Entry shims load the register,
     /// and so does the way to a handler; exit shims and the handler of faults write it here, and exit shims read it
     /// again when the host has returned. Code that does not pay has the register for itself, and this holds anything.
+    ///
+    /// Where code is asked for its epoch and does not pay (`Settings::counts_turns`), this is how far it may go on
+    /// before it asks: it subtracts what `lower::metering` says, and asks when there is less than nothing left;
+    /// [`EPOCH_STRIDE`] is what it gets then. Entry and exit shims look themselves, and leave nothing if the
+    /// deadline has come.
     pub spent: Cell<u64>,
     /// Epoch at which code calls `Builtin::EpochReached`.
     pub epoch_deadline: Cell<u64>,
@@ -91,9 +96,6 @@ pub struct StoreContext {
     pub live_state: Cell<*mut u8>,
     /// The engine's epoch, which grows at any time, on any thread. Never changes.
     pub epoch: *const AtomicU64,
-    /// The shim by which the optimizing tier calls `Builtin::EpochReached`: it takes nothing, and leaves
-    /// all registers as they were. Never changes.
-    pub epoch_shim: *const u8,
     /// Values of the exception that was thrown last, [`PAYLOAD_SLOT`] bytes each, until its handler has
     /// read them: NOTE \[exceptions\]. Large enough for any tag that code of the store knows.
     pub payload: Cell<*mut u8>,
@@ -112,6 +114,10 @@ pub struct StoreContext {
     /// How many there are.
     pub func_ids_length: Cell<u64>,
 }
+
+/// How far code goes on before it asks for its epoch: bytes of WebAssembly, and of memory that it copies. Some
+/// dozens of microseconds.
+pub const EPOCH_STRIDE: u64 = 1 << 18;
 
 /// Bytes at the start of the heap that nobody can access: reading a field of null faults.
 pub const NULL_PAGE: u32 = 64 << 10;
@@ -661,21 +667,24 @@ impl VmLayout {
                 constant: true,
                 region: Region::Constant,
             },
-            Field::BuiltinShim | Field::CopyRoutine | Field::FillRoutine | Field::ThrowShim => {
-                Path {
-                    root: Root::ModuleTable,
-                    through: None,
-                    offset: match field {
-                        Field::CopyRoutine => ModuleTable::COPY_ROUTINE,
-                        Field::FillRoutine => ModuleTable::FILL_ROUTINE,
-                        Field::ThrowShim => ModuleTable::THROW_SHIM,
-                        _ => ModuleTable::BUILTIN_SHIM,
-                    },
-                    repr: Repr::Pointer,
-                    constant: true,
-                    region: Region::Constant,
-                }
-            }
+            Field::BuiltinShim
+            | Field::CopyRoutine
+            | Field::FillRoutine
+            | Field::ThrowShim
+            | Field::EpochShim => Path {
+                root: Root::ModuleTable,
+                through: None,
+                offset: match field {
+                    Field::CopyRoutine => ModuleTable::COPY_ROUTINE,
+                    Field::FillRoutine => ModuleTable::FILL_ROUTINE,
+                    Field::ThrowShim => ModuleTable::THROW_SHIM,
+                    Field::EpochShim => ModuleTable::EPOCH_SHIM,
+                    _ => ModuleTable::BUILTIN_SHIM,
+                },
+                repr: Repr::Pointer,
+                constant: true,
+                region: Region::Constant,
+            },
             Field::CodeSlot(i) => Path {
                 root: Root::ModuleTable,
                 through: None,
@@ -709,7 +718,6 @@ impl VmLayout {
                 at((None, self.object_header(i)), Repr::I64, true, Region::Constant)
             }
             Field::Epoch => store(offset_of!(StoreContext, epoch), Repr::Pointer, true),
-            Field::EpochShim => store(offset_of!(StoreContext, epoch_shim), Repr::Pointer, true),
             Field::TagId(i) => at((None, self.tag(i)), Repr::I32, true, Region::Constant),
             Field::Payload => store(offset_of!(StoreContext, payload), Repr::Pointer, false),
             Field::ThrownTag => store(offset_of!(StoreContext, thrown_tag), Repr::I32, false),
@@ -758,7 +766,14 @@ impl ModuleTable {
     pub const FILL_ROUTINE: u32 = 24;
     /// Offset of the address of the shim that throws.
     pub const THROW_SHIM: u32 = 32;
-    const TYPE_IDS: u32 = 40;
+    /// Offset of the address of the shim by which the optimizing tier calls `Builtin::EpochReached`: it takes
+    /// nothing, and leaves all registers as they were.
+    pub const EPOCH_SHIM: u32 = 40;
+    /// Offset of the address of the shim that ends code whose check failed: what that means, the trap table tells of
+    /// the place behind the call. On the stack lies a word of how many bytes were added to an address in memory,
+    /// and above it the length that was less than the sum, and the sum; or a word of -1.
+    pub const TRAP_SHIM: u32 = 48;
+    const TYPE_IDS: u32 = 56;
 
     /// Offset of the id of a type.
     pub const fn type_id(index: TypeIndex) -> u32 {

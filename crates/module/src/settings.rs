@@ -183,6 +183,19 @@ pub struct Settings {
     pub verifier: bool,
 }
 
+impl Settings {
+    /// Whether code asks for the epoch when it has gone on for some time, by NOTE \[fuel register\] of `layout`.
+    /// Where that holds fuel, it asks each time.
+    pub fn counts_turns(&self) -> bool {
+        self.epoch_interruption && !self.consume_fuel
+    }
+
+    /// Whether code keeps NOTE \[fuel register\] of `layout`.
+    pub fn keeps_spent(&self) -> bool {
+        self.epoch_interruption || self.consume_fuel
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {

@@ -132,6 +132,8 @@ impl Store {
         kernel.share_reservations(reservations);
         if settings.consume_fuel {
             kernel.make_guests_pay();
+        } else if settings.epoch_interruption {
+            kernel.make_guests_count();
         }
         Ok(Store {
             kernel,
@@ -439,6 +441,9 @@ impl Store {
     /// What a message says of a trap beyond its text.
     pub fn describe(&self, report: &TrapReport) -> Option<String> {
         let [x, y] = report.details;
+        if let (Trap::MemoryOutOfBounds, Some(size)) = (report.trap, report.memory_bytes) {
+            return Some(format!("access at address {x:#x} of a memory of {size:#x} bytes"));
+        }
         match (report.trap, report.instance, report.address) {
             (Trap::MemoryOutOfBounds, _, Some(address)) => {
                 let id = self.kernel.memory_at_address(address)?;

@@ -289,6 +289,7 @@ fn enter<S: Host>(
     };
     let pointer: NonNull<dyn Host> = NonNull::from(&mut *host);
     let previous_host = context.host.replace(Some(pointer));
+    context.note_epoch();
     // SAFETY: [compiled code] [host signature] `code` is the function's entry and `owner` its context;
     // the image was written by the function's type; host, limit and current context are set.
     unsafe { shims::enter(image, owner, code) };
@@ -453,6 +454,9 @@ pub(crate) unsafe extern "C" fn builtin_entry(
         // SAFETY: [host pointer] guest code was running, so nothing else uses the host.
         let host = unsafe { &mut *host.as_ptr() };
         let operation = Operation::unpack(operation).expect("tiers pack operations");
+        if operation.builtin == Builtin::EpochReached && !context.asked_epoch() {
+            return Ok(0);
+        }
         builtin(host, InstanceId(owner.id), operation, [a, b, c, d])
     }));
     let failure = match result {
@@ -473,13 +477,17 @@ pub(crate) unsafe extern "C" fn epoch_entry(context: *const Context) {
     // SAFETY: [context pointer] the shim passes that of this thread's innermost activation, which is the
     // one whose code called.
     let context = unsafe { &*context };
+    if !context.asked_epoch() {
+        return;
+    }
     let host = context.host.get().expect("a host is set while guest code runs");
     let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: [host pointer] guest code was running, so nothing else uses the host.
         unsafe { &mut *host.as_ptr() }.epoch_reached()
     }));
     let failure = match result {
-        Ok(Ok(())) => return,
+        // If the host has not moved the deadline, it is asked again at the next turn.
+        Ok(Ok(())) => return context.note_epoch(),
         Ok(Err(failure)) => failure,
         Err(payload) => Failure::Panic(payload),
     };
@@ -576,7 +584,7 @@ fn builtin(
             instance: Some(instance),
             place: operation.second,
             details: [args[0], args[1]],
-            address: None,
+            ..TrapReport::new(trap)
         }));
     }
     if operation.builtin == Builtin::TierUp {

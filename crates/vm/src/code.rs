@@ -555,6 +555,8 @@ pub(crate) fn with_table(
     put(ModuleTable::COPY_ROUTINE, &(call::copy_bytes as *const () as u64).to_le_bytes());
     put(ModuleTable::FILL_ROUTINE, &(call::fill_bytes as *const () as u64).to_le_bytes());
     put(ModuleTable::THROW_SHIM, &(shims::throw_address() as u64).to_le_bytes());
+    put(ModuleTable::EPOCH_SHIM, &(shims::epoch_address() as u64).to_le_bytes());
+    put(ModuleTable::TRAP_SHIM, &(shims::trap_address() as u64).to_le_bytes());
     for (index, ty) in module.types.iter().enumerate() {
         put(ModuleTable::type_id(TypeIndex::from(index)), &ty.id().as_u32().to_le_bytes());
     }

@@ -5,14 +5,14 @@
 
 use crate::call::ENTRY_STACK;
 use crate::store::Store;
-use crate::{shims, sys};
+use crate::sys;
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
 use std::ptr::{NonNull, null};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use wardian_module::layout::{NULL_PAGE, StoreContext};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use wardian_module::layout::{EPOCH_STRIDE, NULL_PAGE, StoreContext};
 use wardian_module::{FuncIndex, Module, Operation, Trap};
 
 use crate::store::{FuncId, InstanceId};
@@ -68,6 +68,8 @@ pub struct TrapReport {
     pub place: u32,
     /// Details by trap, as `lower` states them; a function reference was replaced by its type id.
     pub details: [u64; 2],
+    /// The bytes of the memory, if `details` begin with an address in it.
+    pub memory_bytes: Option<u64>,
     /// The address that the processor faulted on.
     pub address: Option<usize>,
 }
@@ -75,7 +77,8 @@ pub struct TrapReport {
 impl TrapReport {
     /// A trap without details.
     pub fn new(trap: Trap) -> TrapReport {
-        TrapReport { trap, instance: None, place: 0, details: [0; 2], address: None }
+        let (details, memory_bytes) = ([0; 2], None);
+        TrapReport { trap, instance: None, place: 0, details, memory_bytes, address: None }
     }
 }
 
@@ -143,7 +146,8 @@ pub(crate) struct Context {
     pub(crate) exit_fp: Cell<usize>,
     /// Not 0: a failure waits for the innermost entry, or ([`Context::THROWN`]) an exception for its handler.
     pub(crate) pending: Cell<u32>,
-    /// Not 0: guest code pays for what it does, and shims keep NOTE \[fuel register\] of `layout`.
+    /// Not 0: guest code pays for what it does, or counts it ([`Context::COUNTS`]), and shims keep
+    /// NOTE \[fuel register\] of `layout`.
     pub(crate) pays: Cell<u32>,
     /// Frame and stack pointer of the handler that a throw has found.
     pub(crate) resume_fp: Cell<usize>,
@@ -173,6 +177,30 @@ const _: () = assert!(
 impl Context {
     /// `pending` while a host function that has thrown returns.
     pub(crate) const THROWN: u32 = 2;
+    /// `pays` where code asks for its epoch and does not pay.
+    pub(crate) const COUNTS: u32 = 2;
+
+    /// Whether the epoch deadline has come.
+    pub(crate) fn is_epoch_reached(&self) -> bool {
+        // SAFETY: [context pointer] it is valid as long as the context.
+        let epoch = unsafe { &*self.shared.epoch };
+        epoch.load(Relaxed) >= self.shared.epoch_deadline.get()
+    }
+
+    /// Before code is entered: if it counts, nothing is left if its deadline has come.
+    pub(crate) fn note_epoch(&self) {
+        if self.pays.get() == Context::COUNTS && self.is_epoch_reached() {
+            self.shared.spent.set(0);
+        }
+    }
+
+    /// Code asks for its epoch: it may go on for a while afterwards. Whether the deadline has come.
+    pub(crate) fn asked_epoch(&self) -> bool {
+        if self.pays.get() == Context::COUNTS {
+            self.shared.spent.set(EPOCH_STRIDE);
+        }
+        self.is_epoch_reached()
+    }
 
     /// `epoch` stays valid as long as the context.
     pub(crate) fn new(epoch: *const AtomicU64) -> Context {
@@ -183,7 +211,6 @@ impl Context {
                 epoch_deadline: Cell::new(0),
                 live_state: Cell::new(std::ptr::null_mut()),
                 epoch,
-                epoch_shim: shims::epoch_address() as *const u8,
                 payload: Cell::new(std::ptr::null_mut()),
                 thrown_tag: Cell::new(0),
                 gc_base: Cell::new(std::ptr::null_mut()),

@@ -441,6 +441,11 @@ impl Store {
         self.context().pays.set(1);
     }
 
+    /// From here on guest code counts what it does between two looks at its epoch: all of it is compiled so.
+    pub fn make_guests_count(&mut self) {
+        self.context().pays.set(Context::COUNTS);
+    }
+
     /// Fuel left, of a store whose guests pay.
     pub fn fuel(&self) -> u64 {
         !self.context().shared.spent.get()
@@ -459,7 +464,7 @@ impl Store {
 
     /// Whether the epoch has grown so far: what code asks before it calls `Builtin::EpochReached`.
     pub fn is_epoch_reached(&self) -> bool {
-        self.epoch.load(Relaxed) >= self.context().shared.epoch_deadline.get()
+        self.context().is_epoch_reached()
     }
 
     /// Its number.

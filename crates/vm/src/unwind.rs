@@ -61,6 +61,28 @@ pub(crate) unsafe extern "C" fn fault_entry(context: *const Context) {
     fail(context, Failure::Trap(report), Some((fault.pc, fault.fp)));
 }
 
+/// Called by the trap shim, whose frame is at `frame`, below the one whose check failed.
+///
+/// # Safety
+///
+/// - Only generated code calls it, by the shim, with the context of the running store.
+pub(crate) unsafe extern "C" fn trap_entry(context: *const Context, frame: usize) {
+    // SAFETY: [context pointer] the shim passes that of this thread's innermost activation, which is the
+    // one whose code called.
+    let context = unsafe { &*context };
+    let (pc, fp) = after_call(frame);
+    let trap = code::trap_at(pc).expect("code that calls the shim has its traps in the table");
+    let mut report = TrapReport::new(trap);
+    // Words that the code pushed: see `ModuleTable::TRAP_SHIM`.
+    let bytes = word(frame + 16) as u64;
+    if bytes != u64::MAX {
+        let (length, end) = (word(frame + 24) as u64, word(frame + 32) as u64);
+        report.memory_bytes = (end > length && end >= bytes).then_some(length);
+        report.details[0] = end.wrapping_sub(bytes);
+    }
+    fail(context, Failure::Trap(report), Some((pc, fp)));
+}
+
 /// Leaves `failure` for the innermost entry, with the guest frames as they are: from `start`, a faulting
 /// instruction and its frame pointer, or from the latest exit.
 pub(crate) fn fail(context: &Context, failure: Failure, start: Option<(usize, usize)>) {

@@ -16,6 +16,10 @@ pub(crate) fn epoch_address() -> usize {
     crate::call::epoch_entry as *const () as usize
 }
 
+pub(crate) fn trap_address() -> usize {
+    crate::unwind::trap_entry as *const () as usize
+}
+
 pub(crate) fn throw_address() -> usize {
     crate::exceptions::throw_entry as *const () as usize
 }

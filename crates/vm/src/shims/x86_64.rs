@@ -43,6 +43,11 @@ pub(crate) fn epoch_address() -> usize {
     epoch as *const () as usize
 }
 
+/// Address that generated code calls when a check has failed.
+pub(crate) fn trap_address() -> usize {
+    trap as *const () as usize
+}
+
 /// Address that generated code calls to throw an exception.
 pub(crate) fn throw_address() -> usize {
     throw as *const () as usize
@@ -284,7 +289,7 @@ unsafe extern "sysv64" fn builtin() {
         "jne {unwind}",
         "cmp dword ptr [rbx + {pays}], 0",
         "je 5f",
-        "mov r15, [rbx + {spent}]",
+        "call {resume}",
         "5:",
         "mov rbx, [rbp - 8]",
         "leave",
@@ -295,11 +300,38 @@ unsafe extern "sysv64" fn builtin() {
         spent = const SPENT,
         pays = const offset_of!(Context, pays),
         builtin = sym crate::call::builtin_entry,
+        resume = sym resume,
         unwind = sym unwind,
     )
 }
 
-/// Generated code finds the epoch deadline reached. There are no arguments, and all registers that code
+/// Where guest code pays or counts, and goes on: sets `r15`, and leaves all other registers but `r10` alone. What
+/// counts has nothing left if its deadline has come.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
+#[unsafe(naked)]
+unsafe extern "sysv64" fn resume() {
+    naked_asm!(
+        "mov r15, [rbx + {spent}]",
+        "cmp dword ptr [rbx + {pays}], {counts}",
+        "jne 2f",
+        "mov r10, [rbx + {epoch}]",
+        "mov r10, [r10]",
+        "cmp r10, [rbx + {deadline}]",
+        "jb 2f",
+        "xor r15d, r15d",
+        "2: ret",
+        spent = const SPENT,
+        pays = const offset_of!(Context, pays),
+        counts = const Context::COUNTS,
+        epoch = const offset_of!(Context, shared) + offset_of!(StoreContext, epoch),
+        deadline = const offset_of!(Context, shared) + offset_of!(StoreContext, epoch_deadline),
+    )
+}
+
+/// Generated code asks for its epoch. There are no arguments, and all registers that code
 /// uses stay as they were, so that a call that rarely happens takes no register from the code around it.
 /// The context is that of the thread's innermost activation.
 ///
@@ -386,6 +418,32 @@ unsafe extern "sysv64" fn epoch() {
         pays = const offset_of!(Context, pays),
         current = sym current,
         epoch = sym crate::call::epoch_entry,
+        unwind = sym unwind,
+    )
+}
+
+/// A check in generated code failed: what `rbp` points at tells where. The context is that of the thread's
+/// innermost activation.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
+#[unsafe(naked)]
+unsafe extern "sysv64" fn trap() {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "and rsp, -16",
+        "call {current}",
+        "mov rbx, rax",
+        "mov [rbx + {spent}], r15",
+        "mov rdi, rbx",
+        "mov rsi, rbp",
+        "call {trap}",
+        "jmp {unwind}",
+        spent = const SPENT,
+        current = sym current,
+        trap = sym crate::unwind::trap_entry,
         unwind = sym unwind,
     )
 }
@@ -478,7 +536,7 @@ unsafe extern "sysv64" fn typed_exit() {
         "jne {unwind}",
         "cmp dword ptr [rbx + {pays}], 0",
         "je 5f",
-        "mov r15, [rbx + {spent}]",
+        "call {resume}",
         "5:",
         "mov rbx, [rbp - 8]",
         "leave",
@@ -489,6 +547,7 @@ unsafe extern "sysv64" fn typed_exit() {
         spent = const SPENT,
         pays = const offset_of!(Context, pays),
         entry = const offset_of!(HostRecord, entry),
+        resume = sym resume,
         unwind = sym unwind,
     )
 }
@@ -537,7 +596,7 @@ unsafe extern "sysv64" fn image_exit() {
         "jne {unwind}",
         "cmp dword ptr [rbx + {pays}], 0",
         "je 5f",
-        "mov r15, [rbx + {spent}]",
+        "call {resume}",
         "5:",
         "mov rax, [rsp + {ints}]",
         "mov rcx, [rsp + {ints} + 8]",
@@ -558,6 +617,7 @@ unsafe extern "sysv64" fn image_exit() {
         spent = const SPENT,
         pays = const offset_of!(Context, pays),
         entry = const offset_of!(HostRecord, entry),
+        resume = sym resume,
         stack_bytes = const offset_of!(HostRecord, stack_bytes),
         uses_vectors = const offset_of!(HostRecord, uses_vectors),
         size = const size_of::<Image>().next_multiple_of(16),
