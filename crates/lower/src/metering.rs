@@ -5,9 +5,10 @@
 //! entry. What has neither ends by itself, soon; and without loops nothing goes on without end but
 //! functions that call. An inlined function asks in its loops alone: whoever calls it asks on entry.
 //! Without fuel, to ask is to count: each loop and function takes as many bytes as it has from what is left of
-//! `layout::EPOCH_STRIDE`, and only where that is used up, the epoch is looked at. So code goes on for no more
-//! than that many bytes, whatever its loops look like; functions of more than [`SMALL`] bytes
-//! count on entry even if they have no call. Bytes of memory that code copies count as well.
+//! `layout::EPOCH_STRIDE`, and only where that is used up, the epoch is looked at. So code does not go on for much
+//! longer where its loops are long; functions of more than [`SMALL`] bytes count on entry even if they have no
+//! call. Of large bodies, most of which are ways not taken, bytes past the first [`LARGE`] count a 64th
+//! ([`turn`]). Bytes of memory that code copies count as well.
 //!
 //! *Fuel.* Every instruction costs what [`cost`] says. The instructions of a function are divided into
 //! *segments*: one ends behind an instruction that goes elsewhere or may (a branch, a call, `return`,
@@ -75,6 +76,15 @@ pub fn size_cost(builtin: Builtin, args: [u64; 4]) -> u64 {
 
 /// Most bytes of a function without calls that does not count.
 const SMALL: usize = 128;
+
+/// Bytes of a body from which on they count less.
+const LARGE: u32 = 2048;
+
+/// What a loop or function of so many bytes takes from what code may go on for.
+fn turn(bytes: usize) -> u32 {
+    let bytes = (bytes as u32).min(MAX_COST);
+    bytes.min(LARGE) + bytes.saturating_sub(LARGE) / 64
+}
 
 /// What a segment costs at most: tiers take it by a signed 32-bit number. Only that of huge
 /// `array.new_fixed` comes to so much.
@@ -251,9 +261,9 @@ pub(crate) struct Metering {
     /// Whether the function's own body has a call.
     calls: bool,
     /// Position and bytes of each loop, in order.
-    loops: Vec<(usize, u32)>,
+    loops: Vec<(usize, usize)>,
     /// Bytes of the body.
-    bytes: u32,
+    bytes: usize,
 }
 
 impl Metering {
@@ -271,7 +281,7 @@ impl Metering {
         let mut metering = Metering::NONE;
         if settings.consume_fuel || settings.epoch_interruption {
             metering.scan(bytes);
-            metering.bytes = (bytes.len() as u32).min(MAX_COST);
+            metering.bytes = bytes.len();
         }
         if !settings.consume_fuel {
             metering.stop = usize::MAX;
@@ -297,7 +307,7 @@ impl Metering {
                 Operator::End | Operator::Delegate { .. } => {
                     if let Some(Some(number)) = blocks.pop() {
                         let (start, bytes) = &mut self.loops[number];
-                        *bytes = ((position - *start) as u32).min(MAX_COST);
+                        *bytes = position - *start;
                     }
                 }
                 _ => {}
@@ -324,9 +334,9 @@ impl<E: Emit> Lowering<'_, E> {
     /// Asks for the epoch on entry to the function, if it is one that does.
     pub(crate) fn meter_entry(&mut self) {
         let Metering { calls, bytes, .. } = self.metering;
-        let counts = self.settings.counts_turns() && bytes as usize > SMALL;
+        let counts = self.settings.counts_turns() && bytes > SMALL;
         if self.settings.epoch_interruption && calls || counts {
-            self.emit.check_epoch(bytes);
+            self.emit.check_epoch(turn(bytes));
         }
     }
 
@@ -336,7 +346,7 @@ impl<E: Emit> Lowering<'_, E> {
             let loops = &self.metering.loops;
             let found = loops.binary_search_by_key(&position, |(start, _)| *start);
             let bytes = found.map_or(self.metering.bytes, |found| loops[found].1);
-            self.emit.check_epoch(bytes);
+            self.emit.check_epoch(turn(bytes));
         }
     }
 
@@ -400,6 +410,17 @@ mod tests {
         assert_eq!(segments("i32.const 1 memory.grow drop local.get 0 drop"), [(3, 2), (7, 1)]);
         // What cannot be reached has segments too, which nothing enters.
         assert_eq!(segments("return local.get 0 drop"), [(4, 1)]);
+    }
+
+    #[test]
+    fn loops_count_their_bytes() {
+        // No locals; loop, block, loop, end, end, nop, end, end.
+        let body = [0, 0x03, 0x40, 0x02, 0x40, 0x03, 0x40, 0x0b, 0x0b, 0x01, 0x0b, 0x0b];
+        let settings = Settings { epoch_interruption: true, ..Settings::default() };
+        let metering = Metering::of_body(&settings, &body);
+        assert_eq!(metering.loops, [(1, 9), (5, 2)]);
+        assert_eq!((metering.bytes, metering.stop), (body.len(), usize::MAX));
+        assert_eq!([40, 2048, 2112, 4 << 20].map(turn), [40, 2048, 2049, 67_552]);
     }
 
     #[test]

@@ -115,9 +115,9 @@ pub struct StoreContext {
     pub func_ids_length: Cell<u64>,
 }
 
-/// How far code goes on before it asks for its epoch: bytes of WebAssembly, and of memory that it copies. Some
-/// dozens of microseconds.
-pub const EPOCH_STRIDE: u64 = 1 << 18;
+/// How far code goes on before it asks for its epoch: bytes of WebAssembly, and of memory that it copies. About a
+/// tenth of a millisecond.
+pub const EPOCH_STRIDE: u64 = 1 << 20;
 
 /// Bytes at the start of the heap that nobody can access: reading a field of null faults.
 pub const NULL_PAGE: u32 = 64 << 10;
