@@ -669,7 +669,9 @@ impl VmLayout {
                     None => ((Some(self.imported_global(i.index())), 0), Region::ImportedGlobal),
                     Some(n) => ((None, self.global(n)), Region::Global(i)),
                 };
-                at(place, Repr::of(ty.content), !ty.mutable, region)
+                let repr = Repr::of(ty.content);
+                // What a reference refers to may move, and the reference is another one then.
+                at(place, repr, !ty.mutable && repr != Repr::Ref, region)
             }
             Field::ImportCode(i) => {
                 let offset = self.func_ref(i.0) + offset_of!(FuncRef, code) as u32;
