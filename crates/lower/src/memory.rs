@@ -274,15 +274,20 @@ impl<E: Emit> Lowering<'_, E> {
         ty.index == IndexType::I32 && !ty.shared
     }
 
-    /// Pays for as many bytes as a bulk instruction is about to write, whose ranges were checked: see
-    /// `metering::size_cost`. Or counts them.
-    pub(crate) fn pay_for_bytes(&mut self, length: &E::Value) {
+    /// Counts bytes that code copies or fills by itself, where it counts.
+    pub(crate) fn count_bytes(&mut self, length: &E::Value) {
         if self.settings.counts_turns() {
             let bytes = self.emit.copy(length);
             let left = self.emit.spent();
             let left = self.emit.arith(Arith::Sub, left, bytes);
-            return self.emit.set_spent(left);
+            self.emit.set_spent(left);
         }
+    }
+
+    /// Pays for as many bytes as a bulk instruction is about to write, whose ranges were checked: see
+    /// `metering::size_cost`. Or counts them.
+    fn pay_for_bytes(&mut self, length: &E::Value) {
+        self.count_bytes(length);
         if !self.settings.consume_fuel {
             return;
         }
