@@ -11,6 +11,7 @@
 use crate::abi::{
     POINTER, V128, builtin_signature, clif_type, epoch_signature, signature, throw_signature,
 };
+use crate::compiler::IsFinal;
 use crate::control::Frame;
 use crate::exceptions::ScopeData;
 use crate::exits::{self, bounds_code};
@@ -34,7 +35,7 @@ use wardian_module::abi::{CallLayout, ResultLoc};
 use wardian_module::builtin::Word;
 use wardian_module::image::{Inlined, Location};
 use wardian_module::layout::{
-    Field, FuncRefField, Linkage, PAYLOAD_SLOT, Region, Repr, Root, VmLayout, memory_region,
+    Field, FuncRefField, PAYLOAD_SLOT, Region, Repr, Root, VmLayout, memory_region,
     table_element_size, table_region,
 };
 use wardian_module::{
@@ -111,7 +112,7 @@ pub(crate) struct Tier<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) features: Features,
     layout: &'a VmLayout,
-    linkage: Linkage,
+    is_final: IsFinal<'a>,
     pub(crate) ty: TypeIndex,
     /// This function's own call layout.
     pub(crate) own: CallLayout,
@@ -203,7 +204,7 @@ impl<'a> Tier<'a> {
         b: FunctionBuilder<'a>,
         module: &'a Module,
         layout: &'a VmLayout,
-        linkage: Linkage,
+        is_final: IsFinal<'a>,
         settings: &'a Settings,
         features: Features,
         func: DefinedFuncIndex,
@@ -216,7 +217,7 @@ impl<'a> Tier<'a> {
             settings,
             features,
             layout,
-            linkage,
+            is_final,
             ty,
             own,
             stack: Vec::new(),
@@ -754,8 +755,8 @@ impl Emit for Tier<'_> {
             self.check_stack(0);
         }
         if self.replacement.is_some() {
-            self.declare_locals(params, locals);
-            self.abandon_start();
+            let params: SmallVec<[Value; 8]> = params.collect();
+            self.abandon_start(&params, locals);
             return self.enter_body(self.func_type().results());
         }
         for (param, ty) in params.zip(self.func_type().params()) {
@@ -1456,7 +1457,7 @@ impl Emit for Tier<'_> {
         let shape = self.shape(ty);
         let CallShape { signature, layout } = &*shape;
         let (func, code, context) = match callee {
-            Callee::Direct(func) if self.linkage == Linkage::Slots => {
+            Callee::Direct(func) if !(self.is_final)(func) => {
                 (None, Some(self.load_field(Field::CodeSlot(func))), self.context)
             }
             Callee::Direct(func) => (Some(self.direct(func, *signature)), None, self.context),

@@ -32,6 +32,7 @@ mod pressure;
 mod proven;
 mod ranges;
 mod replace;
+mod resume;
 mod roots;
 mod simd;
 mod unroll;
