@@ -9,6 +9,7 @@
 //! are as long as `raw`.
 
 use crate::store::{AsContext, StoreInner};
+use addr2line::{LookupContinuation as _, LookupResult};
 use gimli::{EndianSlice, LittleEndian};
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -335,11 +336,12 @@ fn symbolize(raw: &[RawFrame]) -> Box<[Box<[FrameSymbol]>]> {
     for positions in by_module(raw).into_values() {
         let module = &raw[positions[0]].module;
         let Some(context) = dwarf(module) else { continue };
+        let package = dwarf_package(module);
         for position in positions {
             // DWARF for WebAssembly: code addresses count from the start of the code section's content.
             let code = module.code_section.start as u64;
             let address = raw[position].wasm_offset.and_then(|o| u64::from(o).checked_sub(code));
-            if let Some(symbols) = address.and_then(|address| symbols_at(&context, address)) {
+            if let Some(symbols) = address.and_then(|a| symbols_at(&context, package.as_ref(), a)) {
                 found[position] = symbols;
             }
         }
@@ -359,8 +361,32 @@ fn dwarf(module: &Module) -> Option<addr2line::Context<Bytes<'_>>> {
     addr2line::Context::from_dwarf(gimli::Dwarf::load(load).ok()?).ok()
 }
 
-fn symbols_at(context: &addr2line::Context<Bytes<'_>>, address: u64) -> Option<Box<[FrameSymbol]>> {
-    let mut frames = context.find_frames(address).skip_all_loads().ok()?;
+/// What `CodeBuilder::dwarf_package` added to the module, if it can be read.
+fn dwarf_package(module: &Module) -> Option<gimli::DwarfPackage<Bytes<'_>>> {
+    module.custom_section(gimli::SectionId::DebugCuIndex.dwo_name()?)?;
+    let load = |id: gimli::SectionId| -> Result<Bytes<'_>, gimli::Error> {
+        let bytes = id.dwo_name().and_then(|name| module.custom_section(name));
+        Ok(EndianSlice::new(bytes.unwrap_or_default(), LittleEndian))
+    };
+    gimli::DwarfPackage::load(load, EndianSlice::new(&[], LittleEndian)).ok()
+}
+
+fn symbols_at<'a>(
+    context: &addr2line::Context<Bytes<'a>>,
+    package: Option<&gimli::DwarfPackage<Bytes<'a>>>,
+    address: u64,
+) -> Option<Box<[FrameSymbol]>> {
+    let mut lookup = context.find_frames(address);
+    let mut frames = loop {
+        match lookup {
+            LookupResult::Output(frames) => break frames.ok()?,
+            // For each unit once.
+            LookupResult::Load { load, continuation } => {
+                let unit = package.and_then(|p| p.find_cu(load.dwo_id, &load.parent).ok()?);
+                lookup = continuation.resume(unit.map(Arc::new));
+            }
+        }
+    };
     let mut symbols = Vec::new();
     while let Ok(Some(frame)) = frames.next() {
         let name = frame.function.as_ref().and_then(|name| Some(demangle(&name.raw_name().ok()?)));
