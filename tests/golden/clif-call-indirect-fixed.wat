@@ -57,7 +57,7 @@
 ;;                                 block4:
 ;; @002a                               v23 = load.i32 notrap aligned region0 v16+16
 ;; @002a                               v24 = symbol_value.i64 gv3
-;; @002a                               v25 = load.i32 notrap aligned region0 v24+40
+;; @002a                               v25 = load.i32 notrap aligned region0 v24+48
 ;; @002a                               v26 = icmp ne v23, v25
 ;; @002a                               v27 = uextend.i32 v26
 ;; @002a                               brif v27, block5, block6

@@ -55,7 +55,7 @@
 ;;                                 block4:
 ;; @0025                               v22 = load.i32 notrap aligned region0 v15+16
 ;; @0025                               v23 = symbol_value.i64 gv3
-;; @0025                               v24 = load.i32 notrap aligned region0 v23+40
+;; @0025                               v24 = load.i32 notrap aligned region0 v23+48
 ;; @0025                               v25 = icmp ne v22, v24
 ;; @0025                               v26 = uextend.i32 v25
 ;; @0025                               brif v26, block5, block6

@@ -38,10 +38,10 @@
 ;; @002e                               brif v4, block1, block2
 ;;
 ;;                                 block1:
-;; @0031                               v5 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0031                               v6 = load.i64 notrap aligned region1 v5+72
-;; @0031                               v7 = iconst.i64 16
-;; @0031                               v8 = iadd v6, v7  ; v7 = 16
+;; @0031                               v5 = iconst.i64 16
+;; @0031                               v6 = load.i64 notrap aligned readonly can_move region0 v0
+;; @0031                               v7 = load.i64 notrap aligned region1 v6+72
+;; @0031                               v8 = iadd v7, v5  ; v5 = 16
 ;; @0031                               v9 = load.i64 notrap aligned readonly can_move region0 v0
 ;; @0031                               v10 = load.i64 notrap aligned region1 v9+80
 ;; @0031                               v11 = icmp ugt v8, v10
@@ -57,7 +57,7 @@
 ;;                                 block4:
 ;; @0031                               v16 = load.i64 notrap aligned readonly can_move region0 v0
 ;; @0031                               store.i64 notrap aligned region1 v8, v16+72
-;; @0031                               v17 = ireduce.i32 v6
+;; @0031                               v17 = ireduce.i32 v7
 ;; @0031                               v18 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;; @0031                               v19 = load.i64 notrap aligned readonly can_move region0 v0
 ;; @0031                               v20 = load.i64 notrap aligned readonly can_move region1 v19+64
@@ -92,10 +92,10 @@
 ;; @0041                               v41 = call fn0(v0, v39), stack_map=[i32 @ ss0+0]
 ;; @0041                               v42 = stack_addr.i64 ss0
 ;; @0041                               v43 = load.i32 notrap aligned v42
-;; @0043                               v44 = load.i64 notrap aligned readonly can_move region0 v0
-;; @0043                               v45 = load.i64 notrap aligned region1 v44+72
-;; @0043                               v46 = iconst.i64 16
-;; @0043                               v47 = iadd v45, v46  ; v46 = 16
+;; @0043                               v44 = iconst.i64 16
+;; @0043                               v45 = load.i64 notrap aligned readonly can_move region0 v0
+;; @0043                               v46 = load.i64 notrap aligned region1 v45+72
+;; @0043                               v47 = iadd v46, v44  ; v44 = 16
 ;; @0043                               v48 = load.i64 notrap aligned readonly can_move region0 v0
 ;; @0043                               v49 = load.i64 notrap aligned region1 v48+80
 ;; @0043                               v50 = icmp ugt v47, v49
@@ -118,7 +118,7 @@
 ;;                                 block8:
 ;; @0043                               v61 = load.i64 notrap aligned readonly can_move region0 v0
 ;; @0043                               store.i64 notrap aligned region1 v47, v61+72
-;; @0043                               v62 = ireduce.i32 v45
+;; @0043                               v62 = ireduce.i32 v46
 ;; @0043                               v63 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;; @0043                               v64 = load.i64 notrap aligned readonly can_move region0 v0
 ;; @0043                               v65 = load.i64 notrap aligned readonly can_move region1 v64+64
@@ -175,10 +175,10 @@
 ;; @80000002                           brif v7, block2, block3
 ;;
 ;;                                 block2:
-;; @80000003                           v8 = load.i64 notrap aligned readonly can_move region0 v0
-;; @80000003                           v9 = load.i64 notrap aligned region1 v8+72
-;; @80000003                           v10 = iconst.i64 16
-;; @80000003                           v11 = iadd v9, v10  ; v10 = 16
+;; @80000003                           v8 = iconst.i64 16
+;; @80000003                           v9 = load.i64 notrap aligned readonly can_move region0 v0
+;; @80000003                           v10 = load.i64 notrap aligned region1 v9+72
+;; @80000003                           v11 = iadd v10, v8  ; v8 = 16
 ;; @80000003                           v12 = load.i64 notrap aligned readonly can_move region0 v0
 ;; @80000003                           v13 = load.i64 notrap aligned region1 v12+80
 ;; @80000003                           v14 = icmp ugt v11, v13
@@ -200,7 +200,7 @@
 ;;                                 block5:
 ;; @80000003                           v27 = load.i64 notrap aligned readonly can_move region0 v0
 ;; @80000003                           store.i64 notrap aligned region1 v11, v27+72
-;; @80000003                           v28 = ireduce.i32 v9
+;; @80000003                           v28 = ireduce.i32 v10
 ;; @80000003                           v29 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;; @80000003                           v30 = load.i64 notrap aligned readonly can_move region0 v0
 ;; @80000003                           v31 = load.i64 notrap aligned readonly can_move region1 v30+64
@@ -246,10 +246,10 @@
 ;; @8000000c                           v63 = stack_addr.i64 ss0+4
 ;; @8000000c                           v65 = stack_addr.i64 ss0+8
 ;; @8000000c                           v66 = load.i32 notrap aligned v65
-;; @8000000d                           v67 = load.i64 notrap aligned readonly can_move region0 v0
-;; @8000000d                           v68 = load.i64 notrap aligned region1 v67+72
-;; @8000000d                           v69 = iconst.i64 16
-;; @8000000d                           v70 = iadd v68, v69  ; v69 = 16
+;; @8000000d                           v67 = iconst.i64 16
+;; @8000000d                           v68 = load.i64 notrap aligned readonly can_move region0 v0
+;; @8000000d                           v69 = load.i64 notrap aligned region1 v68+72
+;; @8000000d                           v70 = iadd v69, v67  ; v67 = 16
 ;; @8000000d                           v71 = load.i64 notrap aligned readonly can_move region0 v0
 ;; @8000000d                           v72 = load.i64 notrap aligned region1 v71+80
 ;; @8000000d                           v73 = icmp ugt v70, v72
@@ -277,7 +277,7 @@
 ;;                                 block9:
 ;; @8000000d                           v90 = load.i64 notrap aligned readonly can_move region0 v0
 ;; @8000000d                           store.i64 notrap aligned region1 v70, v90+72
-;; @8000000d                           v91 = ireduce.i32 v68
+;; @8000000d                           v91 = ireduce.i32 v69
 ;; @8000000d                           v92 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;; @8000000d                           v93 = load.i64 notrap aligned readonly can_move region0 v0
 ;; @8000000d                           v94 = load.i64 notrap aligned readonly can_move region1 v93+64

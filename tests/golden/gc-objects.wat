@@ -110,20 +110,22 @@
 ;; wasm[0]::function[6]:
 ;;   v0 = local.get 0
 ;;   v1 = local.get 1
-;;   v2 = GcAllocArray[1, 0] (v1)
-;;   v3 = zero_extend v0
-;;   v4 = const i32 0x0
-;;   v5 = const i64 0x0
-;;   v6 = zero_extend v2
-;;   v7 = zero_extend v4
-;;   v8 = const i64 0x20
-;;   v9 = Shl v7, v8
-;;   v10 = Or v9, v6
-;;   v11 = const i64 0x0
-;;   v12 = Or v3, v11
-;;   v13 = const i32 0x0
-;;   v14 = Or v1, v13
-;;   ArrayFill[1, 0] (v10, v12, v5, v14)
+;;   v2 = allocate type 1 [v1] of 2 bytes
+;;   v3 = zero_extend v1
+;;   v4 = const i64 0x1
+;;   v5 = Shl v3, v4
+;;   v6 = zero_extend v0
+;;   v7 = const i64 0xffff
+;;   v8 = And v6, v7
+;;   v9 = const i64 0x10
+;;   v10 = Shl v8, v9
+;;   v11 = Or v8, v10
+;;   v12 = const i64 0x20
+;;   v13 = Shl v11, v12
+;;   v14 = Or v11, v13
+;;   v15 = zero_extend v2
+;;   v16 = heap_addr v15 + 16
+;;   fill_elements v16, v14, v14, v5
 ;;   return (v2)
 ;; wasm[0]::function[7]:
 ;;   v0 = local.get 0
@@ -139,16 +141,36 @@
 ;;   v1 = local.get 1
 ;;   v2 = i32.const 7
 ;;   v3 = i32.const 9
-;;   v4 = zero_extend v2
-;;   v5 = is_null Any v0
-;;   trap_if v5 NullReference 0 ()
-;;   v6 = const i64 0x0
-;;   v7 = zero_extend v0
-;;   v8 = zero_extend v1
-;;   v9 = const i64 0x20
-;;   v10 = Shl v8, v9
-;;   v11 = Or v10, v7
-;;   ArrayFill[1, 0] (v11, v4, v6, v3)
+;;   v4 = zero_extend v3
+;;   v5 = zero_extend v2
+;;   v6 = const i64 0xffff
+;;   v7 = And v5, v6
+;;   v8 = const i64 0x10
+;;   v9 = Shl v7, v8
+;;   v10 = Or v7, v9
+;;   v11 = const i64 0x20
+;;   v12 = Shl v10, v11
+;;   v13 = Or v10, v12
+;;   v14 = heap_load ObjectHead Full(I32) v0 + 8 or null trap
+;;   v15 = zero_extend v14
+;;   v16 = zero_extend v1
+;;   v17 = Add v16, v4
+;;   v18 = compare GtU v17, v15
+;;   trap_if v18 ArrayOutOfBounds 0 ()
+;;   v19 = zero_extend v0
+;;   v20 = const i64 0x1
+;;   v21 = Shl v16, v20
+;;   v22 = Add v21, v19
+;;   v23 = const i64 0x1
+;;   v24 = Shl v4, v23
+;;   v25 = Add v22, v24
+;;   v26 = const i64 0x100000000
+;;   v27 = compare GtU v25, v26
+;;   trap_if v27 ArrayOutOfBounds 0 ()
+;;   v28 = const i64 0x1
+;;   v29 = Shl v4, v28
+;;   v30 = heap_addr v22 + 16
+;;   fill_elements v30, v13, v13, v29
 ;;   return ()
 ;; wasm[0]::function[9]:
 ;;   v0 = local.get 0

@@ -30,7 +30,7 @@
 ;;       4f  test rax, rax
 ;;       52  je 98h
 ;;       58  mov ecx, [rax+10h]
-;;       5b  mov r8d, [rip]  ; ModuleTable +36
+;;       5b  mov r8d, [rip]  ; ModuleTable +44
 ;;       62  cmp ecx, r8d
 ;;       65  jne 84h
 ;;       6b  mov rcx, [rax]

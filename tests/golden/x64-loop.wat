@@ -20,10 +20,10 @@
 ;;       23  mov [rbp-10h], r12
 ;;       27  mov [rbp-18h], rdi
 ;;       2b  mov ebx, esi
-;;       2d  sub dword ptr [rip-1], 1  ; ModuleTable +51
+;;       2d  sub dword ptr [rip-1], 1  ; ModuleTable +59
 ;;       34  js 93h
 ;;       3a  xor r12d, r12d
-;;       3d  sub dword ptr [rip-1], 1  ; ModuleTable +51
+;;       3d  sub dword ptr [rip-1], 1  ; ModuleTable +59
 ;;       44  js 64h
 ;;       4a  add r12d, ebx
 ;;       4d  sub ebx, 1

@@ -189,3 +189,30 @@
     end))
 (assert_return (invoke "below" (i32.const 0)) (i64.const 7))
 (assert_return (invoke "below" (i32.const 1)) (i64.const 7))
+
+;; An immutable global is no constant: what it refers to moves.
+(module
+  (type $node (struct (field i32)))
+  (type $i8 (array (mut i8)))
+  (global $own (export "held") (ref $node) (struct.new $node (i32.const 2)))
+  (func (export "own") (param $n i32) (result i32)
+    (local $sum i32)
+    (loop $again
+      (local.set $sum (i32.add (local.get $sum) (struct.get $node 0 (global.get $own))))
+      (drop (array.new $i8 (i32.const 0x55) (i32.const 4000)))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (i32.add (local.get $sum) (struct.get $node 0 (global.get $own)))))
+(register "globals")
+(assert_return (invoke "own" (i32.const 1000)) (i32.const 2002))
+(module
+  (type $node (struct (field i32)))
+  (type $i8 (array (mut i8)))
+  (global $theirs (import "globals" "held") (ref $node))
+  (func (export "imported") (param $n i32) (result i32)
+    (local $sum i32)
+    (loop $again
+      (local.set $sum (i32.add (local.get $sum) (struct.get $node 0 (global.get $theirs))))
+      (drop (array.new $i8 (i32.const 0x55) (i32.const 4000)))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (i32.add (local.get $sum) (struct.get $node 0 (global.get $theirs)))))
+(assert_return (invoke "imported" (i32.const 1000)) (i32.const 2002))

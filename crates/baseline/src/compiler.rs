@@ -5,7 +5,7 @@ use crate::emit::{Buffers, Features, Tier};
 use crate::scan::Uses;
 use crate::state::State;
 use wardian_lower::{CompileError, Outcome, Shape, contain, lower};
-use wardian_module::image::FunctionCode;
+use wardian_module::image::{FunctionCode, Starts};
 use wardian_module::layout::{Linkage, VmLayout};
 use wardian_module::{Body, Module, Settings};
 
@@ -160,7 +160,7 @@ impl Compiler {
         };
         Ok(FunctionCode {
             bytes: state.asm.bytes().to_vec(),
-            align: 16,
+            starts: Starts::multiples_of(16),
             relocs: state.asm.relocs.clone(),
             traps: buffers.traps.clone(),
             locations: buffers.locations.clone(),

@@ -91,7 +91,7 @@ pub(crate) enum ColdKind {
     /// The epoch deadline has come, on entry or in a loop.
     Epoch { entry: bool, places: Places, back: Label },
     /// There is no room for a new object.
-    Allocate { ty: TypeIndex, length: Option<u32>, places: Places, back: Label },
+    Allocate { operation: Operation, moves: Moves, places: Places, back: Label },
     /// A builtin that rarely runs, which leaves these registers as they are.
     Slow { operation: Operation, moves: Moves, saved: u32, result: Option<Reg>, back: Label },
     /// There is less than this fuel: undoes what was taken, and traps.
@@ -633,8 +633,8 @@ impl<'a> Tier<'a> {
             }
             ColdKind::Count { ordinal, back, live } => self.count_ran_out(ordinal, back, live),
             ColdKind::Epoch { entry, places, back } => self.epoch_reached(entry, places, back),
-            ColdKind::Allocate { ty, length, places, back } => {
-                self.allocate_slowly(ty, length, places, back);
+            ColdKind::Allocate { operation, moves, places, back } => {
+                self.allocate_slowly(operation, moves, places, back);
             }
             ColdKind::Slow { operation, moves, saved, result, back } => {
                 self.call_slowly(operation, moves, saved, result, back);
@@ -658,11 +658,11 @@ impl<'a> Tier<'a> {
     }
 
     /// Calls a routine of the host that needs no shim.
-    pub(crate) fn call_routine(&mut self, field: Field, args: [Value; 3]) {
+    pub(crate) fn call_routine<const N: usize>(&mut self, field: Field, args: [Value; N]) {
         self.s.clobber_flags();
         self.s.settle_regs(self.s.stack.len());
         self.save_pins();
-        let targets = args.iter().zip([RDI, RSI, RDX]);
+        let targets = args.iter().zip([RDI, RSI, RDX, RCX]);
         let moves: Moves = targets.map(|(value, reg)| (value.loc(), value.repr(), reg)).collect();
         self.parallel_move(&moves);
         let routine = self.layout.path(self.module, field).offset;

@@ -14,7 +14,10 @@ use crate::state::*;
 use smallvec::SmallVec;
 use wardian_lower::*;
 use wardian_module::builtin::Word;
-use wardian_module::layout::{Field, OBJECT_SHAPE, Repr, SHAPE_DEPTH, SHAPE_DISPLAY, SHAPE_KIND};
+use wardian_module::layout::{
+    Field, LARGE_OBJECT, OBJECT_ELEMENTS, OBJECT_LENGTH, OBJECT_SHAPE, Repr, SHAPE_DEPTH,
+    SHAPE_DISPLAY, SHAPE_KIND,
+};
 use wardian_module::{Builtin, Operation, Trap, TypeIndex};
 
 /// Places in stack maps of one function above which the tier gives up.
@@ -102,43 +105,6 @@ impl Tier<'_> {
     pub(crate) fn new_object(&mut self, ty: TypeIndex, bytes: u32, length: Option<u32>) -> Value {
         self.s.clobber_flags();
         self.s.settle_regs(self.s.stack.len());
-        let places = self.places(self.s.stack.len());
-        self.s.take(RAX, 0);
-        let end = self.s.alloc(Bank::General);
-        let header = self.s.alloc(Bank::General);
-        let back = self.s.asm.label();
-        let label = self.cold(ColdKind::Allocate { ty, length, places, back });
-
-        let limit = self.store_field_at(Field::GcLimit);
-        let next = self.path(Field::GcNext).offset as i32;
-        let base = self.path(Field::GcBase).offset as i32;
-        self.s.load(RAX, at(R11, next), Repr::I64);
-        // Objects have less than 2^30 bytes.
-        ins!(self.s.asm, leaq_rm, end, at(RAX, bytes as i32));
-        ins!(self.s.asm, cmpq_rm, end, at(R11, limit));
-        self.s.asm.jcc(Cond::A, label);
-        self.s.store(at(R11, next), end, Repr::I64);
-        ins!(self.s.asm, movl_rm, RAX, RAX);
-        self.s.load(end, at(R11, base), Repr::Pointer);
-        self.s.copy_to(R11, Loc::Local(CONTEXT), Repr::Pointer);
-        let place = self.path(Field::ObjectHeader(ty)).offset as i32;
-        self.s.load(header, at(R11, place), Repr::I64);
-        self.s.store(indexed(end, RAX, 0, OBJECT_SHAPE as i32), header, Repr::I64);
-        self.s.unhold(end);
-        self.s.unhold(header);
-        self.s.asm.bind(back);
-        self.s.forget(self.s.temps);
-        self.value_in(RAX, Repr::Ref)
-    }
-
-    /// The cold part of `new_object`.
-    pub(crate) fn allocate_slowly(
-        &mut self,
-        ty: TypeIndex,
-        length: Option<u32>,
-        places: Places,
-        back: Label,
-    ) {
         let mut moves = Moves::new();
         let operation = match length {
             None => Operation::new(Builtin::GcAllocStruct, ty.0, 0),
@@ -147,6 +113,100 @@ impl Tier<'_> {
                 Operation::new(Builtin::GcAllocArray, ty.0, 1)
             }
         };
+        self.s.take(RAX, 0);
+        let end = self.s.alloc(Bank::General);
+        let (label, back) = self.cold_allocation(operation, moves);
+        let limit = self.load_next();
+        // Objects have less than 2^30 bytes.
+        ins!(self.s.asm, leaq_rm, end, at(RAX, bytes as i32));
+        self.finish_object(ty, end, limit, None, label);
+        self.s.asm.bind(back);
+        self.s.forget(self.s.temps);
+        self.value_in(RAX, Repr::Ref)
+    }
+
+    /// An array of as many elements as the operand on top says.
+    pub(crate) fn new_array(&mut self, ty: TypeIndex, element_bytes: u32) -> Value {
+        self.s.clobber_flags();
+        self.s.settle_regs(self.s.stack.len());
+        let (length, repr) = self.s.stack[self.s.stack.len() - 1].parts();
+        self.s.take(RAX, 0);
+        // An argument of the operation.
+        self.s.take(RDX, 0);
+        self.s.copy_to(RDX, length, repr);
+        let end = self.s.alloc(Bank::General);
+        let operation = Operation::new(Builtin::GcAllocArray, ty.0, 2);
+        let moves = [(Loc::Reg(RDX), repr, RDX)].into_iter().collect();
+        let (label, back) = self.cold_allocation(operation, moves);
+        let large = (LARGE_OBJECT - OBJECT_ELEMENTS) / element_bytes;
+        ins!(self.s.asm, cmpl_mi, Rm::Gpr(RDX), large as i32);
+        self.s.asm.jcc(Cond::A, label);
+        let limit = self.load_next();
+        // A multiple of 8, and below 2^32.
+        self.s.move_reg(end, RDX, Repr::I32);
+        ins!(self.s.asm, shll_mi, Rm::Gpr(end), element_bytes.trailing_zeros() as u8);
+        ins!(self.s.asm, addl_mi, Rm::Gpr(end), (OBJECT_ELEMENTS + 7) as i32);
+        ins!(self.s.asm, andl_mi, Rm::Gpr(end), -8);
+        ins!(self.s.asm, addq_rm, end, Rm::Gpr(RAX));
+        self.finish_object(ty, end, limit, Some(RDX), label);
+        self.s.unhold(RDX);
+        self.s.asm.bind(back);
+        self.s.forget(self.s.temps);
+        self.value_in(RAX, Repr::Ref)
+    }
+
+    /// What makes an object by an operation, and where it comes back to.
+    fn cold_allocation(&mut self, operation: Operation, moves: Moves) -> (Label, Label) {
+        let places = self.places(self.s.stack.len());
+        let back = self.s.asm.label();
+        (self.cold(ColdKind::Allocate { operation, moves, places, back }), back)
+    }
+
+    /// Loads where the next object lies to `rax`, and the store's context to `r11`; the offset there of the end of
+    /// the room for objects.
+    fn load_next(&mut self) -> i32 {
+        let limit = self.store_field_at(Field::GcLimit);
+        let next = self.path(Field::GcNext).offset as i32;
+        self.s.load(RAX, at(R11, next), Repr::I64);
+        limit
+    }
+
+    /// Makes the object that begins at `rax` and ends at `end`, which is let go; an array of this length.
+    fn finish_object(
+        &mut self,
+        ty: TypeIndex,
+        end: Reg,
+        limit: i32,
+        length: Option<Reg>,
+        no_room: Label,
+    ) {
+        let header = self.s.alloc(Bank::General);
+        let next = self.path(Field::GcNext).offset as i32;
+        let base = self.path(Field::GcBase).offset as i32;
+        ins!(self.s.asm, cmpq_rm, end, at(R11, limit));
+        self.s.asm.jcc(Cond::A, no_room);
+        self.s.store(at(R11, next), end, Repr::I64);
+        ins!(self.s.asm, movl_rm, RAX, RAX);
+        self.s.load(end, at(R11, base), Repr::Pointer);
+        self.s.copy_to(R11, Loc::Local(CONTEXT), Repr::Pointer);
+        let place = self.path(Field::ObjectHeader(ty)).offset as i32;
+        self.s.load(header, at(R11, place), Repr::I64);
+        self.s.store(indexed(end, RAX, 0, OBJECT_SHAPE as i32), header, Repr::I64);
+        if let Some(length) = length {
+            self.s.store(indexed(end, RAX, 0, OBJECT_LENGTH as i32), length, Repr::I32);
+        }
+        self.s.unhold(end);
+        self.s.unhold(header);
+    }
+
+    /// The cold part of `new_object`.
+    pub(crate) fn allocate_slowly(
+        &mut self,
+        operation: Operation,
+        moves: Moves,
+        places: Places,
+        back: Label,
+    ) {
         self.save_pins();
         self.call_shim(operation.pack(), moves);
         self.note_places(places);

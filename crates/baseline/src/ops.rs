@@ -16,7 +16,8 @@ use wardian_module::abi::{ArgLoc, ResultLoc};
 use wardian_module::builtin::Word;
 use wardian_module::layout::{Field, FuncRefField, Linkage, Region, Repr, table_element_size};
 use wardian_module::{
-    Builtin, FuncIndex, HeapTop, MemoryIndex, Operation, TableIndex, Trap, TypeIndex, ValType,
+    Builtin, DataIndex, FuncIndex, HeapTop, MemoryIndex, Operation, TableIndex, Trap, TypeIndex,
+    ValType,
 };
 use wasmparser::Operator;
 
@@ -736,6 +737,17 @@ impl Emit for Tier<'_> {
         self.call_routine(Field::FillRoutine, [target, byte, length]);
     }
 
+    fn fill_elements(&mut self, target: Addr<Address>, halves: [Value; 2], length: Value) {
+        let target = self.whole(target);
+        let [low, high] = halves;
+        self.call_routine(Field::FillElementsRoutine, [target, low, high, length]);
+    }
+
+    fn data_addr(&mut self, segment: DataIndex, place: Index<Value>) -> Address {
+        let base = self.load_field(Field::DataBase(segment));
+        Address { base, index: Some(place.into_value()), shift: 0, disp: 0 }
+    }
+
     fn table_load(&mut self, table: TableIndex, addr: Addr<Address>) -> Value {
         let repr = Repr::of_ref(self.module.tables[table.index()].ty.element.heap);
         let mut addr = addr.into_inner();
@@ -766,6 +778,10 @@ impl Emit for Tier<'_> {
 
     fn allocate(&mut self, ty: TypeIndex, bytes: u32, length: Option<u32>) -> Value {
         self.new_object(ty, bytes, length)
+    }
+
+    fn allocate_array(&mut self, ty: TypeIndex, element_bytes: u32) -> Value {
+        self.new_array(ty, element_bytes)
     }
 
     fn heap_load(

@@ -37,8 +37,8 @@ use wardian_module::layout::{
     table_element_size, table_region,
 };
 use wardian_module::{
-    Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, MemoryPlan, Module, Operation,
-    OptLevel, Settings, TableIndex, Trap, TypeIndex, ValType,
+    Builtin, DataIndex, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, MemoryPlan, Module,
+    Operation, OptLevel, Settings, TableIndex, Trap, TypeIndex, ValType,
 };
 use wasmparser::Operator;
 
@@ -447,7 +447,7 @@ impl<'a> Tier<'a> {
     }
 
     /// Calls a routine of the host that needs no shim.
-    fn call_routine(&mut self, field: Field, params: [Type; 3], args: [Value; 3]) {
+    fn call_routine<const N: usize>(&mut self, field: Field, params: [Type; N], args: [Value; N]) {
         self.calls = true;
         let routine = self.load_field(field);
         let mut signature = ir::Signature::new(CallConv::SystemV);
@@ -1238,6 +1238,18 @@ impl Emit for Tier<'_> {
         self.call_routine(Field::FillRoutine, params, [target, byte, length]);
     }
 
+    fn fill_elements(&mut self, target: Addr<Address>, halves: [Value; 2], length: Value) {
+        let target = self.whole(target);
+        let [low, high] = halves;
+        let args = [target, low, high, length];
+        self.call_routine(Field::FillElementsRoutine, [types::I64; 4], args);
+    }
+
+    fn data_addr(&mut self, segment: DataIndex, place: Index<Value>) -> Address {
+        let base = self.load_field(Field::DataBase(segment));
+        Address { base: self.b.ins().iadd(base, place.into_value()), offset: 0 }
+    }
+
     fn table_load(&mut self, table: TableIndex, addr: Addr<Address>) -> Value {
         let Address { base, offset } = addr.into_inner();
         let (ty, flags) = self.table_flags(table);
@@ -1271,6 +1283,10 @@ impl Emit for Tier<'_> {
 
     fn allocate(&mut self, ty: TypeIndex, bytes: u32, length: Option<u32>) -> Value {
         self.new_object(ty, bytes, length)
+    }
+
+    fn allocate_array(&mut self, ty: TypeIndex, element_bytes: u32) -> Value {
+        self.new_array(ty, element_bytes)
     }
 
     fn heap_load(

@@ -9,6 +9,7 @@
 
 use crate::emit::name_space;
 use crate::faults::trap_of_user;
+use crate::placement;
 use cranelift_codegen::binemit::Reloc as ClifReloc;
 use cranelift_codegen::ir::{ExceptionTag, ExternalName, TrapCode};
 use cranelift_codegen::{
@@ -84,7 +85,7 @@ pub(crate) fn finish(
     let inlined = keep_used(&mut locations, inlined);
     let code = FunctionCode {
         bytes: buffer.data().to_vec(),
-        align: buffer.alignment,
+        starts: placement::starts(buffer.data(), buffer.alignment),
         relocs,
         traps,
         locations,
@@ -225,9 +226,9 @@ pub(crate) fn join(
     body: FunctionCode,
     index: DefinedFuncIndex,
 ) -> FunctionCode {
-    gate.align = gate.align.max(body.align);
-    let distance = gate.bytes.len().next_multiple_of(gate.align as usize);
-    gate.bytes.resize(distance, 0xcc);
+    // The gate has neither loops nor constants, and may start anywhere.
+    let distance = gate.bytes.len();
+    gate.starts = body.starts.before(distance);
     gate.bytes.extend_from_slice(&body.bytes);
     // Cranelift bounds the code of a function by 2 GiB.
     let distance = distance as u32;

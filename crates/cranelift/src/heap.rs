@@ -10,9 +10,10 @@ use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, TrapCode, Value
 use smallvec::SmallVec;
 use wardian_lower::*;
 use wardian_module::layout::{
-    Field, OBJECT_SHAPE, Region, Repr, SHAPE_DEPTH, SHAPE_DISPLAY, SHAPE_KIND,
+    Field, LARGE_OBJECT, OBJECT_ELEMENTS, OBJECT_LENGTH, OBJECT_SHAPE, Region, Repr, SHAPE_DEPTH,
+    SHAPE_DISPLAY, SHAPE_KIND,
 };
-use wardian_module::{Builtin, Trap, TypeIndex};
+use wardian_module::{Builtin, Operation, Trap, TypeIndex};
 
 impl Tier<'_> {
     /// The address of a 32-bit offset in the heap.
@@ -99,10 +100,51 @@ impl Tier<'_> {
     }
 
     pub(crate) fn new_object(&mut self, ty: TypeIndex, bytes: u32, length: Option<u32>) -> Value {
+        let bytes = self.b.ins().iconst(types::I64, i64::from(bytes));
+        let (builtin, second, args) = match length {
+            None => (Builtin::GcAllocStruct, 0, None),
+            Some(length) => {
+                let length = self.b.ins().iconst(types::I32, i64::from(length));
+                (Builtin::GcAllocArray, 1, Some(length))
+            }
+        };
+        self.allocate_or_call(ty, bytes, None, Operation::new(builtin, ty.0, second), args)
+    }
+
+    /// An array of as many elements as the operand on top says.
+    pub(crate) fn new_array(&mut self, ty: TypeIndex, element_bytes: u32) -> Value {
+        let length = *self.stack.last().expect("the length is an operand");
+        let bytes = self.b.ins().uextend(types::I64, length);
+        let bytes = self.b.ins().ishl_imm_u(bytes, i64::from(element_bytes.trailing_zeros()));
+        // A multiple of 8.
+        let bytes = self.b.ins().iadd_imm_u(bytes, i64::from(OBJECT_ELEMENTS + 7));
+        let bytes = self.b.ins().band_imm_s(bytes, -8);
+        let operation = Operation::new(Builtin::GcAllocArray, ty.0, 2);
+        let large = (LARGE_OBJECT - OBJECT_ELEMENTS) / element_bytes;
+        let large = self.b.ins().icmp_imm_u(IntCC::UnsignedGreaterThan, length, i64::from(large));
+        let array = self.allocate_or_call(ty, bytes, Some(large), operation, Some(length));
+        let length = *self.stack.last().expect("the length is an operand");
+        let access = Access::Full(Repr::I32);
+        self.store_object(array, OBJECT_LENGTH, Region::ObjectHead, access, length, false);
+        array
+    }
+
+    /// Makes an object of so many bytes where the next one has room, or has the operation make it: also if `large`.
+    fn allocate_or_call(
+        &mut self,
+        ty: TypeIndex,
+        bytes: Value,
+        large: Option<Value>,
+        operation: Operation,
+        args: Option<Value>,
+    ) -> Value {
         let next = self.load_field(Field::GcNext);
-        let end = self.b.ins().iadd_imm_u(next, i64::from(bytes));
+        let end = self.b.ins().iadd(next, bytes);
         let limit = self.load_field(Field::GcLimit);
-        let full = self.b.ins().icmp(IntCC::UnsignedGreaterThan, end, limit);
+        let mut full = self.b.ins().icmp(IntCC::UnsignedGreaterThan, end, limit);
+        if let Some(large) = large {
+            full = self.b.ins().bor(full, large);
+        }
         let [cold, fast, join] = [(); 3].map(|()| self.b.create_block());
         self.b.ins().brif(full, cold, &[], fast, &[]);
         self.b.seal_block(cold);
@@ -111,13 +153,8 @@ impl Tier<'_> {
 
         self.b.switch_to_block(cold);
         let saved = self.save_roots(self.stack.len());
-        let call = match length {
-            None => self.call_builtin(Builtin::GcAllocStruct, ty.0, 0, &[]),
-            Some(length) => {
-                let length = self.b.ins().iconst(types::I32, i64::from(length));
-                self.call_builtin(Builtin::GcAllocArray, ty.0, 1, &[length])
-            }
-        };
+        let Operation { builtin, first, second } = operation;
+        let call = self.call_builtin(builtin, first, second, args.as_slice());
         let mut args = vec![BlockArg::Value(self.b.inst_results(call)[0])];
         self.reload_into(call, &saved, &mut args);
         self.b.ins().jump(join, &args);

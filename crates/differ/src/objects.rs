@@ -125,6 +125,11 @@ fn top(plan: &Plan, ty: HeapType) -> HeapType {
 }
 
 impl Plan {
+    /// Whether functions may write a global: the first four, and of the others every second.
+    fn is_mutable(&self, global: u32) -> bool {
+        global < 4 || global.is_multiple_of(2)
+    }
+
     fn is_below(&self, lower: HeapType, upper: HeapType) -> bool {
         use AbstractHeapType::{Any, Array, Eq, Func, I31, Struct};
         match (lower, upper) {
@@ -398,7 +403,8 @@ fn encode(plan: &Plan, choices: &mut Choices<'_>, code: &CodeSection) -> Vec<u8>
     let mut globals = GlobalSection::new();
     let mut exports = ExportSection::new();
     for (index, ty) in plan.globals.iter().enumerate() {
-        let ty = GlobalType { val_type: *ty, mutable: true, shared: false };
+        let mutable = plan.is_mutable(index as u32);
+        let ty = GlobalType { val_type: *ty, mutable, shared: false };
         globals.global(ty, &initial(plan, choices, ty.val_type));
         exports.export(&format!("g{index}"), ExportKind::Global, index as u32);
     }

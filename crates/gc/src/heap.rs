@@ -20,9 +20,10 @@
 use crate::chunks::{CHUNK, Chunks, Use};
 use crate::memory::{MOST_BEHIND, Memory, NULL_PAGE, word};
 use crate::shape::*;
+use wardian_module::layout::LARGE_OBJECT;
 
 /// Objects larger than this begin in the old generation.
-pub(crate) const LARGE: u32 = 8 << 10;
+pub(crate) const LARGE: u32 = LARGE_OBJECT;
 /// Bytes of a block, in which the old generation's other objects lie.
 pub(crate) const BLOCK: u32 = 8 * CHUNK;
 /// Bytes of eden at first.

@@ -17,8 +17,8 @@
 use smallvec::SmallVec;
 use wardian_module::layout::{Field, FuncRefField, Region, Repr};
 use wardian_module::{
-    Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, TableIndex, TagIndex, Trap,
-    TypeIndex, ValType,
+    Builtin, DataIndex, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, TableIndex, TagIndex,
+    Trap, TypeIndex, ValType,
 };
 use wasmparser::Operator;
 
@@ -589,6 +589,15 @@ pub trait Emit {
     );
     /// Fills a range that was checked with the low 8 bits of an `i32`.
     fn fill_bytes(&mut self, target: Addr<Self::Addr>, byte: Self::Value, length: Self::Value);
+    /// Fills a range that was checked: see `layout::Field::FillElementsRoutine`.
+    fn fill_elements(
+        &mut self,
+        target: Addr<Self::Addr>,
+        halves: [Self::Value; 2],
+        length: Self::Value,
+    );
+    /// The address so many bytes behind the beginning of a data segment, which reach no further than its end.
+    fn data_addr(&mut self, segment: DataIndex, place: Index<Self::Value>) -> Self::Addr;
     /// Reads a table element.
     fn table_load(&mut self, table: TableIndex, addr: Addr<Self::Addr>) -> Self::Value;
     /// Writes a table element.
@@ -611,6 +620,10 @@ pub trait Emit {
     /// `length` means an array, whose length may or may not be written. A safepoint; operands on the stack
     /// stay, and nothing else of an expansion does.
     fn allocate(&mut self, ty: TypeIndex, bytes: u32, length: Option<u32>) -> Self::Value;
+    /// A new array with as many elements, of so many bytes, as the operand on top says, which stays: header and
+    /// length are written, the elements hold anything and are written next. Otherwise as `allocate`, and as
+    /// `Builtin::GcAllocArray`.
+    fn allocate_array(&mut self, ty: TypeIndex, element_bytes: u32) -> Self::Value;
     /// Reads what lies `offset` bytes, less than `layout::HEAP_GUARD`, behind a 32-bit offset in the heap,
     /// whatever that is. With `null_trap` the reference may be null, and the fault of reading it means
     /// `NullReference`.

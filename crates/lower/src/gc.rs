@@ -15,7 +15,9 @@ use wardian_module::layout::{
     Field, HEAP_GUARD, NO_BARRIER, NULL_PAGE, OBJECT_ELEMENTS, OBJECT_FLAGS, OBJECT_LENGTH, Region,
     Repr,
 };
-use wardian_module::{Builtin, HeapTop, StorageType, StructType, Trap, TypeIndex, ValType};
+use wardian_module::{
+    Builtin, DataIndex, HeapTop, Operation, StorageType, StructType, Trap, TypeIndex, ValType,
+};
 use wasmparser::Operator;
 
 /// Bytes below which `array.new_fixed` makes its array in place.
@@ -90,8 +92,12 @@ impl<'a, E: Emit> Lowering<'a, E> {
             }
 
             Operator::ArrayNew { array_type_index } => {
-                let length = self.emit.pop();
                 let ty = TypeIndex(array_type_index);
+                if !self.settings.consume_fuel {
+                    self.array_new(ty);
+                    return Ok(true);
+                }
+                let length = self.emit.pop();
                 let count = self.emit.copy(&length);
                 self.emit.push(length);
                 let array =
@@ -104,6 +110,10 @@ impl<'a, E: Emit> Lowering<'a, E> {
                 self.fill(ty, copy, start, bits, length, Some(array));
             }
             Operator::ArrayNewDefault { array_type_index } => {
+                if !self.settings.consume_fuel {
+                    self.array_new_default(TypeIndex(array_type_index));
+                    return Ok(true);
+                }
                 let length = self.emit.pop();
                 let array =
                     self.builtin(Builtin::GcAllocArray, array_type_index, BY_DEFAULT, [length]);
@@ -113,6 +123,10 @@ impl<'a, E: Emit> Lowering<'a, E> {
                 self.array_new_fixed(TypeIndex(array_type_index), array_size);
             }
             Operator::ArrayNewData { array_type_index, array_data_index } => {
+                if !self.settings.consume_fuel {
+                    self.array_new_data(TypeIndex(array_type_index), DataIndex(array_data_index));
+                    return Ok(true);
+                }
                 let (length, source) = (self.emit.pop(), self.emit.pop());
                 let args = [source, length];
                 let array =
@@ -149,12 +163,9 @@ impl<'a, E: Emit> Lowering<'a, E> {
                 let ty = TypeIndex(array_type_index);
                 let storage = self.element_type(ty);
                 let length = self.emit.pop();
-                if storage.bytes() == 1 && !self.settings.consume_fuel {
-                    let byte = self.emit.pop();
+                if !self.settings.consume_fuel {
                     let length = Index(self.emit.zero_extend(length));
-                    let start = self.elements(storage, &length, false);
-                    let start = Addr(self.emit.heap_addr(start, OBJECT_ELEMENTS));
-                    self.emit.fill_bytes(start, byte, length.into_value());
+                    self.array_fill(storage, length);
                     return Ok(true);
                 }
                 let bits = self.pop_bits(storage);
@@ -174,6 +185,10 @@ impl<'a, E: Emit> Lowering<'a, E> {
                 self.builtin(Builtin::ArrayCopy, to, from, [target, source, length]);
             }
             Operator::ArrayInitData { array_type_index: ty, array_data_index: segment } => {
+                if !self.settings.consume_fuel {
+                    self.array_init_data(TypeIndex(ty), DataIndex(segment));
+                    return Ok(true);
+                }
                 let (length, source) = (self.emit.pop(), self.emit.pop());
                 let target = self.pop_place();
                 self.builtin(Builtin::ArrayInitData, ty, segment, [target, source, length]);
@@ -259,6 +274,158 @@ impl<'a, E: Emit> Lowering<'a, E> {
             }
         }
         self.emit.push(object);
+    }
+
+    // What follows is done so unless fuel is consumed: builtins take it by size.
+
+    /// `array.new`
+    fn array_new(&mut self, ty: TypeIndex) {
+        let storage = self.element_type(ty);
+        let array = self.emit.allocate_array(ty, storage.bytes());
+        let length = self.emit.pop();
+        let bytes = self.bytes_of_new(storage, length);
+        let value = self.pop_pattern(storage);
+        let start = self.start_of_new(array);
+        self.write_pattern(start, value, bytes);
+    }
+
+    /// `array.new_default`
+    fn array_new_default(&mut self, ty: TypeIndex) {
+        let storage = self.element_type(ty);
+        let array = self.emit.allocate_array(ty, storage.bytes());
+        let length = self.emit.pop();
+        let bytes = self.bytes_of_new(storage, length);
+        let start = self.start_of_new(array);
+        // Null is 0, that of functions too.
+        let zero = self.emit.constant(Const::I32(0));
+        self.emit.fill_bytes(start, zero, bytes);
+    }
+
+    /// `array.new_data`
+    fn array_new_data(&mut self, ty: TypeIndex, segment: DataIndex) {
+        let storage = self.element_type(ty);
+        let (length, source) = (self.emit.pop(), self.emit.pop());
+        let from = self.emit.copy(&source);
+        let from = Index(self.emit.zero_extend(from));
+        let count = self.emit.copy(&length);
+        let bytes = self.bytes_of_new(storage, count);
+        self.check_segment(segment, &from, bytes);
+        self.emit.discard(from.into_value());
+        self.emit.push(source);
+        self.emit.push(length);
+        let array = self.emit.allocate_array(ty, storage.bytes());
+        let (length, source) = (self.emit.pop(), self.emit.pop());
+        let bytes = self.bytes_of_new(storage, length);
+        let from = Index(self.emit.zero_extend(source));
+        let from = Addr(self.emit.data_addr(segment, from));
+        let start = self.start_of_new(array);
+        self.emit.copy_bytes(start, from, bytes);
+    }
+
+    /// `array.init_data`
+    fn array_init_data(&mut self, ty: TypeIndex, segment: DataIndex) {
+        let storage = self.element_type(ty);
+        let length = self.emit.pop();
+        let length = Index(self.emit.zero_extend(length));
+        let source = self.emit.pop();
+        let from = Index(self.emit.zero_extend(source));
+        // spec (array.init_data): the array's bounds are looked at before the segment's.
+        let start = self.elements(storage, &length, false);
+        let bytes = self.bytes_of(storage, length).into_value();
+        let copy = self.emit.copy(&bytes);
+        self.check_segment(segment, &from, copy);
+        let from = Addr(self.emit.data_addr(segment, from));
+        let start = Addr(self.emit.heap_addr(start, OBJECT_ELEMENTS));
+        self.emit.copy_bytes(start, from, bytes);
+    }
+
+    /// Traps unless a data segment has so many bytes from there on.
+    fn check_segment(&mut self, segment: DataIndex, from: &Index<E::Value>, bytes: E::Value) {
+        let from = self.copy_index(from);
+        // Neither is above 2^36.
+        let end = self.emit.arith(Arith::Add, from, bytes);
+        let there = self.emit.load_field(Field::DataLength(segment));
+        let past = self.emit.compare(Compare::GtU, end, there);
+        let info = TrapInfo { trap: Trap::MemoryOutOfBounds, place: Operation::NO_PLACE };
+        self.emit.trap_if(past, info, Details::new());
+    }
+
+    /// `array.fill`, of whose operands the length was popped.
+    fn array_fill(&mut self, storage: StorageType, length: Index<E::Value>) {
+        if storage.bytes() == 1 {
+            let byte = self.emit.pop();
+            let start = self.elements(storage, &length, false);
+            let start = Addr(self.emit.heap_addr(start, OBJECT_ELEMENTS));
+            return self.emit.fill_bytes(start, byte, length.into_value());
+        }
+        let value = self.emit.pop();
+        let traced = storage.is_traced() && !self.emit.is_constant_null(&value);
+        self.emit.push(value);
+        let value = self.pop_pattern(storage);
+        let start = self.elements(storage, &length, traced);
+        let bytes = self.bytes_of(storage, length).into_value();
+        let start = Addr(self.emit.heap_addr(start, OBJECT_ELEMENTS));
+        self.write_pattern(start, value, bytes);
+    }
+
+    /// Where the elements of a new array are. Pushes the array: what else is needed of operands was popped and
+    /// lies in values of its own.
+    fn start_of_new(&mut self, array: E::Value) -> Addr<E::Addr> {
+        let copy = self.emit.copy(&array);
+        let place = Index(self.emit.zero_extend(copy));
+        self.emit.push(array);
+        Addr(self.emit.heap_addr(place, OBJECT_ELEMENTS))
+    }
+
+    fn bytes_of_new(&mut self, storage: StorageType, length: E::Value) -> E::Value {
+        let length = Index(self.emit.zero_extend(length));
+        self.bytes_of(storage, length).into_value()
+    }
+
+    /// Writes an element again and again to a range that was checked.
+    fn write_pattern(
+        &mut self,
+        start: Addr<E::Addr>,
+        (low, high): (E::Value, Option<E::Value>),
+        bytes: E::Value,
+    ) {
+        match high {
+            Some(high) => self.emit.fill_elements(start, [low, high], bytes),
+            None => self.emit.fill_bytes(start, low, bytes),
+        }
+    }
+
+    /// Pops a value as `write_pattern` takes it; values of their own, that lie no longer where operands lay.
+    fn pop_pattern(&mut self, storage: StorageType) -> (E::Value, Option<E::Value>) {
+        if storage.bytes() == 1 {
+            let byte = self.emit.pop();
+            let zero = self.emit.constant(Const::I32(0));
+            return (self.emit.arith(Arith::Or, byte, zero), None);
+        }
+        let (low, high) = self.pop_bits(storage);
+        let low = match storage.bytes() {
+            2 => {
+                let mask = self.const_i64(0xffff);
+                let low = self.emit.arith(Arith::And, low, mask);
+                let low = self.doubled(low, 16);
+                self.doubled(low, 32)
+            }
+            4 => self.doubled(low, 32),
+            _ => {
+                let zero = self.const_i64(0);
+                self.emit.arith(Arith::Or, low, zero)
+            }
+        };
+        let high = high.unwrap_or_else(|| self.emit.copy(&low));
+        (low, Some(high))
+    }
+
+    /// The lowest bits, and again above them.
+    fn doubled(&mut self, low: E::Value, bits: u64) -> E::Value {
+        let copy = self.emit.copy(&low);
+        let bits = self.const_i64(bits);
+        let high = self.emit.arith(Arith::Shl, copy, bits);
+        self.emit.arith(Arith::Or, low, high)
     }
 
     // ---- fields ----

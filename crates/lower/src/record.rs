@@ -9,8 +9,8 @@ use crate::emit::*;
 use smallvec::SmallVec;
 use wardian_module::layout::{Field, FuncRefField, Region, Repr};
 use wardian_module::{
-    Builtin, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, Module, TableIndex, Trap,
-    TypeIndex, ValType,
+    Builtin, DataIndex, DefinedFuncIndex, FuncIndex, HeapTop, MemoryIndex, Module, TableIndex,
+    Trap, TypeIndex, ValType,
 };
 use wasmparser::Operator;
 
@@ -625,6 +625,11 @@ impl Emit for Recorder<'_> {
         }
     }
 
+    fn allocate_array(&mut self, ty: TypeIndex, element_bytes: u32) -> Recorded {
+        let length = self.peek(1);
+        self.result(format_args!("allocate type {} [{length}] of {element_bytes} bytes", ty.0))
+    }
+
     fn heap_load(
         &mut self,
         object: Recorded,
@@ -635,6 +640,21 @@ impl Emit for Recorder<'_> {
     ) -> Recorded {
         let null = if null_trap { " or null trap" } else { "" };
         self.result(format_args!("heap_load {region:?} {access:?} v{} + {offset}{null}", object.0))
+    }
+
+    fn fill_elements(
+        &mut self,
+        target: Addr<Recorded>,
+        [low, high]: [Recorded; 2],
+        length: Recorded,
+    ) {
+        let target = target.into_inner().0;
+        let values = format!("v{}, v{}, v{}", low.0, high.0, length.0);
+        self.line(format_args!("fill_elements v{target}, {values}"));
+    }
+
+    fn data_addr(&mut self, segment: DataIndex, place: Index<Recorded>) -> Recorded {
+        self.result(format_args!("data_addr {} + v{}", segment.0, place.into_value().0))
     }
 
     fn heap_addr(&mut self, place: Index<Recorded>, offset: u32) -> Recorded {

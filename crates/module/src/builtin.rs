@@ -113,7 +113,8 @@ define_builtins! {
     /// A new struct: its header is written, its fields are zero or null. Constant: type.
     GcAllocStruct() -> Ref;
     /// A new array: header and length are written, its elements are zero or null. Constants: type; 1 if it
-    /// was paid for already. Traps where there cannot be an array so long.
+    /// was paid for already, 2 if nothing is paid for and the caller writes all elements next, so that they
+    /// may hold anything. Traps where there cannot be an array so long.
     GcAllocArray(length: W32) -> Ref;
     /// A reference is about to be stored in an object without `layout::NO_BARRIER`, or was just now.
     GcRemember(object: Ref);
@@ -264,6 +265,9 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// For [`raise`](Operation::raise): no memory, table or type.
+    pub const NO_PLACE: u32 = (1 << 28) - 1;
+
     /// A builtin with its constants. Panics if a constant has more than 28 bits, which validated
     /// index spaces rule out.
     pub const fn new(builtin: Builtin, first: u32, second: u32) -> Operation {

@@ -215,6 +215,7 @@ impl Decoder {
             proposals,
             types: Vec::new(),
             uses_heap: false,
+            counts_data: false,
             imports: Vec::new(),
             exports: Vec::new(),
             export_names: HashMap::new(),
@@ -317,6 +318,7 @@ impl Decoder {
                     self.element(element, offset as usize)?;
                 }
             }
+            Payload::DataCountSection { .. } => self.module.counts_data = true,
             Payload::DataSection(section) => {
                 // A segment takes two bytes and more.
                 let most = section.range().end.saturating_sub(section.range().start) / 2;

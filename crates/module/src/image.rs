@@ -331,13 +331,67 @@ impl StackMaps {
     }
 }
 
+/// Where a function may start, in bytes behind a multiple of [`LINE`](Starts::LINE).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Starts(u64);
+
+impl Starts {
+    /// Bytes of a line of code. No alignment is larger.
+    pub const LINE: usize = 64;
+    /// Anywhere.
+    pub const ANY: Starts = Starts(u64::MAX);
+
+    /// At multiples of a power of two that divides [`LINE`](Starts::LINE).
+    pub fn multiples_of(align: u32) -> Starts {
+        assert!(Starts::LINE.is_multiple_of(align as usize), "an alignment of code");
+        Starts::ANY.filter(|start| start.is_multiple_of(align as usize))
+    }
+
+    /// From its bits, of which the lowest stands for a multiple of [`LINE`](Starts::LINE).
+    pub fn from_bits(bits: u64) -> Starts {
+        Starts(bits)
+    }
+
+    /// Its bits.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// All of them.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..Starts::LINE).filter(move |start| self.0 >> start & 1 != 0)
+    }
+
+    /// Those that `keep` says yes to.
+    pub fn filter(self, keep: impl Fn(usize) -> bool) -> Starts {
+        Starts(self.iter().filter(|start| keep(*start)).fold(0, |bits, start| bits | 1 << start))
+    }
+
+    /// Where something may start that has a function with these starts so many bytes behind its own.
+    pub fn before(self, distance: usize) -> Starts {
+        Starts(self.0.rotate_right((distance % Starts::LINE) as u32))
+    }
+
+    /// The first at or behind an offset; `None` if there are none at all.
+    pub fn next(self, offset: usize) -> Option<usize> {
+        let bits = self.before(offset).0;
+        (bits != 0).then(|| offset + bits.trailing_zeros() as usize)
+    }
+}
+
+impl Default for Starts {
+    fn default() -> Starts {
+        Starts::ANY
+    }
+}
+
 /// One compiled function. Offsets count from its start.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FunctionCode {
     /// Machine code and constants.
     pub bytes: Vec<u8>,
-    /// Alignment in bytes, a power of two.
-    pub align: u32,
+    /// Where it may start.
+    pub starts: Starts,
     /// References to resolve.
     pub relocs: Vec<Reloc>,
     /// Where it may fault, in order.
@@ -399,7 +453,10 @@ pub fn link(funcs: Vec<FunctionCode>, table_bytes: usize) -> Result<CodeImage, I
     let mut image = CodeImage::default();
     let mut size = 0usize;
     for func in &funcs {
-        size = size.next_multiple_of(func.align.max(1) as usize);
+        size = func
+            .starts
+            .next(size)
+            .ok_or_else(|| ImageError("a function that may start nowhere".into()))?;
         let start = size;
         size += func.bytes.len();
         if size > 1 << 30 {
@@ -518,7 +575,12 @@ mod tests {
     use super::*;
 
     fn func(bytes: usize, relocs: Vec<Reloc>) -> FunctionCode {
-        FunctionCode { bytes: vec![0x90; bytes], align: 16, relocs, ..FunctionCode::default() }
+        FunctionCode {
+            bytes: vec![0x90; bytes],
+            starts: Starts::multiples_of(16),
+            relocs,
+            ..FunctionCode::default()
+        }
     }
 
     #[test]

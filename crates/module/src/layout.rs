@@ -12,6 +12,7 @@
 //!  │ imported globals *value …                    │    ┌────────────────┼──────────
 //!  │ own globals     16 bytes each …              │    │ builtin shim   │ functions
 //!  │ object headers  8 bytes per type …           │    │                │
+//!  │ data segments   {base, length} …             │    │                │
 //!  │ function references  FuncRef …               │    │ type ids       │
 //!  │ tags            id u32 …                     │    │                │
 //!  └──────────────────────────────────────────────┘    │ code slots     │ (tiered only)
@@ -128,6 +129,9 @@ pub const OBJECT_FIELDS: u32 = 8;
 pub const OBJECT_LENGTH: u32 = 8;
 /// Offset of the first element of an array.
 pub const OBJECT_ELEMENTS: u32 = 16;
+
+/// Bytes of an object above which only the collector makes it.
+pub const LARGE_OBJECT: u32 = 8 << 10;
 
 /// Flag: a reference stored into the object needs no `Builtin::GcRemember`, since it is young or was
 /// remembered already. Every new object has it.
@@ -294,6 +298,10 @@ pub enum Field {
     TableBase(TableIndex),
     /// Length of a table in elements.
     TableLength(TableIndex),
+    /// Address of the bytes of a data segment. Constant.
+    DataBase(DataIndex),
+    /// How many these are, 64 bits; 0 once it was dropped.
+    DataLength(DataIndex),
     /// Value of a global.
     Global(GlobalIndex),
     /// Code address of an imported function.
@@ -310,6 +318,10 @@ pub enum Field {
     CopyRoutine,
     /// The address of the routine that fills bytes: `(target, byte, length)`. Constant.
     FillRoutine,
+    /// The address of the routine that fills elements of more than a byte: `(target, low, high, length)`.
+    /// The two halves of 64 bits are a vector, or a smaller element as often as it fits; `length` is in
+    /// bytes, and `target` is a multiple of 8 or of the element's size. Constant.
+    FillElementsRoutine,
     /// Current code of a function of the module (see [`Linkage`]).
     CodeSlot(DefinedFuncIndex),
     /// What a function still has to count (a signed 32-bit number) before it asks for faster code.
@@ -470,6 +482,7 @@ pub struct VmLayout {
     imported_globals: u32,
     globals: u32,
     object_headers: u32,
+    data: u32,
     func_refs: u32,
     tags: u32,
     size: u32,
@@ -502,6 +515,7 @@ impl VmLayout {
         let imported_globals = take(module.imported_globals, POINTER);
         let headers = if module.uses_heap { module.types.len() } else { 0 };
         let object_headers = take(headers, OBJECT_HEADER);
+        let data = take(if module.counts_data { module.data.len() } else { 0 }, STORAGE);
         let func_refs = take(module.func_ref_count as usize, FUNC_REF);
         let tags = take(module.tags.len(), TAG);
         let size = next.next_multiple_of(VmLayout::ALIGN);
@@ -513,6 +527,7 @@ impl VmLayout {
             imported_globals,
             globals,
             object_headers,
+            data,
             func_refs,
             tags,
             size,
@@ -556,6 +571,11 @@ impl VmLayout {
     /// Offset of the header of new objects of a type; there is none in modules that do not use the heap.
     pub const fn object_header(&self, ty: TypeIndex) -> u32 {
         self.object_headers + OBJECT_HEADER * ty.0
+    }
+
+    /// Offset of the [`Storage`] of a data segment; there is none in modules whose code can name none.
+    pub const fn data(&self, index: DataIndex) -> u32 {
+        self.data + STORAGE * index.0
     }
 
     /// Offset of the value of the `n`th own global.
@@ -636,13 +656,22 @@ impl VmLayout {
             Field::TableLength(i) => {
                 at(table(i, length), Repr::I64, false, table_field_region(module, i))
             }
+            Field::DataBase(i) => {
+                let offset = self.data(i) + base as u32;
+                at((None, offset), Repr::Pointer, true, Region::Constant)
+            }
+            Field::DataLength(i) => {
+                at((None, self.data(i) + length as u32), Repr::I64, false, Region::Store)
+            }
             Field::Global(i) => {
                 let ty = module.globals[i.index()].ty;
                 let (place, region) = match i.index().checked_sub(module.imported_globals) {
                     None => ((Some(self.imported_global(i.index())), 0), Region::ImportedGlobal),
                     Some(n) => ((None, self.global(n)), Region::Global(i)),
                 };
-                at(place, Repr::of(ty.content), !ty.mutable, region)
+                let repr = Repr::of(ty.content);
+                // What a reference refers to may move, and the reference is another one then.
+                at(place, repr, !ty.mutable && repr != Repr::Ref, region)
             }
             Field::ImportCode(i) => {
                 let offset = self.func_ref(i.0) + offset_of!(FuncRef, code) as u32;
@@ -661,21 +690,24 @@ impl VmLayout {
                 constant: true,
                 region: Region::Constant,
             },
-            Field::BuiltinShim | Field::CopyRoutine | Field::FillRoutine | Field::ThrowShim => {
-                Path {
-                    root: Root::ModuleTable,
-                    through: None,
-                    offset: match field {
-                        Field::CopyRoutine => ModuleTable::COPY_ROUTINE,
-                        Field::FillRoutine => ModuleTable::FILL_ROUTINE,
-                        Field::ThrowShim => ModuleTable::THROW_SHIM,
-                        _ => ModuleTable::BUILTIN_SHIM,
-                    },
-                    repr: Repr::Pointer,
-                    constant: true,
-                    region: Region::Constant,
-                }
-            }
+            Field::BuiltinShim
+            | Field::CopyRoutine
+            | Field::FillRoutine
+            | Field::FillElementsRoutine
+            | Field::ThrowShim => Path {
+                root: Root::ModuleTable,
+                through: None,
+                offset: match field {
+                    Field::CopyRoutine => ModuleTable::COPY_ROUTINE,
+                    Field::FillRoutine => ModuleTable::FILL_ROUTINE,
+                    Field::FillElementsRoutine => ModuleTable::FILL_ELEMENTS_ROUTINE,
+                    Field::ThrowShim => ModuleTable::THROW_SHIM,
+                    _ => ModuleTable::BUILTIN_SHIM,
+                },
+                repr: Repr::Pointer,
+                constant: true,
+                region: Region::Constant,
+            },
             Field::CodeSlot(i) => Path {
                 root: Root::ModuleTable,
                 through: None,
@@ -758,7 +790,9 @@ impl ModuleTable {
     pub const FILL_ROUTINE: u32 = 24;
     /// Offset of the address of the shim that throws.
     pub const THROW_SHIM: u32 = 32;
-    const TYPE_IDS: u32 = 40;
+    /// Offset of the address of the routine that fills elements of more than a byte.
+    pub const FILL_ELEMENTS_ROUTINE: u32 = 40;
+    const TYPE_IDS: u32 = 48;
 
     /// Offset of the id of a type.
     pub const fn type_id(index: TypeIndex) -> u32 {

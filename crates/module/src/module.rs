@@ -211,6 +211,8 @@ pub struct Module {
     /// of objects. Where it is not, no reference that is neither null nor `i31` can reach its code but
     /// through the exceptions of others.
     pub uses_heap: bool,
+    /// Whether its code may name data segments: it says how many there are before the code.
+    pub counts_data: bool,
     /// Imports in order.
     pub imports: Vec<Import>,
     /// Exports in order.

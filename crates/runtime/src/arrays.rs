@@ -29,6 +29,9 @@ pub(crate) fn builtin(
     let segment = ElemIndex(second);
     match operation.builtin {
         Builtin::GcAllocStruct => Ok(store.allocate(limiter, shape, 0)?.into()),
+        Builtin::GcAllocArray if second == 2 => {
+            Ok(store.allocate_unwritten(limiter, shape, a as u32)?.into())
+        }
         Builtin::GcAllocArray => Ok(store.allocate(limiter, shape, a as u32)?.into()),
         Builtin::ArrayFill => {
             let ((array, index), length) = (place(a), d as u32);
@@ -47,7 +50,7 @@ pub(crate) fn builtin(
         Builtin::ArrayNewData => {
             let (source, length) = (a as u32, b as u32);
             let code = store.kernel.instance_code(instance).clone();
-            let data = data(store, instance, DataIndex(second), code.module());
+            let data = store.kernel.data_bytes(instance, DataIndex(second), code.module());
             let size = storage.bytes();
             let bytes = data_range(data, size, source, length)?;
             let array = store.allocate_unwritten(limiter, shape, length)?;
@@ -57,7 +60,7 @@ pub(crate) fn builtin(
         Builtin::ArrayInitData => {
             let ((array, index), source, length) = (place(a), b as u32, c as u32);
             let code = store.kernel.instance_code(instance).clone();
-            let data = data(store, instance, DataIndex(second), code.module());
+            let data = store.kernel.data_bytes(instance, DataIndex(second), code.module());
             store.check_elements(array, index, length)?;
             let bytes = data_range(data, storage.bytes(), source, length)?;
             store.write_elements(array, storage.bytes(), index, bytes);
@@ -96,7 +99,8 @@ pub(crate) fn in_bounds(store: &Store, call: &BuiltinCall) -> bool {
     };
     let bytes = |source: u64, length: u64| {
         let code = store.kernel.instance_code(instance);
-        let data = data(store, instance, DataIndex(operation.second), code.module());
+        let segment = DataIndex(operation.second);
+        let data = store.kernel.data_bytes(instance, segment, code.module());
         let ty = &code.module().types[operation.first as usize];
         let size = ty.as_array().map_or(1, |array| array.element.storage.bytes());
         data_range(data, size, source as u32, length as u32).is_ok()
@@ -110,16 +114,6 @@ pub(crate) fn in_bounds(store: &Store, call: &BuiltinCall) -> bool {
         Builtin::ArrayInitElem => elements(a, c) && items(b, c),
         _ => true,
     }
-}
-
-/// The bytes of a data segment; none if it was dropped.
-fn data<'a>(
-    store: &Store,
-    instance: InstanceId,
-    segment: DataIndex,
-    module: &'a wardian_module::Module,
-) -> &'a [u8] {
-    if store.data_dropped(instance, segment) { &[] } else { module.data_bytes(segment) }
 }
 
 /// The bytes of so many elements of `size` bytes.

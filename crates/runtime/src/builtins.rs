@@ -64,7 +64,7 @@ pub fn builtin(
         },
         Builtin::MemoryNotify => notify_builtin(store, &call),
         Builtin::DataDrop => {
-            store.drop_data(instance, DataIndex(first));
+            store.kernel.drop_data(instance, DataIndex(first));
             Ok(0)
         }
         Builtin::TableGrowFunc => {
@@ -191,8 +191,7 @@ fn in_bounds(store: &Store, call: &BuiltinCall) -> bool {
         Builtin::MemoryFill => memory(first, a, c),
         Builtin::MemoryInit => {
             let segment = DataIndex(second);
-            let dropped = store.data_dropped(instance, segment);
-            let length = if dropped { 0 } else { module.data_bytes(segment).len() };
+            let length = store.kernel.data_bytes(instance, segment, module).len();
             memory(first, a, c) && fits(length as u64, b, c)
         }
         Builtin::TableFillFunc | Builtin::TableFillRef => table(first, a, c),
@@ -244,7 +243,7 @@ fn memory_init(
     count: u64,
 ) -> Result<u64, Failure> {
     let module = store.kernel.instance_code(instance).module().clone();
-    let data = if store.data_dropped(instance, segment) { &[] } else { module.data_bytes(segment) };
+    let data = store.kernel.data_bytes(instance, segment, &module);
     let from = range(data.len(), source, count).ok_or(Trap::MemoryOutOfBounds)?;
     let written = store.kernel.memory_write(memory, target, &data[from]);
     written.map_err(|_| Trap::MemoryOutOfBounds)?;

@@ -219,7 +219,7 @@ impl Store {
         self.allocate_or_leave(limiter, shape, length, true)
     }
 
-    /// Makes an array of numbers, all of which the caller writes next.
+    /// Makes an array, all elements of which the caller writes next.
     pub(crate) fn allocate_unwritten(
         &mut self,
         limiter: &mut dyn Limiter,

@@ -148,7 +148,7 @@ impl Store {
                     let written = self.kernel.memory_write(id, offset, module.data_bytes(index));
                     written.map_err(|_| Failure::from(Trap::MemoryOutOfBounds))?;
                 }
-                self.drop_data(instance, index);
+                self.kernel.drop_data(instance, index);
             }
         }
         let start = module.start.and_then(|index| self.kernel.instance_func(instance, index));

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use wardian_module::layout::table_element_size;
 use wardian_module::{
-    DataIndex, ElemIndex, ExternIndex, GlobalIndex, MemoryIndex, MemoryType, Settings, TableIndex,
+    ElemIndex, ExternIndex, GlobalIndex, MemoryIndex, MemoryType, Operation, Settings, TableIndex,
     TableType, Trap,
 };
 use wardian_vm::{
@@ -84,7 +84,6 @@ impl Limiter for Unlimited {
 #[derive(Debug, Default)]
 pub(crate) struct Dropped {
     elements: Vec<bool>,
-    data: Vec<bool>,
 }
 
 /// See the head of this file.
@@ -229,18 +228,8 @@ impl Store {
         self.element_refs.remove(&(instance, index));
     }
 
-    pub(crate) fn drop_data(&mut self, instance: InstanceId, index: DataIndex) {
-        let list = &mut self.dropped[instance.index()].data;
-        list.resize(list.len().max(index.index() + 1), false);
-        list[index.index()] = true;
-    }
-
     pub(crate) fn elements_dropped(&self, instance: InstanceId, index: ElemIndex) -> bool {
         self.dropped[instance.index()].elements.get(index.index()).copied().unwrap_or(false)
-    }
-
-    pub(crate) fn data_dropped(&self, instance: InstanceId, index: DataIndex) -> bool {
-        self.dropped[instance.index()].data.get(index.index()).copied().unwrap_or(false)
     }
 
     // ---- objects of an instance, by validated index ----
@@ -447,7 +436,9 @@ impl Store {
                 let size = self.kernel.memory_length(id);
                 Some(format!("access at address {offset:#x} of a memory of {size:#x} bytes"))
             }
-            (Trap::MemoryOutOfBounds, Some(instance), None) => {
+            (Trap::MemoryOutOfBounds, Some(instance), None)
+                if report.place != Operation::NO_PLACE =>
+            {
                 let id = self.memory_of(instance, MemoryIndex(report.place));
                 let size = self.kernel.memory_length(id);
                 let address = u128::from(x) + u128::from(y);

@@ -9,7 +9,7 @@
 use std::mem::offset_of;
 use std::sync::Arc;
 use wardian_cranelift::{CompileError, Compiler, Scratch};
-use wardian_module::image::{FunctionCode, RelocTarget, link};
+use wardian_module::image::{FunctionCode, RelocTarget, Starts, link};
 use wardian_module::layout::{Linkage, ModuleTable, StoreContext, VmLayout};
 use wardian_module::{
     DefinedFuncIndex, ExternIndex, FuncIndex, OptLevel, Proposals, Settings, decode,
@@ -34,7 +34,11 @@ impl Host for TestHost {
 fn set_state() -> FunctionCode {
     let offset = offset_of!(StoreContext, live_state) as u8;
     let bytes = [0x55, 0x48, 0x89, 0xe5, 0x48, 0x8b, 0x07, 0x48, 0x89, 0x70, offset, 0x5d, 0xc3];
-    FunctionCode { bytes: bytes.to_vec(), align: 16, ..FunctionCode::default() }
+    FunctionCode {
+        bytes: bytes.to_vec(),
+        starts: Starts::multiples_of(16),
+        ..FunctionCode::default()
+    }
 }
 
 fn modes() -> Vec<Settings> {

@@ -605,27 +605,6 @@ pub(crate) unsafe extern "C" fn epoch_entry(context: *const Context) {
     fail(context, failure, None);
 }
 
-/// Copies bytes of linear memories or of arrays; the ranges may overlap. Takes no shim: it comes back at once, does
-/// not fail and looks at nothing else.
-///
-/// # Safety
-///
-/// - Only generated code calls it, with ranges that it has checked.
-pub(crate) unsafe extern "C" fn copy_bytes(target: *mut u8, source: *const u8, length: usize) {
-    // SAFETY: [compiled code] both ranges lie in memories of the running instance or in its store's heap.
-    unsafe { std::ptr::copy(source, target, length) }
-}
-
-/// Fills bytes of a linear memory or an array, as [`copy_bytes`] copies them.
-///
-/// # Safety
-///
-/// - Only generated code calls it, with a range that it has checked.
-pub(crate) unsafe extern "C" fn fill_bytes(target: *mut u8, byte: u32, length: usize) {
-    // SAFETY: [compiled code] the range lies in a memory of the running instance or in its store's heap.
-    unsafe { std::ptr::write_bytes(target, byte as u8, length) }
-}
-
 /// `Builtin::TierUp`: the address of a replacement to go on in, or 0.
 fn tier_up(store: &mut Store, instance: InstanceId, operation: Operation) -> u64 {
     let code = store.instance_code(instance).clone();

@@ -29,7 +29,7 @@ use crate::exceptions::Handlers;
 use crate::mapping::InitialMemory;
 use crate::tiered::{ChunkTables, Source, Tiered};
 use crate::watch::{Kept, PublishedFunc, Watch};
-use crate::{call, shims, sys};
+use crate::{routines, shims, sys};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -552,8 +552,10 @@ pub(crate) fn with_table(
     };
     put(ModuleTable::BUILTIN_SHIM, &(shims::builtin_address() as u64).to_le_bytes());
     put(ModuleTable::LAZY_SHIM, &(shims::lazy_address() as u64).to_le_bytes());
-    put(ModuleTable::COPY_ROUTINE, &(call::copy_bytes as *const () as u64).to_le_bytes());
-    put(ModuleTable::FILL_ROUTINE, &(call::fill_bytes as *const () as u64).to_le_bytes());
+    put(ModuleTable::COPY_ROUTINE, &(routines::copy_bytes as *const () as u64).to_le_bytes());
+    put(ModuleTable::FILL_ROUTINE, &(routines::fill_bytes as *const () as u64).to_le_bytes());
+    let fill_elements = routines::fill_elements() as *const ();
+    put(ModuleTable::FILL_ELEMENTS_ROUTINE, &(fill_elements as u64).to_le_bytes());
     put(ModuleTable::THROW_SHIM, &(shims::throw_address() as u64).to_le_bytes());
     for (index, ty) in module.types.iter().enumerate() {
         put(ModuleTable::type_id(TypeIndex::from(index)), &ty.id().as_u32().to_le_bytes());

@@ -85,6 +85,7 @@ mod mapping;
 mod refusals;
 // Miri executes no machine code: to it, this machine is one of those without.
 mod racing;
+mod routines;
 mod shared;
 #[cfg_attr(all(target_arch = "x86_64", not(miri)), path = "shims/x86_64.rs")]
 #[cfg_attr(any(not(target_arch = "x86_64"), miri), path = "shims/unsupported.rs")]
@@ -115,7 +116,7 @@ pub use store::*;
 pub use tiered::{Source, Tier, Tiered};
 pub use values::{
     AnyHeap, ArrayHeap, EqHeap, ExternHeap, Heap, Holds, I31Heap, NonNull, NullExtern, NullFunc,
-    Nullable, Number, Results, StructHeap, Values, Vector, WasmValue, kind_of,
+    NullRef, Nullable, Number, Results, StructHeap, Values, Vector, WasmValue, kind_of,
 };
 pub use watch::{Kept, PublishedFunc, Watch};
 

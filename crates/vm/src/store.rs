@@ -579,6 +579,30 @@ impl Store {
         (instance.block, offset as usize)
     }
 
+    /// `data.drop`
+    pub fn drop_data(&mut self, id: InstanceId, index: DataIndex) {
+        if let Some((block, offset)) = self.place_of_data_length(id, index) {
+            self.blocks[block].write(offset, 0_u64);
+        }
+    }
+
+    /// The bytes of a data segment that code can name; none if it was dropped.
+    pub fn data_bytes<'a>(&self, id: InstanceId, index: DataIndex, module: &'a Module) -> &'a [u8] {
+        let place = self.place_of_data_length(id, index);
+        match place.map(|(block, offset)| self.blocks[block].read::<u64>(offset)) {
+            Some(length) if length > 0 => module.data_bytes(index),
+            _ => &[],
+        }
+    }
+
+    fn place_of_data_length(&self, id: InstanceId, index: DataIndex) -> Option<(usize, usize)> {
+        let instance = &self.instances[id.index()];
+        let module = instance.code.module();
+        let there = module.counts_data && index.index() < module.data.len();
+        let offset = instance.code.layout().data(index) as usize;
+        there.then_some((instance.block, offset + offset_of!(Storage, length)))
+    }
+
     /// The number by which objects refer to a function. Not 0.
     pub fn func_number(&mut self, func: FuncId) -> Result<u32, Mismatch> {
         if let Some(number) = self.numbers.numbers.get(&func) {
@@ -1482,6 +1506,15 @@ impl Store {
         }
         for (index, tag) in tags.iter().enumerate() {
             self.blocks[block].write(layout.tag(TagIndex::from(index)) as usize, tag.0);
+        }
+        if module.counts_data {
+            for index in (0..module.data.len()).map(DataIndex::from) {
+                // The store keeps the module of each of its instances.
+                let bytes = module.data_bytes(index);
+                let offset = layout.data(index) as usize;
+                self.blocks[block].write(offset + offset_of!(Storage, base), bytes.as_ptr());
+                self.blocks[block].write(offset + offset_of!(Storage, length), bytes.len() as u64);
+            }
         }
         self.write_own_func_refs(&code, &module, &layout, block);
         self.instances.push(Instance {

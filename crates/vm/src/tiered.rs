@@ -32,7 +32,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wardian_module::image::{
-    ExceptionTable, FunctionCode, Inlined, Location, RelocTarget, StackMaps, TrapSite,
+    ExceptionTable, FunctionCode, Inlined, Location, RelocTarget, StackMaps, Starts, TrapSite,
     check_locations, frames_at,
 };
 use wardian_module::layout::{CODE_PAGE, Linkage, ModuleTable, VmLayout};
@@ -109,10 +109,6 @@ const STUB: usize = 8;
 const LAZY: usize = 12;
 /// Sizes of chunks in bytes: each is twice as large as the one before it, between these.
 const CHUNKS: std::ops::RangeInclusive<usize> = (64 << 10)..=(1 << 20);
-/// Code of another function starts in another line of the cache.
-const ALIGN: usize = 64;
-/// Alignments that tiers ask for.
-const MAX_ALIGN: usize = CODE_PAGE;
 
 impl Tiered {
     pub(crate) fn new(
@@ -258,15 +254,15 @@ impl Tiered {
         code: &FunctionCode,
     ) -> Result<u64, CodeError> {
         check(&self.module, code)?;
-        let align = match self.base.arena().is_dual() {
-            true => ALIGN.max(code.align as usize),
-            false => CODE_PAGE,
-        };
+        let align = if self.base.arena().is_dual() { Starts::LINE } else { CODE_PAGE };
         let size = code.bytes.len();
-        let start = |chunk: &Chunk| chunk.next.next_multiple_of(align);
+        // Code of another function starts in another line of the cache.
+        let first =
+            code.starts.next(0).ok_or_else(|| refused("a function that may start nowhere"))?;
+        let start = |chunk: &Chunk| chunk.next.next_multiple_of(align) + first;
         let fits = |chunk: &Chunk| start(chunk) + size <= chunk.pages.size();
         if !growing.chunks.last().is_some_and(fits) {
-            self.add_chunk(growing, size)?;
+            self.add_chunk(growing, first + size)?;
         }
         let chunk = growing.chunks.last_mut().expect("it was added if there was none");
         let start = start(chunk);
@@ -378,8 +374,7 @@ impl Tiered {
 /// Checks what can be checked of a tier's output.
 fn check(module: &Module, code: &FunctionCode) -> Result<(), CodeError> {
     let size = code.bytes.len();
-    let align = code.align.max(1) as usize;
-    let bounded = size > 0 && size < 1 << 30 && align <= MAX_ALIGN && align.is_power_of_two();
+    let bounded = size > 0 && size < 1 << 30;
     let relocs = code.relocs.iter().all(|reloc| {
         let known = match reloc.target {
             RelocTarget::Func(func) => func.index() < module.bodies.len(),

@@ -208,20 +208,31 @@ references! {
     NonNull false;
 }
 
-/// The only value of `nullexternref`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NullExtern;
+macro_rules! null_references {
+    ($($(#[$doc:meta])* $name:ident $heap:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub struct $name;
 
-impl sealed::Sealed for NullExtern {}
-impl WasmValue for NullExtern {
-    type Abi = u32;
-    const TYPE: ValType = ValType::Ref(RefType { nullable: true, heap: HeapType::NoExtern });
-    fn lift(_: u32, _: &Store) -> Self {
-        NullExtern
-    }
-    fn lower(self, _: &Store) -> Result<u32, Mismatch> {
-        Ok(0)
-    }
+        impl sealed::Sealed for $name {}
+        impl WasmValue for $name {
+            type Abi = u32;
+            const TYPE: ValType = ValType::Ref(RefType { nullable: true, heap: HeapType::$heap });
+            fn lift(_: u32, _: &Store) -> Self {
+                $name
+            }
+            fn lower(self, _: &Store) -> Result<u32, Mismatch> {
+                Ok(0)
+            }
+        }
+    )*};
+}
+
+null_references! {
+    /// The only value of `nullexternref`.
+    NullExtern NoExtern;
+    /// The only value of `nullref`.
+    NullRef None;
 }
 
 /// The only value of `nullfuncref`.

@@ -8,7 +8,7 @@ mod common;
 use common::{in_child, wait_for};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use wardian_module::image::{FunctionCode, Location, Reloc, RelocTarget, TrapSite};
+use wardian_module::image::{FunctionCode, Location, Reloc, RelocTarget, Starts, TrapSite};
 use wardian_module::layout::{LIVE_SLOT, ModuleTable, StoreContext};
 use wardian_module::*;
 use wardian_vm::*;
@@ -119,7 +119,7 @@ const RETURNS_I32: &[u8] = &[1, 0x60, 0, 1, 0x7f];
 /// A function with the usual frame around `body`, at the end of which it returns.
 fn framed(body: &[u8]) -> FunctionCode {
     let bytes = [&[0x55, 0x48, 0x89, 0xe5], body, &[0x5d, 0xc3]].concat();
-    FunctionCode { bytes, align: 16, ..FunctionCode::default() }
+    FunctionCode { bytes, starts: Starts::multiples_of(16), ..FunctionCode::default() }
 }
 
 /// `mov eax, value`
@@ -386,8 +386,7 @@ fn broken_code_is_refused() {
         assert!(matches!(result, Err(CodeError::Image(_))), "{result:?}");
     };
     refused(|code| code.bytes.clear());
-    refused(|code| code.align = 3);
-    refused(|code| code.align = 1 << 20);
+    refused(|code| code.starts = Starts::from_bits(0));
     refused(|code| {
         code.relocs = vec![Reloc { offset: 8, target: RelocTarget::ModuleTable, addend: 0 }];
     });

@@ -253,6 +253,7 @@ pub(crate) fn table_entry(module: &Module, offset: i64) -> String {
         _ if offset == i64::from(ModuleTable::LAZY_SHIM) => "compile".into(),
         _ if offset == i64::from(ModuleTable::COPY_ROUTINE) => "copy".into(),
         _ if offset == i64::from(ModuleTable::FILL_ROUTINE) => "fill".into(),
+        _ if offset == i64::from(ModuleTable::FILL_ELEMENTS_ROUTINE) => "fill elements".into(),
         _ if (types_start..types_start + 4 * types as u32).contains(&(offset as u32)) => {
             format!("type {}", at(types_start, 4))
         }

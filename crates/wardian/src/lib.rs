@@ -90,7 +90,8 @@ pub use rooted::{GcHeapOutOfMemory, GcRef, OwnedRooted, RootScope, Rooted, Roote
 pub use shared_memory::{SharedMemory, WaitResult};
 pub use store::{AsContext, AsContextMut, CallHook, Store, StoreContext, StoreContextMut};
 pub use typed::{
-    IntoFunc, NoExtern, NoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
+    IntoFunc, NoExtern, NoFunc, NoneRef, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy,
+    WasmTyList,
 };
 pub use types::*;
 pub use val::{ExternRef, Ref, V128, Val};

@@ -6,6 +6,7 @@
 //! made, can break a store: it is refused, or it is another value of its type.
 
 use crate::error::Result;
+use crate::exceptions::ExnRef;
 use crate::func::Func;
 use crate::refs::AnyRef;
 use crate::rooted::{GcRef, Rooted, RootedGcRef};
@@ -82,6 +83,8 @@ slots! {
     externref get_externref u32, |v| v as u128, |bits| bits as u32;
     /// A reference to an internal value, from [`Rooted::to_raw`]; 0 is null.
     anyref get_anyref u32, |v| v as u128, |bits| bits as u32;
+    /// A reference to an exception, from [`Rooted::to_raw`]; 0 is null.
+    exnref get_exnref u32, |v| v as u128, |bits| bits as u32;
 }
 
 impl ValRaw {
@@ -208,6 +211,21 @@ impl AnyRef {
     }
 }
 
+impl ExnRef {
+    /// The reference that [`Rooted::to_raw`] gave this number; `None` for 0.
+    ///
+    /// # Panics
+    ///
+    /// When the store has no root of this number, or that is no exception's.
+    pub fn from_raw(mut store: impl AsContextMut, raw: u32) -> Option<Rooted<ExnRef>> {
+        let store = &mut store.as_context_mut().0.rt;
+        let reference = reference(store, raw).expect(NAMES_NOTHING);
+        let exn = m::RefType { nullable: true, heap: m::HeapType::Exn };
+        assert!(store.reference_matches(reference, exn), "{NAMES_NOTHING}");
+        from_raw(store, raw)
+    }
+}
+
 fn from_raw<T: GcRef>(store: &mut rt::Store, raw: u32) -> Option<Rooted<T>> {
     match raw {
         0 => None,
@@ -233,7 +251,7 @@ macro_rules! to_raw {
     )*};
 }
 
-to_raw!(ExternRef AnyRef);
+to_raw!(ExternRef AnyRef ExnRef);
 
 impl Val {
     /// The value as a slot.
@@ -246,7 +264,7 @@ impl Val {
         Ok(match (self, self.to_value(store)?) {
             (Val::ExternRef(Some(root)), _) => ValRaw::externref(root_bits(root)),
             (Val::AnyRef(Some(root)), _) => ValRaw::anyref(root_bits(root)),
-            (Val::ExnRef(Some(root)), _) => ValRaw::anyref(root_bits(root)),
+            (Val::ExnRef(Some(root)), _) => ValRaw::exnref(root_bits(root)),
             (_, Value::I32(v)) => ValRaw::i32(v),
             (_, Value::I64(v)) => ValRaw::i64(v),
             (_, Value::F32(bits)) => ValRaw::f32(bits),

@@ -10,12 +10,12 @@ use crate::val::{ExternRef, Ref, V128, Val};
 use wardian_runtime as rt;
 use wardian_vm::{
     self as vm, AnyHeap, ArrayHeap, CallError, EqHeap, ExternHeap, FuncId, HostParams, I31Heap,
-    NonNull, NullExtern, NullFunc, Nullable, StructHeap, Vector,
+    NonNull, NullExtern, NullFunc, NullRef, Nullable, StructHeap, Vector,
 };
 
 /// A Rust type that stands for one WebAssembly value: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`,
 /// [`V128`], [`I31`], [`Func`], [`Rooted`] of [`ExternRef`], [`AnyRef`], [`EqRef`], [`StructRef`] and
-/// [`ArrayRef`], `Option` of all these references, `Option<NoFunc>`, `Option<NoExtern>`.
+/// [`ArrayRef`], `Option` of all these references, `Option<NoFunc>`, `Option<NoExtern>`, `Option<NoneRef>`.
 ///
 /// ```
 /// use wardian::{V128, WasmTy};
@@ -169,88 +169,77 @@ impl WasmTy for Option<I31> {
     }
 }
 
-/// What `nullfuncref` refers to: nothing. Only `None` is an `Option<NoFunc>`.
-///
-/// ```
-/// use wardian::{Func, NoFunc, Store};
-///
-/// let mut store = Store::<()>::default();
-/// let takes_null = Func::wrap(&mut store, |null: Option<NoFunc>| i32::from(null.is_none()));
-/// let call = takes_null.typed::<Option<NoFunc>, i32>(&store)?;
-/// assert_eq!(call.call(&mut store, NoFunc::null())?, 1);
-/// # Ok::<(), wardian::Error>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum NoFunc {}
+macro_rules! nulls {
+    ($($(#[$doc:meta])* $name:ident $val:ident $kernel:ident $kind:ident $value:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $name {}
 
-impl NoFunc {
-    /// Null, as an argument or result of a typed function.
-    pub const fn null() -> Option<NoFunc> {
-        None
-    }
+        impl $name {
+            /// Null, as an argument or result of a typed function.
+            pub const fn null() -> Option<$name> {
+                None
+            }
 
-    /// Null, as a reference.
-    pub const fn null_ref() -> Ref {
-        Ref::Func(None)
-    }
+            /// Null, as a reference.
+            pub const fn null_ref() -> Ref {
+                Ref::$kind(None)
+            }
 
-    /// Null, as a value.
-    pub const fn null_val() -> Val {
-        Val::FuncRef(None)
-    }
+            /// Null, as a value.
+            pub const fn null_val() -> Val {
+                Val::$value(None)
+            }
+        }
+
+        impl WasmTy for Option<$name> {
+            type Kernel = $kernel;
+            fn valtype() -> ValType {
+                ValType::$val
+            }
+            fn from_kernel(_: $kernel, _: &mut rt::Store) -> Self {
+                None
+            }
+            fn into_kernel(self, _: &rt::Store) -> Result<$kernel> {
+                Ok($kernel)
+            }
+        }
+    )*};
 }
 
-impl WasmTy for Option<NoFunc> {
-    type Kernel = NullFunc;
-    fn valtype() -> ValType {
-        ValType::NULLFUNCREF
-    }
-    fn from_kernel(_: NullFunc, _: &mut rt::Store) -> Self {
-        None
-    }
-    fn into_kernel(self, _: &rt::Store) -> Result<NullFunc> {
-        Ok(NullFunc)
-    }
-}
-
-/// What `nullexternref` refers to: nothing. Only `None` is an `Option<NoExtern>`.
-///
-/// ```
-/// use wardian::NoExtern;
-///
-/// assert!(NoExtern::null().is_none() && NoExtern::null_ref().is_null());
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum NoExtern {}
-
-impl NoExtern {
-    /// Null, as an argument or result of a typed function.
-    pub const fn null() -> Option<NoExtern> {
-        None
-    }
-
-    /// Null, as a reference.
-    pub const fn null_ref() -> Ref {
-        Ref::Extern(None)
-    }
-
-    /// Null, as a value.
-    pub const fn null_val() -> Val {
-        Val::ExternRef(None)
-    }
-}
-
-impl WasmTy for Option<NoExtern> {
-    type Kernel = NullExtern;
-    fn valtype() -> ValType {
-        ValType::NULLEXTERNREF
-    }
-    fn from_kernel(_: NullExtern, _: &mut rt::Store) -> Self {
-        None
-    }
-    fn into_kernel(self, _: &rt::Store) -> Result<NullExtern> {
-        Ok(NullExtern)
-    }
+nulls! {
+    /// What `nullfuncref` refers to: nothing. Only `None` is an `Option<NoFunc>`.
+    ///
+    /// ```
+    /// use wardian::{Func, NoFunc, Store};
+    ///
+    /// let mut store = Store::<()>::default();
+    /// let takes_null = Func::wrap(&mut store, |null: Option<NoFunc>| i32::from(null.is_none()));
+    /// let call = takes_null.typed::<Option<NoFunc>, i32>(&store)?;
+    /// assert_eq!(call.call(&mut store, NoFunc::null())?, 1);
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    NoFunc NULLFUNCREF NullFunc Func FuncRef;
+    /// What `nullexternref` refers to: nothing. Only `None` is an `Option<NoExtern>`.
+    ///
+    /// ```
+    /// use wardian::NoExtern;
+    ///
+    /// assert!(NoExtern::null().is_none() && NoExtern::null_ref().is_null());
+    /// ```
+    NoExtern NULLEXTERNREF NullExtern Extern ExternRef;
+    /// What `nullref` refers to: nothing. Only `None` is an `Option<NoneRef>`.
+    ///
+    /// ```
+    /// use wardian::{Func, NoneRef, Store};
+    ///
+    /// let mut store = Store::<()>::default();
+    /// let null = Func::wrap(&mut store, || NoneRef::null());
+    /// let call = null.typed::<(), Option<NoneRef>>(&store)?;
+    /// assert!(call.call(&mut store, ())?.is_none());
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    NoneRef NULLREF NullRef Any AnyRef;
 }
 
 /// A tuple of up to 16 [`WasmTy`], as a list of their types.

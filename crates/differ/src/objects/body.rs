@@ -186,6 +186,7 @@ impl<'a, 'b, 'c> Body<'a, 'b, 'c> {
             }
             2 | 3 => {
                 let global = self.choices.below(self.plan.globals.len() as u32);
+                let global = if self.plan.is_mutable(global) { global } else { global - 1 };
                 let ty = self.plan.globals[global as usize];
                 self.value(ty, depth);
                 self.code.push(I::GlobalSet(global));

@@ -231,7 +231,12 @@ fn interface() -> String {
     add(&(abi::INT_ARGS, abi::VECTOR_ARGS, abi::INT_RESULTS, abi::VECTOR_RESULTS));
     add(&(CODE_PAGE, GLOBAL_SIZE, VmLayout::ALIGN, Owner::INSTANCE, Owner::HOST));
     add(&(
-        [ModuleTable::BUILTIN_SHIM, ModuleTable::COPY_ROUTINE, ModuleTable::FILL_ROUTINE],
+        [
+            ModuleTable::BUILTIN_SHIM,
+            ModuleTable::COPY_ROUTINE,
+            ModuleTable::FILL_ROUTINE,
+            ModuleTable::FILL_ELEMENTS_ROUTINE,
+        ],
         ModuleTable::type_id(TypeIndex::from(1)),
         ModuleTable::size(0, 0, Linkage::Direct),
         ModuleTable::slot(1, DefinedFuncIndex(1)),

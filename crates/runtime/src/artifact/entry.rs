@@ -13,7 +13,7 @@
 //!   MAC         32 bytes, keyed BLAKE3 of everything before it
 //!
 //!   image:      the sections of an artifact after its key, with their lengths before them
-//!   functions:  count u64, then of each: func u32, tier u8, align u32, lengths u32 × 9,
+//!   functions:  count u64, then of each: func u32, tier u8, starts u64, lengths u32 × 9,
 //!               bytes, relocations (offset u32, target u32, addend i64) …, traps, locations,
 //!               inlined places, calls, handlers and stack maps as in an artifact
 //! ```
@@ -33,18 +33,18 @@ use super::{
 };
 use std::ops::Range;
 use wardian_module::DefinedFuncIndex;
-use wardian_module::image::{CodeImage, FunctionCode, Reloc, RelocTarget};
+use wardian_module::image::{CodeImage, FunctionCode, Reloc, RelocTarget, Starts};
 use wardian_vm::Tier;
 
 const MAGIC: [u8; 8] = *b"\x89wardcch";
 /// To be raised whenever the same bytes would mean something else.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const PREFIX_BYTES: usize = 20;
 const HEAD_BYTES: usize = PREFIX_BYTES + DIGEST_BYTES + 2 + 8;
 const DIGEST_BYTES: usize = blake3::OUT_LEN;
 const RELOC_BYTES: usize = 16;
 /// What a function takes beside its tables.
-const FUNCTION_BYTES: usize = 4 + 1 + 4 + 9 * 4;
+const FUNCTION_BYTES: usize = 4 + 1 + 8 + 9 * 4;
 /// Kinds of content.
 const FUNCTIONS: u8 = 0;
 const IMAGE: u8 = 1;
@@ -294,7 +294,7 @@ fn encode_function(out: &mut Vec<u8>, function: &CachedFunction) {
     let CachedFunction { func, tier, code } = function;
     out.extend_from_slice(&func.0.to_le_bytes());
     out.push(*tier as u8);
-    out.extend_from_slice(&code.align.to_le_bytes());
+    out.extend_from_slice(&code.starts.bits().to_le_bytes());
     for length in [
         code.bytes.len(),
         code.relocs.len(),
@@ -333,9 +333,9 @@ fn function_count(reader: &mut Reader<'_>) -> Result<u64, ArtifactError> {
 }
 
 fn decode_function(reader: &mut Reader<'_>) -> Result<CachedFunction, ArtifactError> {
-    let (func, tier, align) = (reader.u32(), reader.take(1, 1), reader.u32());
+    let (func, tier, starts) = (reader.u32(), reader.take(1, 1), reader.u64());
     let lengths: [_; 9] = std::array::from_fn(|_| reader.u32().map(u64::from));
-    let (Some(func), Some(&[tier]), Some(align)) = (func, tier, align) else {
+    let (Some(func), Some(&[tier]), Some(starts)) = (func, tier, starts) else {
         return Err(malformed("a function is cut off".into()));
     };
     let tier = match tier {
@@ -354,7 +354,7 @@ fn decode_function(reader: &mut Reader<'_>) -> Result<CachedFunction, ArtifactEr
     let map_places = section("reference", lengths[8], MAP_PLACE_BYTES, reader)?;
     let code = FunctionCode {
         bytes,
-        align,
+        starts: Starts::from_bits(starts),
         relocs: relocs.iter().map(decode_reloc).collect(),
         traps: decode_traps(traps)?,
         locations: decode_locations(locations),
@@ -403,7 +403,7 @@ mod tests {
         let relocs = [RelocTarget::Func(func), RelocTarget::ModuleTable];
         FunctionCode {
             bytes: (0..size).collect(),
-            align: 16,
+            starts: Starts::multiples_of(16),
             relocs: relocs.map(|target| Reloc { offset: 4, target, addend: -4 }).into(),
             traps: vec![TrapSite { offset: 1, trap: Trap::MemoryOutOfBounds }],
             locations: vec![Location { offset: 0, wasm: Location::INLINED }],

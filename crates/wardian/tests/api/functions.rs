@@ -198,7 +198,7 @@ fn functions_of_rust_types() -> Result<()> {
     Ok(())
 }
 
-// uses: NoFunc, NoExtern
+// uses: NoFunc, NoExtern, NoneRef
 #[test]
 fn types_of_null_alone() -> Result<()> {
     let mut store = Store::<()>::default();
@@ -210,6 +210,11 @@ fn types_of_null_alone() -> Result<()> {
     both.call(&mut store, &[NoFunc::null_val(), NoExtern::null_val()], &mut results)?;
     assert!(results[0].unwrap_func_ref().is_none());
     assert!(NoFunc::null_ref().is_null() && NoExtern::null_ref().is_null());
+    let none = Func::wrap(&mut store, |_: Option<NoneRef>| NoneRef::null());
+    let typed = none.typed::<Option<NoneRef>, Option<NoneRef>>(&store)?;
+    assert!(typed.call(&mut store, NoneRef::null())?.is_none());
+    none.call(&mut store, &[NoneRef::null_val()], &mut results[..1])?;
+    assert!(results[0].unwrap_any_ref().is_none() && NoneRef::null_ref().is_null());
     let some = Val::from(both);
     assert!(both.call(&mut store, &[some, NoExtern::null_val()], &mut results).is_err());
     Ok(())

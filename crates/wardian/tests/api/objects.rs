@@ -153,7 +153,7 @@ fn tags() -> Result<()> {
     Ok(())
 }
 
-// uses: ExnRef, ExnRefPre, ExnType, ThrownException, Store, StoreContextMut, Val, Ref
+// uses: ExnRef, ExnRefPre, ExnType, ThrownException, Store, StoreContextMut, Val, ValRaw, Ref
 #[test]
 fn exceptions() -> Result<()> {
     let mut store = Store::<()>::default();
@@ -174,6 +174,11 @@ fn exceptions() -> Result<()> {
     assert_eq!(exception.field(&mut store, 0)?.unwrap_i32(), 1);
     assert!(exception.field(&mut store, 2).is_err());
     assert_eq!(exception.fields(&mut store)?.count(), 2);
+    let raw = exception.to_raw(&store)?;
+    let again = ExnRef::from_raw(&mut store, raw).expect("not null");
+    assert!(Rooted::ref_eq(&store, &again, &exception)?);
+    assert_eq!(ValRaw::exnref(raw).get_exnref(), raw);
+    assert!(ExnRef::from_raw(&mut store, 0).is_none());
     let val: Val = Val::ExnRef(Some(exception));
     assert!(val.exnref().is_some() && val.unwrap_exnref().is_some());
     let reference: Ref = val.ref_().expect("a reference");
