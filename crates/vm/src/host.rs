@@ -253,6 +253,7 @@ impl<'a> Passed<'a> {
 pub struct RecordRef<S, F>(NonNull<HostRecord>, PhantomData<(fn(S), F)>);
 
 /// Calls host code for a shim: no panic leaves, a failure waits in the context.
+#[inline]
 fn run<S: Host, F, R>(
     record: &RecordRef<S, F>,
     body: impl FnOnce(&F, Call<'_, S>) -> Result<R, Failure>,
@@ -264,15 +265,34 @@ fn run<S: Host, F, R>(
         let record = record.0.as_ref();
         (record, &*record.owner.store.cast::<Context>(), &*record.env.cast::<F>())
     };
-    let instance = record.instance.checked_sub(1).map(|index| InstanceId(index as u32));
     let host = context.host.get().expect("a host is set while guest code runs").cast::<S>();
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: [host pointer] guest code was running, so nothing else uses the host; the record was
-        // made for stores whose hosts are `S`.
-        let host = unsafe { &mut *host.as_ptr() };
-        body(func, Call { host, instance })
-    }));
-    let failure = match result {
+    // SAFETY: [host pointer] guest code was running, so nothing else uses the host; the record was
+    // made for stores whose hosts are `S`.
+    let host = unsafe { &mut *host.as_ptr() };
+    if host.is_told() { told(host, record, func, body) } else { caught(host, record, func, body) }
+}
+
+/// As `caught`, apart.
+#[cold]
+#[inline(never)]
+fn told<S: Host, F, R>(
+    host: &mut S,
+    record: &HostRecord,
+    func: &F,
+    body: impl FnOnce(&F, Call<'_, S>) -> Result<R, Failure>,
+) -> Option<R> {
+    caught(host, record, func, body)
+}
+
+#[inline]
+fn caught<S: Host, F, R>(
+    host: &mut S,
+    record: &HostRecord,
+    func: &F,
+    body: impl FnOnce(&F, Call<'_, S>) -> Result<R, Failure>,
+) -> Option<R> {
+    let instance = record.instance.checked_sub(1).map(|index| InstanceId(index as u32));
+    let failure = match catch_unwind(AssertUnwindSafe(|| body(func, Call { host, instance }))) {
         Ok(Ok(value)) => return Some(value),
         Ok(Err(failure)) => failure,
         Err(payload) => Failure::Panic(payload),

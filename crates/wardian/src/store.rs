@@ -74,6 +74,11 @@ impl<T: 'static> vm::Host for StoreInner<T> {
         &mut self.rt.kernel
     }
 
+    #[inline]
+    fn is_told(&self) -> bool {
+        self.is_hooked()
+    }
+
     fn builtin(&mut self, call: BuiltinCall) -> Result<u64, Failure> {
         let asks_limiter = matches!(
             call.operation.builtin,
