@@ -22,8 +22,7 @@ pub trait Host: 'static {
     /// The kernel's part of the store. Always the same one.
     fn kernel(&mut self) -> &mut Store;
 
-    /// Whether the host wants to be told of calls. Those of host functions go another way then, so that others
-    /// save no registers for it.
+    /// Whether the host wants to be told of calls: those of host functions may go another way then.
     fn is_told(&self) -> bool {
         false
     }

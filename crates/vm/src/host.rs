@@ -252,9 +252,10 @@ impl<'a> Passed<'a> {
 #[repr(transparent)]
 pub struct RecordRef<S, F>(NonNull<HostRecord>, PhantomData<(fn(S), F)>);
 
-/// Calls host code for a shim: no panic leaves, a failure waits in the context.
+/// Calls host code for a shim: no panic leaves, a failure waits in the context. `APART`: calls that the host is
+/// told of go another way, so that others save no registers for it; a body that saves them anyhow stands once.
 #[inline]
-fn run<S: Host, F, R>(
+fn run<const APART: bool, S: Host, F, R>(
     record: &RecordRef<S, F>,
     body: impl FnOnce(&F, Call<'_, S>) -> Result<R, Failure>,
 ) -> Option<R> {
@@ -269,7 +270,11 @@ fn run<S: Host, F, R>(
     // SAFETY: [host pointer] guest code was running, so nothing else uses the host; the record was
     // made for stores whose hosts are `S`.
     let host = unsafe { &mut *host.as_ptr() };
-    if host.is_told() { told(host, record, func, body) } else { caught(host, record, func, body) }
+    if APART && host.is_told() {
+        told(host, record, func, body)
+    } else {
+        caught(host, record, func, body)
+    }
 }
 
 /// As `caught`, apart.
@@ -331,7 +336,7 @@ where
     R: Values,
     F: Fn(Call<'_, S>, P) -> Result<R, HostError>,
 {
-    run(&record, |func, Call { host, instance }| {
+    run::<false, _, _, _>(&record, |func, Call { host, instance }| {
         let area = area(image, R::area_bytes());
         let params = P::read_args(&mut Args::new(image, !area.is_null()), host.kernel());
         let results = func(Call { host: &mut *host, instance }, params).map_err(Failure::Host)?;
@@ -345,7 +350,7 @@ where
     S: Host,
     F: Fn(Call<'_, S>, &[Value], &mut [Value]) -> Result<(), HostError>,
 {
-    run(&record, |dynamic, Call { host, instance }| {
+    run::<false, _, _, _>(&record, |dynamic, Call { host, instance }| {
         let ty = dynamic.ty.func_type();
         let area = area(image, dynamic.area_bytes);
         let mut args = Args::new(image, !area.is_null());
@@ -371,7 +376,7 @@ where
     S: Host,
     F: Fn(Call<'_, S>, &mut Passed<'_>) -> Result<(), HostError>,
 {
-    run(&record, |dynamic, call| {
+    run::<false, _, _, _>(&record, |dynamic, call| {
         let ty = dynamic.ty.func_type();
         let area = area(image, dynamic.area_bytes);
         let mut passed = Passed { ty, image, area, has_results: ty.results().is_empty() };
@@ -412,7 +417,7 @@ macro_rules! typed_entries {
                 F: Fn(Call<'_, S>, ($($name,)*)) -> Result<R, HostError>,
                 $($name: WasmValue),*
             {
-                let result = run(&record, |func, Call { host, instance }| {
+                let result = run::<true, _, _, _>(&record, |func, Call { host, instance }| {
                     #[allow(unused_variables, reason = "no parameters")]
                     let store = host.kernel();
                     let params = ($($name::lift($name, store),)*);

@@ -194,7 +194,10 @@ fn samples_of_guests() -> Result<()> {
         }
         *context.data_mut() = Some(profiler);
     };
-    store.call_hook(move |context, kind| Ok(with(context, Some(kind))));
+    store.call_hook(move |context, kind| {
+        with(context, Some(kind));
+        Ok(())
+    });
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |context| {
         with(context, None);
