@@ -6,7 +6,7 @@
   (type $i32 (array (mut i32)))
   (type $i64 (array (mut i64)))
   (type $v128 (array (mut v128)))
-  (memory (export "memory") 40)
+  (memory (export "memory") 100)
   (data $bytes
     "the quick brown fox jumps over the lazy dog, 64 bytes in all...."
     "the quick brown fox jumps over the lazy dog, 64 bytes in all...."
@@ -28,6 +28,14 @@
   (func (export "copy_memory") (param $bytes i32) (param $count i32)
     (loop $again
       (memory.copy (i32.const 0) (i32.const 1200000) (local.get $bytes))
+      (br_if $again (local.tee $count (i32.sub (local.get $count) (i32.const 1))))))
+  ;; To places that move through 4 MiB, as those of new objects do.
+  (func (export "copy_moving") (param $bytes i32) (param $count i32) (local $to i32)
+    (loop $again
+      (memory.copy (local.get $to) (i32.const 5000000) (local.get $bytes))
+      (local.set $to (i32.and
+        (i32.add (local.get $to) (i32.add (local.get $bytes) (i32.const 16)))
+        (i32.const 0x3fffff)))
       (br_if $again (local.tee $count (i32.sub (local.get $count) (i32.const 1))))))
   (func (export "copy_i8") (param $bytes i32) (param $count i32)
     (local $a (ref $i8)) (local $b (ref $i8))

@@ -33,16 +33,6 @@
 ;;                                 block0(v0: i64, v1: i32):
 ;;                                     jump block1
 ;;
-;;                                 block2:
-;;                                     v21 = iconst.i32 0
-;;                                     v20 -> v21
-;; @0024                               v2 = iconst.i64 5
-;; @0026                               jump block3(v2, v21)  ; v2 = 5, v21 = 0
-;;
-;;                                 block3(v3: i64, v5: i32):
-;; @0028                               v4 = f32const 0x1.800000p0
-;; @002f                               jump block4(v5, v4, v3)  ; v4 = 0x1.800000p0
-;;
 ;;                                 block1:
 ;; @002f                               v7 = load.i64 notrap aligned readonly can_move region0 v0
 ;; @002f                               v8 = load.i64 notrap aligned region1 v7+24
@@ -52,6 +42,14 @@
 ;; @002f                               v12 = load.f32 notrap v8+48
 ;; @002f                               v13 = load.i32 notrap v8+64
 ;; @002f                               jump block4(v13, v12, v11)
+;;
+;;                                 block2:
+;; @0024                               v2 = iconst.i64 5
+;; @0026                               jump block3(v2, v1)  ; v2 = 5
+;;
+;;                                 block3(v3: i64, v5: i32):
+;; @0028                               v4 = f32const 0x1.800000p0
+;; @002f                               jump block4(v5, v4, v3)  ; v4 = 0x1.800000p0
 ;;
 ;;                                 block4(v6: i32, v16: f32, v18: i64):
 ;; @0031                               v14 = iconst.i32 1

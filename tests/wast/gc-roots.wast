@@ -216,3 +216,88 @@
       (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
     (i32.add (local.get $sum) (struct.get $node 0 (global.get $theirs)))))
 (assert_return (invoke "imported" (i32.const 1000)) (i32.const 2002))
+
+;; References to young objects, written one by one into objects that are old, and into a large one.
+(module
+  (type $node (struct (field (mut i32)) (field (mut (ref null $node)))))
+  (type $arr (array (mut (ref null $node))))
+  (type $i8 (array (mut i8)))
+  (global $struct (mut (ref null $node)) (ref.null $node))
+  (global $array (mut (ref null $arr)) (ref.null $arr))
+  (global $large (mut (ref null $arr)) (ref.null $arr))
+  (func $churn
+    (local $count i32)
+    (local.set $count (i32.const 300))
+    (loop $again
+      (drop (array.new $i8 (i32.const 0x77) (i32.const 4000)))
+      (br_if $again (local.tee $count (i32.sub (local.get $count) (i32.const 1))))))
+  (func $new (param $value i32) (result (ref $node)) (struct.new $node (local.get $value) (ref.null $node)))
+  (func (export "begin")
+    (global.set $struct (call $new (i32.const 0)))
+    (global.set $array (array.new_default $arr (i32.const 9)))
+    (global.set $large (array.new_default $arr (i32.const 9000)))
+    (call $churn)
+    (call $churn))
+  (func (export "write") (param $value i32) (result i32)
+    (struct.set $node 1 (global.get $struct) (call $new (local.get $value)))
+    (call $churn)
+    (array.set $arr (global.get $array) (i32.const 8) (call $new (local.get $value)))
+    (call $churn)
+    (array.set $arr (global.get $large) (i32.const 8999) (call $new (local.get $value)))
+    (call $churn)
+    (i32.add
+      (struct.get $node 0 (struct.get $node 1 (global.get $struct)))
+      (i32.add
+        (struct.get $node 0 (array.get $arr (global.get $array) (i32.const 8)))
+        (struct.get $node 0 (array.get $arr (global.get $large) (i32.const 8999)))))))
+(invoke "begin")
+(assert_return (invoke "write" (i32.const 7)) (i32.const 21))
+(assert_return (invoke "write" (i32.const 8)) (i32.const 24))
+(invoke "begin")
+(assert_return (invoke "write" (i32.const 9)) (i32.const 27))
+
+;; References that passive element segments hold, and fields, elements, tables and locals get them from there late.
+(module
+  (type $node (struct (field i32)))
+  (type $arr (array (mut (ref null $node))))
+  (type $i8 (array (mut i8)))
+  (table $t 3 (ref null $node))
+  (elem $passive (ref null $node)
+    (struct.new $node (i32.const 3)) (struct.new $node (i32.const 5)) (ref.null $node))
+  (func $churn
+    (local $count i32)
+    (local.set $count (i32.const 300))
+    (loop $again
+      (drop (array.new $i8 (i32.const 0x77) (i32.const 4000)))
+      (br_if $again (local.tee $count (i32.sub (local.get $count) (i32.const 1))))))
+  (func (export "late") (result i32)
+    (local $a (ref null $arr))
+    (call $churn)
+    (local.set $a (array.new_elem $arr $passive (i32.const 0) (i32.const 3)))
+    (call $churn)
+    (table.init $t $passive (i32.const 0) (i32.const 1) (i32.const 1))
+    (call $churn)
+    (i32.add
+      (struct.get $node 0 (array.get $arr (local.get $a) (i32.const 0)))
+      (i32.mul (i32.const 10) (struct.get $node 0 (table.get $t (i32.const 0)))))))
+(assert_return (invoke "late") (i32.const 53))
+(assert_return (invoke "late") (i32.const 53))
+
+;; Objects that wait, while a constant is evaluated, for those that are made after them.
+(module
+  (type $node (struct (field i32)))
+  (type $pair (struct (field (ref $node)) (field (ref $node))))
+  (type $pairs (array (ref $pair)))
+  (global $pairs (ref $pairs) (array.new_fixed $pairs 3
+    (struct.new $pair (struct.new $node (i32.const 1)) (struct.new $node (i32.const 2)))
+    (struct.new $pair (struct.new $node (i32.const 3)) (struct.new $node (i32.const 4)))
+    (struct.new $pair (struct.new $node (i32.const 5)) (struct.new $node (i32.const 6)))))
+  (func $pair (param $n i32) (result i32)
+    (local $pair (ref $pair))
+    (local.set $pair (array.get $pairs (global.get $pairs) (local.get $n)))
+    (i32.add
+      (i32.mul (i32.const 10) (struct.get $node 0 (struct.get $pair 0 (local.get $pair))))
+      (struct.get $node 0 (struct.get $pair 1 (local.get $pair)))))
+  (func (export "pairs") (result i32 i32 i32)
+    (call $pair (i32.const 0)) (call $pair (i32.const 1)) (call $pair (i32.const 2))))
+(assert_return (invoke "pairs") (i32.const 12) (i32.const 34) (i32.const 56))

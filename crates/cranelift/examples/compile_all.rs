@@ -106,7 +106,14 @@ fn replace_all(compiler: &Compiler, module: &Module, layout: &VmLayout, bodies: 
             };
             let body = Body { index: body.index, range: body.range.clone(), validator };
             let ordinal = ordinal as u32;
-            match compiler.compile_replacement(module, layout, body, ordinal, &mut scratch) {
+            match compiler.compile_replacement(
+                module,
+                layout,
+                body,
+                ordinal,
+                &|_| false,
+                &mut scratch,
+            ) {
                 Ok(_) => compiled += 1,
                 Err(CompileError::NoSuchLoop { .. }) => unreachable += 1,
                 Err(error) => {

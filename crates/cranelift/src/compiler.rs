@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - Code made by a compiler depends on the module, the settings and [`Compiler::isa_key`], and on
-//!   nothing else.
+//!   nothing else, but for which functions it calls by distance.
 //! - A function that is too large, or that Cranelift cannot compile, is an error, never a panic.
 
 use crate::abi::signature;
@@ -15,13 +15,14 @@ use crate::induction;
 use crate::offsets;
 use crate::pressure;
 use crate::replace::Replacement;
+use crate::resume;
 use crate::roots;
 use crate::unroll;
 use crate::wide;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{
-    ExtFuncData, ExternalName, GlobalValue, InstBuilder, Signature, SourceLoc, UserExternalName,
-    UserFuncName,
+    Block, ExtFuncData, ExternalName, GlobalValue, InstBuilder, Signature, SourceLoc,
+    UserExternalName, UserFuncName,
 };
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{Configurable, Flags, Value};
@@ -32,7 +33,7 @@ use wardian_lower::{CompileError, Outcome, Shape, guarded_reach, lower};
 use wardian_module::abi::CallLayout;
 use wardian_module::image::{FunctionCode, Inlined};
 use wardian_module::layout::{Linkage, VmLayout};
-use wardian_module::{Body, FuncIndex, Module, OptLevel, Settings};
+use wardian_module::{Body, DefinedFuncIndex, FuncIndex, Module, OptLevel, Settings};
 
 /// Largest body, in bytes of WebAssembly, that is compiled at all.
 pub(crate) const MAX_BODY_BYTES: usize = 4 << 20;
@@ -43,10 +44,14 @@ const PAYS: &str = "enable_pinned_reg";
 /// Number of instructions past which a function's allocations are not kept for the next.
 const KEEP_INSTS: usize = 100_000;
 
+/// Which functions of the module have the code that they keep, and are called by distance.
+pub(crate) type IsFinal<'a> = &'a dyn Fn(DefinedFuncIndex) -> bool;
+
 /// What a function is compiled to be.
 #[derive(Clone, Copy)]
-struct Form {
+struct Form<'a> {
     linkage: Linkage,
+    is_final: IsFinal<'a>,
     /// The loop it starts at, instead of its beginning.
     at_loop: Option<u32>,
 }
@@ -62,6 +67,8 @@ struct Built {
     /// The stack limit, where the prologue is to leave it alone if the frame is small: see
     /// [`finish::CHECKED_FRAME`].
     limit: Option<GlobalValue>,
+    /// The block that reads the state of the frame that is replaced.
+    loading: Option<Block>,
 }
 
 /// What one thread reuses from function to function.
@@ -219,14 +226,37 @@ impl Compiler {
     ) -> Result<FunctionCode, CompileError> {
         let func = module.func_index(body.index);
         let result = contain(func, scratch, |scratch| {
-            let form = Form { linkage, at_loop: None };
+            let is_final = &|_| linkage == Linkage::Direct;
+            let form = Form { linkage, is_final, at_loop: None };
+            self.compile_as(module, layout, body, form, scratch).map(|(code, _)| code)
+        });
+        insist(result)
+    }
+
+    /// Validates and compiles a function that calls others through their slots, but those by distance of
+    /// which `is_final` says that their code will not change.
+    pub fn compile_beside(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        is_final: &dyn Fn(DefinedFuncIndex) -> bool,
+        scratch: &mut Scratch,
+    ) -> Result<FunctionCode, CompileError> {
+        let func = module.func_index(body.index);
+        // It is the code that it keeps.
+        let own = body.index;
+        let is_final = &|other| other == own || is_final(other);
+        let result = contain(func, scratch, |scratch| {
+            let form = Form { linkage: Linkage::Slots, is_final, at_loop: None };
             self.compile_as(module, layout, body, form, scratch).map(|(code, _)| code)
         });
         insist(result)
     }
 
     /// Validates a function and compiles what takes over one of its frames at the head of a loop: see
-    /// `layout::Linkage`. `ordinal` counts every `loop` of the body. Beside the code, the number of
+    /// `layout::Linkage`. `ordinal` counts every `loop` of the body; `is_final` is as for
+    /// [`compile_beside`](Compiler::compile_beside). Beside the code, the number of
     /// slots of `StoreContext::live_state` that it reads.
     pub fn compile_replacement(
         &self,
@@ -234,11 +264,12 @@ impl Compiler {
         layout: &VmLayout,
         body: Body,
         ordinal: u32,
+        is_final: &dyn Fn(DefinedFuncIndex) -> bool,
         scratch: &mut Scratch,
     ) -> Result<(FunctionCode, u32), CompileError> {
         let func = module.func_index(body.index);
         let result = contain(func, scratch, |scratch| {
-            let form = Form { linkage: Linkage::Slots, at_loop: Some(ordinal) };
+            let form = Form { linkage: Linkage::Slots, is_final, at_loop: Some(ordinal) };
             self.compile_as(module, layout, body, form, scratch)
         });
         insist(result)
@@ -250,14 +281,14 @@ impl Compiler {
         module: &Module,
         layout: &VmLayout,
         body: Body,
-        form: Form,
+        form: Form<'_>,
         scratch: &mut Scratch,
     ) -> Result<(FunctionCode, u32), CompileError> {
         let func = module.func_index(body.index);
         let (index, start) = (body.index, body.range.start as u32);
-        let Built { slots, inlined, deepest, limit } =
+        let Built { slots, inlined, deepest, limit, loading } =
             self.build(module, layout, body, form, scratch)?;
-        self.emit(func, self.reach(module), scratch)?;
+        self.emit(func, self.reach(module), loading, scratch)?;
         let (mut finished, mut frame) = finish::finish(&scratch.context, index, start, &inlined)?;
         if limit.is_some() && frame > finish::CHECKED_FRAME {
             scratch.context.func.stack_limit = limit;
@@ -271,7 +302,7 @@ impl Compiler {
             return Ok((finished, slots));
         }
         self.gate(module, layout, func, frame, start, scratch);
-        self.emit(func, 0, scratch)?;
+        self.emit(func, 0, None, scratch)?;
         let (gate, _) = finish::finish(&scratch.context, index, start, &[])?;
         self.check(module, layout, func, Linkage::Direct, 0, &gate)?;
         Ok((finish::join(gate, finished, index), slots))
@@ -313,7 +344,7 @@ impl Compiler {
         scratch: &mut Scratch,
     ) -> Result<String, CompileError> {
         contain(module.func_index(body.index), scratch, |scratch| {
-            let form = Form { linkage: Linkage::Direct, at_loop };
+            let form = Form { linkage: Linkage::Direct, is_final: &|_| true, at_loop };
             self.build(module, layout, body, form, scratch)?;
             Ok(scratch.context.func.display().to_string())
         })
@@ -329,10 +360,10 @@ impl Compiler {
     ) -> Result<String, CompileError> {
         let func = module.func_index(body.index);
         contain(func, scratch, |scratch| {
-            let form = Form { linkage: Linkage::Direct, at_loop: None };
+            let form = Form { linkage: Linkage::Direct, is_final: &|_| true, at_loop: None };
             self.build(module, layout, body, form, scratch)?;
             scratch.context.set_disasm(true);
-            self.emit(func, self.reach(module), scratch)?;
+            self.emit(func, self.reach(module), None, scratch)?;
             let code = scratch.context.compiled_code();
             Ok(code.and_then(|code| code.vcode.clone()).unwrap_or_default())
         })
@@ -344,7 +375,7 @@ impl Compiler {
         module: &Module,
         layout: &VmLayout,
         body: Body,
-        form: Form,
+        form: Form<'_>,
         scratch: &mut Scratch,
     ) -> Result<Built, CompileError> {
         let func = module.func_index(body.index);
@@ -359,7 +390,7 @@ impl Compiler {
             builder,
             module,
             layout,
-            form.linkage,
+            form.is_final,
             &self.settings,
             self.features,
             body.index,
@@ -374,9 +405,9 @@ impl Compiler {
         let outcome = lower(module, &self.settings, body, &mut scratch.lowering, &mut tier);
         match outcome {
             Ok(Outcome::Complete) => {
-                let slots = match tier.replacement {
-                    None => Some(0),
-                    Some(replacement) => replacement.live_slots,
+                let (slots, loading) = match tier.replacement {
+                    None => (Some(0), None),
+                    Some(replacement) => (replacement.live_slots, replacement.loading),
                 };
                 if let Some(slots) = slots {
                     let inlined = std::mem::take(&mut tier.inlined);
@@ -388,7 +419,7 @@ impl Compiler {
                     let roots = std::mem::take(&mut tier.roots);
                     tier.b.finalize(self.isa.frontend_config());
                     roots::prune(&mut scratch.context.func, roots);
-                    return Ok(Built { slots, inlined, deepest, limit });
+                    return Ok(Built { slots, inlined, deepest, limit, loading });
                 }
                 scratch.builder = FunctionBuilderContext::new();
                 let ordinal = form.at_loop.expect("a function from its start reads no state");
@@ -416,8 +447,15 @@ impl Compiler {
         reaches.min().unwrap_or(0)
     }
 
-    /// Compiles `scratch.context.func`, whose accesses may end `reach` behind an index.
-    fn emit(&self, func: FuncIndex, reach: u64, scratch: &mut Scratch) -> Result<(), CompileError> {
+    /// Compiles `scratch.context.func`, whose accesses may end `reach` behind an index, and which may take over
+    /// a frame, whose state the block `loading` reads.
+    fn emit(
+        &self,
+        func: FuncIndex,
+        reach: u64,
+        loading: Option<Block>,
+        scratch: &mut Scratch,
+    ) -> Result<(), CompileError> {
         let Scratch { context, choice, .. } = scratch;
         let mut plane = ControlPlane::default();
         let mut deep = pressure::may_be_deep(&context.func);
@@ -432,6 +470,9 @@ impl Compiler {
         let optimizer = if deep { &self.simplifier } else { &self.isa };
         let optimizes = !deep && self.settings.opt_level != OptLevel::None;
         if optimizes {
+            if let Some(loading) = loading {
+                resume::use_start(context, &**optimizer, loading, reach);
+            }
             dispatch::copy_dispatch(&mut context.func);
             offsets::move_constants(&mut context.func, reach);
             // Where code checks, counts or pays in each turn, copies are of no use.
@@ -479,15 +520,8 @@ impl Compiler {
         let defined = module.defined_func(func).expect("imports are not compiled");
         scratch.context.clear();
         let builder = FunctionBuilder::new(&mut scratch.context.func, &mut scratch.builder);
-        let mut tier = Tier::new(
-            builder,
-            module,
-            layout,
-            Linkage::Direct,
-            &self.settings,
-            self.features,
-            defined,
-        );
+        let mut tier =
+            Tier::new(builder, module, layout, &|_| true, &self.settings, self.features, defined);
         let signature: Signature = signature(ty, &own);
         tier.b.set_srcloc(SourceLoc::new(start));
         let params = tier.enter_entry();

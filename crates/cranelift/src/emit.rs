@@ -11,6 +11,7 @@
 use crate::abi::{
     POINTER, V128, builtin_signature, clif_type, epoch_signature, signature, throw_signature,
 };
+use crate::compiler::IsFinal;
 use crate::control::Frame;
 use crate::exceptions::ScopeData;
 use crate::faults::store_code;
@@ -33,7 +34,7 @@ use wardian_module::abi::{CallLayout, ResultLoc};
 use wardian_module::builtin::Word;
 use wardian_module::image::{Inlined, Location};
 use wardian_module::layout::{
-    Field, FuncRefField, Linkage, PAYLOAD_SLOT, Region, Repr, Root, VmLayout, memory_region,
+    Field, FuncRefField, PAYLOAD_SLOT, Region, Repr, Root, VmLayout, memory_region,
     table_element_size, table_region,
 };
 use wardian_module::{
@@ -110,7 +111,7 @@ pub(crate) struct Tier<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) features: Features,
     layout: &'a VmLayout,
-    linkage: Linkage,
+    is_final: IsFinal<'a>,
     pub(crate) ty: TypeIndex,
     /// This function's own call layout.
     pub(crate) own: CallLayout,
@@ -200,7 +201,7 @@ impl<'a> Tier<'a> {
         b: FunctionBuilder<'a>,
         module: &'a Module,
         layout: &'a VmLayout,
-        linkage: Linkage,
+        is_final: IsFinal<'a>,
         settings: &'a Settings,
         features: Features,
         func: DefinedFuncIndex,
@@ -213,7 +214,7 @@ impl<'a> Tier<'a> {
             settings,
             features,
             layout,
-            linkage,
+            is_final,
             ty,
             own,
             stack: Vec::new(),
@@ -724,8 +725,8 @@ impl Emit for Tier<'_> {
             self.check_stack(0);
         }
         if self.replacement.is_some() {
-            self.declare_locals(params, locals);
-            self.abandon_start();
+            let params: SmallVec<[Value; 8]> = params.collect();
+            self.abandon_start(&params, locals);
             return self.enter_body(self.func_type().results());
         }
         for (param, ty) in params.zip(self.func_type().params()) {
@@ -1416,7 +1417,7 @@ impl Emit for Tier<'_> {
         let shape = self.shape(ty);
         let CallShape { signature, layout } = &*shape;
         let (func, code, context) = match callee {
-            Callee::Direct(func) if self.linkage == Linkage::Slots => {
+            Callee::Direct(func) if !(self.is_final)(func) => {
                 (None, Some(self.load_field(Field::CodeSlot(func))), self.context)
             }
             Callee::Direct(func) => (Some(self.direct(func, *signature)), None, self.context),

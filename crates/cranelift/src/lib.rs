@@ -31,6 +31,7 @@ mod pressure;
 mod proven;
 mod ranges;
 mod replace;
+mod resume;
 mod roots;
 mod simd;
 mod unroll;

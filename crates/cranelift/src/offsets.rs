@@ -19,6 +19,15 @@ const MOST_BYTES: u64 = 16;
 /// Moves constants: see the head of this file. `reach` is how far behind an index an access
 /// may end without a check; 0 where accesses are checked.
 pub(crate) fn move_constants(func: &mut Function, reach: u64) {
+    move_in_ranges(func, Ranges::new, reach);
+}
+
+/// The same with the ranges that the caller makes, if they are needed.
+pub(crate) fn move_in_ranges(
+    func: &mut Function,
+    ranges: impl FnOnce(&Function) -> Ranges,
+    reach: u64,
+) {
     let mut candidates: Vec<Inst> = Vec::new();
     for block in func.layout.blocks() {
         let insts = func.layout.block_insts(block);
@@ -30,7 +39,7 @@ pub(crate) fn move_constants(func: &mut Function, reach: u64) {
     if candidates.is_empty() {
         return;
     }
-    let mut ranges = Ranges::new(func);
+    let mut ranges = ranges(func);
     for inst in candidates {
         let Some((base, mut index, offset)) = parts(func, inst) else { continue };
         let mut more = 0;

@@ -52,10 +52,18 @@ pub(crate) struct Ranges {
 
 impl Ranges {
     pub(crate) fn new(func: &Function) -> Ranges {
+        Ranges::without(func, None)
+    }
+
+    /// As if nothing came from `ignored`, which passes what other ways pass too.
+    pub(crate) fn without(func: &Function, ignored: Option<Block>) -> Ranges {
         let mut before: SecondaryMap<Block, Vec<(Inst, usize)>> = SecondaryMap::new();
         let mut position = SecondaryMap::new();
         for (at, block) in func.layout.blocks().enumerate() {
             position[block] = at;
+            if Some(block) == ignored {
+                continue;
+            }
             for (index, call) in destinations(func, block).iter().enumerate() {
                 let branch = func.layout.last_inst(block).expect("it has destinations");
                 before[call.block(&func.dfg.value_lists)].push((branch, index));

@@ -2,8 +2,8 @@
 //!
 //! The entry block jumps to the *loading* block, which reads the frame's state from the store context
 //! and jumps to the loop's header as one more predecessor. The code before the loop starts in a block
-//! without predecessors, so that what only it can reach is removed, and what an enclosing loop comes
-//! back to stays. No call lies between the entry and the last load.
+//! without predecessors, so that what only it can reach is removed (`resume`), and what an enclosing loop
+//! comes back to stays. No call lies between the entry and the last load.
 //!
 //! A value from before the loop does not dominate the code in and after it. Locals are Cranelift
 //! variables anyway. Operands below the loop become variables too, their *homes*: each operand below
@@ -30,7 +30,7 @@ pub(crate) struct Replacement {
     pub(crate) next_loop: Option<u32>,
     /// Types of the function's locals.
     pub(crate) locals: Vec<Type>,
-    loading: Option<Block>,
+    pub(crate) loading: Option<Block>,
     /// The number of slots that the loading block reads, once it is filled.
     pub(crate) live_slots: Option<u32>,
 }
@@ -42,16 +42,35 @@ impl Replacement {
 }
 
 impl Tier<'_> {
+    /// Ends the entry block, and begins the code before the loop with the function's parameters and locals.
+    pub(crate) fn abandon_start(&mut self, params: &[Value], locals: &[(u32, ValType)]) {
+        self.declare_locals(params, locals);
+        let entry = self.b.current_block().expect("it was entered");
+        let loading = self.b.create_block();
+        let start = self.b.create_block();
+        self.b.ins().jump(loading, &[]);
+        // Where passes expect a way into a loop: before the loop.
+        self.b.insert_block_after(loading, entry);
+        self.b.seal_block(loading);
+        self.b.seal_block(start);
+        self.b.switch_to_block(start);
+        // The builder takes what is not defined for zero, as locals are.
+        for (position, param) in params.iter().enumerate() {
+            if self.is_ref_variable(self.locals[position]) {
+                self.roots.mark(*param);
+            }
+            self.b.def_var(self.locals[position], *param);
+        }
+        let replacement = self.replacement.as_mut().expect("a frame is to be replaced");
+        replacement.loading = Some(loading);
+    }
+
     /// Declares the function's locals, which the loading block defines.
-    pub(crate) fn declare_locals(
-        &mut self,
-        params: impl Iterator<Item = Value>,
-        locals: &[(u32, ValType)],
-    ) {
+    fn declare_locals(&mut self, params: &[Value], locals: &[(u32, ValType)]) {
         let dfg = &self.b.func.dfg;
         let of_params = self.func_type().params().iter().map(|ty| is_ref(*ty));
         let mut types: Vec<(Type, bool)> =
-            params.map(|param| dfg.value_type(param)).zip(of_params).collect();
+            params.iter().map(|param| dfg.value_type(*param)).zip(of_params).collect();
         for (count, ty) in locals {
             let ty = (clif_type(Repr::of(*ty)), is_ref(*ty));
             types.extend(std::iter::repeat_n(ty, *count as usize));
@@ -62,18 +81,6 @@ impl Tier<'_> {
         }
         let types = types.into_iter().map(|(ty, _)| ty).collect();
         self.replacement.as_mut().expect("a frame is to be replaced").locals = types;
-    }
-
-    /// Ends the entry block; what follows is the code before the loop.
-    pub(crate) fn abandon_start(&mut self) {
-        let loading = self.b.create_block();
-        let start = self.b.create_block();
-        self.b.ins().jump(loading, &[]);
-        self.b.seal_block(loading);
-        self.b.seal_block(start);
-        self.b.switch_to_block(start);
-        let replacement = self.replacement.as_mut().expect("a frame is to be replaced");
-        replacement.loading = Some(loading);
     }
 
     /// Fills the loading block if the loop just entered, of this header and these parameters, is the

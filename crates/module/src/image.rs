@@ -584,6 +584,22 @@ mod tests {
     }
 
     #[test]
+    fn functions_start_where_they_may() {
+        let at = |start: usize, bytes| FunctionCode {
+            starts: Starts::ANY.filter(|it| it == start),
+            ..func(bytes, Vec::new())
+        };
+        let anywhere = FunctionCode { starts: Starts::ANY, ..func(3, Vec::new()) };
+        let image = link(vec![at(5, 20), at(5, 70), anywhere, at(20, 1)], 4096).unwrap();
+        let starts: Vec<u32> = image.funcs.iter().map(|range| range.start).collect();
+        assert_eq!(starts, [5, 69, 139, 148]);
+        assert!(image.text[25..69].iter().all(|byte| *byte == 0xcc), "what lies between traps");
+        let behind_a_gate = at(5, 20).starts.before(70);
+        assert_eq!(behind_a_gate.iter().collect::<Vec<_>>(), [63]);
+        assert!(link(vec![at(64, 20)], 4096).is_err(), "nowhere");
+    }
+
+    #[test]
     fn distances_are_relative_to_their_place() {
         let to = |offset, target| Reloc { offset, target, addend: -4 };
         let image = link(

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use wardian_module::DefinedFuncIndex;
-use wardian_module::image::{CodeImage, FunctionCode};
+use wardian_module::image::{CodeImage, FunctionCode, RelocTarget};
 use wardian_vm::Tier;
 
 /// Bytes that a cache holds unless told otherwise.
@@ -402,9 +402,8 @@ impl Place {
                     }
                 }
             }
-            let mut functions: Vec<_> = merged.into_values().collect();
-            functions.sort_unstable_by_key(|function| function.func);
-            place.write(&Entry { validated, content: Content::Functions(functions) });
+            let content = Content::Functions(callees_first(merged));
+            place.write(&Entry { validated, content });
         });
     }
 
@@ -434,6 +433,31 @@ impl Place {
     fn again(&self) -> Place {
         Place { inner: self.inner.clone(), name: self.name.clone(), ..*self }
     }
+}
+
+/// Functions in an order in which those that others call by distance come before these, as far as there is one:
+/// code that is published finds the final code that it calls.
+fn callees_first(mut left: HashMap<DefinedFuncIndex, CachedFunction>) -> Vec<CachedFunction> {
+    let mut funcs: Vec<DefinedFuncIndex> = left.keys().copied().collect();
+    funcs.sort_unstable();
+    let mut ordered = Vec::with_capacity(funcs.len());
+    // Functions whose callees come first, and how many of the places where they refer to any were looked at.
+    let mut open: Vec<(CachedFunction, usize)> = Vec::new();
+    for func in funcs {
+        open.extend(left.remove(&func).map(|function| (function, 0)));
+        while let Some((function, looked_at)) = open.last_mut() {
+            let reloc = function.code.relocs.get(*looked_at).map(|reloc| reloc.target);
+            *looked_at += 1;
+            match reloc {
+                Some(RelocTarget::Func(callee)) => {
+                    open.extend(left.remove(&callee).map(|function| (function, 0)));
+                }
+                Some(RelocTarget::ModuleTable) => {}
+                None => ordered.extend(open.pop().map(|(function, _)| function)),
+            }
+        }
+    }
+    ordered
 }
 
 /// Functions that an earlier run left.
@@ -513,5 +537,35 @@ impl Collector {
             drop(state);
             self.place.again().save_functions(self.validated, functions);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wardian_module::image::Reloc;
+
+    #[test]
+    fn callees_come_before_their_callers() {
+        let function = |func: u32, callees: &[u32]| {
+            let relocs = callees.iter().map(|callee| Reloc {
+                offset: 0,
+                target: RelocTarget::Func(DefinedFuncIndex(*callee)),
+                addend: 0,
+            });
+            let code = FunctionCode { relocs: relocs.collect(), ..FunctionCode::default() };
+            let func = DefinedFuncIndex(func);
+            (func, CachedFunction { func, tier: Tier::Optimized, code })
+        };
+        let functions = [
+            function(0, &[4, 2]),
+            function(1, &[1]),
+            function(2, &[9, 3]),
+            function(3, &[0]),
+            function(4, &[]),
+        ];
+        let ordered = callees_first(functions.into_iter().collect());
+        let funcs: Vec<u32> = ordered.iter().map(|function| function.func.0).collect();
+        assert_eq!(funcs, [4, 3, 2, 0, 1]);
     }
 }

@@ -147,6 +147,7 @@ impl Compiler {
         module: &Module,
         layout: &VmLayout,
         body: impl Fn() -> Body,
+        is_final: &dyn Fn(DefinedFuncIndex) -> bool,
     ) -> Result<(FunctionCode, Made, Shape), CompileError> {
         let compiled = self.first_scratches.with(|scratch| {
             let code = self.baseline.compile(module, layout, body(), Linkage::Slots, scratch)?;
@@ -155,22 +156,24 @@ impl Compiler {
         match compiled {
             Err(error) if !matches!(error, CompileError::Invalid(_)) => {
                 tracing::debug!(target: log::COMPILE, %error, "refused by the single-pass tier");
-                let (code, shape) = self.optimized(module, layout, body())?;
+                let (code, shape) = self.optimized(module, layout, body(), is_final)?;
                 Ok((code, Made::Optimized, shape))
             }
             done => done,
         }
     }
 
-    /// Compiles a function with the optimizing tier, for calls through slots.
+    /// Compiles a function with the optimizing tier, for calls through slots, or by distance of functions that
+    /// are final.
     pub(crate) fn optimized(
         &self,
         module: &Module,
         layout: &VmLayout,
         body: Body,
+        is_final: &dyn Fn(DefinedFuncIndex) -> bool,
     ) -> Result<(FunctionCode, Shape), CompileError> {
         self.scratches.with(|scratch| {
-            let code = self.optimizing.compile(module, layout, body, Linkage::Slots, scratch)?;
+            let code = self.optimizing.compile_beside(module, layout, body, is_final, scratch)?;
             Ok((code, scratch.shape()))
         })
     }
@@ -182,9 +185,10 @@ impl Compiler {
         layout: &VmLayout,
         body: Body,
         head: u32,
+        is_final: &dyn Fn(DefinedFuncIndex) -> bool,
     ) -> Result<(FunctionCode, u32), CompileError> {
         self.scratches.with(|scratch| {
-            self.optimizing.compile_replacement(module, layout, body, head, scratch)
+            self.optimizing.compile_replacement(module, layout, body, head, is_final, scratch)
         })
     }
 }

@@ -7,7 +7,7 @@
 use wardian_lower::{CompileError, Shape};
 use wardian_module::image::FunctionCode;
 use wardian_module::layout::{Linkage, VmLayout};
-use wardian_module::{Body, Module, Settings};
+use wardian_module::{Body, DefinedFuncIndex, Module, Settings};
 
 /// Whether this build has compilers.
 pub const HAS_COMPILER: bool = false;
@@ -119,12 +119,24 @@ pub(crate) mod optimizing {
             refused()
         }
 
+        pub fn compile_beside(
+            &self,
+            _: &Module,
+            _: &VmLayout,
+            _: Body,
+            _: &dyn Fn(DefinedFuncIndex) -> bool,
+            _: &mut Scratch,
+        ) -> Result<FunctionCode, CompileError> {
+            refused()
+        }
+
         pub fn compile_replacement(
             &self,
             _: &Module,
             _: &VmLayout,
             _: Body,
             _: u32,
+            _: &dyn Fn(DefinedFuncIndex) -> bool,
             _: &mut Scratch,
         ) -> Result<(FunctionCode, u32), CompileError> {
             refused()

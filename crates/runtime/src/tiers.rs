@@ -319,7 +319,9 @@ impl Shared {
             return Ok(());
         }
         let start = Instant::now();
-        let made = self.compiler.first(&self.module, &self.layout, || self.body(func));
+        let is_final = |other| tiered.tier(other) == Some(Tier::Optimized);
+        let body = || self.body(func);
+        let made = self.compiler.first(&self.module, &self.layout, body, &is_final);
         let (code, made, shape) = made.map_err(|error| match error {
             CompileError::Invalid(error) => {
                 tracing::debug!(target: log::COMPILE, %error, "a function turned out invalid");
@@ -416,12 +418,13 @@ impl Shared {
         func: DefinedFuncIndex,
         head: Option<u32>,
     ) -> Result<(), String> {
+        let is_final = |func| code.upgrade().is_some_and(|code| is_optimized(&code, func));
         // The loop first: it runs now.
         if let Some(head) = head {
             let start = Instant::now();
             let (made, live_slots) = self
                 .compiler
-                .replacement(&self.module, &self.layout, self.body(func), head)
+                .replacement(&self.module, &self.layout, self.body(func), head, &is_final)
                 .map_err(|error| error.to_string())?;
             self.counters.replaced_loop(start);
             tracing::debug!(
@@ -439,12 +442,11 @@ impl Shared {
                 .map_err(|error| error.to_string())?;
             tracing::debug!(target: log::TIERS, func = self.index(func), head, "loop replacement published");
         }
-        let is_optimized = |code: Arc<Code>| tiered_of(&code).tier(func) >= Some(Tier::Optimized);
-        if code.upgrade().is_some_and(|code| !is_optimized(code)) {
+        if code.upgrade().is_some_and(|code| !is_optimized(&code, func)) {
             let start = Instant::now();
             let (made, shape) = self
                 .compiler
-                .optimized(&self.module, &self.layout, self.body(func))
+                .optimized(&self.module, &self.layout, self.body(func), &is_final)
                 .map_err(|error| error.to_string())?;
             self.count(Made::Optimized, func, &made, shape, start);
             let Some(code) = code.upgrade() else { return Ok(()) };
@@ -457,6 +459,11 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// Whether a function has the code that it keeps.
+fn is_optimized(code: &Code, func: DefinedFuncIndex) -> bool {
+    tiered_of(code).tier(func) == Some(Tier::Optimized)
 }
 
 fn tiered_of(code: &Code) -> &Tiered {
@@ -551,8 +558,7 @@ impl Source for Functions {
 impl Functions {
     /// Whether a function was optimized, or cannot be.
     fn is_settled(&self, code: &Code, func: DefinedFuncIndex) -> bool {
-        tiered_of(code).tier(func) >= Some(Tier::Optimized)
-            || self.shared.requests().failed.contains(&(func, None))
+        is_optimized(code, func) || self.shared.requests().failed.contains(&(func, None))
     }
 
     /// The loop to replace a frame at that asks at the head of this one, and what to count until it asks

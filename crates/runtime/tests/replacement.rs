@@ -82,8 +82,14 @@ fn run(
             compiler.compile(&module, &layout, body, Linkage::Direct, &mut scratch).expect(&wat)
         }
         Some((ordinal, state)) => {
-            let replacement =
-                compiler.compile_replacement(&module, &layout, body, ordinal, &mut scratch);
+            let replacement = compiler.compile_replacement(
+                &module,
+                &layout,
+                body,
+                ordinal,
+                &|_| false,
+                &mut scratch,
+            );
             let (code, slots) = replacement.expect(&wat);
             assert_eq!(slots as usize, state.len(), "{wat}");
             code
@@ -153,6 +159,43 @@ fn locals_of_a_plain_loop() {
         &[Value::I32(99)],
         1,
     );
+}
+
+/// What the code before a loop says of constants and counters holds in each turn, and how many turns are left
+/// is not said by it.
+#[test]
+#[cfg_attr(miri, ignore = "executes machine code")]
+fn every_turn_of_loops_that_count_by_constants() {
+    let func = "(func (param $p i32) (result i32) (local $i i32) (local $j i32) (local $k i32) (local $sum i32)
+       (local.set $k (i32.const 7))
+       (loop $outer
+         (local.set $j (i32.const 16))
+         (loop $inner
+           (i32.store offset=4
+             (i32.add (i32.shl (local.get $j) (local.get $k)) (i32.const 1024))
+             (i32.add (local.get $i) (local.get $j)))
+           (local.set $sum
+             (i32.add (i32.mul (local.get $sum) (i32.const 3))
+               (i32.xor (local.get $p)
+                 (i32.load offset=8
+                   (i32.add (i32.shl (local.get $j) (local.get $k)) (i32.const 1020))))))
+           (br_if $inner
+             (i32.ne (local.tee $j (i32.add (local.get $j) (i32.const 4))) (i32.const 40))))
+         (br_if $outer
+           (i32.lt_u (local.tee $i (i32.add (local.get $i) (local.get $k))) (i32.const 28))))
+       (local.get $sum))";
+    let (param, mut sum) = (1000_u32, 0_u32);
+    for i in (0..28).step_by(7) {
+        for j in (16..40).step_by(4) {
+            let state = |j| [param, i, j, 7, sum].map(dirty);
+            if j == 16 {
+                let before = if i == 0 { 0 } else { 40 };
+                check(func, 0, &state(before), &[Value::I32(1000)], &[Value::I32(-1)], 1);
+            }
+            check(func, 1, &state(j), &[Value::I32(1000)], &[Value::I32(-1)], 1);
+            sum = sum.wrapping_mul(3).wrapping_add(param ^ (i + j));
+        }
+    }
 }
 
 #[test]
@@ -395,8 +438,14 @@ fn loops_that_are_not_there_or_not_reached() {
             let (module, mut bodies) = decode(wasm.clone(), settings.proposals).unwrap();
             let layout = VmLayout::new(&module);
             let body = bodies.swap_remove(func);
-            let result =
-                compiler.compile_replacement(&module, &layout, body, ordinal, &mut scratch);
+            let result = compiler.compile_replacement(
+                &module,
+                &layout,
+                body,
+                ordinal,
+                &|_| false,
+                &mut scratch,
+            );
             outcomes.push(match result {
                 Ok((_, slots)) => slots == 0,
                 Err(CompileError::NoSuchLoop { .. }) => false,

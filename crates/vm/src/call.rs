@@ -610,7 +610,9 @@ fn tier_up(store: &mut Store, instance: InstanceId, operation: Operation) -> u64
     let code = store.instance_code(instance).clone();
     let Some(tiered) = code.as_tiered() else { return 0 };
     let func = DefinedFuncIndex(operation.first);
-    match tiered.hot(&code, func, operation.second.checked_sub(1)) {
+    let found = tiered.hot(&code, func, operation.second.checked_sub(1));
+    store.renew_func_refs(instance);
+    match found {
         Some(found) if store.provide_live_state(found.live_slots) => {
             tiered.replaced(func, operation.second - 1);
             found.entry

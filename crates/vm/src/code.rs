@@ -702,7 +702,7 @@ impl Code {
         }
     }
 
-    /// The entry of a function.
+    /// Where to call a function: its final code, or what leads to it.
     pub(crate) fn entry(&self, index: DefinedFuncIndex) -> *const u8 {
         match &self.form {
             Form::Whole(pages, table_bytes) => match pages.tables() {
@@ -711,7 +711,7 @@ impl Code {
                 }
                 CodeTables::Chunk(_) => unreachable!("entered by `publish`"),
             },
-            Form::Tiered(tiered) => tiered.stub(index),
+            Form::Tiered(tiered) => tiered.entry(index),
         }
     }
 }

@@ -3,7 +3,10 @@
 //!
 //! Invariant: code has checked the ranges (see `wardian_lower`); nothing else of the guest runs meanwhile.
 
-use std::arch::x86_64::{__m256i, _mm256_set_epi64x, _mm256_storeu_si256};
+#[cfg_attr(all(target_arch = "x86_64", not(miri)), path = "routines/vectors_x86_64.rs")]
+#[cfg_attr(any(not(target_arch = "x86_64"), miri), path = "routines/vectors_none.rs")]
+mod vectors;
+
 use std::slice;
 
 /// Copies bytes of linear memories or of arrays; the ranges may overlap.
@@ -32,7 +35,7 @@ pub(crate) type FillElements = unsafe extern "C" fn(*mut u8, u64, u64, usize);
 
 /// The routine that fills elements, for this processor.
 pub(crate) fn fill_elements() -> FillElements {
-    if is_x86_feature_detected!("avx2") { fill_with_avx2 } else { fill_plainly }
+    vectors::fill_elements().unwrap_or(fill_plainly)
 }
 
 /// # Safety
@@ -43,19 +46,7 @@ unsafe extern "C" fn fill_plainly(target: *mut u8, low: u64, high: u64, length: 
     plainly(unsafe { slice::from_raw_parts_mut(target, length) }, low, high);
 }
 
-/// # Safety
-///
-/// - Only generated code calls it, with a range that it has checked.
-/// - The processor has AVX2.
-#[target_feature(enable = "avx2")]
-unsafe extern "C" fn fill_with_avx2(target: *mut u8, low: u64, high: u64, length: usize) {
-    // SAFETY: [compiled code] the range lies in the running store's heap, and the guest waits.
-    with_avx2(unsafe { slice::from_raw_parts_mut(target, length) }, low, high);
-}
-
-// Both write elements of 2, 4, 8 or 16 bytes, which `low` and `high` are or hold several of. They begin and end with
-// the bytes, and at a multiple of their size, or of 8.
-
+/// Writes elements: see `layout::Field::FillElementsRoutine`.
 fn plainly(bytes: &mut [u8], low: u64, high: u64) {
     let element = (u128::from(low) | u128::from(high) << 64).to_le_bytes();
     let (whole, rest) = bytes.as_chunks_mut::<16>();
@@ -64,62 +55,12 @@ fn plainly(bytes: &mut [u8], low: u64, high: u64) {
     rest.copy_from_slice(&element[..length]);
 }
 
-#[target_feature(enable = "avx2")]
-fn with_avx2(bytes: &mut [u8], low: u64, high: u64) {
-    let vector =
-        |low: u64, high: u64| _mm256_set_epi64x(high as i64, low as i64, high as i64, low as i64);
-    // As many bytes at the beginning and at the end, which may overlap: what ends with an element begins with one.
-    match bytes.len() {
-        0..4 => put_ends(bytes, (low as u16).to_le_bytes()),
-        4..8 => put_ends(bytes, (low as u32).to_le_bytes()),
-        8..16 => put_ends(bytes, low.to_le_bytes()),
-        16..32 => {
-            put_ends(&mut bytes[8..], high.to_le_bytes());
-            let end = bytes.len() - 8;
-            put_ends(&mut bytes[..end], low.to_le_bytes());
-        }
-        length @ 32.. => {
-            let wide = vector(low, high);
-            put(&mut bytes[length - 32..], wide);
-            put(bytes, wide);
-            if length <= 64 {
-                return;
-            }
-            // The rest at multiples of 32, where the elements lie as before, or shifted by half a vector.
-            let skipped = (bytes.as_ptr() as usize).wrapping_neg() % 32;
-            let wide = if skipped & 8 == 0 { wide } else { vector(high, low) };
-            for chunk in bytes[skipped..].as_chunks_mut::<32>().0 {
-                put(chunk, wide);
-            }
-        }
-    }
-}
-
-fn put_ends<const N: usize>(bytes: &mut [u8], content: [u8; N]) {
-    if let Some(first) = bytes.first_chunk_mut() {
-        *first = content;
-    }
-    if let Some(last) = bytes.last_chunk_mut() {
-        *last = content;
-    }
-}
-
-/// Writes the first bytes. The vector comes from a register: one that was put together in memory would wait there
-/// for its parts (20 ns).
-#[target_feature(enable = "avx2")]
-fn put(bytes: &mut [u8], wide: __m256i) {
-    let place: &mut [u8; 32] = bytes.first_chunk_mut().expect("the caller saw to that");
-    // SAFETY: [foreign function] an intrinsic that writes 32 bytes, wherever they lie; `place` has them.
-    unsafe { _mm256_storeu_si256(place.as_mut_ptr().cast(), wide) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn routines() -> impl Iterator<Item = FillElements> {
-        let wide = is_x86_feature_detected!("avx2").then_some(fill_with_avx2 as FillElements);
-        [fill_plainly as FillElements].into_iter().chain(wide)
+        [fill_plainly as FillElements].into_iter().chain(vectors::fill_elements())
     }
 
     #[test]

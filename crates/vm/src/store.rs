@@ -18,6 +18,7 @@ use crate::heap::{Region, Roots};
 use crate::host::{HostFunc, HostRecord};
 use crate::mapping::{InitialMemory, Mapping, Reservations};
 use crate::shared::SharedMemory;
+use crate::tiered::Tiered;
 use crate::{sys, unwind};
 use std::any::TypeId as RustTypeId;
 use std::collections::HashMap;
@@ -190,6 +191,8 @@ pub(crate) struct Place {
 struct Instance {
     code: Arc<Code>,
     block: usize,
+    /// How many functions had final code when its function references were last looked at.
+    renewed: usize,
     memories: Box<[MemoryId]>,
     tables: Box<[TableId]>,
     globals: Box<[GlobalId]>,
@@ -1516,10 +1519,12 @@ impl Store {
                 self.blocks[block].write(offset + offset_of!(Storage, length), bytes.len() as u64);
             }
         }
+        let renewed = code.as_tiered().map_or(0, Tiered::final_count);
         self.write_own_func_refs(&code, &module, &layout, block);
         self.instances.push(Instance {
             code,
             block,
+            renewed,
             memories: memories.into(),
             tables: tables.into(),
             globals: globals.into(),
@@ -1575,6 +1580,22 @@ impl Store {
                 let place = Place { block, offset: layout.func_ref(*position) as usize };
                 let ty = module.func_type(index).id();
                 self.write_func_ref(place, code.entry(defined), owner, ty, index.0);
+            }
+        }
+    }
+
+    /// Lets an instance's references to functions of its own that have got final code lead there, and no longer
+    /// to their stubs.
+    pub(crate) fn renew_func_refs(&mut self, id: InstanceId) {
+        let instance = &mut self.instances[id.index()];
+        let Some(tiered) = instance.code.as_tiered() else { return };
+        let finals = tiered.finals(instance.renewed);
+        instance.renewed += finals.len();
+        let (module, layout) = (instance.code.module(), instance.code.layout());
+        for (func, entry) in finals {
+            if let Some(position) = module.func_refs[module.func_index(func).index()] {
+                let offset = layout.func_ref(position) as usize + offset_of!(FuncRef, code);
+                self.blocks[instance.block].write(offset, entry);
             }
         }
     }

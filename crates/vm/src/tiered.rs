@@ -8,7 +8,9 @@
 //! ```
 //!
 //! What outlives a change of code (function references, exports, imports, the host) holds a function's
-//! stub; code of the module itself calls through the slot. Chunks are filled from their start; code in
+//! stub; code of the module itself calls through the slot. Code of the optimizing tier is final: what is
+//! compiled later calls it by its distance, and an instance's references to the function go on to it when the
+//! store's own thread is here anyway ([`Tiered::finals`]). Chunks are filled from their start; code in
 //! them never moves or changes, and stays until the module's `Code` is dropped.
 //!
 //! NOTE [tier publication]
@@ -93,6 +95,8 @@ struct Growing {
     /// Of `watch`. Dropped before the chunks.
     kept: Vec<Kept>,
     chunks: Vec<Chunk>,
+    /// Functions with final code, in the order in which it was published.
+    finals: Vec<DefinedFuncIndex>,
     /// By function and loop.
     replacements: HashMap<(DefinedFuncIndex, u32), Replacement>,
 }
@@ -173,6 +177,27 @@ impl Tiered {
         self.base.address(self.table_bytes + func.index() * STUB)
     }
 
+    /// The final code of a function, or its stub while it has none.
+    pub(crate) fn entry(&self, func: DefinedFuncIndex) -> *const u8 {
+        match self.tier(func) {
+            Some(Tier::Optimized) => {
+                std::ptr::with_exposed_provenance(self.slot(func).load(Acquire) as usize)
+            }
+            _ => self.stub(func),
+        }
+    }
+
+    /// How many functions have final code.
+    pub(crate) fn final_count(&self) -> usize {
+        self.growing().finals.len()
+    }
+
+    /// The functions that got final code after so many had it, and that code.
+    pub(crate) fn finals(&self, after: usize) -> Vec<(DefinedFuncIndex, *const u8)> {
+        let growing = self.growing();
+        growing.finals[after..].iter().map(|func| (*func, self.entry(*func))).collect()
+    }
+
     /// Bytes of code published.
     pub fn text_size(&self) -> usize {
         self.text_size.load(Relaxed)
@@ -214,9 +239,13 @@ impl Tiered {
         if self.tier(func) >= Some(tier) {
             return Ok(false);
         }
-        let entry = self.place(&mut growing, func, code)?;
+        let is_final = tier == Tier::Optimized;
+        let entry = self.place(&mut growing, func, code, is_final)?;
         self.slot(func).store(entry, Release);
         self.tiers[func.index()].store(tier as u8, Release);
+        if is_final {
+            growing.finals.push(func);
+        }
         Ok(true)
     }
 
@@ -236,7 +265,7 @@ impl Tiered {
         if growing.replacements.contains_key(&(func, head)) {
             return Ok(false);
         }
-        let entry = self.place(&mut growing, func, code)?;
+        let entry = self.place(&mut growing, func, code, false)?;
         growing.replacements.insert((func, head), Replacement { entry, live_slots });
         Ok(true)
     }
@@ -246,12 +275,13 @@ impl Tiered {
         self.growing().replacements.contains_key(&(func, head))
     }
 
-    /// Writes code of a function to a chunk and lets it be found; its address.
+    /// Writes code of a function, perhaps that which it keeps, to a chunk and lets it be found; its address.
     fn place(
         &self,
         growing: &mut Growing,
         func: DefinedFuncIndex,
         code: &FunctionCode,
+        is_final: bool,
     ) -> Result<u64, CodeError> {
         check(&self.module, code)?;
         let align = if self.base.arena().is_dual() { Starts::LINE } else { CODE_PAGE };
@@ -267,7 +297,7 @@ impl Tiered {
         let chunk = growing.chunks.last_mut().expect("it was added if there was none");
         let start = start(chunk);
         let address = chunk.pages.address(start) as u64;
-        let bytes = self.resolve(func, code, address)?;
+        let bytes = self.resolve(is_final.then_some(func), code, address)?;
         chunk.pages.write(start, &bytes).map_err(CodeError::Memory)?;
         let CodeTables::Chunk(tables) = chunk.pages.tables() else {
             unreachable!("entered by `add_chunk`")
@@ -308,18 +338,19 @@ impl Tiered {
         Ok(())
     }
 
-    /// The bytes of code that will lie at `address`, with its distances filled in.
+    /// The bytes of code that will lie at `address`, with its distances filled in; `own` is the function that
+    /// it is the final code of.
     fn resolve(
         &self,
-        func: DefinedFuncIndex,
+        own: Option<DefinedFuncIndex>,
         code: &FunctionCode,
         address: u64,
     ) -> Result<Vec<u8>, CodeError> {
         let mut bytes = code.bytes.clone();
         for reloc in &code.relocs {
             let target = match reloc.target {
-                RelocTarget::Func(target) if target == func => address,
-                RelocTarget::Func(target) => self.stub(target) as u64,
+                RelocTarget::Func(target) if own == Some(target) => address,
+                RelocTarget::Func(target) => self.entry(target) as u64,
                 RelocTarget::ModuleTable => self.base.address(0) as u64,
             };
             let place = address as i64 + i64::from(reloc.offset);

@@ -9,7 +9,7 @@ use common::{in_child, wait_for};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use wardian_module::image::{FunctionCode, Location, Reloc, RelocTarget, Starts, TrapSite};
-use wardian_module::layout::{LIVE_SLOT, ModuleTable, StoreContext};
+use wardian_module::layout::{LIVE_SLOT, ModuleTable, StoreContext, VmLayout};
 use wardian_module::*;
 use wardian_vm::*;
 
@@ -204,7 +204,7 @@ fn calls_reach_the_highest_tier_and_never_an_older_one() {
     assert_eq!(call_i32(&mut it.host, outer).unwrap(), 21);
     assert_eq!(call_i32(&mut it.host, inner).unwrap(), 20);
     assert_eq!(it.made.load(SeqCst), 2);
-    // A direct reference to another function goes to its stub.
+    // A direct reference to another function.
     let mut direct = framed(&[0xe8, 0, 0, 0, 0]);
     let target = RelocTarget::Func(DefinedFuncIndex(1));
     direct.relocs = vec![Reloc { offset: 5, target, addend: -4 }];
@@ -340,6 +340,50 @@ fn a_hot_loop_goes_on_in_its_replacement() {
     assert_eq!(results, [0, 0, 42, 0, 0]);
     let asked = asked.lock().unwrap();
     assert_eq!(*asked, [(0, None), (0, Some(4)), (0, Some(4)), (0, None), (0, Some(5))]);
+}
+
+#[test]
+fn final_code_is_reached_without_stub_and_slot() {
+    let [asking, callee, reads, refers] = [0, 1, 2, 3].map(DefinedFuncIndex);
+    // lea rax, [rip + distance]
+    let mut address = framed(&[0x48, 0x8d, 0x05, 0, 0, 0, 0]);
+    address.relocs = vec![Reloc { offset: 7, target: RelocTarget::Func(callee), addend: -4 }];
+    let module = module(RETURNS_I32, 4);
+    let layout = VmLayout::new(&module);
+    let position = module.func_refs[callee.index()].expect("it is exported");
+    // mov rax, [rdi + offset]
+    let code_of_callee =
+        [&[0x48, 0x8b, 0x87][..], &layout.func_ref(position).to_le_bytes()].concat();
+    let first = address.clone();
+    let make = move |_: &Tiered, func: DefinedFuncIndex| {
+        Ok(match func {
+            _ if func == asking => asks(0, 0),
+            _ if func == reads => framed(&code_of_callee),
+            _ if func == refers => first.clone(),
+            _ => framed(&constant(7)),
+        })
+    };
+    let mut it = setup(module, Box::new(make), Box::new(|_, _, _| 50));
+    let tiered = it.code.as_tiered().unwrap();
+    let of = |host: &mut TestHost, instance, index: DefinedFuncIndex| {
+        let func = func(host, instance, index.0);
+        call_i32(host, func).unwrap()
+    };
+    let stub = of(&mut it.host, it.instance, refers);
+    assert_eq!(of(&mut it.host, it.instance, reads), stub);
+    tiered.publish(callee, Tier::Baseline, &framed(&constant(8))).unwrap();
+    of(&mut it.host, it.instance, asking);
+    assert_eq!(of(&mut it.host, it.instance, reads), stub, "that code may change");
+    tiered.publish(callee, Tier::Optimized, &framed(&constant(9))).unwrap();
+    tiered.publish(refers, Tier::Optimized, &address).unwrap();
+    let code = of(&mut it.host, it.instance, refers);
+    assert_ne!(code, stub);
+    assert_eq!(of(&mut it.host, it.instance, reads), stub, "nobody has come by");
+    of(&mut it.host, it.instance, asking);
+    assert_eq!(of(&mut it.host, it.instance, reads), code);
+    assert_eq!(of(&mut it.host, it.instance, callee), 9);
+    let (mut host, instance) = instantiate(&it.code);
+    assert_eq!(of(&mut host, instance, reads), code, "a new instance knows it");
 }
 
 #[test]

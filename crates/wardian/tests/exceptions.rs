@@ -209,3 +209,33 @@ fn artifacts_have_handlers() -> Result<()> {
     assert_eq!(f.call(&mut store, 5)?, 5);
     Ok(())
 }
+
+/// What the store keeps of an exception that left the guest moves, and what it refers to.
+#[test]
+fn an_exception_that_waits_survives_collections() -> Result<()> {
+    let text = r#"(module
+        (type $node (struct (field i32)))
+        (type $i8 (array (mut i8)))
+        (tag $t (param (ref $node)))
+        (func (export "throw") (param i32) (throw $t (struct.new $node (local.get 0))))
+        (func (export "churn") (param i32)
+          (loop $again
+            (drop (array.new $i8 (i32.const 0x77) (i32.const 4000)))
+            (br_if $again (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))"#;
+    for engine in engines() {
+        let (mut store, instance) = instance(&engine, text)?;
+        let throw = instance.get_typed_func::<i32, ()>(&mut store, "throw")?;
+        let churn = instance.get_typed_func::<i32, ()>(&mut store, "churn")?;
+        for value in [41, 42] {
+            assert!(throw.call(&mut store, value).unwrap_err().is::<ThrownException>());
+            churn.call(&mut store, 500)?;
+            store.gc(None)?;
+            churn.call(&mut store, 500)?;
+            let exception = store.take_pending_exception().expect("it left the guest");
+            let node = exception.field(&mut store, 0)?.unwrap_any_ref().copied();
+            let node = node.expect("not null").unwrap_struct(&store)?;
+            assert_eq!(node.field(&mut store, 0)?.unwrap_i32(), value);
+        }
+    }
+    Ok(())
+}

@@ -71,6 +71,39 @@ fn a_loop_that_is_entered_once_is_replaced_in_its_middle() {
     assert_eq!(module.stats(), stats, "the optimized function does not count");
 }
 
+/// A module that exports `f`, which takes an `i32`, does nothing `nops` times and returns its parameter.
+fn long_module(nops: usize) -> Vec<u8> {
+    // Numbers of four bytes, whatever they are.
+    let leb = |n: usize| [n | 0x80, n >> 7 | 0x80, n >> 14 | 0x80, n >> 21 & 0x7f].map(|b| b as u8);
+    let mut body = vec![0];
+    body.resize(1 + nops, 0x01);
+    body.extend([0x20, 0, 0x0b]);
+    let mut wasm = b"\0asm\x01\0\0\0\x01\x06\x01\x60\x01\x7f\x01\x7f\x03\x02\x01\0".to_vec();
+    wasm.extend(b"\x07\x05\x01\x01f\0\0\x0a");
+    wasm.extend(leb(1 + 4 + body.len()));
+    wasm.push(1);
+    wasm.extend(leb(body.len()));
+    wasm.extend(body);
+    wasm
+}
+
+#[test]
+fn a_function_past_the_cap_stays_in_the_first_tier() {
+    for (nops, optimized) in [(100, 1), (4 << 20, 0)] {
+        let engine = tiered(TierUp::Synchronous(3));
+        let module = Module::new(&engine, long_module(nops)).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let func = instance.get_typed_func::<i32, i32>(&mut store, "f").unwrap();
+        for n in 0..10 {
+            assert_eq!(func.call(&mut store, n).unwrap(), n);
+        }
+        let stats = module.stats();
+        assert_eq!((stats.baseline_functions, stats.optimized_functions), (1, optimized));
+        assert_eq!((stats.tier_ups, stats.refused_tier_ups), (optimized, 1 - optimized));
+    }
+}
+
 /// As many values in registers as there are, so that the context, and an operand that is still a local,
 /// have one that a call does not keep.
 #[test]
