@@ -1,5 +1,5 @@
-//! Compiles every function of the modules given on the command line with the single-pass tier, on one
-//! thread, and prints the speed in megabytes of code section a second, beside that of the validator
+//! Compiles every function of the modules given on the command line with the single-pass tier, the default
+//! proposals, on one thread, and prints the speed in megabytes of code section a second, beside that of the validator
 //! alone. Best of `--rounds=N` rounds (5); with `--cpu` by the time that the thread was running, for busy
 //! machines. A developer's tool.
 
@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 use wardian_baseline::{Compiler, Features, Scratch};
 use wardian_module::layout::{Linkage, VmLayout};
-use wardian_module::{Proposals, Settings, decode};
+use wardian_module::{Settings, decode};
 
 /// How long this thread has been running, if `cpu` and the system tells; or since `start`.
 fn running(start: Instant, cpu: bool) -> Duration {
@@ -40,7 +40,7 @@ fn main() {
             continue;
         }
         let wasm = wat::parse_file(&path).expect("a module");
-        let settings = Settings { proposals: Proposals::all_built(), ..Settings::default() };
+        let settings = Settings::default();
         let compiler = Compiler::new(&settings, Features::detect());
         let (mut best, mut validated) = (Duration::MAX, Duration::MAX);
         let (mut section, mut text, mut functions, mut refused) = (0, 0, 0, 0);
