@@ -194,7 +194,8 @@ pub fn package(repo: &Repo, arguments: &[String]) -> Outcome {
 }
 
 /// Choices of features of `wardian` beside the default, which everything else builds.
-const FEATURES: &[&str] = &["", "cranelift", "parallel", "wat", "cranelift,wat", "parallel,wat"];
+const FEATURES: &[&str] =
+    &["", "cranelift", "parallel", "profiling", "wat", "cranelift,wat", "parallel,wat"];
 
 /// Builds with fewer features. What a command with a compiler wrote, one without has to run.
 pub fn features(repo: &Repo, _: &[String]) -> Outcome {

@@ -45,6 +45,7 @@ fn work(arguments: &[String]) -> Result<(), String> {
         Some("wardian") => work!(ours, arguments[1..]),
         #[cfg(feature = "wasmtime")]
         Some("wasmtime") => work!(theirs, arguments[1..]),
+        #[cfg(not(all(feature = "wardian", feature = "wasmtime")))]
         Some(engine @ ("wardian" | "wasmtime")) => Err(format!("built without {engine}")),
         _ => Err(USAGE.to_owned()),
     }

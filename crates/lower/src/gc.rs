@@ -10,6 +10,7 @@
 
 use crate::driver::{Failure, Lowering};
 use crate::emit::*;
+use crate::metering::{BY_DEFAULT, PAID, TO_BE_FILLED};
 use wardian_module::layout::{
     Field, HEAP_GUARD, NO_BARRIER, NULL_PAGE, OBJECT_ELEMENTS, OBJECT_FLAGS, OBJECT_LENGTH, Region,
     Repr,
@@ -99,7 +100,8 @@ impl<'a, E: Emit> Lowering<'a, E> {
                 let length = self.emit.pop();
                 let count = self.emit.copy(&length);
                 self.emit.push(length);
-                let array = self.builtin(Builtin::GcAllocArray, array_type_index, 0, [count]);
+                let array =
+                    self.builtin(Builtin::GcAllocArray, array_type_index, TO_BE_FILLED, [count]);
                 let array = array.expect("it has a result");
                 let length = self.emit.pop();
                 let bits = self.pop_bits(self.element_type(ty));
@@ -113,7 +115,8 @@ impl<'a, E: Emit> Lowering<'a, E> {
                     return Ok(true);
                 }
                 let length = self.emit.pop();
-                let array = self.builtin(Builtin::GcAllocArray, array_type_index, 0, [length]);
+                let array =
+                    self.builtin(Builtin::GcAllocArray, array_type_index, BY_DEFAULT, [length]);
                 self.emit.push(array.expect("it has a result"));
             }
             Operator::ArrayNewFixed { array_type_index, array_size } => {
@@ -248,7 +251,7 @@ impl<'a, E: Emit> Lowering<'a, E> {
         } else {
             let length = self.emit.constant(Const::I32(count));
             // The instruction was paid for with its segment.
-            let object = self.builtin(Builtin::GcAllocArray, ty.0, 1, [length]);
+            let object = self.builtin(Builtin::GcAllocArray, ty.0, PAID, [length]);
             object.expect("it has a result")
         };
         for position in (0..count).rev() {
@@ -701,6 +704,7 @@ impl<'a, E: Emit> Lowering<'a, E> {
         let high = high.unwrap_or_else(|| self.emit.constant(Const::I64(0)));
         let place = self.place(array, start);
         let (mut low, mut length) = (low, length);
+        let paid = if result.is_some() { PAID } else { 0 };
         if let Some(result) = result {
             // These are values of their own, that lie no longer where operands lay: one is pushed there.
             let zero = self.emit.constant(Const::I64(0));
@@ -709,7 +713,7 @@ impl<'a, E: Emit> Lowering<'a, E> {
             length = self.emit.arith(Arith::Or, length, zero);
             self.emit.push(result);
         }
-        self.builtin(Builtin::ArrayFill, ty.0, 0, [place, low, high, length]);
+        self.builtin(Builtin::ArrayFill, ty.0, paid, [place, low, high, length]);
     }
 
     /// Pops an index and an array, which is checked for null: both in one word.

@@ -284,14 +284,27 @@ impl<E: Emit> Lowering<'_, E> {
         }
     }
 
-    /// Pays for as many bytes as a bulk instruction is about to write, whose ranges were checked: see
+    /// Pays `each` for as many bytes as a bulk instruction is about to write, whose ranges were checked: see
     /// `metering::size_cost`. Or counts them.
-    fn pay_for_bytes(&mut self, length: &E::Value) {
+    fn pay_for_bytes(&mut self, each: u8, length: &E::Value) {
         self.count_bytes(length);
         if !self.settings.consume_fuel {
             return;
         }
-        let cost = self.emit.copy(length);
+        // The product, by the bits that are set.
+        let mut cost = None;
+        for bit in (0..8).filter(|bit| each & 1 << bit != 0) {
+            let mut part = self.emit.copy(length);
+            if bit > 0 {
+                let bit = self.const_i64(bit);
+                part = self.emit.arith(Arith::Shl, part, bit);
+            }
+            cost = Some(match cost {
+                Some(sum) => self.emit.arith(Arith::Add, sum, part),
+                None => part,
+            });
+        }
+        let Some(cost) = cost else { return };
         let before = self.emit.spent();
         let spent = self.emit.copy(&before);
         let spent = self.emit.arith(Arith::Add, spent, cost);
@@ -402,7 +415,7 @@ impl<E: Emit> Lowering<'_, E> {
         let to = self.pop_index(IndexType::I32);
         self.check_range(source, &from, &length);
         self.check_range(target, &to, &length);
-        self.pay_for_bytes(&length);
+        self.pay_for_bytes(self.settings.operator_cost.variable.memory_copy_per_byte, &length);
         let from = Addr(self.emit.memory_addr(source, from, 0));
         let to = Addr(self.emit.memory_addr(target, to, 0));
         self.emit.copy_bytes(to, from, length);
@@ -413,7 +426,7 @@ impl<E: Emit> Lowering<'_, E> {
     fn fill_directly(&mut self, memory: MemoryIndex, byte: E::Value, length: E::Value) -> bool {
         let start = self.pop_index(IndexType::I32);
         self.check_range(memory, &start, &length);
-        self.pay_for_bytes(&length);
+        self.pay_for_bytes(self.settings.operator_cost.variable.memory_fill_per_byte, &length);
         let start = Addr(self.emit.memory_addr(memory, start, 0));
         self.emit.fill_bytes(start, byte, length);
         true

@@ -10,7 +10,7 @@
 //! call. Of large bodies, most of which are ways not taken, bytes past the first [`LARGE`] count a 64th
 //! ([`turn`]). Bytes of memory that code copies count as well.
 //!
-//! *Fuel.* Every instruction costs what [`cost`] says. The instructions of a function are divided into
+//! *Fuel.* Every instruction costs what the settings' [`OperatorCost`] says. The instructions of a function are divided into
 //! *segments*: one ends behind an instruction that goes elsewhere or may (a branch, a call, `return`,
 //! `unreachable`), behind one that costs by size, before the turn of a loop, and where branches arrive
 //! (`else`, the `end` of an `if`, and of a block that is branched to). So all of a segment runs, or it
@@ -24,55 +24,43 @@
 
 use crate::driver::Lowering;
 use crate::emit::Emit;
-use wardian_module::{Builtin, Settings};
+use wardian_module::{Builtin, Operation, OperatorCost, Settings, VariableOperatorCost};
 use wasmparser::{BinaryReader, FunctionBody, Operator};
 
-/// What an instruction costs, whatever its operands. Those that stand for no work are free.
-fn cost(op: &Operator<'_>) -> u32 {
-    match op {
-        Operator::Nop
-        | Operator::Drop
-        | Operator::Block { .. }
-        | Operator::Loop { .. }
-        | Operator::TryTable { .. }
-        | Operator::Try { .. }
-        | Operator::Catch { .. }
-        | Operator::CatchAll
-        | Operator::Delegate { .. }
-        | Operator::Unreachable
-        | Operator::Return
-        | Operator::Else
-        | Operator::End => 0,
-        // For each element, whoever makes it.
-        Operator::ArrayNewFixed { array_size, .. } => array_size.saturating_add(1),
-        _ => 1,
-    }
+/// What a builtin costs by size, with these constants and arguments.
+pub fn size_cost(costs: &VariableOperatorCost, operation: Operation, args: [u64; 4]) -> u64 {
+    let (cost, size) = match (operation.builtin, operation.second) {
+        (Builtin::MemoryGrow, _) => (costs.memory_grow_per_page, args[0]),
+        (Builtin::GcAllocArray, BY_DEFAULT) => (costs.array_new_default_per_element, args[0]),
+        (Builtin::GcAllocArray, TO_BE_FILLED) => (costs.array_new_per_element, args[0]),
+        (Builtin::TableGrowFunc | Builtin::TableGrowRef, _) => {
+            (costs.table_grow_per_element, args[1])
+        }
+        (Builtin::ArrayNewData, _) => (costs.array_new_data_per_element, args[1]),
+        (Builtin::ArrayNewElem, _) => (costs.array_new_elem_per_element, args[1]),
+        (Builtin::ArrayFill, second) if second != PAID => (costs.array_fill_per_element, args[3]),
+        (Builtin::MemoryCopy, _) => (costs.memory_copy_per_byte, args[2]),
+        (Builtin::MemoryFill, _) => (costs.memory_fill_per_byte, args[2]),
+        (Builtin::MemoryInit, _) => (costs.memory_init_per_byte, args[2]),
+        (Builtin::TableFillFunc | Builtin::TableFillRef, _) => {
+            (costs.table_fill_per_element, args[2])
+        }
+        (Builtin::TableCopy, _) => (costs.table_copy_per_element, args[2]),
+        (Builtin::TableInit, _) => (costs.table_init_per_element, args[2]),
+        (Builtin::ArrayCopy, _) => (costs.array_copy_per_element, args[2]),
+        (Builtin::ArrayInitData, _) => (costs.array_init_data_per_element, args[2]),
+        (Builtin::ArrayInitElem, _) => (costs.array_init_elem_per_element, args[2]),
+        _ => (0, 0),
+    };
+    size.saturating_mul(cost.into())
 }
 
-/// What a builtin costs by size, with these arguments: 1 for each byte, for each element of a table or
-/// array, for each page that a memory is to grow by.
-pub fn size_cost(builtin: Builtin, args: [u64; 4]) -> u64 {
-    match builtin {
-        Builtin::MemoryGrow => args[0],
-        Builtin::GcAllocArray => args[0],
-        Builtin::TableGrowFunc
-        | Builtin::TableGrowRef
-        | Builtin::ArrayNewData
-        | Builtin::ArrayNewElem => args[1],
-        Builtin::ArrayFill => args[3],
-        Builtin::MemoryCopy
-        | Builtin::MemoryFill
-        | Builtin::MemoryInit
-        | Builtin::TableFillFunc
-        | Builtin::TableFillRef
-        | Builtin::TableCopy
-        | Builtin::TableInit
-        | Builtin::ArrayCopy
-        | Builtin::ArrayInitData
-        | Builtin::ArrayInitElem => args[2],
-        _ => 0,
-    }
-}
+/// `second` of `GcAllocArray` for `array.new_default`.
+pub(crate) const BY_DEFAULT: u32 = 0;
+/// `second` of `GcAllocArray` and of `ArrayFill` where the instruction was paid for before.
+pub(crate) const PAID: u32 = 1;
+/// `second` of `GcAllocArray` for `array.new`.
+pub(crate) const TO_BE_FILLED: u32 = 2;
 
 /// Most bytes of a function without calls that does not count.
 const SMALL: usize = 128;
@@ -230,11 +218,11 @@ fn walk(bytes: &[u8], mut each: impl FnMut(&Operator<'_>, usize, bool) -> bool) 
 
 /// What the instructions cost that follow the one at `position` of a body in its segment. 0 if there is
 /// none at that position.
-pub fn unspent(body: &[u8], position: usize) -> u64 {
+pub fn unspent(costs: &OperatorCost, body: &[u8], position: usize) -> u64 {
     let (mut found, mut sum) = (false, 0);
     walk(body, |op, at, ends| {
         if found {
-            sum += u64::from(cost(op));
+            sum += u64::from(costs.cost(op));
         }
         found |= at == position;
         at < position || !ends
@@ -280,7 +268,7 @@ impl Metering {
     pub(crate) fn of_body(settings: &Settings, bytes: &[u8]) -> Metering {
         let mut metering = Metering::NONE;
         if settings.consume_fuel || settings.epoch_interruption {
-            metering.scan(bytes);
+            metering.scan(&settings.operator_cost, bytes);
             metering.bytes = bytes.len();
         }
         if !settings.consume_fuel {
@@ -289,7 +277,7 @@ impl Metering {
         metering
     }
 
-    fn scan(&mut self, bytes: &[u8]) {
+    fn scan(&mut self, costs: &OperatorCost, bytes: &[u8]) {
         let mut open: Option<Segment> = None;
         // Blocks that are open, those that are loops by their number.
         let mut blocks: Vec<Option<usize>> = Vec::new();
@@ -313,7 +301,7 @@ impl Metering {
                 _ => {}
             }
             let segment = open.get_or_insert(Segment { start: position, cost: 0 });
-            segment.cost = segment.cost.saturating_add(cost(op)).min(MAX_COST);
+            segment.cost = segment.cost.saturating_add(costs.cost(op)).min(MAX_COST);
             if ends {
                 self.segments.extend(open.take().filter(|segment| segment.cost > 0));
             }
@@ -427,9 +415,10 @@ mod tests {
     fn what_follows_in_the_segment_is_unspent() {
         // No locals; local.get 0 ×3, br_if 0, local.get 0, end.
         let body = [0, 0x20, 0, 0x20, 0, 0x20, 0, 0x0d, 0, 0x20, 0, 0x0b];
-        let left: Vec<_> = (0..=12).map(|position| unspent(&body, position)).collect();
+        let costs = OperatorCost::new();
+        let left: Vec<_> = (0..=12).map(|position| unspent(&costs, &body, position)).collect();
         assert_eq!(left, [0, 3, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(unspent(&[0, 0xff, 0xff], 1), 0);
-        assert_eq!(unspent(&[], 0), 0);
+        assert_eq!(unspent(&costs, &[0, 0xff, 0xff], 1), 0);
+        assert_eq!(unspent(&costs, &[], 0), 0);
     }
 }

@@ -55,6 +55,8 @@ pub struct CallLayout {
     pub area_bytes: u32,
     /// Whether an argument or result travels in a vector register.
     pub uses_vectors: bool,
+    /// Whether no argument or result is a reference.
+    pub is_numeric: bool,
 }
 
 /// Whether it travels in integer registers, and not in vector registers.
@@ -149,7 +151,14 @@ impl CallLayout {
         let params = ty.params().iter().map(|ty| cursor.next(Repr::of(*ty))).collect();
         let types = ty.params().iter().chain(ty.results());
         let uses_vectors = types.into_iter().any(|ty| !is_int(Repr::of(*ty)));
-        CallLayout { params, results, stack_bytes: cursor.stack_bytes(), area_bytes, uses_vectors }
+        CallLayout {
+            params,
+            results,
+            stack_bytes: cursor.stack_bytes(),
+            area_bytes,
+            uses_vectors,
+            is_numeric: ty.is_numeric(),
+        }
     }
 
     /// Whether every argument travels in a register and there is at most one result: what a function

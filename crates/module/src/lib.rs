@@ -9,6 +9,7 @@
 pub mod abi;
 pub mod builtin;
 mod composite;
+mod cost;
 pub mod decode;
 mod hints;
 pub mod image;
@@ -23,6 +24,7 @@ pub mod types;
 
 pub use builtin::{Builtin, Operation, Rounding};
 pub use composite::*;
+pub use cost::{OperatorCost, VariableOperatorCost};
 pub use decode::{Body, DecodeError, decode, decode_validated, decode_with};
 pub use index::*;
 pub use module::*;

@@ -378,6 +378,7 @@ impl RegisteredType {
     }
 
     /// How calls of this function type travel.
+    #[inline]
     pub fn call_layout(&self) -> &CallLayout {
         self.defined().layout.get_or_init(|| CallLayout::new(self.func_type()))
     }

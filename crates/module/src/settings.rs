@@ -3,7 +3,9 @@
 //! Everything here is part of an artifact's key: code compiled under one value never runs under
 //! another. Developer-facing names and defaults stand here and nowhere else.
 
+use crate::cost::OperatorCost;
 use crate::types::{IndexType, MemoryType};
+use std::sync::Arc;
 use wasmparser::WasmFeatures;
 
 macro_rules! define_proposals {
@@ -157,6 +159,8 @@ pub struct Settings {
     pub memory_reservation: u64,
     /// Inaccessible address space after the reservation, in bytes.
     pub memory_guard_size: u64,
+    /// Whether as much lies before the memory. Code does not depend on it: right code goes nowhere near.
+    pub guard_before_linear_memory: bool,
     /// Whether a memory may move when it outgrows its reservation.
     pub memory_may_move: bool,
     /// Address space that a memory gets beyond its length when it has moved, in bytes; `None`: half of its
@@ -177,6 +181,8 @@ pub struct Settings {
     pub epoch_interruption: bool,
     /// Whether code pays for its instructions from the store's fuel, as `lower::metering` says.
     pub consume_fuel: bool,
+    /// What instructions cost in fuel.
+    pub operator_cost: Arc<OperatorCost>,
     /// Effort of the optimizing tier.
     pub opt_level: OptLevel,
     /// Whether the optimizing tier verifies its intermediate code.
@@ -203,6 +209,7 @@ impl Default for Settings {
             signals_based_traps: true,
             memory_reservation: 4 << 30,
             memory_guard_size: 32 << 20,
+            guard_before_linear_memory: false,
             memory_may_move: true,
             memory_reservation_for_growth: None,
             memory_init_cow: true,
@@ -212,6 +219,7 @@ impl Default for Settings {
             inlining: true,
             epoch_interruption: false,
             consume_fuel: false,
+            operator_cost: OperatorCost::shared(),
             opt_level: OptLevel::Speed,
             verifier: cfg!(debug_assertions),
         }
@@ -225,6 +233,8 @@ pub struct MemoryPlan {
     pub reservation: u64,
     /// Inaccessible bytes after it.
     pub guard: u64,
+    /// Inaccessible bytes before it.
+    pub guard_before: u64,
     /// Whether base may change on growth.
     pub may_move: bool,
     /// Bytes to reserve beyond the length when it moves; `None`: half of the length.
@@ -264,6 +274,7 @@ impl MemoryPlan {
         MemoryPlan {
             reservation,
             guard,
+            guard_before: if settings.guard_before_linear_memory { guard } else { 0 },
             may_move: settings.memory_may_move && !guarded && !fits,
             growth: settings.memory_reservation_for_growth,
             guarded,

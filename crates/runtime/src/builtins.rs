@@ -7,8 +7,8 @@ use crate::instantiate::eval;
 use crate::parking::{WaitResult, begin_wait, notify_builtin};
 use crate::store::{Limiter, Store, Unlimited};
 use wardian_module::{
-    Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, Operation, Rounding, TableIndex, Trap,
-    TypeId, is_subtype,
+    Builtin, DataIndex, ElemIndex, ElemItems, MemoryIndex, Rounding, TableIndex, Trap, TypeId,
+    is_subtype,
 };
 use wardian_vm::{BuiltinCall, Extern, Failure, InstanceId, MemoryId, TableId, Value};
 
@@ -144,10 +144,9 @@ pub fn builtin(
 /// Pays for the size of what a builtin is about to do; what was paid. What is out of bounds is not done,
 /// and costs nothing.
 fn pay(store: &Store, call: &BuiltinCall) -> Result<u64, Trap> {
-    let Operation { builtin, second, .. } = call.operation;
-    let is_paid = builtin == Builtin::GcAllocArray && second == 1;
-    let cost = wardian_lower::size_cost(builtin, call.args);
-    if cost == 0 || is_paid || !store.consumes_fuel() || !in_bounds(store, call) {
+    let costs = &store.settings.operator_cost.variable;
+    let cost = wardian_lower::size_cost(costs, call.operation, call.args);
+    if cost == 0 || !store.consumes_fuel() || !in_bounds(store, call) {
         return Ok(0);
     }
     store.pay(cost)?;

@@ -217,7 +217,8 @@ impl Store {
         let Some(func) = module.defined_func(*func) else { return };
         let body = module.bodies[func.index()].clone();
         let Some(position) = (*offset as usize).checked_sub(body.start) else { return };
-        self.give_back(wardian_lower::unspent(&module.wasm[body], position));
+        let costs = &self.settings.operator_cost;
+        self.give_back(wardian_lower::unspent(costs, &module.wasm[body], position));
     }
 
     // ---- segments ----

@@ -61,6 +61,7 @@ impl Block {
     }
 
     /// Address of the byte at `offset`. Panics past the end.
+    #[inline]
     pub fn address(&self, offset: usize) -> *mut u8 {
         assert!(offset < self.size, "address inside the block");
         self.start.as_ptr().wrapping_add(offset)

@@ -8,7 +8,7 @@ use crate::context::{begin, set_current};
 use crate::shims;
 use crate::store::{FuncId, InstanceId, Mismatch, Place, Store, StoreId, Value};
 use crate::unwind::fail;
-use crate::values::{Abi, Values};
+use crate::values::{Abi, Number, Values, Vector};
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 use wardian_module::abi::{ArgCursor, ArgLoc, INT_ARGS, ResultCursor, ResultLoc, VECTOR_ARGS};
 use wardian_module::builtin::Word;
 use wardian_module::layout::{FuncRef, Owner, Repr};
-use wardian_module::{Builtin, DefinedFuncIndex, Operation, Trap};
+use wardian_module::{Builtin, DefinedFuncIndex, Operation, Trap, ValType};
 
 const LOWER_HALVES: u64 = 1;
 const ALL_OF_VECTORS: u64 = 2;
@@ -78,12 +78,9 @@ impl<'a> Args<'a> {
             stack: &mut [],
         }
     }
+}
 
-    #[inline]
-    pub(crate) fn write<A: Abi>(&mut self, value: A) {
-        self.write_bits(value.to_bits(), A::REPR);
-    }
-
+impl InOrder for Args<'_> {
     #[inline]
     fn write_bits(&mut self, bits: u128, repr: Repr) {
         match self.cursor.next(repr) {
@@ -100,12 +97,7 @@ impl<'a> Args<'a> {
     }
 
     #[inline]
-    pub(crate) fn read<A: Abi>(&mut self) -> A {
-        A::from_bits(self.read_bits(A::REPR))
-    }
-
-    #[inline]
-    pub(crate) fn read_bits(&mut self, repr: Repr) -> u128 {
+    fn read_bits(&mut self, repr: Repr) -> u128 {
         match self.cursor.next(repr) {
             ArgLoc::Int(n) => u128::from(self.ints[n as usize]),
             ArgLoc::Vector(n) => self.vectors[n as usize],
@@ -118,6 +110,55 @@ impl<'a> Args<'a> {
                 };
                 if repr == Repr::V128 { word(0) | word(1) << 64 } else { word(0) }
             }
+        }
+    }
+}
+
+/// Where values of known types lie, one after the other.
+pub(crate) trait InOrder {
+    /// Writes the next.
+    fn write_bits(&mut self, bits: u128, repr: Repr);
+    /// Reads the next.
+    fn read_bits(&mut self, repr: Repr) -> u128;
+
+    #[inline]
+    fn write<A: Abi>(&mut self, value: A) {
+        self.write_bits(value.to_bits(), A::REPR);
+    }
+
+    #[inline]
+    fn read<A: Abi>(&mut self) -> A {
+        A::from_bits(self.read_bits(A::REPR))
+    }
+
+    /// Writes what `value` holds as a `ty`, which is no reference.
+    #[inline]
+    fn write_number<V: Number>(&mut self, value: &V, ty: ValType) -> Result<(), Mismatch> {
+        match ty {
+            ValType::I32 => self.write::<u32>(value.held().ok_or(Mismatch)?),
+            ValType::I64 => self.write::<u64>(value.held().ok_or(Mismatch)?),
+            ValType::F32 => self.write::<f32>(value.held().ok_or(Mismatch)?),
+            ValType::F64 => self.write::<f64>(value.held().ok_or(Mismatch)?),
+            ValType::V128 => {
+                let Vector(bits) = value.held().ok_or(Mismatch)?;
+                self.write_bits(bits, Repr::V128);
+            }
+            ValType::Ref(_) => return Err(Mismatch),
+        }
+        Ok(())
+    }
+
+    /// Reads a `ty`, which is no reference. (A value that is returned is copied to its place whole, for which
+    /// the processor waits.)
+    #[inline]
+    fn read_number<V: Number>(&mut self, ty: ValType, place: &mut V) {
+        match ty {
+            ValType::I32 => *place = V::hold(self.read::<u32>()),
+            ValType::I64 => *place = V::hold(self.read::<u64>()),
+            ValType::F32 => *place = V::hold(self.read::<f32>()),
+            ValType::F64 => *place = V::hold(self.read::<f64>()),
+            ValType::V128 => *place = V::hold(Vector(self.read_bits(Repr::V128))),
+            ValType::Ref(_) => unreachable!("the type has no references"),
         }
     }
 }
@@ -141,26 +182,11 @@ impl<'a> Rets<'a> {
         let (ints, vectors) = (&mut image.ints, &mut image.vectors);
         Rets { ints, vectors, cursor: ResultCursor::default(), area }
     }
+}
 
-    /// Goes on where another left off.
+impl InOrder for Rets<'_> {
     #[inline]
-    pub(crate) fn at(self, cursor: &ResultCursor) -> Rets<'a> {
-        Rets { cursor: cursor.clone(), ..self }
-    }
-
-    /// Where it is.
-    #[inline]
-    pub(crate) fn cursor(&self) -> ResultCursor {
-        self.cursor.clone()
-    }
-
-    #[inline]
-    pub(crate) fn write<A: Abi>(&mut self, value: A) {
-        self.write_bits(value.to_bits(), A::REPR);
-    }
-
-    #[inline]
-    pub(crate) fn write_bits(&mut self, bits: u128, repr: Repr) {
+    fn write_bits(&mut self, bits: u128, repr: Repr) {
         match self.cursor.next(repr) {
             ResultLoc::Int(n) => self.ints[n as usize] = bits as u64,
             ResultLoc::Vector(n) => self.vectors[n as usize] = bits,
@@ -171,11 +197,6 @@ impl<'a> Rets<'a> {
                 unsafe { place.write_unaligned(bits) }
             }
         }
-    }
-
-    #[inline]
-    pub(crate) fn read<A: Abi>(&mut self) -> A {
-        A::from_bits(self.read_bits(A::REPR))
     }
 
     #[inline]
@@ -237,18 +258,80 @@ fn call_with<const VECTORS: usize, S: Host, R>(
     image.ints[1] = area.expose_provenance() as u64;
     let (mut few, mut many) = ([0u64; 8], Vec::new());
     let stack = room(&mut few, &mut many, stack_bytes as usize / 8);
-    let store = host.kernel();
-    assert!(
-        store.host_type() == TypeId::of::<S>(),
-        "a store runs with the host type it was made for"
-    );
+    let store = kernel_of(host);
     let (code, owner) = store.target_at(place);
     let mut args = Args::new(&mut image, area_bytes > 0);
     args.stack = &mut *stack;
     write(&mut args, store)?;
     (image.stack, image.stack_words) = (stack.as_ptr(), stack.len() as u64);
-    enter(host, code, owner, (&raw mut image).cast())?;
+    let image_ptr = (&raw mut image).cast();
+    // SAFETY: [compiled code] [host signature] `code` is the function's entry and `owner` its context;
+    // the image was written by the function's type; host, limit and current context are set.
+    activate(host, || unsafe { shims::enter(image_ptr, owner, code) })?;
     Ok(read(&mut Rets::new(&mut image, area), host.kernel()))
+}
+
+/// The kernel's part of a host's store, which is of the type that was made for the host's.
+#[inline]
+fn kernel_of<S: Host>(host: &mut S) -> &Store {
+    let store = host.kernel();
+    assert!(
+        store.host_type() == TypeId::of::<S>(),
+        "a store runs with the host type it was made for"
+    );
+    store
+}
+
+/// What generated code leaves in the first register of each kind, as the host's convention returns a pair.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct FirstRegisters {
+    int: u64,
+    vector: f64,
+}
+
+/// The shim as a function, for arguments in integer registers alone, and for all that it takes.
+type OfInts = unsafe extern "C" fn(*const FuncRef, u64, u64, u64, u64, u64) -> FirstRegisters;
+#[rustfmt::skip]
+type OfAll = unsafe extern "C" fn(
+    *const FuncRef, u64, u64, u64, u64, u64,
+    f64, f64, f64, f64, f64, f64, f64, f64, u64, u64,
+) -> FirstRegisters;
+
+/// As [`call_with`], by a shim that takes the arguments as the host's convention has them: no memory in between.
+#[inline]
+fn call_direct<S: Host, P: Values, R: Values>(
+    host: &mut S,
+    place: Place,
+    shim: *const u8,
+    params: P,
+) -> Result<R, CallError> {
+    // It stays in registers, since all places are known to the compiler.
+    let mut image = Image::<{ VECTOR_ARGS as usize }>::new();
+    let mut stack = [0; 2];
+    let store = kernel_of(host);
+    let func = store.func_ref_at(place);
+    let mut args = Args::new(&mut image, false);
+    args.stack = &mut stack;
+    params.write_args(&mut args, store)?;
+    let [_, a, b, c, d, e] = image.ints;
+    let got = if P::USES_VECTORS || P::stack_bytes(false) > 0 {
+        let [f, g, h, i, j, k, l, m] = image.vectors.map(|bits| f64::from_bits(bits as u64));
+        let [n, o] = stack;
+        // SAFETY: [shim frame] the shim's arguments are these, of which it uses what the function's type has.
+        let shim = unsafe { std::mem::transmute::<*const u8, OfAll>(shim) };
+        // SAFETY: [compiled code] [host signature] the reference is the function's, whose type says that its
+        // arguments lie so; host, limit and current context are set.
+        activate(host, || unsafe { shim(func, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o) })?
+    } else {
+        // SAFETY: [shim frame] as above.
+        let shim = unsafe { std::mem::transmute::<*const u8, OfInts>(shim) };
+        // SAFETY: [compiled code] [host signature] as above.
+        activate(host, || unsafe { shim(func, a, b, c, d, e) })?
+    };
+    image.ints[0] = got.int;
+    image.vectors[0] = u128::from(got.vector.to_bits());
+    Ok(R::read_results(&mut Rets::new(&mut image, std::ptr::null_mut()), host.kernel()))
 }
 
 /// `count` zeros, in `few` if they fit. (Not a `SmallVec`, which is moved when it was made: the processor
@@ -267,15 +350,10 @@ fn room<'a, T: Copy + Default, const FEW: usize>(
     }
 }
 
-/// Enters guest code. `code` and `owner` are those of a function of the host's store whose arguments
-/// `image` holds.
+/// Runs what enters a function of the host's store, as an activation. What that returns has no meaning if it
+/// failed.
 #[inline]
-fn enter<S: Host>(
-    host: &mut S,
-    code: *const u8,
-    owner: *mut Owner,
-    image: *mut Image<0>,
-) -> Result<(), Box<Exit>> {
+fn activate<S: Host, X>(host: &mut S, enter: impl FnOnce() -> X) -> Result<X, Box<Exit>> {
     let store = host.kernel();
     let context_ptr = store.context_ptr();
     let max_wasm_stack = store.max_wasm_stack();
@@ -290,13 +368,11 @@ fn enter<S: Host>(
     let pointer: NonNull<dyn Host> = NonNull::from(&mut *host);
     let previous_host = context.host.replace(Some(pointer));
     context.note_epoch();
-    // SAFETY: [compiled code] [host signature] `code` is the function's entry and `owner` its context;
-    // the image was written by the function's type; host, limit and current context are set.
-    unsafe { shims::enter(image, owner, code) };
+    let entered = enter();
     set_current(previous);
     context.host.set(previous_host);
     context.shared.stack_limit.set(previous_limit);
-    if context.pending.get() == 0 { Ok(()) } else { Err(pending(host)) }
+    if context.pending.get() == 0 { Ok(entered) } else { Err(pending(host)) }
 }
 
 /// The failure that guest code ended with.
@@ -319,30 +395,14 @@ pub fn call<S: Host>(
     params: &[Value],
     results: &mut [Value],
 ) -> Result<(), CallError> {
-    let counts = (params.len(), results.len());
-    call_by(host, func, counts, |n| Some(params[n]), |n, value| results[n] = value)
-}
-
-/// Calls a function with as many arguments and results as `counts` says. `param` gives an argument by its
-/// position, or `None`, which is a mismatch; `result` is given results.
-#[inline]
-pub fn call_by<S: Host>(
-    host: &mut S,
-    func: FuncId,
-    counts: (usize, usize),
-    param: impl Fn(usize) -> Option<Value>,
-    mut result: impl FnMut(usize, Value),
-) -> Result<(), CallError> {
     let store = host.kernel();
     let place = store.func_place(func).ok_or(Mismatch)?;
     let ty = store.func_type(func).ok_or(Mismatch)?;
     let (types, layout) = (ty.func_type(), ty.call_layout());
-    if counts != (types.params().len(), types.results().len()) {
+    if (params.len(), results.len()) != (types.params().len(), types.results().len()) {
         return Err(CallError::Mismatch);
     }
     let bytes = (layout.stack_bytes, layout.area_bytes);
-    // The type's users are not counted meanwhile: that costs more than looking it up.
-    let only_result = types.results().first().copied().filter(|_| counts.1 == 1);
     call_with::<{ VECTOR_ARGS as usize }, S, ()>(
         host,
         place,
@@ -350,20 +410,72 @@ pub fn call_by<S: Host>(
         bytes,
         |args, store| {
             let types = store.func_type(func).ok_or(Mismatch)?.func_type();
-            for (n, ty) in types.params().iter().enumerate() {
-                let value = param(n).ok_or(Mismatch)?;
-                args.write_bits(store.value_bits(value, *ty)?, Repr::of(*ty));
+            for (value, ty) in params.iter().zip(types.params()) {
+                args.write_bits(store.value_bits(*value, *ty)?, Repr::of(*ty));
             }
             Ok(())
         },
         |rets, store| {
-            if let Some(ty) = only_result {
-                result(0, store.value_of(rets.read_bits(Repr::of(ty)), ty));
-            } else if counts.1 > 0 {
-                let types = store.func_type(func).map_or(&[][..], |ty| ty.func_type().results());
-                for (n, ty) in types.iter().enumerate() {
-                    result(n, store.value_of(rets.read_bits(Repr::of(*ty)), *ty));
-                }
+            let types = store.func_type(func).map_or(&[][..], |ty| ty.func_type().results());
+            for (place, ty) in results.iter_mut().zip(types) {
+                *place = store.value_of(rets.read_bits(Repr::of(*ty)), *ty);
+            }
+        },
+    )
+}
+
+/// Calls a function whose type has no references: numbers go from and to their places without a list in between.
+#[inline]
+pub fn call_numeric<S: Host, V: Number>(
+    host: &mut S,
+    func: FuncId,
+    params: &[V],
+    results: &mut [V],
+) -> Result<(), CallError> {
+    let store = host.kernel();
+    let place = store.func_place(func).ok_or(Mismatch)?;
+    let ty = store.func_type(func).ok_or(Mismatch)?;
+    let (types, layout) = (ty.func_type(), ty.call_layout());
+    let fits = (params.len(), results.len()) == (types.params().len(), types.results().len());
+    if !fits || !layout.is_numeric {
+        return Err(CallError::Mismatch);
+    }
+    let bytes = (layout.stack_bytes, layout.area_bytes);
+    if layout.uses_vectors {
+        call_numbers::<{ VECTOR_ARGS as usize }, S, V>(host, func, place, bytes, params, results)
+    } else {
+        call_numbers::<0, S, V>(host, func, place, bytes, params, results)
+    }
+}
+
+/// As [`call_numeric`], with an image of its own for either kind of type.
+#[inline]
+fn call_numbers<const VECTORS: usize, S: Host, V: Number>(
+    host: &mut S,
+    func: FuncId,
+    place: Place,
+    bytes: (u32, u32),
+    params: &[V],
+    results: &mut [V],
+) -> Result<(), CallError> {
+    // The type's users are not counted meanwhile: that costs more than looking it up.
+    call_with::<VECTORS, S, ()>(
+        host,
+        place,
+        if VECTORS > 0 { ALL_OF_VECTORS } else { 0 },
+        bytes,
+        |args, store| {
+            let types = store.func_type(func).ok_or(Mismatch)?.func_type();
+            let mut pairs = params.iter().zip(types.params());
+            pairs.try_for_each(|(value, ty)| args.write_number(value, *ty))
+        },
+        |rets, store| {
+            if results.is_empty() {
+                return;
+            }
+            let types = store.func_type(func).map_or(&[][..], |ty| ty.func_type().results());
+            for (place, ty) in results.iter_mut().zip(types) {
+                rets.read_number(*ty, place);
             }
         },
     )
@@ -420,6 +532,13 @@ pub fn call_typed<S: Host, P: Values, R: Values>(
     }
     let area_bytes = R::area_bytes();
     let (place, bytes) = (func.place, (P::stack_bytes(area_bytes > 0), area_bytes));
+    if P::DIRECT
+        && R::DIRECT
+        && R::in_first_registers()
+        && let Some(shim) = shims::direct_address(bytes.0)
+    {
+        return call_direct(host, place, shim, params);
+    }
     let write = |args: &mut Args<'_>, store: &Store| params.write_args(args, store);
     let read = |rets: &mut Rets<'_>, store: &Store| R::read_results(rets, store);
     if P::USES_VECTORS || R::USES_VECTORS {

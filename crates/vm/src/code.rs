@@ -352,7 +352,7 @@ impl Pages {
     }
 
     /// Writes `bytes` at `offset`, inside the table or behind it. Where memory is not mapped twice, text
-    /// starts at a page of its own, which nothing runs in yet.
+    /// starts in a page of its own, which nothing runs in yet.
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> std::io::Result<()> {
         let end = offset.checked_add(bytes.len());
         assert!(end.is_some_and(|end| end <= self.size()), "write inside the range");
@@ -362,11 +362,12 @@ impl Pages {
             "table and text are two writes"
         );
         assert!(self.is_own(), "only its own process writes to an arena");
-        let size = bytes.len().next_multiple_of(CODE_PAGE);
+        // From the page that it starts in.
+        let before = if is_text { offset % CODE_PAGE } else { 0 };
+        let size = (before + bytes.len()).next_multiple_of(CODE_PAGE);
         // SAFETY: [arena] the bytes lie inside this range, which is its owner's alone. The table is
         // writable where it is read. Of text, in the dual mapping the writable view is always writable;
-        // else its pages, which begin at `offset` and nobody executes yet, are writable until they
-        // become executable.
+        // else its pages, which nobody executes yet, are writable until they become executable.
         unsafe {
             let executable = self.address(offset);
             match &self.arena.dual {
@@ -375,10 +376,11 @@ impl Pages {
                     place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
                 }
                 None if is_text => {
-                    assert!(offset.is_multiple_of(CODE_PAGE), "text starts at a page");
-                    sys::make_accessible(executable, size)?;
+                    assert!(offset - before >= self.table_bytes, "no page holds table and text");
+                    let page = executable.sub(before);
+                    sys::make_accessible(page, size)?;
                     executable.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-                    sys::make_executable(executable, size)?;
+                    sys::make_executable(page, size)?;
                 }
                 _ => executable.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()),
             }

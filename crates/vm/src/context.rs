@@ -22,6 +22,11 @@ pub trait Host: 'static {
     /// The kernel's part of the store. Always the same one.
     fn kernel(&mut self) -> &mut Store;
 
+    /// Whether the host wants to be told of calls: those of host functions may go another way then.
+    fn is_told(&self) -> bool {
+        false
+    }
+
     /// Carries out a builtin other than raising a trap for an instance.
     fn builtin(&mut self, call: BuiltinCall) -> Result<u64, Failure>;
 

@@ -7,12 +7,12 @@
 //! See invariant [host signature].
 
 use crate::block::Block;
-use crate::call::{Args, Image, Rets};
-use crate::context::{Context, Failure, Host};
+use crate::call::{Args, Image, InOrder, Rets};
+use crate::context::{Context, Failure, Host, current};
 use crate::shims;
 use crate::store::{InstanceId, Mismatch, Value};
 use crate::unwind::fail;
-use crate::values::{Results, Values, WasmValue, all_tuples};
+use crate::values::{Number, Results, Values, WasmValue, all_tuples};
 use smallvec::SmallVec;
 use std::any::{Any, TypeId};
 use std::marker::PhantomData;
@@ -20,9 +20,9 @@ use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::{Arc, LazyLock};
-use wardian_module::abi::{CallLayout, ResultCursor};
+use wardian_module::abi::CallLayout;
 use wardian_module::layout::{Owner, Repr};
-use wardian_module::{FuncType, RegisteredType, ValType};
+use wardian_module::{FuncType, RegisteredType};
 
 /// What a host function's context register points at.
 #[derive(Debug)]
@@ -210,52 +210,40 @@ pub struct Passed<'a> {
     ty: &'a FuncType,
     image: &'a mut Image,
     area: *mut u128,
-    /// Where the next result travels.
-    cursor: ResultCursor,
-    /// Results that were written.
-    written: usize,
+    has_results: bool,
 }
 
-impl Passed<'_> {
+impl<'a> Passed<'a> {
     /// The function's type.
-    pub fn ty(&self) -> &FuncType {
+    #[inline]
+    pub fn ty(&self) -> &'a FuncType {
         self.ty
     }
 
-    /// Reads the arguments, in order. Panics if a result has been written: they take the same place.
+    /// Reads the arguments, as many as there are places. Panics if results have been written: they take the
+    /// same place.
     #[inline]
-    pub fn params(&mut self, mut each: impl FnMut(Value)) {
-        assert!(self.written == 0, "arguments are read before results are written");
+    pub fn params<V: Number>(&mut self, places: &mut [V]) {
+        let no_results = self.ty.results().is_empty();
+        assert!(no_results || !self.has_results, "arguments are read before results are written");
         let mut args = Args::new(self.image, !self.area.is_null());
-        for ty in self.ty.params() {
-            // A call of `each` for every kind: a value that is not known to be of one goes through memory.
-            match ty {
-                ValType::I32 => each(Value::I32(args.read::<u32>() as i32)),
-                ValType::I64 => each(Value::I64(args.read::<u64>() as i64)),
-                ValType::F32 => each(Value::F32(args.read_bits(Repr::F32) as u32)),
-                ValType::F64 => each(Value::F64(args.read_bits(Repr::F64) as u64)),
-                ValType::V128 => each(Value::V128(args.read_bits(Repr::V128))),
-                ValType::Ref(_) => unreachable!("the type has no references"),
-            }
+        for (place, ty) in places.iter_mut().zip(self.ty.params()) {
+            args.read_number(*ty, place);
         }
     }
 
-    /// Writes the next result. Fails if it does not have the type of that result.
+    /// Writes the results. Fails with the position of the first that does not have its type.
     #[inline]
-    pub fn result(&mut self, value: Value) -> Result<(), Mismatch> {
-        let ty = *self.ty.results().get(self.written).ok_or(Mismatch)?;
-        let bits = match (value, ty) {
-            (Value::I32(v), ValType::I32) => u128::from(v as u32),
-            (Value::I64(v), ValType::I64) => u128::from(v as u64),
-            (Value::F32(bits), ValType::F32) => u128::from(bits),
-            (Value::F64(bits), ValType::F64) => u128::from(bits),
-            (Value::V128(bits), ValType::V128) => bits,
-            _ => return Err(Mismatch),
-        };
-        let mut rets = Rets::new(self.image, self.area).at(&self.cursor);
-        rets.write_bits(bits, Repr::of(ty));
-        self.cursor = rets.cursor();
-        self.written += 1;
+    pub fn results<V: Number>(&mut self, values: &[V]) -> Result<(), usize> {
+        let types = self.ty.results();
+        if values.len() != types.len() {
+            return Err(values.len().min(types.len()));
+        }
+        let mut rets = Rets::new(self.image, self.area);
+        for (position, (value, ty)) in values.iter().zip(types).enumerate() {
+            rets.write_number(value, *ty).map_err(|Mismatch| position)?;
+        }
+        self.has_results = true;
         Ok(())
     }
 }
@@ -264,8 +252,10 @@ impl Passed<'_> {
 #[repr(transparent)]
 pub struct RecordRef<S, F>(NonNull<HostRecord>, PhantomData<(fn(S), F)>);
 
-/// Calls host code for a shim: no panic leaves, a failure waits in the context.
-fn run<S: Host, F, R>(
+/// Calls host code for a shim: no panic leaves, a failure waits in the context. `APART`: calls that the host is
+/// told of go another way, so that others save no registers for it; a body that saves them anyhow stands once.
+#[inline]
+fn run<const APART: bool, S: Host, F, R>(
     record: &RecordRef<S, F>,
     body: impl FnOnce(&F, Call<'_, S>) -> Result<R, Failure>,
 ) -> Option<R> {
@@ -276,28 +266,54 @@ fn run<S: Host, F, R>(
         let record = record.0.as_ref();
         (record, &*record.owner.store.cast::<Context>(), &*record.env.cast::<F>())
     };
-    let instance = record.instance.checked_sub(1).map(|index| InstanceId(index as u32));
     let host = context.host.get().expect("a host is set while guest code runs").cast::<S>();
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: [host pointer] guest code was running, so nothing else uses the host; the record was
-        // made for stores whose hosts are `S`.
-        let host = unsafe { &mut *host.as_ptr() };
-        body(func, Call { host, instance })
-    }));
-    let failure = match result {
+    // SAFETY: [host pointer] guest code was running, so nothing else uses the host; the record was
+    // made for stores whose hosts are `S`.
+    let host = unsafe { &mut *host.as_ptr() };
+    if APART && host.is_told() {
+        told(host, record, func, body)
+    } else {
+        caught(host, record, func, body)
+    }
+}
+
+/// As `caught`, apart.
+#[cold]
+#[inline(never)]
+fn told<S: Host, F, R>(
+    host: &mut S,
+    record: &HostRecord,
+    func: &F,
+    body: impl FnOnce(&F, Call<'_, S>) -> Result<R, Failure>,
+) -> Option<R> {
+    caught(host, record, func, body)
+}
+
+#[inline]
+fn caught<S: Host, F, R>(
+    host: &mut S,
+    record: &HostRecord,
+    func: &F,
+    body: impl FnOnce(&F, Call<'_, S>) -> Result<R, Failure>,
+) -> Option<R> {
+    let instance = record.instance.checked_sub(1).map(|index| InstanceId(index as u32));
+    let failure = match catch_unwind(AssertUnwindSafe(|| body(func, Call { host, instance }))) {
         Ok(Ok(value)) => return Some(value),
         Ok(Err(failure)) => failure,
         Err(payload) => Failure::Panic(payload),
     };
-    failed::<S>(context, host, failure);
+    failed::<S>(failure);
     None
 }
 
-/// Leaves the failure of a host function in the context. Apart, so that calls that succeed save no registers
-/// for it.
+/// Leaves the failure of a host function in the context. Apart, and by the thread's context, so that calls that
+/// succeed save no registers for it.
 #[cold]
 #[inline(never)]
-fn failed<S: Host>(context: &Context, host: NonNull<S>, failure: Failure) {
+fn failed<S: Host>(failure: Failure) {
+    // SAFETY: [context pointer] the function was called by the code of this thread's innermost activation.
+    let context = unsafe { &*current() };
+    let host = context.host.get().expect("a host is set while guest code runs").cast::<S>();
     if let Failure::Host(error) = &failure
         // SAFETY: [host pointer] as in `run`; the earlier use has ended.
         && unsafe { &mut *host.as_ptr() }.thrown(&**error)
@@ -320,7 +336,7 @@ where
     R: Values,
     F: Fn(Call<'_, S>, P) -> Result<R, HostError>,
 {
-    run(&record, |func, Call { host, instance }| {
+    run::<false, _, _, _>(&record, |func, Call { host, instance }| {
         let area = area(image, R::area_bytes());
         let params = P::read_args(&mut Args::new(image, !area.is_null()), host.kernel());
         let results = func(Call { host: &mut *host, instance }, params).map_err(Failure::Host)?;
@@ -334,7 +350,7 @@ where
     S: Host,
     F: Fn(Call<'_, S>, &[Value], &mut [Value]) -> Result<(), HostError>,
 {
-    run(&record, |dynamic, Call { host, instance }| {
+    run::<false, _, _, _>(&record, |dynamic, Call { host, instance }| {
         let ty = dynamic.ty.func_type();
         let area = area(image, dynamic.area_bytes);
         let mut args = Args::new(image, !area.is_null());
@@ -360,13 +376,12 @@ where
     S: Host,
     F: Fn(Call<'_, S>, &mut Passed<'_>) -> Result<(), HostError>,
 {
-    run(&record, |dynamic, call| {
+    run::<false, _, _, _>(&record, |dynamic, call| {
         let ty = dynamic.ty.func_type();
         let area = area(image, dynamic.area_bytes);
-        let cursor = ResultCursor::default();
-        let mut passed = Passed { ty, image, area, cursor, written: 0 };
+        let mut passed = Passed { ty, image, area, has_results: ty.results().is_empty() };
         (dynamic.func)(call, &mut passed).map_err(Failure::Host)?;
-        lowered(if passed.written == ty.results().len() { Ok(()) } else { Err(Mismatch) })
+        lowered(if passed.has_results { Ok(()) } else { Err(Mismatch) })
     });
 }
 
@@ -402,7 +417,7 @@ macro_rules! typed_entries {
                 F: Fn(Call<'_, S>, ($($name,)*)) -> Result<R, HostError>,
                 $($name: WasmValue),*
             {
-                let result = run(&record, |func, Call { host, instance }| {
+                let result = run::<true, _, _, _>(&record, |func, Call { host, instance }| {
                     #[allow(unused_variables, reason = "no parameters")]
                     let store = host.kernel();
                     let params = ($($name::lift($name, store),)*);

@@ -115,8 +115,8 @@ pub use shared::{Gate, SharedMemory};
 pub use store::*;
 pub use tiered::{Source, Tier, Tiered};
 pub use values::{
-    AnyHeap, ArrayHeap, EqHeap, ExternHeap, Heap, I31Heap, NonNull, NullExtern, NullFunc, NullRef,
-    Nullable, Results, StructHeap, Values, Vector, WasmValue, kind_of,
+    AnyHeap, ArrayHeap, EqHeap, ExternHeap, Heap, Holds, I31Heap, NonNull, NullExtern, NullFunc,
+    NullRef, Nullable, Number, Results, StructHeap, Values, Vector, WasmValue, kind_of,
 };
 pub use watch::{Kept, PublishedFunc, Watch};
 

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     size: usize,
+    /// Bytes before `start` that belong to it and are never accessible.
+    before: usize,
     accessible: usize,
     /// What its first pages began with.
     image: Option<Arc<InitialMemory>>,
@@ -72,11 +74,16 @@ const WRITTEN: usize = 64 << 10;
 const LOOKED_AT: usize = 16 << 20;
 
 impl Reservations {
-    /// A range of `size` bytes with `length` bytes accessible, and what they begin with.
-    fn take(&self, size: usize, image: Option<&Arc<InitialMemory>>) -> Option<Mapping> {
+    /// A range of `size` bytes, `before` bytes before it, and `image` if possible.
+    fn take(
+        &self,
+        before: usize,
+        size: usize,
+        image: Option<&Arc<InitialMemory>>,
+    ) -> Option<Mapping> {
         // After `fork` the lock might be held for ever.
         let mut free = self.free.try_lock().ok()?;
-        let fits = |mapping: &Mapping| mapping.size == size;
+        let fits = |mapping: &Mapping| (mapping.before, mapping.size) == (before, size);
         let same = |mapping: &Mapping| match (&mapping.image, image) {
             (None, None) => true,
             (Some(has), Some(wanted)) => Arc::ptr_eq(has, wanted),
@@ -103,27 +110,34 @@ impl Reservations {
 }
 
 impl Mapping {
-    /// Reserves `size` bytes, none of them accessible. Zero bytes reserve one page.
-    pub(crate) fn reserve(size: usize) -> std::io::Result<Mapping> {
-        let size = size.max(1).checked_next_multiple_of(sys::page_size());
-        let size = size.ok_or(std::io::ErrorKind::OutOfMemory)?;
-        let start = sys::reserve(size)?;
-        Ok(Mapping { start, size, accessible: 0, image: None, home: None })
+    /// Reserves `size` bytes, none of them accessible, and `before` bytes before them. Zero bytes reserve one
+    /// page.
+    pub(crate) fn reserve(before: usize, size: usize) -> std::io::Result<Mapping> {
+        let pages = |bytes: usize| bytes.checked_next_multiple_of(sys::page_size());
+        let all = pages(size.max(1)).zip(pages(before));
+        let all = all.and_then(|(size, before)| Some((size, before, size.checked_add(before)?)));
+        let (size, before, sum) = all.ok_or(std::io::ErrorKind::OutOfMemory)?;
+        let first = sys::reserve(sum)?;
+        // SAFETY: [mapping] it lies inside of what was reserved.
+        let start = unsafe { first.add(before) };
+        Ok(Mapping { start, size, before, accessible: 0, image: None, home: None })
     }
 
     /// A range of `size` bytes, of which `length` are accessible and begin with `image`, which ends
-    /// before. Those that are kept come from `home` and go back there.
+    /// before. `before` bytes before it are never accessible. Those that are kept come from `home` and go back
+    /// there.
     pub(crate) fn with_content(
+        before: usize,
         size: usize,
         length: usize,
         image: Option<&Arc<InitialMemory>>,
         home: &Arc<Reservations>,
     ) -> std::io::Result<Mapping> {
         let kept = size >= WORTH_KEEPING;
-        let found = if kept { home.take(size, image) } else { None };
+        let found = if kept { home.take(before, size, image) } else { None };
         let mut mapping = match found {
             Some(mapping) => mapping,
-            None => Mapping::reserve(size)?,
+            None => Mapping::reserve(before, size)?,
         };
         mapping.begin_with(image, length)?;
         mapping.make_accessible(length)?;
@@ -241,15 +255,15 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
-            let (start, size, accessible) = (self.start, self.size, self.accessible);
+            let Mapping { start, size, before, accessible, .. } = *self;
             let image = self.image.take();
             // Its parts go on; what is dropped here is empty.
             self.size = 0;
-            return home.give(Mapping { start, size, accessible, image, home: None });
+            return home.give(Mapping { start, size, before, accessible, image, home: None });
         }
         if self.size > 0 {
-            // SAFETY: [mapping] the range is ours, and unmapped once.
-            unsafe { sys::unmap(self.start, self.size) }
+            // SAFETY: [mapping] the range is ours from what lies before on, and unmapped once.
+            unsafe { sys::unmap(self.start.sub(self.before), self.before + self.size) }
         }
     }
 }
@@ -260,14 +274,14 @@ mod tests {
 
     #[test]
     fn grows_within_its_reservation_only() {
-        let mut mapping = Mapping::reserve(1 << 20).unwrap();
+        let mut mapping = Mapping::reserve(0, 1 << 20).unwrap();
         mapping.make_accessible(4096).unwrap();
         mapping.bytes_mut(4096)[4095] = 7;
         mapping.make_accessible(65536).unwrap();
         assert_eq!(mapping.bytes(65536)[4095], 7);
         assert_eq!(mapping.bytes(65536)[4096], 0);
         assert!(mapping.make_accessible((1 << 20) + 1).is_err());
-        assert!(Mapping::reserve(usize::MAX).is_err());
+        assert!(Mapping::reserve(1, usize::MAX).is_err());
     }
 
     /// Every way from one memory to the next: larger, smaller, with an image, another, and without.
@@ -286,7 +300,7 @@ mod tests {
         for turn in 0..3 {
             for (length, image) in cases.iter().cycle().skip(turn).step_by(turn + 1).take(20) {
                 let mut mapping =
-                    Mapping::with_content(WORTH_KEEPING + page, *length, *image, &home).unwrap();
+                    Mapping::with_content(page, WORTH_KEEPING, *length, *image, &home).unwrap();
                 assert_eq!(*address.get_or_insert(mapping.start()), mapping.start(), "it was kept");
                 assert_eq!(mapping.inaccessible().start - mapping.start() as usize, *length);
                 let bytes = mapping.bytes_mut(*length);
@@ -315,11 +329,11 @@ mod tests {
     fn few_reservations_are_kept() {
         let home = Arc::new(Reservations::default());
         let many: Vec<Mapping> = (0..KEPT + 5)
-            .map(|_| Mapping::with_content(WORTH_KEEPING, 0, None, &home).unwrap())
+            .map(|_| Mapping::with_content(0, WORTH_KEEPING, 0, None, &home).unwrap())
             .collect();
         drop(many);
         assert_eq!(home.free.lock().unwrap().len(), KEPT);
-        drop(Mapping::with_content(WORTH_KEEPING - 1, 1, None, &home).unwrap());
+        drop(Mapping::with_content(0, WORTH_KEEPING - 1, 1, None, &home).unwrap());
         assert_eq!(home.free.lock().unwrap().len(), KEPT, "small ones are not");
     }
 }

@@ -71,7 +71,8 @@ impl SharedMemory {
         if gate.as_ref().is_some_and(|gate| !gate(0, length)) {
             return Err(over_its_limit());
         }
-        let mapping = Mapping::with_content(size, length, None, reservations)?;
+        let before = plan.guard_before as usize;
+        let mapping = Mapping::with_content(before, size, length, None, reservations)?;
         let words = Words { base: mapping.start(), length: AtomicU64::new(length as u64) };
         let mapping = Mutex::new(mapping);
         Ok(SharedMemory { inner: Arc::new(Inner { words, ty, plan, mapping, gate }) })

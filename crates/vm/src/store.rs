@@ -777,7 +777,13 @@ impl Store {
     /// Address of a function's `FuncRef`.
     #[inline]
     pub(crate) fn func_ref(&self, id: FuncId) -> Result<*const FuncRef, Mismatch> {
-        self.func_place(id).map(|place| self.address(place).cast_const().cast()).ok_or(Mismatch)
+        self.func_place(id).map(|place| self.func_ref_at(place)).ok_or(Mismatch)
+    }
+
+    /// As `func_ref`, of the function that lies at a place of this store.
+    #[inline]
+    pub(crate) fn func_ref_at(&self, place: Place) -> *const FuncRef {
+        self.address(place).cast_const().cast()
     }
 
     /// Code address and context of the function that lies at a place of this store.
@@ -907,7 +913,8 @@ impl Store {
         }
         let plan = MemoryPlan::new(settings, &ty);
         let (length, size) = memory_extent(&plan, &ty)?;
-        let mapping = Mapping::with_content(size, length, image, &self.reservations)?;
+        let before = plan.guard_before as usize;
+        let mapping = Mapping::with_content(before, size, length, image, &self.reservations)?;
         self.write_storage(place, mapping.start(), length as u64);
         self.add_memory(MemoryInst { ty, plan, bytes: MemoryBytes::Own { mapping, length, place } })
     }
@@ -1119,7 +1126,8 @@ impl Store {
             let goal = goal.min(usize::try_from(memory.ty.maximum_bytes()).unwrap_or(usize::MAX));
             let plan = MemoryPlan { reservation: goal as u64, ..memory.plan };
             let size = mapped_bytes(&plan, &memory.ty, length)?;
-            let mut moved = Mapping::with_content(size, length, None, &self.reservations)?;
+            let (before, home) = (plan.guard_before as usize, &self.reservations);
+            let mut moved = Mapping::with_content(before, size, length, None, home)?;
             moved.bytes_mut(*own_length).copy_from_slice(mapping.bytes(*own_length));
             *mapping = moved;
         } else {

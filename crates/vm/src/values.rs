@@ -3,10 +3,10 @@
 //! `Abi` is how a value lies in a register; [`WasmValue`] adds the Rust type that host code sees. The
 //! set is closed: only the kernel makes pointers from function references.
 
-use crate::call::{Args, Rets};
+use crate::call::{Args, InOrder, Rets};
 use crate::store::{FuncId, Mismatch, Store, Value};
 use std::marker::PhantomData;
-use wardian_module::abi::is_int;
+use wardian_module::abi::{ResultLoc, is_int};
 use wardian_module::layout::{FuncRef, Repr};
 use wardian_module::{HeapType, RefType, ValType};
 
@@ -48,7 +48,7 @@ abi! {
 
 /// A vector on its way; it always travels by register image.
 #[derive(Clone, Copy, Debug)]
-pub struct VectorAbi(u128);
+pub struct VectorAbi(pub(crate) u128);
 
 impl sealed::Sealed for VectorAbi {}
 impl Abi for VectorAbi {
@@ -275,6 +275,18 @@ impl WasmValue for FuncId {
     }
 }
 
+/// A value of dynamically known type, as users of the kernel keep it, if it can hold an `A`.
+pub trait Holds<A>: Sized {
+    /// A value that holds this.
+    fn hold(value: A) -> Self;
+    /// What it holds, if that is an `A`.
+    fn held(&self) -> Option<A>;
+}
+
+/// A value that can be of each type without references. What it is told to hold and says that it holds is
+/// trusted with nothing: every pattern of bits is a number.
+pub trait Number: Holds<u32> + Holds<u64> + Holds<f32> + Holds<f64> + Holds<Vector> {}
+
 /// A tuple of values: all parameters or all results of a function.
 pub trait Values: Sized + 'static {
     /// Whether each travels directly (see [`Abi::DIRECT`]).
@@ -295,6 +307,8 @@ pub trait Values: Sized + 'static {
     fn area_bytes() -> u32;
     /// Bytes of stack arguments of these types.
     fn stack_bytes(has_area: bool) -> u32;
+    /// Whether results of these types come in the first register of their kind.
+    fn in_first_registers() -> bool;
 }
 
 /// Results of a host function that can be returned in a register.
@@ -352,6 +366,15 @@ macro_rules! tuples {
                 let mut cursor = wardian_module::abi::ArgCursor::new(has_area);
                 $(cursor.next(<$name::Abi as Abi>::REPR);)*
                 cursor.stack_bytes()
+            }
+            #[inline]
+            fn in_first_registers() -> bool {
+                #[allow(unused_mut, unused_variables, reason = "the empty tuple")]
+                let mut cursor = wardian_module::abi::ResultCursor::default();
+                true $(&& matches!(
+                    cursor.next(<$name::Abi as Abi>::REPR),
+                    ResultLoc::Int(0) | ResultLoc::Vector(0)
+                ))*
             }
         }
     };

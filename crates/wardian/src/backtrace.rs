@@ -9,6 +9,7 @@
 //! are as long as `raw`.
 
 use crate::store::{AsContext, StoreInner};
+use addr2line::{LookupContinuation as _, LookupResult};
 use gimli::{EndianSlice, LittleEndian};
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -335,11 +336,12 @@ fn symbolize(raw: &[RawFrame]) -> Box<[Box<[FrameSymbol]>]> {
     for positions in by_module(raw).into_values() {
         let module = &raw[positions[0]].module;
         let Some(context) = dwarf(module) else { continue };
+        let package = dwarf_package(module);
         for position in positions {
             // DWARF for WebAssembly: code addresses count from the start of the code section's content.
             let code = module.code_section.start as u64;
             let address = raw[position].wasm_offset.and_then(|o| u64::from(o).checked_sub(code));
-            if let Some(symbols) = address.and_then(|address| symbols_at(&context, address)) {
+            if let Some(symbols) = address.and_then(|a| symbols_at(&context, package.as_ref(), a)) {
                 found[position] = symbols;
             }
         }
@@ -359,8 +361,32 @@ fn dwarf(module: &Module) -> Option<addr2line::Context<Bytes<'_>>> {
     addr2line::Context::from_dwarf(gimli::Dwarf::load(load).ok()?).ok()
 }
 
-fn symbols_at(context: &addr2line::Context<Bytes<'_>>, address: u64) -> Option<Box<[FrameSymbol]>> {
-    let mut frames = context.find_frames(address).skip_all_loads().ok()?;
+/// What `CodeBuilder::dwarf_package` added to the module, if it can be read.
+fn dwarf_package(module: &Module) -> Option<gimli::DwarfPackage<Bytes<'_>>> {
+    module.custom_section(gimli::SectionId::DebugCuIndex.dwo_name()?)?;
+    let load = |id: gimli::SectionId| -> Result<Bytes<'_>, gimli::Error> {
+        let bytes = id.dwo_name().and_then(|name| module.custom_section(name));
+        Ok(EndianSlice::new(bytes.unwrap_or_default(), LittleEndian))
+    };
+    gimli::DwarfPackage::load(load, EndianSlice::new(&[], LittleEndian)).ok()
+}
+
+fn symbols_at<'a>(
+    context: &addr2line::Context<Bytes<'a>>,
+    package: Option<&gimli::DwarfPackage<Bytes<'a>>>,
+    address: u64,
+) -> Option<Box<[FrameSymbol]>> {
+    let mut lookup = context.find_frames(address);
+    let mut frames = loop {
+        match lookup {
+            LookupResult::Output(frames) => break frames.ok()?,
+            // For each unit once.
+            LookupResult::Load { load, continuation } => {
+                let unit = package.and_then(|p| p.find_cu(load.dwo_id, &load.parent).ok()?);
+                lookup = continuation.resume(unit.map(Arc::new));
+            }
+        }
+    };
     let mut symbols = Vec::new();
     while let Ok(Some(frame)) = frames.next() {
         let name = frame.function.as_ref().and_then(|name| Some(demangle(&name.raw_name().ok()?)));
@@ -483,6 +509,75 @@ mod tests {
             "{text}"
         );
         assert!(WasmBacktrace::new([frame], false).frames()[0].symbols().is_empty());
+    }
+
+    /// DWARF 5, 32-bit: the header of a unit of kind `kind`, with number 7, and its entries.
+    fn unit(kind: u8, entries: &[u8]) -> Vec<u8> {
+        let header = [&[5, 0, kind, 4, 0, 0, 0, 0][..], &7u64.to_le_bytes()].concat();
+        let length = (header.len() + entries.len()) as u32;
+        [&length.to_le_bytes()[..], &header, entries].concat()
+    }
+
+    /// Custom sections of a module.
+    fn sections(list: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (name, data) in list {
+            let section =
+                wasm_encoder::CustomSection { name: (*name).into(), data: (*data).into() };
+            wasm_encoder::Section::append_to(&section, &mut bytes);
+        }
+        bytes
+    }
+
+    #[test]
+    fn names_from_a_dwarf_package() {
+        // All code lies in 0..0x100. `DW_AT_low_pc` is 0x11, `DW_AT_high_pc` 0x12, `DW_AT_name` 0x03; forms:
+        // `DW_FORM_addr` 0x01, `DW_FORM_data4` 0x06, `DW_FORM_string` 0x08.
+        let range = [0, 0, 0, 0, 0, 1, 0, 0];
+        let skeleton = unit(4, &[&[1], &range[..]].concat());
+        // `DW_TAG_skeleton_unit`
+        let abbreviations = [1, 0x4a, 0, 0x11, 0x01, 0x12, 0x06, 0, 0, 0];
+        let entries = [&[1, 2][..], b"split\0", &range, &[0]].concat();
+        let split = unit(5, &entries);
+        // `DW_TAG_compile_unit` with children, `DW_TAG_subprogram`
+        let split_abbreviations =
+            [1, 0x11, 1, 0, 0, 2, 0x2e, 0, 0x03, 0x08, 0x11, 0x01, 0x12, 0x06, 0, 0, 0];
+        // Version, two columns (`DW_SECT_INFO` 1, `DW_SECT_ABBREV` 3), one unit, two slots; signatures, rows,
+        // columns, offsets, sizes.
+        let mut index = Vec::new();
+        let words = [5, 2, 1, 2, 0, 0, 7, 0, 0, 1, 1, 3, 0, 0];
+        let sizes = [split.len() as u32, split_abbreviations.len() as u32];
+        for word in words.into_iter().chain(sizes) {
+            index.extend_from_slice(&word.to_le_bytes());
+        }
+        let mut wasm = wat::parse_str("(module (func unreachable))").unwrap();
+        wasm.extend(sections(&[(".debug_info", &skeleton), (".debug_abbrev", &abbreviations)]));
+        let mut package = b"\0asm\x01\0\0\0".to_vec();
+        package.extend(sections(&[
+            (".debug_info.dwo", &split),
+            (".debug_abbrev.dwo", &split_abbreviations),
+            (".debug_cu_index", &index),
+            ("something else", b"is left out"),
+        ]));
+
+        let engine = crate::Engine::new(&crate::Config::new()).unwrap();
+        let mut names = Vec::new();
+        for with in [false, true] {
+            let mut builder = crate::CodeBuilder::new(&engine);
+            builder.wasm_binary(&wasm[..], None).unwrap();
+            if with {
+                builder.dwarf_package(&package).unwrap();
+                assert!(builder.dwarf_package(&package).is_err());
+            }
+            let module = builder.compile_module().unwrap().code().module().clone();
+            assert!(module.custom_section("something else").is_none());
+            let wasm_offset = unreachable_in(&module, FuncIndex(0));
+            let frame = RawFrame { module, handle: None, func: FuncIndex(0), wasm_offset };
+            let backtrace = WasmBacktrace::new([frame], true);
+            let symbols = backtrace.frames()[0].symbols().iter();
+            names.push(symbols.filter_map(|s| Some(s.name()?.to_owned())).collect::<Vec<_>>());
+        }
+        assert_eq!(names, [vec![], vec!["split".to_owned()]]);
     }
 
     #[test]

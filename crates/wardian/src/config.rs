@@ -10,7 +10,8 @@ use crate::error::{Error, ErrorKind, Result};
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
-use wardian_module::{OptLevel as Effort, Proposal, Proposals, Settings};
+use std::sync::Arc;
+use wardian_module::{OperatorCost, OptLevel as Effort, Proposal, Proposals, Settings};
 use wardian_runtime::HeapConfig;
 /// ```
 /// use wardian::{Config, Engine, TierUp};
@@ -472,6 +473,22 @@ impl Config {
         self
     }
 
+    /// Whether as much inaccessible address space lies before each memory as behind its reservation. Nothing
+    /// that a guest can do reaches there: it would stop code that a compiler had made wrong. Off by
+    /// default.
+    ///
+    /// ```
+    /// use wardian::{Config, Engine};
+    ///
+    /// let engine = Engine::new(Config::new().guard_before_linear_memory(true))?;
+    /// assert!(engine.get_guard_before_linear_memory());
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    pub fn guard_before_linear_memory(&mut self, enable: bool) -> &mut Config {
+        self.settings.guard_before_linear_memory = enable;
+        self
+    }
+
     /// Whether a memory that outgrows its reservation is moved; if not, growth past the reservation
     /// fails. On by default.
     pub fn memory_may_move(&mut self, enable: bool) -> &mut Config {
@@ -586,6 +603,33 @@ impl Config {
     /// ```
     pub fn consume_fuel(&mut self, enable: bool) -> &mut Config {
         self.settings.consume_fuel = enable;
+        self
+    }
+
+    /// What instructions cost in fuel, where it is consumed: by itself, and by the size of what they do. As
+    /// [`consume_fuel`](Config::consume_fuel) says by default.
+    ///
+    /// ```
+    /// use wardian::{Config, Engine, Instance, Module, OperatorCost, Store, VariableOperatorCost};
+    ///
+    /// let mut cost = OperatorCost { I32DivU: 20, LocalGet: 0, ..OperatorCost::new() };
+    /// cost.variable = VariableOperatorCost { memory_fill_per_byte: 3, ..cost.variable };
+    /// let engine = Engine::new(Config::new().consume_fuel(true).operator_cost(cost))?;
+    /// let module = Module::new(&engine, r#"(module (memory 1)
+    ///     (func (export "half") (param i32) (result i32)
+    ///         (memory.fill (i32.const 0) (i32.const 0) (i32.const 10))
+    ///         (i32.div_u (local.get 0) (i32.const 2))))"#)?;
+    /// let mut store = Store::new(&engine, ());
+    /// store.set_fuel(100)?;
+    /// let instance = Instance::new(&mut store, &module, &[])?;
+    /// let half = instance.get_typed_func::<u32, u32>(&mut store, "half")?;
+    /// assert_eq!(half.call(&mut store, 9)?, 4);
+    /// // Four constants, a fill of ten bytes, a division.
+    /// assert_eq!(store.get_fuel()?, 100 - 4 - (1 + 30) - 20);
+    /// # Ok::<(), wardian::Error>(())
+    /// ```
+    pub fn operator_cost(&mut self, cost: OperatorCost) -> &mut Config {
+        self.settings.operator_cost = Arc::new(cost);
         self
     }
 
@@ -820,6 +864,7 @@ impl Config {
             signals_based_traps,
             memory_reservation,
             memory_guard_size,
+            guard_before_linear_memory,
             memory_may_move,
             memory_reservation_for_growth,
             memory_init_cow,
@@ -829,6 +874,7 @@ impl Config {
             inlining,
             epoch_interruption,
             consume_fuel,
+            operator_cost,
             opt_level,
             verifier,
         } = settings;
@@ -837,6 +883,7 @@ impl Config {
             ("signals_based_traps", signals_based_traps),
             ("memory_reservation", memory_reservation),
             ("memory_guard_size", memory_guard_size),
+            ("guard_before_linear_memory", guard_before_linear_memory),
             ("memory_may_move", memory_may_move),
             ("memory_reservation_for_growth", memory_reservation_for_growth),
             ("memory_init_cow", memory_init_cow),
@@ -846,6 +893,7 @@ impl Config {
             ("relaxed_simd_deterministic", relaxed_simd_deterministic),
             ("epoch_interruption", epoch_interruption),
             ("consume_fuel", consume_fuel),
+            ("operator_cost", &operator_cost.differences()),
             ("strategy", strategy),
             ("tier_up", tier_up),
             ("lazy_validation", lazy_validation),

@@ -596,6 +596,11 @@ impl Engine {
         self.settings().memory_guard_size
     }
 
+    /// See [`Config::guard_before_linear_memory`].
+    pub fn get_guard_before_linear_memory(&self) -> bool {
+        self.settings().guard_before_linear_memory
+    }
+
     /// See [`Config::max_wasm_stack`].
     pub fn get_max_wasm_stack(&self) -> usize {
         self.config().max_wasm_stack

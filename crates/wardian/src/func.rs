@@ -165,7 +165,7 @@ impl Func {
         if params.len() != types.params().len() || results.len() != types.results().len() {
             return Err(self.mismatch(store, params, results.len()));
         }
-        if types.is_numeric() {
+        if ty.call_layout().is_numeric {
             return self.call_numeric(store, params, results);
         }
         let ty = ty.clone();
@@ -246,6 +246,7 @@ impl Func {
 
     /// As `call`, of a function without references among its parameters and results: nothing that is
     /// collected, so that values are handed over one by one.
+    #[inline]
     fn call_numeric<T>(
         &self,
         store: &mut StoreInner<T>,
@@ -253,23 +254,28 @@ impl Func {
         results: &mut [Val],
     ) -> Result<()> {
         store.pass(CallHook::CallingWasm)?;
-        let counts = (params.len(), results.len());
-        let result = |n: usize, value| {
-            if let Some(val) = Val::from_number(value) {
-                results[n] = val;
-            }
-        };
-        let called = vm::call_by(store, self.id, counts, |n| params[n].to_number(), result);
+        let called = vm::call_numeric(store, self.id, params, results);
         store.pass(CallHook::ReturningFromWasm)?;
         match called {
             Ok(()) => Ok(()),
-            Err(CallError::Exit(exit)) => Err(exit_error(store, *exit)),
-            Err(CallError::Mismatch) => {
+            Err(error) => Err(self.numeric_error(store, params, results.len(), error)),
+        }
+    }
+
+    #[cold]
+    fn numeric_error<T>(
+        &self,
+        store: &StoreInner<T>,
+        params: &[Val],
+        results: usize,
+        error: CallError,
+    ) -> Error {
+        match error {
+            CallError::Exit(exit) => exit_error(store, *exit),
+            CallError::Mismatch => {
                 // A reference of another store is what is wrong, if there is one.
-                for param in params {
-                    param.to_value(&store.rt)?;
-                }
-                Err(self.mismatch(store, params, counts.1))
+                let foreign = params.iter().find_map(|param| param.to_value(&store.rt).err());
+                foreign.unwrap_or_else(|| self.mismatch(store, params, results))
             }
         }
     }
@@ -366,6 +372,27 @@ pub(crate) fn host_call<T: 'static, A, R, K>(
     rets: impl FnOnce(R, &rt::Store) -> Result<K>,
 ) -> Result<K, vm::HostError> {
     let vm::Call { host, instance } = call;
+    if host.is_hooked() {
+        return hooked_host_call(host, instance, args, run, rets);
+    }
+    let scope = host.rt.roots.enter();
+    let args = args(&mut host.rt);
+    let result = run(Caller::new(vm::Call { host: &mut *host, instance }), args);
+    let result = result.and_then(|result| rets(result, &host.rt));
+    host.rt.roots.leave(scope);
+    result.map_err(host_error)
+}
+
+/// As `host_call`, where there is a hook. Apart, so that other calls save no registers for it.
+#[cold]
+#[inline(never)]
+fn hooked_host_call<T: 'static, A, R, K>(
+    host: &mut StoreInner<T>,
+    instance: Option<InstanceId>,
+    args: impl FnOnce(&mut rt::Store) -> A,
+    run: impl FnOnce(Caller<'_, T>, A) -> Result<R>,
+    rets: impl FnOnce(R, &rt::Store) -> Result<K>,
+) -> Result<K, vm::HostError> {
     let scope = host.rt.roots.enter();
     let result = (|| {
         let args = args(&mut host.rt);
@@ -454,29 +481,43 @@ fn numeric_host_func<T: 'static>(
 ) -> vm::HostFunc {
     let registered = ty.registered().clone();
     vm::HostFunc::numeric::<StoreInner<T>, _>(registered, move |call, passed| {
-        // It stays where it is filled: the processor waits for parts of what is moved that were just written.
-        let mut vals: SmallVec<[Val; 8]> = SmallVec::new();
-        passed.params(|value| vals.extend(Val::from_number(value)));
-        let params = vals.len();
-        vals.extend(passed.ty().results().iter().filter_map(|ty| Val::zero(*ty)));
-        let (args, rets) = vals.split_at_mut(params);
-        host_call(
-            call,
-            |_| rets,
-            |caller, rets| func(caller, args, rets).map(|()| rets),
-            |rets, store| {
-                for (position, val) in rets.iter().enumerate() {
-                    let written = val.to_number().map(|value| passed.result(value));
-                    if !matches!(written, Some(Ok(()))) {
-                        let expected = ty.as_module().results()[position];
-                        val.to_value(store)?;
-                        return Err(bad_result(position, val, expected, store));
-                    }
-                }
-                Ok(())
-            },
-        )
+        let count = passed.ty().params().len() + passed.ty().results().len();
+        // They stay where they are filled, and few are cleared: that costs as much as all the rest.
+        if count <= 4 {
+            numeric_host_call(call, passed, &mut [Val::I32(0); 4][..count], &func)
+        } else if count <= 16 {
+            numeric_host_call(call, passed, &mut [Val::I32(0); 16][..count], &func)
+        } else {
+            numeric_host_call(call, passed, &mut vec![Val::I32(0); count], &func)
+        }
     })
+}
+
+/// A call of such a function, with places for its arguments and results.
+#[inline]
+fn numeric_host_call<T: 'static>(
+    call: vm::Call<'_, StoreInner<T>>,
+    passed: &mut vm::Passed<'_>,
+    vals: &mut [Val],
+    func: &impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()>,
+) -> Result<(), vm::HostError> {
+    let types = passed.ty();
+    let (args, rets) = vals.split_at_mut(types.params().len());
+    passed.params(args);
+    for (place, ty) in rets.iter_mut().zip(types.results()) {
+        *place = Val::zero(*ty);
+    }
+    host_call(
+        call,
+        |_| rets,
+        |caller, rets| func(caller, args, rets).map(|()| rets),
+        |rets, store| {
+            let written = passed.results(rets);
+            written.map_err(|position| {
+                bad_result(position, &rets[position], types.results()[position], store)
+            })
+        },
+    )
 }
 
 #[cold]
@@ -488,12 +529,16 @@ fn raw_mismatch() -> Error {
 #[cold]
 fn bad_result(position: usize, val: &Val, ty: m::ValType, store: &rt::Store) -> Error {
     let expected = ValType::from_module(ty);
-    let found = val.to_value(store).map_or("nothing", |value| vm::kind_of(&value));
+    let found = match val.to_value(store) {
+        Ok(value) => vm::kind_of(&value),
+        Err(error) => return error,
+    };
     let text = format!("result {position} of a host function: expected {expected}, found {found}");
     Error::tagged(ErrorKind::Misuse, text)
 }
 
 /// An error on its way through guest frames.
+#[cold]
 pub(crate) fn host_error(error: Error) -> vm::HostError {
     Box::new(error)
 }

@@ -42,6 +42,8 @@ mod interrupt;
 mod limits;
 mod linker;
 mod module;
+#[cfg(feature = "profiling")]
+mod profiler;
 mod raw;
 mod refs;
 mod rooted;
@@ -80,6 +82,8 @@ pub use limits::{
 };
 pub use linker::{Linker, UnknownImportError};
 pub use module::{Module, ModuleExport, ModuleFunction, ResourcesRequired};
+#[cfg(feature = "profiling")]
+pub use profiler::GuestProfiler;
 pub use raw::ValRaw;
 pub use refs::{AnyRef, ArrayRef, ArrayRefPre, EqRef, I31, StructRef, StructRefPre};
 pub use rooted::{GcHeapOutOfMemory, GcRef, OwnedRooted, RootScope, Rooted, RootedGcRef};
@@ -91,6 +95,14 @@ pub use typed::{
 };
 pub use types::*;
 pub use val::{ExternRef, Ref, V128, Val};
+/// ```
+/// use wardian::{Config, Engine, OperatorCost};
+///
+/// let cost = OperatorCost { F64Sqrt: 15, ..OperatorCost::new() };
+/// Engine::new(Config::new().consume_fuel(true).operator_cost(cost))?;
+/// # Ok::<(), wardian::Error>(())
+/// ```
+pub use wardian_module::OperatorCost;
 /// ```
 /// use wardian::{Config, Engine, Proposal};
 ///
@@ -110,6 +122,13 @@ pub use wardian_module::Proposal;
 /// # Ok::<(), wardian::Error>(())
 /// ```
 pub use wardian_module::Trap;
+/// ```
+/// use wardian::{OperatorCost, VariableOperatorCost};
+///
+/// let by_size = VariableOperatorCost { memory_grow_per_page: 200, ..VariableOperatorCost::new() };
+/// assert_eq!(OperatorCost { variable: by_size, ..OperatorCost::new() }.MemoryGrow, 1);
+/// ```
+pub use wardian_module::VariableOperatorCost;
 /// ```
 /// let shape: wardian::CodeShape = wardian::Engine::default().stats().optimized_shape;
 /// assert_eq!(shape.inlined_calls, 0);

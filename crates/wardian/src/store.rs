@@ -74,6 +74,11 @@ impl<T: 'static> vm::Host for StoreInner<T> {
         &mut self.rt.kernel
     }
 
+    #[inline]
+    fn is_told(&self) -> bool {
+        self.is_hooked()
+    }
+
     fn builtin(&mut self, call: BuiltinCall) -> Result<u64, Failure> {
         let asks_limiter = matches!(
             call.operation.builtin,
@@ -159,10 +164,16 @@ impl<T> StoreInner<T> {
         }
     }
 
+    /// Whether there is a hook. That does not change while the guest runs.
+    #[inline]
+    pub(crate) fn is_hooked(&self) -> bool {
+        self.hook.is_some()
+    }
+
     /// Tells the hook, if there is one, of a passage.
     #[inline]
     pub(crate) fn pass(&mut self, passage: CallHook) -> Result<()> {
-        if self.hook.is_none() { Ok(()) } else { self.run_hook(passage) }
+        if self.is_hooked() { self.run_hook(passage) } else { Ok(()) }
     }
 
     /// Does something of the host's that a guest asked for, with the hook told of it.

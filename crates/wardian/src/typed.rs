@@ -1,6 +1,6 @@
 //! Rust types as WebAssembly types: arguments and results of typed calls and of host closures.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::func::{Caller, Func, exit_error, host_call};
 use crate::refs::{AnyRef, ArrayRef, EqRef, I31, StructRef};
 use crate::rooted::{Rooted, RootedGcRef};
@@ -544,6 +544,21 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
     #[inline]
     pub fn call(&self, mut store: impl AsContextMut, params: P) -> Result<R> {
         let store = store.as_context_mut().0;
+        if store.is_hooked() {
+            return self.call_hooked(store, params);
+        }
+        // The kernel checks whose function it is.
+        let params = params.into_kernel(&store.rt)?;
+        match vm::call_typed(store, &self.typed, params) {
+            Ok(results) => Ok(R::from_kernel(results, &mut store.rt)),
+            Err(error) => Err(self.failed(store, error)),
+        }
+    }
+
+    /// As `call`, where there is a hook. Apart, so that other calls save no registers for it.
+    #[cold]
+    #[inline(never)]
+    fn call_hooked<T>(&self, store: &mut StoreInner<T>, params: P) -> Result<R> {
         check_store(self.func.store, store.id())?;
         store.pass(CallHook::CallingWasm)?;
         // Between the hook's two calls: it may collect.
@@ -552,10 +567,17 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
             called.map(|results| R::from_kernel(results, &mut store.rt))
         });
         store.pass(CallHook::ReturningFromWasm)?;
-        match result? {
-            Ok(results) => Ok(results),
-            Err(CallError::Exit(exit)) => Err(exit_error(store, *exit)),
-            Err(CallError::Mismatch) => unreachable!("types and store were checked"),
+        result?.map_err(|error| self.failed(store, error))
+    }
+
+    #[cold]
+    fn failed<T>(&self, store: &StoreInner<T>, error: CallError) -> Error {
+        match error {
+            CallError::Exit(exit) => exit_error(store, *exit),
+            CallError::Mismatch => match check_store(self.func.store, store.id()) {
+                Err(error) => error,
+                Ok(()) => unreachable!("types and store were checked"),
+            },
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::types::{HeapType, RefType, ValType};
 use std::any::Any;
 use wardian_module as m;
 use wardian_runtime as rt;
-use wardian_vm::Value;
+use wardian_vm::{self as vm, Value};
 
 /// A 128-bit vector, as its bits (lane 0 in the lowest).
 ///
@@ -443,6 +443,31 @@ pub enum Val {
     ExnRef(Option<Rooted<ExnRef>>),
 }
 
+macro_rules! holds {
+    ($($variant:ident $ty:ty, |$held:ident| $hold:expr, |$v:ident| $value:expr;)*) => {$(
+        impl vm::Holds<$ty> for Val {
+            #[inline]
+            fn hold($held: $ty) -> Val {
+                Val::$variant($hold)
+            }
+            #[inline]
+            fn held(&self) -> Option<$ty> {
+                if let Val::$variant($v) = *self { Some($value) } else { None }
+            }
+        }
+    )*};
+}
+
+holds! {
+    I32 u32, |held| held as i32, |v| v as u32;
+    I64 u64, |held| held as i64, |v| v as u64;
+    F32 f32, |held| held.to_bits(), |v| f32::from_bits(v);
+    F64 f64, |held| held.to_bits(), |v| f64::from_bits(v);
+    V128 vm::Vector, |held| V128(held.0), |v| vm::Vector(v.0);
+}
+
+impl vm::Number for Val {}
+
 macro_rules! accessors {
     ($($variant:ident $ty:ty, $get:ident $unwrap:ident, |$v:ident| $cast:expr;)*) => {
         impl Val {
@@ -653,29 +678,16 @@ impl Val {
         }
     }
 
-    /// The value, if it is no reference.
-    #[inline]
-    pub(crate) fn from_number(value: Value) -> Option<Val> {
-        match value {
-            Value::I32(v) => Some(Val::I32(v)),
-            Value::I64(v) => Some(Val::I64(v)),
-            Value::F32(bits) => Some(Val::F32(bits)),
-            Value::F64(bits) => Some(Val::F64(bits)),
-            Value::V128(bits) => Some(Val::V128(V128(bits))),
-            _ => None,
-        }
-    }
-
     /// Zero of a type that is no reference.
     #[inline]
-    pub(crate) fn zero(ty: m::ValType) -> Option<Val> {
+    pub(crate) fn zero(ty: m::ValType) -> Val {
         match ty {
-            m::ValType::I32 => Some(Val::I32(0)),
-            m::ValType::I64 => Some(Val::I64(0)),
-            m::ValType::F32 => Some(Val::F32(0)),
-            m::ValType::F64 => Some(Val::F64(0)),
-            m::ValType::V128 => Some(Val::V128(V128(0))),
-            m::ValType::Ref(_) => None,
+            m::ValType::I32 => Val::I32(0),
+            m::ValType::I64 => Val::I64(0),
+            m::ValType::F32 => Val::F32(0),
+            m::ValType::F64 => Val::F64(0),
+            m::ValType::V128 => Val::V128(V128(0)),
+            m::ValType::Ref(_) => unreachable!("the type has no references"),
         }
     }
 

@@ -60,7 +60,7 @@ fn live(engine: &Engine, module: &Module, pages: usize, data: bool, mark: i32) -
     let grow = instance.get_typed_func::<i32, i32>(&mut store, "grow")?;
     let end = (pages * PAGE) as i32;
     let last = pages * PAGE - 1;
-    assert_eq!(load.call(&mut store, last as i32)?, expected(data, last).into());
+    assert_eq!(load.call(&mut store, last as i32)?, i32::from(expected(data, last)));
     let trap = load.call(&mut store, end).unwrap_err();
     assert_eq!(trap.downcast_ref::<Trap>(), Some(&Trap::MemoryOutOfBounds));
     fill.call(&mut store, mark)?;

@@ -55,6 +55,7 @@ impl Compatibility {
             signals_based_traps,
             memory_reservation,
             memory_guard_size,
+            guard_before_linear_memory: _,
             memory_may_move,
             memory_reservation_for_growth: _,
             memory_init_cow: _,
@@ -64,6 +65,7 @@ impl Compatibility {
             inlining,
             epoch_interruption,
             consume_fuel,
+            operator_cost,
             opt_level,
             verifier,
         } = settings;
@@ -93,6 +95,7 @@ impl Compatibility {
         key.line("inlining", on(*inlining));
         key.line("epoch-interruption", on(*epoch_interruption));
         key.line("consume-fuel", on(*consume_fuel));
+        key.line("operator-cost", operator_cost.differences().trim_end());
         key.line("opt-level", opt_level);
         key.line("verifier", on(*verifier));
         for &proposal in Proposal::ALL {

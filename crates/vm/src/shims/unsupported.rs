@@ -36,6 +36,10 @@ pub(crate) fn image_exit_address() -> *const u8 {
     std::ptr::null()
 }
 
+pub(crate) const fn direct_address(_: u32) -> Option<*const u8> {
+    None
+}
+
 pub(crate) fn fault_address() -> usize {
     crate::unwind::fault_entry as *const () as usize
 }

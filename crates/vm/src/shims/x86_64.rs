@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::host::HostRecord;
 use std::arch::naked_asm;
 use std::mem::offset_of;
-use wardian_module::layout::{Owner, StoreContext};
+use wardian_module::layout::{FuncRef, Owner, StoreContext};
 
 /// From `entry_sp` up to the entry frame's `rbp`.
 pub(crate) const ENTRY_FRAME: usize = 80;
@@ -66,6 +66,16 @@ pub(crate) fn typed_exit_address() -> *const u8 {
 /// Address that function references to other host functions hold.
 pub(crate) fn image_exit_address() -> *const u8 {
     image_exit as *const u8
+}
+
+/// Address of the shim that takes arguments as the host's convention has them, if there is one for so many bytes
+/// of stack arguments.
+pub(crate) const fn direct_address(stack_bytes: u32) -> Option<*const u8> {
+    match stack_bytes {
+        0 => Some(enter_direct::<0> as *const u8),
+        16 => Some(enter_direct::<2> as *const u8),
+        _ => None,
+    }
 }
 
 /// Address where the thread goes on after a fault in generated code.
@@ -169,6 +179,63 @@ pub(crate) unsafe extern "sysv64" fn enter(
         ints = const offset_of!(Image, ints),
         vectors = const offset_of!(Image, vectors),
         spent = const SPENT,
+        previous_exit_fp = const PREVIOUS_EXIT_FP,
+        previous_entry_sp = const PREVIOUS_ENTRY_SP,
+    )
+}
+
+/// As [`enter`], with arguments in the registers that they travel in, and those on the stack, `STACK` words, where
+/// the caller's convention puts them: `(function reference, arguments…) -> result`. What it returns after a
+/// failure has no meaning.
+///
+/// # Safety
+///
+/// - The reference is that of a function with such arguments and result, whose stack arguments take `STACK`
+///   words, 0 or 2.
+/// - The context that the function's leads to is prepared: host pointer and stack limit are set.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn enter_direct<const STACK: u32>() {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "mov r11, [rdi + {code}]",
+        "mov rdi, [rdi + {context}]",
+        "push rdi",
+        "mov rbx, [rdi + {store}]",
+        "push rbx",
+        "push qword ptr [rbx + {entry_sp}]",
+        "push qword ptr [rbx + {exit_fp}]",
+        "sub rsp, 8",
+        "mov [rbx + {entry_sp}], rsp",
+        ".if {stack}",
+        "push qword ptr [rbp + 24]",
+        "push qword ptr [rbp + 16]",
+        ".endif",
+        "mov r15, [rbx + {spent}]",
+        "call r11",
+        // As at the end of `enter`; the result stays where it is.
+        "mov rbx, [rsp + 24]",
+        "mov [rbx + {spent}], r15",
+        "mov r15, [rbp - 40]",
+        "mov r10, [rsp + {previous_exit_fp}]",
+        "mov r11, [rsp + {previous_entry_sp}]",
+        "mov [rbx + {exit_fp}], r10",
+        "mov [rbx + {entry_sp}], r11",
+        "mov rbx, [rbp - 8]",
+        "leave",
+        "ret",
+        code = const offset_of!(FuncRef, code),
+        context = const offset_of!(FuncRef, context),
+        store = const offset_of!(Owner, store),
+        entry_sp = const offset_of!(Context, entry_sp),
+        exit_fp = const offset_of!(Context, exit_fp),
+        spent = const SPENT,
+        stack = const STACK,
         previous_exit_fp = const PREVIOUS_EXIT_FP,
         previous_entry_sp = const PREVIOUS_ENTRY_SP,
     )
@@ -289,6 +356,7 @@ unsafe extern "sysv64" fn builtin() {
         "jne {unwind}",
         "cmp dword ptr [rbx + {pays}], 0",
         "je 5f",
+        "mov r11, rbx",
         "call {resume}",
         "5:",
         "mov rbx, [rbp - 8]",
@@ -305,7 +373,7 @@ unsafe extern "sysv64" fn builtin() {
     )
 }
 
-/// Where guest code pays or counts, and goes on: sets `r15`, and leaves all other registers but `r10` alone. What
+/// Where guest code pays or counts, and goes on: sets `r15`, and leaves all other registers but `r10` alone. The context is in `r11`. What
 /// counts has nothing left if its deadline has come.
 ///
 /// # Safety
@@ -314,12 +382,12 @@ unsafe extern "sysv64" fn builtin() {
 #[unsafe(naked)]
 unsafe extern "sysv64" fn resume() {
     naked_asm!(
-        "mov r15, [rbx + {spent}]",
-        "cmp dword ptr [rbx + {pays}], {counts}",
+        "mov r15, [r11 + {spent}]",
+        "cmp dword ptr [r11 + {pays}], {counts}",
         "jne 2f",
-        "mov r10, [rbx + {epoch}]",
+        "mov r10, [r11 + {epoch}]",
         "mov r10, [r10]",
-        "cmp r10, [rbx + {deadline}]",
+        "cmp r10, [r11 + {deadline}]",
         "jb 2f",
         "xor r15d, r15d",
         "2: ret",
@@ -526,26 +594,33 @@ unsafe extern "sysv64" fn typed_exit() {
     naked_asm!(
         "push rbp",
         "mov rbp, rsp",
-        "push rbx",
+        "mov rax, [rdi + {store}]",
+        "mov [rax + {exit_fp}], rbp",
+        "mov [rax + {spent}], r15",
+        "push rax",
         "sub rsp, 8",
-        "mov rbx, [rdi + {store}]",
-        "mov [rbx + {exit_fp}], rbp",
-        "mov [rbx + {spent}], r15",
         "call qword ptr [rdi + {entry}]",
-        "cmp dword ptr [rbx + {pending}], 0",
-        "jne {unwind}",
-        "cmp dword ptr [rbx + {pays}], 0",
-        "je 5f",
-        "call {resume}",
+        "mov r11, [rbp - 8]",
+        // Both at once: mostly neither is set.
+        "cmp qword ptr [r11 + {pending}], 0",
+        "jne 6f",
         "5:",
-        "mov rbx, [rbp - 8]",
         "leave",
         "ret",
+        "6:",
+        "call {resume}",
+        "cmp dword ptr [r11 + {pending}], 0",
+        "je 5b",
+        "mov rbx, r11",
+        "jmp {unwind}",
         store = const offset_of!(Owner, store),
         exit_fp = const offset_of!(Context, exit_fp),
-        pending = const offset_of!(Context, pending),
+        pending = const {
+            let (pending, pays) = (offset_of!(Context, pending), offset_of!(Context, pays));
+            assert!(pays == pending + 4 && pending.is_multiple_of(8));
+            pending
+        },
         spent = const SPENT,
-        pays = const offset_of!(Context, pays),
         entry = const offset_of!(HostRecord, entry),
         resume = sym resume,
         unwind = sym unwind,
@@ -596,6 +671,7 @@ unsafe extern "sysv64" fn image_exit() {
         "jne {unwind}",
         "cmp dword ptr [rbx + {pays}], 0",
         "je 5f",
+        "mov r11, rbx",
         "call {resume}",
         "5:",
         "mov rax, [rsp + {ints}]",

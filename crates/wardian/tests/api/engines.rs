@@ -31,7 +31,7 @@ fn engines() -> Result<()> {
     Ok(())
 }
 
-// uses: Engine
+// uses: Engine, Config
 #[test]
 fn choices_are_told() -> Result<()> {
     let mut config = Config::new();
@@ -39,7 +39,11 @@ fn choices_are_told() -> Result<()> {
     config.cranelift_debug_verifier(true).cranelift_nan_canonicalization(true);
     config.compiler_inlining(Inlining::No).parallel_compilation(false);
     config.relaxed_simd_deterministic(true).signals_based_traps(false);
-    config.memory_may_move(false).memory_reservation(1 << 20).memory_guard_size(0);
+    config
+        .guard_before_linear_memory(true)
+        .memory_may_move(false)
+        .memory_reservation(1 << 20)
+        .memory_guard_size(0);
     config.memory_reservation_for_growth(1 << 18).max_wasm_stack(1 << 19);
     config.memory_init_cow(false).debug_info(true);
     config.wasm_backtrace_max_frames(None);
@@ -55,6 +59,7 @@ fn choices_are_told() -> Result<()> {
     assert_eq!(engine.get_memory_reservation(), 1 << 20);
     assert_eq!(engine.get_memory_reservation_for_growth(), Some(1 << 18));
     assert_eq!(engine.get_memory_guard_size(), 0);
+    assert!(engine.get_guard_before_linear_memory());
     assert!(!engine.get_memory_init_cow() && Engine::default().get_memory_init_cow());
     assert_eq!(engine.get_max_wasm_stack(), 1 << 19);
     assert_eq!(engine.get_wasm_backtrace_max_frames(), 0);

@@ -1,5 +1,6 @@
 //! Errors, traps and backtraces.
 
+use std::time::Duration;
 use wardian::error::Chain;
 use wardian::*;
 
@@ -162,5 +163,65 @@ fn frames_name_modules_whose_instances_failed() -> Result<()> {
     let error = func.call(&mut store, &[], &mut []).unwrap_err();
     let backtrace = error.downcast_ref::<WasmBacktrace>().expect("it has one");
     assert!(Module::same(backtrace.frames()[0].module(), &module));
+    Ok(())
+}
+
+/// A profile of two functions of one module and one of another that it was not given.
+// uses: GuestProfiler, Store, UpdateDeadline, CallHook
+#[test]
+fn samples_of_guests() -> Result<()> {
+    let engine = Engine::new(Config::new().epoch_interruption(true))?;
+    let secret = Module::new(
+        &engine,
+        r#"(module (import "h" "tick" (func $tick))
+        (func $hidden (export "hidden") (call $tick)))"#,
+    )?;
+    let module = Module::new(
+        &engine,
+        r#"(module $guest (import "s" "hidden" (func $hidden))
+        (func $inner (call $hidden) (loop))
+        (func $outer (export "run") (call $inner)))"#,
+    )?;
+    let interval = Duration::from_millis(1);
+    let modules = [("the guest".to_owned(), module.clone())];
+    let profiler = GuestProfiler::new(&engine, "profile", interval, modules)?;
+    let mut store = Store::new(&engine, Some(profiler));
+    let with = |mut context: StoreContextMut<'_, Option<GuestProfiler>>, kind: Option<CallHook>| {
+        let mut profiler = context.data_mut().take().expect("it comes back");
+        match kind {
+            Some(kind) => profiler.call_hook(&context, kind),
+            None => profiler.sample(&context, Duration::from_micros(500)),
+        }
+        *context.data_mut() = Some(profiler);
+    };
+    store.call_hook(move |context, kind| {
+        with(context, Some(kind));
+        Ok(())
+    });
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |context| {
+        with(context, None);
+        Ok(UpdateDeadline::Continue(1))
+    });
+    let mut linker = Linker::new(&engine);
+    linker.func_wrap("h", "tick", |caller: Caller<'_, Option<GuestProfiler>>| {
+        caller.engine().increment_epoch();
+    })?;
+    linker.module(&mut store, "s", &secret)?;
+    let instance = linker.instantiate(&mut store, &module)?;
+    instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ())?;
+    let mut profile = Vec::new();
+    store.into_data().expect("it came back").finish(&mut profile)?;
+    let text = String::from_utf8(profile).expect("it is JSON");
+    for part in ["the guest", "inner", "outer", "hostcall"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("hidden"), "{text}");
+    let samples = text.split("\"samples\":{\"length\":").nth(1).expect("samples");
+    assert!(samples.starts_with('1'), "one sample: {samples}");
+
+    let other = Module::new(&Engine::default(), "(module)")?;
+    let wrong = GuestProfiler::new(&engine, "", interval, [(String::new(), other)]);
+    assert_eq!(wrong.unwrap_err().kind(), ErrorKind::Misuse);
     Ok(())
 }

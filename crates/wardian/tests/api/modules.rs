@@ -175,6 +175,16 @@ fn builders() -> Result<()> {
     };
     check(&|builder| builder.wasm_binary(wat::parse_str(TEXT)?, None).map(drop))?;
     check(&|builder| builder.wasm_binary_or_text(TEXT.as_bytes(), None).map(drop))?;
+    // A package of debugging information: a module with custom sections, here none.
+    let package = folder.path().join("m.dwp");
+    check(&|builder| {
+        builder.dwarf_package(b"\0asm\x01\0\0\0")?.wasm_binary(wasm.clone(), None).map(drop)
+    })?;
+    std::fs::write(&package, "nothing of the kind")?;
+    let mut builder = CodeBuilder::new(&engine);
+    assert!(builder.dwarf_package_file(&package).is_err());
+    assert!(builder.wasm_binary_file(&binary).is_err(), "it looks beside the file");
+    std::fs::remove_file(&package)?;
     let mut builder = CodeBuilder::new(&engine);
     assert!(builder.wasm_binary_file(&binary)?.compile_module().is_ok());
     let mut builder = CodeBuilder::new(&engine);

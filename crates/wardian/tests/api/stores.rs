@@ -73,6 +73,34 @@ fn callers() -> Result<()> {
     Ok(())
 }
 
+// uses: Config, OperatorCost, VariableOperatorCost
+#[test]
+fn costs_of_operators() -> Result<()> {
+    let mut cost = OperatorCost::new();
+    assert_eq!(
+        (cost.LocalGet, cost.Nop, cost.variable == VariableOperatorCost::new()),
+        (1, 0, true)
+    );
+    cost.LocalGet = 7;
+    cost.variable.table_grow_per_element = 100;
+    let text = r#"(module (table 1 funcref) (func (export "run") (param i32) (result i32)
+        (table.grow (ref.null func) (local.get 0))))"#;
+    let mut left = Vec::new();
+    for strategy in [Strategy::Auto, Strategy::Optimizing, Strategy::Baseline] {
+        let mut config = Config::new();
+        let config = config.consume_fuel(true).operator_cost(cost.clone()).strategy(strategy);
+        let engine = Engine::new(config)?;
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &Module::new(&engine, text)?, &[])?;
+        store.set_fuel(1000)?;
+        let run = instance.get_typed_func::<u32, i32>(&mut store, "run")?;
+        assert_eq!(run.call(&mut store, 3)?, 1);
+        left.push(store.get_fuel()?);
+    }
+    assert_eq!(left, [1000 - 1 - 7 - 1 - 300; 3]);
+    Ok(())
+}
+
 // uses: Config, Engine, Store, StoreContext, StoreContextMut, Caller, UpdateDeadline
 #[test]
 fn fuel_and_epochs() -> Result<()> {
