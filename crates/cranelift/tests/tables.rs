@@ -45,21 +45,20 @@ fn a_fault_is_in_the_trap_table_at_its_instruction() {
 }
 
 #[test]
-fn the_return_address_of_a_raise_tells_the_instruction() {
+fn return_addresses_of_raises_and_exits_tell_the_instruction() {
     let wat = "(module (memory 1) (func (param i32) (result i32)
         (if (local.get 0) (then (unreachable)))
         (i32.load (local.get 0))))";
     let without = Settings { signals_based_traps: false, ..settings() };
     let image = compile(&without, wat).unwrap();
-    // Each raise ends in an undefined instruction right behind its call: the return address.
-    let raised: Vec<_> = image
-        .traps
-        .iter()
-        .filter(|site| site.trap == Trap::UnreachableCodeReached)
-        .map(|site| image.location_at(site.offset - 1))
-        .collect();
-    assert!(raised.contains(&Some(offset_of(wat, 0x00, 2))), "{raised:?}");
-    assert!(raised.contains(&Some(offset_of(wat, 0x28, 0))), "{raised:?}");
+    // A raise and the exit of a check both end in an undefined instruction right behind their call: the return
+    // address.
+    let ends = |trap| -> Vec<_> {
+        let sites = image.traps.iter().filter(|site| site.trap == trap);
+        sites.map(|site| image.location_at(site.offset - 1)).collect()
+    };
+    assert_eq!(ends(Trap::UnreachableCodeReached), [Some(offset_of(wat, 0x00, 2))]);
+    assert_eq!(ends(Trap::MemoryOutOfBounds), [Some(offset_of(wat, 0x28, 0))]);
 }
 
 #[test]
