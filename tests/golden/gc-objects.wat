@@ -117,15 +117,13 @@
 ;;   v6 = zero_extend v0
 ;;   v7 = const i64 0xffff
 ;;   v8 = And v6, v7
-;;   v9 = const i64 0x10
-;;   v10 = Shl v8, v9
-;;   v11 = Or v8, v10
-;;   v12 = const i64 0x20
-;;   v13 = Shl v11, v12
-;;   v14 = Or v11, v13
-;;   v15 = zero_extend v2
-;;   v16 = heap_addr v15 + 16
-;;   fill_elements v16, v14, v14, v5
+;;   v9 = const i64 0x1000100010001
+;;   v10 = i64.mul v8, v9
+;;   v11 = const i64 0x0
+;;   v12 = Or v10, v11
+;;   v13 = zero_extend v2
+;;   v14 = heap_addr v13 + 16
+;;   fill_elements v14, v12, v12, v5
 ;;   return (v2)
 ;; wasm[0]::function[7]:
 ;;   v0 = local.get 0
@@ -145,32 +143,30 @@
 ;;   v5 = zero_extend v2
 ;;   v6 = const i64 0xffff
 ;;   v7 = And v5, v6
-;;   v8 = const i64 0x10
-;;   v9 = Shl v7, v8
-;;   v10 = Or v7, v9
-;;   v11 = const i64 0x20
-;;   v12 = Shl v10, v11
-;;   v13 = Or v10, v12
-;;   v14 = heap_load ObjectHead Full(I32) v0 + 8 or null trap
-;;   v15 = zero_extend v14
-;;   v16 = zero_extend v1
-;;   v17 = Add v16, v4
-;;   v18 = compare GtU v17, v15
-;;   trap_if v18 ArrayOutOfBounds 0 ()
-;;   v19 = zero_extend v0
-;;   v20 = const i64 0x1
-;;   v21 = Shl v16, v20
-;;   v22 = Add v21, v19
-;;   v23 = const i64 0x1
-;;   v24 = Shl v4, v23
-;;   v25 = Add v22, v24
-;;   v26 = const i64 0x100000000
-;;   v27 = compare GtU v25, v26
-;;   trap_if v27 ArrayOutOfBounds 0 ()
-;;   v28 = const i64 0x1
-;;   v29 = Shl v4, v28
-;;   v30 = heap_addr v22 + 16
-;;   fill_elements v30, v13, v13, v29
+;;   v8 = const i64 0x1000100010001
+;;   v9 = i64.mul v7, v8
+;;   v10 = const i64 0x0
+;;   v11 = Or v9, v10
+;;   v12 = heap_load ObjectHead Full(I32) v0 + 8 or null trap
+;;   v13 = zero_extend v12
+;;   v14 = zero_extend v1
+;;   v15 = Add v14, v4
+;;   v16 = compare GtU v15, v13
+;;   trap_if v16 ArrayOutOfBounds 0 ()
+;;   v17 = zero_extend v0
+;;   v18 = const i64 0x1
+;;   v19 = Shl v14, v18
+;;   v20 = Add v19, v17
+;;   v21 = const i64 0x1
+;;   v22 = Shl v4, v21
+;;   v23 = Add v20, v22
+;;   v24 = const i64 0x100000000
+;;   v25 = compare GtU v23, v24
+;;   trap_if v25 ArrayOutOfBounds 0 ()
+;;   v26 = const i64 0x1
+;;   v27 = Shl v4, v26
+;;   v28 = heap_addr v20 + 16
+;;   fill_elements v28, v11, v11, v27
 ;;   return ()
 ;; wasm[0]::function[9]:
 ;;   v0 = local.get 0

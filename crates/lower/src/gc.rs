@@ -412,25 +412,25 @@ impl<'a, E: Emit> Lowering<'a, E> {
             2 => {
                 let mask = self.const_i64(0xffff);
                 let low = self.emit.arith(Arith::And, low, mask);
-                let low = self.doubled(low, 16);
-                self.doubled(low, 32)
+                let everywhere = self.const_i64(0x0001_0001_0001_0001);
+                self.emit.push(low);
+                self.emit.push(everywhere);
+                self.emit.numeric(&Operator::I64Mul);
+                self.emit.pop()
             }
-            4 => self.doubled(low, 32),
-            _ => {
-                let zero = self.const_i64(0);
-                self.emit.arith(Arith::Or, low, zero)
-            }
+            _ => low,
         };
+        let more = match storage.bytes() {
+            4 => {
+                let copy = self.emit.copy(&low);
+                let bits = self.const_i64(32);
+                self.emit.arith(Arith::Shl, copy, bits)
+            }
+            _ => self.const_i64(0),
+        };
+        let low = self.emit.arith(Arith::Or, low, more);
         let high = high.unwrap_or_else(|| self.emit.copy(&low));
         (low, Some(high))
-    }
-
-    /// The lowest bits, and again above them.
-    fn doubled(&mut self, low: E::Value, bits: u64) -> E::Value {
-        let copy = self.emit.copy(&low);
-        let bits = self.const_i64(bits);
-        let high = self.emit.arith(Arith::Shl, copy, bits);
-        self.emit.arith(Arith::Or, low, high)
     }
 
     // ---- fields ----
