@@ -17,7 +17,8 @@ use crate::pressure;
 use crate::replace::Replacement;
 use crate::resume;
 use crate::roots;
-use crate::unroll;
+use crate::unroll::{Unrolled, unroll};
+use crate::ways::Ways;
 use crate::wide;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{
@@ -26,7 +27,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{Configurable, Flags, Value};
-use cranelift_codegen::{CodegenError, Context};
+use cranelift_codegen::{CodegenError, CompiledCode, Context};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::fmt::Write;
 use wardian_lower::{CompileError, Outcome, Shape, guarded_reach, lower};
@@ -78,6 +79,7 @@ pub struct Scratch {
     lowering: wardian_lower::Scratch,
     context: Context,
     builder: FunctionBuilderContext,
+    registers: regalloc2::Ctx,
     /// What the last function got, for tests.
     pub(crate) choice: Option<Choice>,
     shape: Shape,
@@ -100,6 +102,7 @@ impl Scratch {
             lowering: wardian_lower::Scratch::default(),
             context: Context::new(),
             builder: FunctionBuilderContext::new(),
+            registers: regalloc2::Ctx::default(),
             choice: None,
             shape: Shape::default(),
         }
@@ -292,16 +295,16 @@ impl Compiler {
         let again = form.exits.then(|| body.clone());
         let Built { slots, inlined, deepest, limit, loading } =
             self.build(module, layout, body, form, scratch)?;
-        self.emit(func, self.reach(module), loading, scratch)?;
+        let compiled = self.emit(func, self.reach(module), loading, scratch)?;
         let explicit = !self.settings.signals_based_traps;
-        let finish =
-            |scratch: &Scratch| finish::finish(&scratch.context, index, start, &inlined, explicit);
-        let mut code = finish(scratch)?;
+        let finish = |compiled: CompiledCode, context: &Context| {
+            finish::finish(&compiled, context, index, start, &inlined, explicit)
+        };
+        let mut code = finish(compiled, &scratch.context)?;
         if limit.is_some() && code.as_ref().is_some_and(|(_, frame)| *frame > finish::CHECKED_FRAME)
         {
             scratch.context.func.stack_limit = limit;
-            self.generate(func, scratch)?;
-            code = finish(scratch)?;
+            code = finish(self.generate(func, scratch)?, &scratch.context)?;
         }
         let (finished, frame) = match (code, again) {
             (Some(code), _) => code,
@@ -318,8 +321,8 @@ impl Compiler {
             return Ok((finished, slots));
         }
         self.gate(module, layout, func, frame, start, scratch);
-        self.emit(func, 0, None, scratch)?;
-        let gate = finish::finish(&scratch.context, index, start, &[], explicit)?;
+        let gate = self.emit(func, 0, None, scratch)?;
+        let gate = finish::finish(&gate, &scratch.context, index, start, &[], explicit)?;
         let (gate, _) = gate.expect("it has no exits");
         self.check(module, layout, func, Linkage::Direct, 0, &gate)?;
         Ok((finish::join(gate, finished, index), slots))
@@ -381,9 +384,8 @@ impl Compiler {
                 Form { linkage: Linkage::Direct, is_final: &|_| true, at_loop: None, exits: true };
             self.build(module, layout, body, form, scratch)?;
             scratch.context.set_disasm(true);
-            self.emit(func, self.reach(module), None, scratch)?;
-            let code = scratch.context.compiled_code();
-            Ok(code.and_then(|code| code.vcode.clone()).unwrap_or_default())
+            let code = self.emit(func, self.reach(module), None, scratch)?;
+            Ok(code.vcode.unwrap_or_default())
         })
     }
 
@@ -474,7 +476,7 @@ impl Compiler {
         reach: u64,
         loading: Option<Block>,
         scratch: &mut Scratch,
-    ) -> Result<(), CompileError> {
+    ) -> Result<CompiledCode, CompileError> {
         let Scratch { context, choice, .. } = scratch;
         let mut plane = ControlPlane::default();
         let mut deep = pressure::may_be_deep(&context.func);
@@ -493,34 +495,61 @@ impl Compiler {
                 resume::use_start(context, &**optimizer, loading, reach);
             }
             dispatch::copy_dispatch(&mut context.func);
-            offsets::move_constants(&mut context.func, reach);
+            let mut ways = Ways::new(&context.func);
+            offsets::move_constants(&mut context.func, &ways, reach);
             // Where code checks, counts or pays in each turn, copies are of no use.
             let Settings { signals_based_traps, consume_fuel, epoch_interruption, .. } =
                 self.settings;
             let is_plain = signals_based_traps && !consume_fuel && !epoch_interruption;
-            if is_plain && unroll::unroll(&mut context.func) {
-                offsets::move_constants(&mut context.func, reach);
+            if is_plain {
+                let unrolled = unroll(&mut context.func, &ways);
+                if unrolled != Unrolled::None {
+                    ways = Ways::new(&context.func);
+                }
+                if unrolled == Unrolled::Counting {
+                    offsets::move_constants(&mut context.func, &ways, reach);
+                }
             }
-            wide::keep_extended(&mut context.func);
+            wide::keep_extended(&mut context.func, &ways);
         }
         context.optimize(&**optimizer, &mut plane).map_err(|error| failure(func, error))?;
         if optimizes {
             induction::use_next(&mut context.func);
             wide::load_extended(&mut context.func);
         }
+        self.tidy(context).map_err(|error| failure(func, error))?;
         faults::keep_locations(&mut context.func);
         let excessive = pressure::is_excessive(&context.func);
         *choice = Some(Choice { deep, excessive });
         self.generate(func, scratch)
     }
 
-    /// Makes machine code of `scratch.context.func`, which was optimized.
-    fn generate(&self, func: FuncIndex, scratch: &mut Scratch) -> Result<(), CompileError> {
-        let Scratch { context, choice, .. } = scratch;
+    /// Makes the rest ready for the code generator: what became constant is no parameter, and there are no
+    /// aliases. The optimizer left the dominators, and the passes behind it changed no branch.
+    fn tidy(&self, context: &mut Context) -> Result<(), CodegenError> {
+        context.eliminate_unreachable_code(&*self.emitter)?;
+        context.remove_constant_phis(&*self.emitter)?;
+        context.func.dfg.resolve_all_aliases();
+        Ok(())
+    }
+
+    /// Makes machine code of `scratch.context.func`, which was optimized, and whose blocks are still those that
+    /// the optimizer left. (`Context::compile` would look at it all once more.)
+    fn generate(
+        &self,
+        func: FuncIndex,
+        scratch: &mut Scratch,
+    ) -> Result<CompiledCode, CompileError> {
+        let Scratch { context, choice, registers, .. } = scratch;
         let excessive = choice.is_some_and(|choice| choice.excessive);
         let emitter = if excessive { &self.linear_emitter } else { &self.emitter };
-        let result = context.compile(&**emitter, &mut ControlPlane::default());
-        result.map(|_| ()).map_err(|error| failure(func, error.inner))
+        let mut plane = ControlPlane::default();
+        let made = context.verify_if(&**emitter).and_then(|()| {
+            let Context { func, domtree, want_disasm, .. } = &*context;
+            emitter.compile_function(func, domtree, registers, *want_disasm, &mut plane)
+        });
+        let made = made.map_err(|error| failure(func, error))?;
+        Ok(made.apply_params(&context.func.params))
     }
 
     /// Makes the gate of a function that takes `frame` bytes of stack: invariant [large frames] of

@@ -6,9 +6,12 @@
 //!
 //! Invariant: after [`pass_values`], blocks of a group are the only ones that name a value of the group.
 
+use crate::EntityMap;
+use crate::ways::Ways;
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::{Block, BlockArg, BlockCall, Function, Inst, Value};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most values that branches pass.
 const MAX_PASSED: usize = 1 << 20;
@@ -36,8 +39,8 @@ struct Needs {
 }
 
 /// `None` if that is too much.
-fn needs(func: &Function, groups: &Groups, more_ways: usize) -> Option<Needs> {
-    let mut group_of: SecondaryMap<Value, u32> = SecondaryMap::new();
+fn needs(func: &Function, groups: &Groups, ways: &Ways, more_ways: usize) -> Option<Needs> {
+    let mut group_of: SecondaryMap<Value, u32> = SecondaryMap::with_capacity(func.dfg.num_values());
     for block in func.layout.blocks() {
         let group = groups[block];
         if group != 0 {
@@ -48,36 +51,40 @@ fn needs(func: &Function, groups: &Groups, more_ways: usize) -> Option<Needs> {
         }
     }
     let mut needs: BTreeMap<Block, BTreeSet<Value>> = BTreeMap::new();
-    let mut before: HashMap<Block, Vec<Block>> = HashMap::new();
     for block in func.layout.blocks() {
-        for call in destinations(func, block) {
-            before.entry(call.block(&func.dfg.value_lists)).or_default().push(block);
-        }
-        for inst in func.layout.block_insts(block) {
-            for value in func.dfg.inst_values(inst) {
-                let value = func.dfg.resolve_aliases(value);
-                if group_of[value] != 0 && group_of[value] != groups[block] {
-                    needs.entry(block).or_default().insert(value);
-                }
+        let mut look_at = |value: Value| {
+            let value = func.dfg.resolve_aliases(value);
+            let group = group_of[value];
+            if group != 0 && group != groups[block] {
+                needs.entry(block).or_default().insert(value);
             }
+        };
+        for inst in func.layout.block_insts(block) {
+            func.dfg.inst_args(inst).iter().copied().for_each(&mut look_at);
         }
+        // What branches pass is not among the arguments.
+        let last = func.layout.last_inst(block).into_iter();
+        last.flat_map(|inst| func.dfg.inst_values(inst)).for_each(&mut look_at);
     }
+    let sources = |block: Block| {
+        ways.to(block).iter().filter_map(|(branch, _)| func.layout.inst_block(*branch))
+    };
     let mut places: usize = needs.values().map(BTreeSet::len).sum();
     let mut work: Vec<Block> = needs.keys().copied().collect();
     while let Some(block) = work.pop() {
         let values = needs[&block].clone();
-        for source in before.get(&block).into_iter().flatten() {
+        for source in sources(block) {
             let mut others =
-                values.iter().filter(|value| group_of[**value] != groups[*source]).peekable();
+                values.iter().filter(|value| group_of[**value] != groups[source]).peekable();
             if others.peek().is_none() {
                 continue;
             }
-            let known = needs.entry(*source).or_default();
+            let known = needs.entry(source).or_default();
             let count = known.len();
             known.extend(others);
             if known.len() > count {
                 places += known.len() - count;
-                work.push(*source);
+                work.push(source);
             }
         }
         if places > MAX_PLACES {
@@ -85,8 +92,9 @@ fn needs(func: &Function, groups: &Groups, more_ways: usize) -> Option<Needs> {
         }
     }
     // Each way to a block passes what it needs.
-    let passed = needs.iter().map(|(block, values)| {
-        values.len() * before.get(block).map_or(0, |sources| sources.len() + more_ways)
+    let passed = needs.iter().map(|(block, values)| match ways.to(*block).len() {
+        0 => 0,
+        sources => values.len() * (sources + more_ways),
     });
     let fits = passed.sum::<usize>() <= MAX_PASSED;
     fits.then_some(Needs { group_of, of_block: needs })
@@ -94,8 +102,13 @@ fn needs(func: &Function, groups: &Groups, more_ways: usize) -> Option<Needs> {
 
 /// Gives what groups define to other blocks by parameters only. `false` if nothing was done, because it would
 /// be too much where copies add `more_ways` to each block.
-pub(crate) fn pass_values(func: &mut Function, groups: &Groups, more_ways: usize) -> bool {
-    let Some(Needs { group_of, of_block: needs }) = needs(func, groups, more_ways) else {
+pub(crate) fn pass_values(
+    func: &mut Function,
+    groups: &Groups,
+    ways: &Ways,
+    more_ways: usize,
+) -> bool {
+    let Some(Needs { group_of, of_block: needs }) = needs(func, groups, ways, more_ways) else {
         return false;
     };
     // The block with the entry's parameters has no others, and a group leads to whoever needs its values.
@@ -106,7 +119,7 @@ pub(crate) fn pass_values(func: &mut Function, groups: &Groups, more_ways: usize
     {
         return false;
     }
-    let mut params: HashMap<(Block, Value), Value> = HashMap::new();
+    let mut params: EntityMap<(Block, Value), Value> = EntityMap::default();
     for (block, values) in &needs {
         for value in values {
             let ty = func.dfg.value_type(*value);
@@ -117,15 +130,7 @@ pub(crate) fn pass_values(func: &mut Function, groups: &Groups, more_ways: usize
         let mut next = func.layout.first_inst(*block);
         while let Some(inst) = next {
             next = func.layout.next_inst(inst);
-            let values: Vec<Value> = func.dfg.inst_values(inst).collect();
-            let mut new = HashMap::new();
-            for value in values {
-                let source = func.dfg.resolve_aliases(value);
-                if let Some(param) = params.get(&(*block, source)) {
-                    new.insert(value, *param);
-                }
-            }
-            func.dfg.map_inst_values(inst, |value| new.get(&value).copied().unwrap_or(value));
+            rename(func, inst, |source| params.get(&(*block, source)).copied());
         }
     }
     let blocks: Vec<Block> = func.layout.blocks().collect();
@@ -147,15 +152,24 @@ pub(crate) fn pass_values(func: &mut Function, groups: &Groups, more_ways: usize
 }
 
 /// What a value is in a copy.
-pub(crate) fn renamed(func: &Function, value: Value, new: &HashMap<Value, Value>) -> Value {
+pub(crate) fn renamed(func: &Function, value: Value, new: &EntityMap<Value, Value>) -> Value {
     let value = func.dfg.resolve_aliases(value);
     new.get(&value).copied().unwrap_or(value)
 }
 
 /// Gives a copy of an instruction the values of the copy.
-pub(crate) fn replace_values(func: &mut Function, inst: Inst, new: &HashMap<Value, Value>) {
-    let values: Vec<Value> = func.dfg.inst_values(inst).collect();
-    let names: HashMap<Value, Value> =
-        values.into_iter().map(|value| (value, renamed(func, value, new))).collect();
-    func.dfg.map_inst_values(inst, |value| names[&value]);
+pub(crate) fn replace_values(func: &mut Function, inst: Inst, new: &EntityMap<Value, Value>) {
+    rename(func, inst, |value| new.get(&value).copied());
+}
+
+/// Lets an instruction use what `new` says instead of a value.
+fn rename(func: &mut Function, inst: Inst, new: impl Fn(Value) -> Option<Value>) {
+    let values = func.dfg.inst_values(inst);
+    let names: SmallVec<[Option<Value>; 8]> =
+        values.map(|value| new(func.dfg.resolve_aliases(value))).collect();
+    if names.iter().any(Option::is_some) {
+        // Both go through them in the same order.
+        let mut names = names.into_iter();
+        func.dfg.map_inst_values(inst, |value| names.next().flatten().unwrap_or(value));
+    }
 }

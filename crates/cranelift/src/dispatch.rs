@@ -8,13 +8,14 @@
 //!
 //! Invariant: what runs, and in which order, stays the same, its source locations included.
 
+use crate::EntityMap;
 use crate::copies::{Groups, pass_values, renamed, replace_values};
+use crate::ways::Ways;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{
     Block, BlockArg, BlockCall, Function, Inst, InstBuilder, InstructionData, JumpTableData,
     Opcode, Value,
 };
-use std::collections::HashMap;
 
 /// Most instructions of a block that is copied.
 const MAX_INSTS: usize = 24;
@@ -37,7 +38,7 @@ pub(crate) fn copy_dispatch(func: &mut Function) {
             let jumps = jumps_to(func, block);
             if jumps.len() >= MIN_JUMPS
                 && (jumps.len() - 1) * entries <= MAX_ENTRIES
-                && pass_values(func, &group(block), MAX_ENTRIES)
+                && pass_values(func, &group(block), &Ways::new(func), MAX_ENTRIES)
             {
                 // The way into the loop comes first.
                 for jump in &jumps[..jumps.len() - 1] {
@@ -82,7 +83,7 @@ fn jumps_to(func: &Function, block: Block) -> Vec<Inst> {
 
 /// Replaces a jump to `block`, whose values are used nowhere else, by a copy of it.
 fn copy(func: &mut Function, block: Block, jump: Inst) {
-    let mut new: HashMap<Value, Value> = HashMap::new();
+    let mut new: EntityMap<Value, Value> = EntityMap::default();
     let InstructionData::Jump { destination, .. } = func.dfg.insts[jump] else {
         unreachable!("it was looked for")
     };

@@ -8,6 +8,7 @@
 //! - A cold block that raises a trap calls the shim from an instruction whose source location is that
 //!   of the WebAssembly instruction, so that its return address tells it.
 
+use crate::EntityMap;
 use crate::abi::{
     POINTER, V128, builtin_signature, clif_type, epoch_signature, signature, throw_signature,
 };
@@ -162,7 +163,7 @@ pub(crate) struct Tier<'a> {
     builtins: HashMap<Builtin, SigRef>,
     epoch_shim: Option<SigRef>,
     raises: [Option<SigRef>; 3],
-    regions: HashMap<Region, Option<AliasRegion>>,
+    regions: EntityMap<Region, Option<AliasRegion>>,
     module_table: Option<ir::GlobalValue>,
     /// Stores to memories that may be out of bounds, so far.
     stores: u32,
@@ -248,7 +249,7 @@ impl<'a> Tier<'a> {
             builtins: HashMap::new(),
             epoch_shim: None,
             raises: [None; 3],
-            regions: HashMap::new(),
+            regions: EntityMap::default(),
             module_table: None,
             stores: 0,
             exits: false,

@@ -58,9 +58,12 @@ impl Loads {
     /// The last load that `inst` may be joined with. There is at most one location of such loads
     /// afterwards: those of others are kept from passing the last.
     fn behind(&mut self, func: &mut Function, inst: Inst) -> Option<usize> {
+        if self.open == self.all.len() {
+            return None;
+        }
         let mut last: Option<usize> = None;
         for position in 0..func.dfg.inst_args(inst).len() {
-            let arg = func.dfg.resolve_aliases(func.dfg.inst_args(inst)[position]);
+            let arg = func.dfg.inst_args(inst)[position];
             let Some(load) = (self.of_value[arg.as_u32() as usize] as usize).checked_sub(1) else {
                 continue;
             };
@@ -91,7 +94,7 @@ fn mark(func: &mut Function, before: Inst) {
     func.set_srcloc(marker, func.srcloc(before));
 }
 
-/// Makes the invariant true of what the code generator will make of `func`.
+/// Makes the invariant true of what the code generator will make of `func`, in which there are no aliases.
 pub(crate) fn keep_locations(func: &mut Function) {
     let of_value = vec![0; func.dfg.num_values()];
     let mut loads = Loads { all: Vec::new(), open: 0, of_value };
@@ -169,6 +172,5 @@ fn faults_first(func: &Function, load: Inst, inst: Inst) -> bool {
         return false;
     };
     let bytes = |value| func.dfg.value_type(value).bytes();
-    let same = func.dfg.resolve_aliases(arg) == func.dfg.resolve_aliases(address);
-    same && offset == to && bytes(value) <= bytes(func.dfg.first_result(load))
+    arg == address && offset == to && bytes(value) <= bytes(func.dfg.first_result(load))
 }

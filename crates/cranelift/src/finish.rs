@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use wardian_lower::CompileError;
 use wardian_module::image::{
     ExceptionTable, FunctionCode, Handler, Inlined, Location, Reloc, RelocTarget, StackMaps,
-    TrapSite, TryCall,
+    Starts, TrapSite, TryCall,
 };
 use wardian_module::{DefinedFuncIndex, TagIndex, Trap};
 
@@ -42,11 +42,12 @@ fn trap_of(code: TrapCode) -> Option<Trap> {
     }
 }
 
-/// The code that Cranelift made for defined function `index`, and the bytes of stack that a call of it
+/// The code that Cranelift made of what `context` holds, defined function `index`, and the bytes of stack that a call of it
 /// takes. The function starts at offset `start` of the module's bytes; `inlined` are the places that
 /// its source locations speak of. Its checks get their exits, those that are no epoch's only if code is
 /// `explicit`; `None` if it has to be compiled without (see `exits`).
 pub(crate) fn finish(
+    compiled: &CompiledCode,
     context: &Context,
     index: DefinedFuncIndex,
     start: u32,
@@ -54,7 +55,6 @@ pub(crate) fn finish(
     explicit: bool,
 ) -> Result<Option<(FunctionCode, u32)>, CompileError> {
     let func = &context.func;
-    let compiled = context.compiled_code().expect("the function was compiled");
     let buffer = &compiled.buffer;
     let mut relocs = Vec::with_capacity(buffer.relocs().len());
     for reloc in buffer.relocs() {
@@ -96,9 +96,15 @@ pub(crate) fn finish(
     let exceptions = exceptions(compiled)?;
     let mut locations = locations(compiled, start);
     let inlined = keep_used(&mut locations, inlined);
+    // Without loops, all starts are alike.
+    let loops = &context.loop_analysis;
+    let starts = match loops.is_valid() && loops.loops().next().is_none() {
+        true => Starts::multiples_of(buffer.alignment),
+        false => placement::starts(buffer.data(), buffer.alignment),
+    };
     let mut code = FunctionCode {
         bytes: buffer.data().to_vec(),
-        starts: placement::starts(buffer.data(), buffer.alignment),
+        starts,
         relocs,
         traps,
         locations,

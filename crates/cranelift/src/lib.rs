@@ -36,7 +36,11 @@ mod resume;
 mod roots;
 mod simd;
 mod unroll;
+mod ways;
 mod wide;
 
 pub use compiler::{Compiler, Scratch};
 pub use wardian_lower::CompileError;
+
+/// A map by numbers that are given one after the other, so that nobody can choose many of one hash.
+type EntityMap<K, V> = std::collections::HashMap<K, V, rustc_hash::FxBuildHasher>;

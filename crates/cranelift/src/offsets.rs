@@ -8,6 +8,7 @@
 //! module takes, so that it can be seen from the instruction that the access stays inside.
 
 use crate::ranges::{Ranges, sum};
+use crate::ways::Ways;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{
     Function, Inst, InstBuilder, InstructionData, Opcode, Value, ValueDef, types,
@@ -18,16 +19,10 @@ const MOST_BYTES: u64 = 16;
 
 /// Moves constants: see the head of this file. `reach` is how far behind an index an access
 /// may end without a check; 0 where accesses are checked.
-pub(crate) fn move_constants(func: &mut Function, reach: u64) {
-    move_in_ranges(func, Ranges::new, reach);
-}
-
-/// The same with the ranges that the caller makes, if they are needed.
-pub(crate) fn move_in_ranges(
-    func: &mut Function,
-    ranges: impl FnOnce(&Function) -> Ranges,
-    reach: u64,
-) {
+pub(crate) fn move_constants(func: &mut Function, ways: &Ways, reach: u64) {
+    if reach == 0 {
+        return;
+    }
     let mut candidates: Vec<Inst> = Vec::new();
     for block in func.layout.blocks() {
         let insts = func.layout.block_insts(block);
@@ -39,7 +34,7 @@ pub(crate) fn move_in_ranges(
     if candidates.is_empty() {
         return;
     }
-    let mut ranges = ranges(func);
+    let mut ranges = Ranges::new(ways);
     for inst in candidates {
         let Some((base, mut index, offset)) = parts(func, inst) else { continue };
         let mut more = 0;

@@ -4,16 +4,16 @@
 //! never shrink, so what was shown stays true; what was shown inside of a block is forgotten where
 //! another way may lead past it: at its `else`, and at its end if something branches there.
 
+use crate::EntityMap;
 use crate::emit::Tier;
 use cranelift_codegen::ir::{Opcode, Value, ValueDef};
-use std::collections::HashMap;
 use wardian_module::MemoryIndex;
 
 /// See the head of this file.
 #[derive(Default)]
 pub(crate) struct Proven {
     /// `index + end` is at most the length of the memory.
-    ends: HashMap<(MemoryIndex, Value), u64>,
+    ends: EntityMap<(MemoryIndex, Value), u64>,
     /// What each entry of `ends` was before, in the order of the changes.
     changes: Vec<((MemoryIndex, Value), Option<u64>)>,
 }

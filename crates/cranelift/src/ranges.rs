@@ -6,13 +6,12 @@
 //! Invariant: a value is never outside of its range while the instruction or block that defines it has run
 //! last.
 
-use crate::copies::destinations;
-use cranelift_codegen::entity::SecondaryMap;
+use crate::EntityMap;
+use crate::ways::{Way, Ways};
 use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::{
     Block, BlockArg, Function, Inst, InstructionData, Opcode, Value, ValueDef, types,
 };
-use std::collections::HashMap;
 
 /// Values that a value is made from, one from the other, before it may be anything.
 const MAX_DEPTH: u32 = 12;
@@ -35,51 +34,23 @@ const ANY: Range = (0, U32);
 #[derive(Clone, Copy)]
 struct Loop {
     /// The branch that goes in, and which of its destinations does.
-    entry: (Inst, usize),
-    back: (Inst, usize),
+    entry: Way,
+    back: Way,
     /// The branch that every way back takes last, and the destination that leads there.
-    decides: (Inst, usize),
+    decides: Way,
 }
 
-pub(crate) struct Ranges {
-    /// The ways to each block, in the order of the layout.
-    before: SecondaryMap<Block, Vec<(Inst, usize)>>,
-    position: SecondaryMap<Block, usize>,
-    known: HashMap<Value, Range>,
+pub(crate) struct Ranges<'a> {
+    ways: &'a Ways,
+    known: EntityMap<Value, Range>,
     /// How often a loop goes back if it is not left elsewhere.
-    turns: HashMap<Block, Option<u64>>,
+    turns: EntityMap<Block, Option<u64>>,
 }
 
-impl Ranges {
-    pub(crate) fn new(func: &Function) -> Ranges {
-        Ranges::without(func, None)
-    }
-
-    /// As if nothing came from `ignored`, which passes what other ways pass too.
-    pub(crate) fn without(func: &Function, ignored: Option<Block>) -> Ranges {
-        let mut before: SecondaryMap<Block, Vec<(Inst, usize)>> = SecondaryMap::new();
-        let mut position = SecondaryMap::new();
-        for (at, block) in func.layout.blocks().enumerate() {
-            position[block] = at;
-            if Some(block) == ignored {
-                continue;
-            }
-            for (index, call) in destinations(func, block).iter().enumerate() {
-                let branch = func.layout.last_inst(block).expect("it has destinations");
-                before[call.block(&func.dfg.value_lists)].push((branch, index));
-            }
-        }
-        Ranges { before, position, known: HashMap::new(), turns: HashMap::new() }
-    }
-
-    /// The branches to a block, each with its destination that leads there.
-    pub(crate) fn ways_to(&self, block: Block) -> &[(Inst, usize)] {
-        &self.before[block]
-    }
-
-    /// Where a block stands in the layout.
-    pub(crate) fn position(&self, block: Block) -> usize {
-        self.position[block]
+impl<'a> Ranges<'a> {
+    /// Of a function with these ways. What a block passes whose ways are left out, others pass too.
+    pub(crate) fn new(ways: &'a Ways) -> Ranges<'a> {
+        Ranges { ways, known: EntityMap::default(), turns: EntityMap::default() }
     }
 
     /// How often a loop goes back if it is not left elsewhere, if constants say so.
@@ -191,9 +162,9 @@ impl Ranges {
 
     /// The ways to a block, if it is the head of a loop with one way in and one way back.
     fn as_loop(&self, func: &Function, block: Block) -> Option<Loop> {
-        let [entry, back] = self.before[block][..] else { return None };
-        let at = |way: (Inst, usize)| Some(self.position[func.layout.inst_block(way.0)?]);
-        let head = self.position[block];
+        let &[entry, back] = self.ways.to(block) else { return None };
+        let at = |way: Way| Some(self.ways.position(func.layout.inst_block(way.0)?));
+        let head = self.ways.position(block);
         if entry.0 == back.0 || at(entry)? >= head || at(back)? < head {
             return None;
         }
@@ -201,8 +172,8 @@ impl Ranges {
         while func.dfg.insts[decides.0].opcode() == Opcode::Jump
             && let from = func.layout.inst_block(decides.0)?
             && from != block
-            && let [way] = self.before[from][..]
-            && at(way)? < self.position[from]
+            && let &[way] = self.ways.to(from)
+            && at(way)? < self.ways.position(from)
         {
             decides = way;
         }
@@ -285,13 +256,13 @@ fn count(cond: IntCC, first: u32, step: i64, last: u32) -> Option<u64> {
 }
 
 /// What a way to a block passes for a parameter.
-fn passed(func: &Function, (branch, index): (Inst, usize), position: usize) -> Option<Value> {
+fn passed(func: &Function, (branch, index): Way, position: usize) -> Option<Value> {
     let dfg = &func.dfg;
     if position >= MAX_PARAMS {
         return None;
     }
     let calls = dfg.insts[branch].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
-    match calls[index].args(&dfg.value_lists).nth(position)? {
+    match calls[index as usize].args(&dfg.value_lists).nth(position)? {
         BlockArg::Value(value) => Some(dfg.resolve_aliases(value)),
         _ => None,
     }

@@ -10,7 +10,7 @@
 
 use crate::copies::destinations;
 use crate::offsets;
-use crate::ranges::Ranges;
+use crate::ways::Ways;
 use cranelift_codegen::Context;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{Block, BlockArg, BlockCall, Function, Inst, Opcode, Value, ValueDef};
@@ -25,7 +25,7 @@ const MAX_ROUNDS: usize = 16;
 pub(crate) fn use_start(context: &mut Context, isa: &dyn TargetIsa, loading: Block, reach: u64) {
     let func = &mut context.func;
     use_constants(func, loading);
-    offsets::move_in_ranges(func, |func| Ranges::without(func, Some(loading)), reach);
+    offsets::move_constants(func, &Ways::without(func, Some(loading)), reach);
     context.compute_cfg();
     context.compute_domtree();
     let removed = context.eliminate_unreachable_code(isa);

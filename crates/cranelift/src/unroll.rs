@@ -6,14 +6,14 @@
 //!
 //! Invariant: what runs, and in which order, stays the same, its source locations included.
 
+use crate::EntityMap;
 use crate::copies::{Groups, destinations, pass_values, replace_values};
 use crate::ranges::Ranges;
+use crate::ways::Ways;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
-use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::{
     Block, BlockArg, BlockCall, Function, Inst, InstBuilder, Opcode, Value,
 };
-use std::collections::HashMap;
 
 /// Most instructions of a loop that is copied, as far as they become code. Also most blocks.
 const MAX_INSTS: usize = 64;
@@ -32,41 +32,50 @@ struct Loop {
     ends_last: bool,
 }
 
-/// Copies the bodies of small loops: see the head of this file. Whether there are loops now that count further in each turn, to a constant.
-pub(crate) fn unroll(func: &mut Function) -> bool {
-    let loops = small_loops(func);
+/// What became of the loops of a function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unrolled {
+    /// They are what they were.
+    None,
+    /// Some were copied.
+    Copied,
+    /// Some count further now in each turn, to a constant.
+    Counting,
+}
+
+/// Copies the bodies of small loops: see the head of this file.
+pub(crate) fn unroll(func: &mut Function, ways: &Ways) -> Unrolled {
+    let loops = small_loops(func, ways);
     if loops.is_empty() {
-        return false;
+        return Unrolled::None;
     }
     let mut groups = Groups::new();
     for (index, found) in loops.iter().enumerate() {
         found.blocks.iter().for_each(|block| groups[*block] = index as u32 + 1);
     }
-    if !pass_values(func, &groups, MAX_WAYS) {
-        return false;
+    if !pass_values(func, &groups, ways, MAX_WAYS) {
+        return Unrolled::None;
     }
     loops.iter().for_each(|found| copy(func, found));
-    loops.iter().any(|found| found.ends_last)
+    match loops.iter().any(|found| found.ends_last) {
+        true => Unrolled::Counting,
+        false => Unrolled::Copied,
+    }
 }
 
 /// The loops to copy: innermost, small, of integers, with nothing in them that is called. Loops of floats
 /// and vectors wait for other things: copies gave nothing.
-fn small_loops(func: &Function) -> Vec<Loop> {
-    let order: Vec<Block> = func.layout.blocks().collect();
-    let mut position: SecondaryMap<Block, usize> = SecondaryMap::with_default(usize::MAX);
+fn small_loops(func: &Function, ways: &Ways) -> Vec<Loop> {
     let mut ranges: Vec<(usize, usize)> = Vec::new();
-    for (at, block) in order.iter().enumerate() {
-        position[*block] = at;
-        for call in destinations(func, *block) {
-            let head = position[call.block(&func.dfg.value_lists)];
-            if head <= at {
-                ranges.push((head, at));
-            }
-        }
+    for (head, block) in func.layout.blocks().enumerate() {
+        let sources = ways.to(block).iter().filter_map(|way| func.layout.inst_block(way.0));
+        let sources = sources.map(|source| ways.position(source));
+        ranges.extend(sources.filter(|source| head <= *source).map(|source| (head, source)));
     }
     if ranges.is_empty() {
         return Vec::new();
     }
+    let order: Vec<Block> = func.layout.blocks().collect();
     // Several ways back are one loop.
     ranges.sort_unstable();
     let mut heads: Vec<(usize, usize)> = Vec::new();
@@ -76,14 +85,14 @@ fn small_loops(func: &Function) -> Vec<Loop> {
             _ => heads.push((head, last)),
         }
     }
-    let mut ranges = Ranges::new(func);
+    let mut ranges = Ranges::new(ways);
     let mut budget = func.dfg.num_insts() / 2 + 100;
     let mut loops = Vec::new();
     for (index, (head, last)) in heads.iter().enumerate() {
         if heads.get(index + 1).is_some_and(|(inner, _)| inner <= last) {
             continue;
         }
-        let Some(blocks) = body(func, &ranges, &order, *head, *last) else { continue };
+        let Some(blocks) = body(func, ways, &order, *head, *last) else { continue };
         let Some(size) = size(func, &blocks) else { continue };
         let more = size * (COPIES - 1);
         if more <= budget {
@@ -99,7 +108,7 @@ fn small_loops(func: &Function) -> Vec<Loop> {
 /// The blocks between a head and the ways back to it, if they are entered through the head only.
 fn body(
     func: &Function,
-    ranges: &Ranges,
+    ways: &Ways,
     order: &[Block],
     head: usize,
     last: usize,
@@ -111,8 +120,8 @@ fn body(
     inside[0] = true;
     let mut work = vec![head];
     while let Some(at) = work.pop() {
-        for (branch, _) in ranges.ways_to(order[at]) {
-            let source = ranges.position(func.layout.inst_block(*branch)?);
+        for (branch, _) in ways.to(order[at]) {
+            let source = ways.position(func.layout.inst_block(*branch)?);
             match (head..=last).contains(&source) {
                 true if !std::mem::replace(&mut inside[source - head], true) => work.push(source),
                 true => {}
@@ -150,15 +159,15 @@ fn size(func: &Function, blocks: &[Block]) -> Option<usize> {
 /// Puts copies of a loop behind it.
 fn copy(func: &mut Function, found: &Loop) {
     let head = found.blocks[0];
-    let mut bodies: Vec<HashMap<Block, Block>> =
+    let mut bodies: Vec<EntityMap<Block, Block>> =
         vec![found.blocks.iter().map(|block| (*block, *block)).collect()];
     let mut behind = *found.blocks.last().expect("it has a head");
     let received = received(func, found);
-    let mut last_new: HashMap<Value, Value> = HashMap::new();
+    let mut last_new: EntityMap<Value, Value> = EntityMap::default();
     for _ in 1..COPIES {
-        let mut body: HashMap<Block, Block> = HashMap::new();
+        let mut body: EntityMap<Block, Block> = EntityMap::default();
         // The head of a copy has one way to it, so it receives what that passes.
-        let mut new: HashMap<Value, Value> = HashMap::new();
+        let mut new: EntityMap<Value, Value> = EntityMap::default();
         for (param, passed) in &received {
             new.insert(*param, last_new.get(passed).copied().unwrap_or(*passed));
         }
@@ -219,12 +228,12 @@ fn copy(func: &mut Function, found: &Loop) {
 }
 
 /// What the head's parameters are the next time, where only one branch goes back.
-fn received(func: &Function, found: &Loop) -> HashMap<Value, Value> {
+fn received(func: &Function, found: &Loop) -> EntityMap<Value, Value> {
     let head = found.blocks[0];
     let lists = &func.dfg.value_lists;
     let mut ways = found.blocks.iter().flat_map(|block| destinations(func, *block));
     let mut back = ways.by_ref().filter(|call| call.block(lists) == head);
-    let (Some(way), None) = (back.next(), back.next()) else { return HashMap::new() };
+    let (Some(way), None) = (back.next(), back.next()) else { return EntityMap::default() };
     let values = way.args(lists).filter_map(|arg| match arg {
         BlockArg::Value(value) => Some(func.dfg.resolve_aliases(value)),
         _ => None,

@@ -13,20 +13,20 @@
 //!
 //! Invariant: a value that is given 64 bits equals the zero extension of what it was.
 
+use crate::EntityMap;
+use crate::ways::{Way, Ways};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::entity::EntitySet;
+use cranelift_codegen::entity::packed_option::ReservedValue;
 use cranelift_codegen::ir::{
-    Block, BlockArg, BlockCall, Function, Inst, InstBuilder, InstructionData, Opcode, Value,
-    ValueDef, types,
+    Block, BlockArg, Function, Inst, InstBuilder, InstructionData, Opcode, Value, ValueDef, types,
 };
-use std::collections::HashMap;
+use smallvec::SmallVec;
 
-/// A branch and which of its destinations, and what it passes.
-type Passed = (Inst, BlockArg);
-
-struct Widening {
-    /// What each block is passed, parameter by parameter and branch by branch.
-    passed: HashMap<Block, Vec<Vec<Passed>>>,
+struct Widening<'a> {
+    ways: &'a Ways,
+    /// What the blocks that were asked for are passed: parameter by parameter, way by way.
+    passed: EntityMap<Block, Vec<Value>>,
     /// Zero extensions to 64 bits.
     extensions: Vec<Inst>,
     /// Parameters to give 64 bits, in the order they were found.
@@ -34,27 +34,34 @@ struct Widening {
     is_wanted: EntitySet<Value>,
 }
 
-/// Carries indices with 64 bits: see the head of this file.
-pub(crate) fn keep_extended(func: &mut Function) {
+/// Carries indices with 64 bits: see the head of this file. `ways` are those of the function.
+pub(crate) fn keep_extended(func: &mut Function, ways: &Ways) {
     let mut widening = Widening {
-        passed: HashMap::new(),
-        extensions: Vec::new(),
+        ways,
+        passed: EntityMap::default(),
+        extensions: extensions(func),
         wanted: Vec::new(),
         is_wanted: EntitySet::new(),
     };
-    widening.scan(func);
     widening.choose(func);
-    widening.widen_params(func);
+    if !widening.wanted.is_empty() {
+        widening.widen_params(func);
+    }
 }
 
-/// Gives loads 64 bits whose zero extension would be an instruction of its own.
-pub(crate) fn load_extended(func: &mut Function) {
+/// Zero extensions to 64 bits, in the order of the layout.
+fn extensions(func: &Function) -> Vec<Inst> {
     let mut extensions = Vec::new();
     for block in func.layout.blocks() {
         extensions.extend(func.layout.block_insts(block).filter(|inst| is_extension(func, *inst)));
     }
-    let mut wide: HashMap<Value, Value> = HashMap::new();
-    for extension in extensions {
+    extensions
+}
+
+/// Gives loads 64 bits whose zero extension would be an instruction of its own.
+pub(crate) fn load_extended(func: &mut Function) {
+    let mut wide: EntityMap<Value, Value> = EntityMap::default();
+    for extension in extensions(func) {
         let arg = func.dfg.resolve_aliases(func.dfg.inst_args(extension)[0]);
         let new = match wide.get(&arg) {
             Some(new) => *new,
@@ -78,51 +85,53 @@ fn replace(func: &mut Function, inst: Inst, new: Value) {
 }
 
 fn is_extension(func: &Function, inst: Inst) -> bool {
-    let data = &func.dfg.insts[inst];
-    data.opcode() == Opcode::Uextend
-        && func.dfg.value_type(func.dfg.inst_args(inst)[0]) == types::I32
+    let InstructionData::Unary { opcode: Opcode::Uextend, arg } = func.dfg.insts[inst] else {
+        return false;
+    };
+    func.dfg.value_type(arg) == types::I32
         && func.dfg.value_type(func.dfg.first_result(inst)) == types::I64
 }
 
-impl Widening {
-    /// Collects zero extensions, and what branches pass.
-    fn scan(&mut self, func: &Function) {
-        for block in func.layout.blocks() {
-            for inst in func.layout.block_insts(block) {
-                if is_extension(func, inst) {
-                    self.extensions.push(inst);
-                }
-            }
-            let Some(last) = func.layout.last_inst(block) else { continue };
-            let dfg = &func.dfg;
-            let calls = dfg.insts[last].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
-            for call in calls {
-                let target = call.block(&dfg.value_lists);
-                let params = dfg.num_block_params(target);
-                if params == 0 {
-                    continue;
-                }
-                let passed = self.passed.entry(target).or_insert_with(|| vec![Vec::new(); params]);
-                for (passed, arg) in passed.iter_mut().zip(call.args(&dfg.value_lists)) {
-                    passed.push((last, arg));
-                }
-            }
-        }
-    }
-
-    /// The block and position of a parameter that can be given 64 bits.
+impl Widening<'_> {
+    /// The block and position of a parameter that may be given 64 bits.
     fn param(&self, func: &Function, value: Value) -> Option<(Block, usize)> {
         let ValueDef::Param(block, position) = func.dfg.value_def(value) else { return None };
-        let passed = self.passed.get(&block)?;
-        let all = passed[position].iter().all(|(_, arg)| matches!(arg, BlockArg::Value(_)));
-        (all && Some(block) != func.layout.entry_block()
-            && func.dfg.value_type(value) == types::I32)
-            .then_some((block, position))
+        let fits = func.dfg.value_type(value) == types::I32
+            && Some(block) != func.layout.entry_block()
+            && !self.ways.to(block).is_empty();
+        fits.then_some((block, position))
+    }
+
+    /// What a parameter is passed, way by way; `None` if that are not all values.
+    fn passed(&mut self, func: &Function, (block, position): (Block, usize)) -> Option<&[Value]> {
+        let ways = self.ways.to(block);
+        let dfg = &func.dfg;
+        let passed = self.passed.entry(block).or_insert_with(|| {
+            let mut passed =
+                vec![Value::reserved_value(); ways.len() * dfg.num_block_params(block)];
+            for (way, (branch, number)) in ways.iter().enumerate() {
+                let calls =
+                    dfg.insts[*branch].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
+                let args = calls[*number as usize].args(&dfg.value_lists);
+                for (position, arg) in args.enumerate() {
+                    if let BlockArg::Value(value) = arg {
+                        passed[position * ways.len() + way] = dfg.resolve_aliases(value);
+                    }
+                }
+            }
+            passed
+        });
+        let passed = &passed[position * ways.len()..][..ways.len()];
+        passed.iter().all(|value| !value.is_reserved_value()).then_some(passed)
     }
 
     fn want(&mut self, func: &Function, value: Value) {
         let value = func.dfg.resolve_aliases(value);
-        if self.param(func, value).is_some() && self.is_wanted.insert(value) {
+        if let Some(place) = self.param(func, value)
+            && !self.is_wanted.contains(value)
+            && self.passed(func, place).is_some()
+        {
+            self.is_wanted.insert(value);
             self.wanted.push(value);
         }
     }
@@ -136,18 +145,17 @@ impl Widening {
         while let Some(param) = self.wanted.get(next).copied() {
             next += 1;
             let (block, position) = self.param(func, param).expect("it was chosen");
-            for way in 0..self.passed[&block][position].len() {
-                if let (_, BlockArg::Value(value)) = self.passed[&block][position][way] {
-                    self.want(func, value);
-                }
+            let ways = self.ways.to(block).len();
+            for way in 0..ways {
+                self.want(func, self.passed[&block][position * ways + way]);
             }
         }
     }
 
     fn widen_params(&mut self, func: &mut Function) {
         // What each of them is with 64 bits.
-        let mut wide: HashMap<Value, Value> = HashMap::new();
-        let mut places = Vec::new();
+        let mut wide: EntityMap<Value, Value> = EntityMap::default();
+        let mut places = Vec::with_capacity(self.wanted.len());
         for param in &self.wanted {
             places.push(self.param(func, *param).expect("it was chosen"));
         }
@@ -164,18 +172,24 @@ impl Widening {
             }
         }
         // What is passed on several ways is extended once for each branch.
-        let mut extended: HashMap<(Inst, Value), Value> = HashMap::new();
-        for (block, position) in places {
-            for (branch, arg) in &self.passed[&block][position] {
-                let BlockArg::Value(value) = *arg else { unreachable!("it was looked at") };
-                let value = func.dfg.resolve_aliases(value);
-                let new = match wide.get(&value) {
-                    Some(new) => *new,
-                    None => *extended
-                        .entry((*branch, value))
-                        .or_insert_with(|| extend(func, *branch, value)),
-                };
-                pass(func, *branch, block, position, value, new);
+        let mut extended: EntityMap<(Inst, Value), Value> = EntityMap::default();
+        places.sort_unstable();
+        for places in places.chunk_by(|a, b| a.0 == b.0) {
+            let block = places[0].0;
+            let ways = self.ways.to(block);
+            for (way, (branch, number)) in ways.iter().enumerate() {
+                let mut new: SmallVec<[(usize, Value); 8]> = SmallVec::new();
+                for (_, position) in places {
+                    let value = self.passed[&block][position * ways.len() + way];
+                    let extended = match wide.get(&value) {
+                        Some(new) => *new,
+                        None => *extended
+                            .entry((*branch, value))
+                            .or_insert_with(|| extend(func, *branch, value)),
+                    };
+                    new.push((*position, extended));
+                }
+                pass(func, (*branch, *number), new);
             }
         }
     }
@@ -197,27 +211,17 @@ fn extend(func: &mut Function, branch: Inst, value: Value) -> Value {
     }
 }
 
-/// Lets a branch pass `new` instead of `old` wherever it does so to this parameter.
-fn pass(func: &mut Function, branch: Inst, block: Block, position: usize, old: Value, new: Value) {
+/// Lets a branch pass other values at these positions, which ascend.
+fn pass(func: &mut Function, (branch, number): Way, new: SmallVec<[(usize, Value); 8]>) {
     let dfg = &mut func.dfg;
-    let calls = dfg.insts[branch].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
-    for index in 0..calls.len() {
-        let call =
-            dfg.insts[branch].branch_destination(&dfg.jump_tables, &dfg.exception_tables)[index];
-        if call.block(&dfg.value_lists) != block {
-            continue;
-        }
-        let mut args: Vec<BlockArg> = call.args(&dfg.value_lists).collect();
-        if let BlockArg::Value(value) = args[position]
-            && dfg.resolve_aliases(value) == old
-        {
-            args[position] = BlockArg::Value(new);
-            let call = BlockCall::new(block, args, &mut dfg.value_lists);
-            dfg.insts[branch]
-                .branch_destination_mut(&mut dfg.jump_tables, &mut dfg.exception_tables)[index] =
-                call;
-        }
-    }
+    let calls =
+        dfg.insts[branch].branch_destination_mut(&mut dfg.jump_tables, &mut dfg.exception_tables);
+    let (mut new, mut position) = (new.into_iter().peekable(), 0);
+    calls[number as usize].update_args(&mut dfg.value_lists, |arg| {
+        let here = new.next_if(|(at, _)| *at == position);
+        position += 1;
+        here.map_or(arg, |(_, value)| value.into())
+    });
 }
 
 /// Makes `load`, whose result is `narrow`, load 64 bits, the upper half zero; `None` if it is no such
