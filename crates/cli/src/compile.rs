@@ -15,6 +15,7 @@ use wardian::{Engine, Result, bail};
 /// When the module cannot be read or compiled, or the file not be written. The file is replaced as a
 /// whole or not at all.
 pub fn compile(args: &CompileArgs, choices: Choices) -> Result<ExitCode> {
+    wardian::return_freed_memory();
     let engine = Engine::new(&choices.config)?;
     let name = args.file.display();
     if Engine::detect_precompiled_file(&args.file)?.is_some() {

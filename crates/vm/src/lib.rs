@@ -136,6 +136,13 @@ pub fn prefer_large_pages(bytes: &mut [u8]) {
     sys::prefer_large_pages(bytes);
 }
 
+/// Has the allocator of the C library give memory back to the system once it is freed, where it would keep what
+/// it expects to be asked for again. That is for programs that compile and end: it concerns the whole process,
+/// and allocating takes a little longer. Where the library has no such choice, nothing happens.
+pub fn return_freed_memory() {
+    sys::return_freed_memory();
+}
+
 /// Maps the first page of a file, executable, for good; nothing reads it. A profiler that records mappings
 /// learns of the file so.
 pub fn show_to_profilers(file: &std::fs::File) -> std::io::Result<()> {

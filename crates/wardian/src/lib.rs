@@ -176,3 +176,11 @@ pub use wardian_runtime::{Budget, BudgetShare};
 /// # }
 /// ```
 pub use wardian_vm::VouchedArtifact;
+/// ```
+/// // For a command that compiles and ends; before the first engine.
+/// wardian::return_freed_memory();
+/// let engine = wardian::Engine::new(wardian::Config::new().artifact_key([7; 32]))?;
+/// assert!(engine.precompile_module(b"(module)").is_ok());
+/// # Ok::<(), wardian::Error>(())
+/// ```
+pub use wardian_vm::return_freed_memory;

@@ -176,6 +176,20 @@ pub(crate) fn prefer_large_pages(bytes: &mut [u8]) {
     }
 }
 
+/// Free bytes at the end of a heap from which on they go back to the system.
+#[cfg(target_env = "gnu")]
+const KEPT_FREE: libc::c_int = 128 << 10;
+
+/// Fixes the threshold, which otherwise grows with the largest block that was freed.
+pub(crate) fn return_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: [foreign function] any threshold is allowed. The library keeps it in one word, which it reads
+    // by itself whenever it frees: other threads see the old or the new.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_FREE);
+    }
+}
+
 /// An anonymous file of some bytes, which nobody can change any more.
 pub(crate) fn sealed_file(content: &[u8]) -> io::Result<File> {
     refusals::allow()?;

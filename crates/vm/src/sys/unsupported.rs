@@ -87,6 +87,8 @@ pub(crate) unsafe fn discard(start: *mut u8, size: usize) -> io::Result<()> {
 
 pub(crate) fn prefer_large_pages(_bytes: &mut [u8]) {}
 
+pub(crate) fn return_freed_memory() {}
+
 pub(crate) fn sealed_file(_content: &[u8]) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
