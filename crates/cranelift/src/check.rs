@@ -304,6 +304,23 @@ mod tests {
     }
 
     #[test]
+    fn what_vectors_are_compared_for_is_known_as_an_index() {
+        // Both are made of one comparison, which the code generator makes twice; or of two.
+        let table = |other: &str| {
+            format!(
+                "(module (table 1 1 funcref) (func (param v128 v128) (result i32)
+                   (drop (table.get (v128.any_true (i8x16.eq (local.get 0) (local.get 1)))))
+                   (v128.any_true ({other} (local.get 0) (local.get 1)))))"
+            )
+        };
+        for settings in [Settings::default(), explicit()] {
+            for other in ["i8x16.eq", "i16x8.eq"] {
+                assert_eq!(check(&table(other), &settings, |_, _| None), (0, 0));
+            }
+        }
+    }
+
+    #[test]
     fn constant_indices_of_64_bit_memories_are_proven() {
         for body in [
             "(i32.load (i64.const 0))",
