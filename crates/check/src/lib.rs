@@ -38,6 +38,7 @@ mod flow;
 mod graph;
 mod proof;
 mod value;
+mod vectors;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wardian_module::abi::CallLayout;

@@ -77,6 +77,12 @@ pub(crate) enum Node {
     Zero(Id),
     /// 1 if the condition holds, else 0.
     Set(Id, ConditionCode),
+    /// What an instruction, by its code, makes of vector registers and a number: see `vectors`.
+    Vector {
+        code: u16,
+        number: u8,
+        operands: [Id; 4],
+    },
     /// Address of the return address.
     Frame,
     /// The VM context.

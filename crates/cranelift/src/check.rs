@@ -34,7 +34,8 @@ mod tests {
     use iced_x86::{
         ConditionCode, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register,
     };
-    use wardian_module::{Proposals, decode};
+    use wardian_module::layout::Field;
+    use wardian_module::{FuncIndex, Proposals, TableIndex, decode};
 
     fn explicit() -> Settings {
         Settings {
@@ -368,6 +369,55 @@ mod tests {
             if jumps { nothing(bytes) } else { None }
         };
         assert_eq!(check(wat, &explicit(), branch), (0, 1));
+    }
+
+    /// A code generator makes a comparison of vectors again where it is used.
+    #[test]
+    fn comparisons_of_vectors_are_known_again() {
+        let wasm = wat::parse_str("(module (table 1 1 funcref) (func))").expect("text");
+        let (module, _) = decode(wasm, Proposals::all_built()).expect("the test is valid");
+        let layout = VmLayout::new(&module);
+        let own = CallLayout::new(module.func_type(FuncIndex(0)).func_type());
+        let base = layout.path(&module, Field::TableBase(TableIndex(0))).offset as u8;
+        let accepts = |first: &[&[u8]], between: &[&[u8]], again: &[&[u8]]| {
+            let bytes = [
+                first.concat(),
+                between.concat(),
+                again.concat(),
+                // je to the return; the index; the table's base; the element.
+                vec![0x74, 0x0b, 0x0f, 0xb6, 0xc0, 0x48, 0x8b, 0x4f, base, 0x48, 0x8b, 0x04, 0xc1],
+                vec![0xc3],
+            ];
+            let code = FunctionCode { bytes: bytes.concat(), ..FunctionCode::default() };
+            let func = DefinedFuncIndex(0);
+            let settings = Settings::default();
+            verify(&module, &layout, &settings, &own, func, Linkage::Direct, 0, &code).is_ok()
+        };
+        const TEST_0: &[u8] = &[0x66, 0x0f, 0x38, 0x17, 0xc0];
+        const TEST_1: &[u8] = &[0x66, 0x0f, 0x38, 0x17, 0xc9];
+        const SETE: &[u8] = &[0x0f, 0x94, 0xc0];
+        const COPY_2_TO_1: &[u8] = &[0x66, 0x0f, 0x6f, 0xca];
+        const COPY_2_TO_0: &[u8] = &[0x66, 0x0f, 0x6f, 0xc2];
+        const EQUAL_1_3: &[u8] = &[0x66, 0x0f, 0x76, 0xcb];
+        const EQUAL_1_4: &[u8] = &[0x66, 0x0f, 0x76, 0xcc];
+        const EQUAL_0_3: &[u8] = &[0x66, 0x0f, 0x76, 0xc3];
+        const GREATER_0_3: &[u8] = &[0x66, 0x0f, 0x66, 0xc3];
+        const SHUFFLE_0_3: [&[u8]; 2] =
+            [&[0x66, 0x0f, 0x70, 0xc3, 1], &[0x66, 0x0f, 0x70, 0xc3, 2]];
+        const LOAD_3: &[u8] = &[0x66, 0x0f, 0x6f, 0x1c, 0x24];
+        let compared = [COPY_2_TO_1, EQUAL_1_3, TEST_1, SETE];
+        assert!(accepts(&[TEST_0, SETE], &[], &[TEST_0]));
+        assert!(accepts(&compared, &[], &[COPY_2_TO_0, EQUAL_0_3, TEST_0]));
+        assert!(accepts(&compared, &[COPY_2_TO_1, EQUAL_1_4], &[COPY_2_TO_0, EQUAL_0_3, TEST_0]));
+        // Other registers, another comparison, another number, what was changed between.
+        assert!(!accepts(&[TEST_0, SETE], &[], &[TEST_1]));
+        assert!(!accepts(&[TEST_0, SETE], &[EQUAL_0_3], &[TEST_0]));
+        assert!(!accepts(&compared, &[], &[COPY_2_TO_0, GREATER_0_3, TEST_0]));
+        assert!(!accepts(&compared, &[LOAD_3], &[COPY_2_TO_0, EQUAL_0_3, TEST_0]));
+        let shuffled = |number: usize| [COPY_2_TO_0, SHUFFLE_0_3[number], TEST_0];
+        let first = [&shuffled(0)[..], &[SETE]].concat();
+        assert!(accepts(&first, &[], &shuffled(0)));
+        assert!(!accepts(&first, &[], &shuffled(1)));
     }
 
     #[test]
