@@ -242,12 +242,6 @@ impl FuncType {
     pub fn results(&self) -> &[ValType] {
         &self.results
     }
-
-    /// Whether there are no references among them.
-    pub fn is_numeric(&self) -> bool {
-        let is_reference = |ty: &ValType| matches!(ty, ValType::Ref(_));
-        !self.params.iter().chain(&self.results).any(is_reference)
-    }
 }
 
 impl fmt::Display for FuncType {
