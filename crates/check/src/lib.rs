@@ -5,7 +5,8 @@
 //!
 //! ```text
 //!   code ──► graph ──► flow ──► proof ──► access
-//!            blocks    values   facts     verdict
+//!            blocks    values   facts,    verdict
+//!                               counts
 //! ```
 //!
 //! What it holds for true:
@@ -31,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod count;
 mod fields;
 mod flow;
 mod graph;

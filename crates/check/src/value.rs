@@ -314,7 +314,11 @@ impl Values {
                     Node::Low(inner, first) if first >= bits => inner,
                     _ => x,
                 };
-                let sum = self.sum(x, add & ones(bits));
+                let (core, add) = {
+                    let sum = self.sum(x, add & ones(bits));
+                    self.split(sum)
+                };
+                let sum = self.sum(core, add & ones(bits));
                 self.make(Node::Low(sum, bits))
             }
             _ => self.make(Node::Low(id, bits)),

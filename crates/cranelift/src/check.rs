@@ -253,6 +253,73 @@ mod tests {
         assert_eq!(check(LOAD, &explicit(), end), (0, 1));
     }
 
+    /// A loop over a memory of one page, by 8 bytes a turn.
+    fn counting(start: u32, next: &str, goes_on: &str) -> String {
+        format!(
+            "(module (memory 1) (func (local $p i32) (local $n i32)
+               (local.set $n (i32.const {start}))
+               (loop
+                 (i64.store (local.get $p) (i64.const 1))
+                 {next}
+                 (br_if 0 {goes_on}))))"
+        )
+    }
+
+    #[test]
+    fn loops_that_count_to_a_constant_need_no_checks() {
+        let pointer = "(local.set $p (i32.add (local.get $p) (i32.const 8)))";
+        let both =
+            |by: i32| format!("{pointer} (local.set $n (i32.add (local.get $n) (i32.const {by})))");
+        let older = format!("(local.set $n (local.get $p)) {pointer}");
+        let wrong_limit = |i: &Instruction, bytes: &[u8]| {
+            let compares = i.mnemonic() == Mnemonic::Cmp && i.op1_kind() == OpKind::Immediate32;
+            let mut bytes = Some(bytes.to_vec()).filter(|_| compares)?;
+            let end = bytes.len();
+            bytes[end - 2] ^= 2;
+            Some(bytes)
+        };
+        let wrong_step = |i: &Instruction, bytes: &[u8]| {
+            let number = i.mnemonic() == Mnemonic::Add && i.op1_kind() != OpKind::Register;
+            let mut bytes = bytes.to_vec();
+            let place = bytes.iter().rposition(|byte| *byte == 8).filter(|_| number)?;
+            bytes[place] = 12;
+            Some(bytes)
+        };
+        for (start, next, goes_on, room) in [
+            (0, pointer, "(i32.ne (local.get $p) (i32.const 0x10000))", true),
+            (0, pointer, "(i32.lt_u (local.get $p) (i32.const 0x10000))", true),
+            (0, pointer, "(i32.le_u (local.get $p) (i32.const 0xfff8))", true),
+            (0, &older, "(i32.ne (local.get $n) (i32.const 0xfff8))", true),
+            (0, &older, "(i32.lt_u (local.get $n) (i32.const 0xfff8))", true),
+            (0, &both(16), "(i32.ne (local.get $n) (i32.const 0x20000))", true),
+            (0x2_0000, &both(-16), "(i32.ne (local.get $n) (i32.const 0))", true),
+            (0xfff0_0000, &both(16), "(i32.ne (local.get $n) (i32.const 0xfff20000))", true),
+            (0xffff_fff0, &both(16), "(i32.lt_u (local.get $n) (i32.const 0x1fff0))", true),
+            (0, pointer, "(i32.ne (local.get $p) (i32.const 0x10008))", false),
+            (0, pointer, "(i32.lt_u (local.get $p) (i32.const 0x10001))", false),
+            (0, pointer, "(i32.ne (local.get $p) (i32.const 0xfffc))", false),
+            (0, &older, "(i32.ne (local.get $n) (i32.const 0x10000))", false),
+            (0x2_0008, &both(-16), "(i32.ne (local.get $n) (i32.const 0))", false),
+            (0xffff_fff0, &both(16), "(i32.lt_u (local.get $n) (i32.const 0x1fff1))", false),
+        ] {
+            let wat = counting(start, next, goes_on);
+            let is_check = |i: &Instruction, bytes: &[u8]| match i.condition_code() {
+                ConditionCode::a => other_branch(i, bytes),
+                _ => None,
+            };
+            let (accepted, rejected) = check(&wat, &explicit(), is_check);
+            assert_eq!((accepted, rejected), (0, usize::from(!room)), "{start} {goes_on}");
+            if room {
+                if goes_on.contains("ne") {
+                    let (accepted, rejected) = check(&wat, &explicit(), wrong_step);
+                    assert!(accepted == 0 && rejected > 0, "{start} {goes_on}: {accepted}");
+                }
+                let (accepted, _) = check(&wat, &explicit(), wrong_limit);
+                assert_eq!(accepted, 0, "{start} {goes_on}");
+            }
+        }
+    }
+
     #[test]
     fn a_jump_table_without_its_bounds_is_noticed() {
         let wat = "(module (func (param i32) (result i32)
