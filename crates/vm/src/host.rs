@@ -270,13 +270,11 @@ pub struct RecordRef<S, F>(NonNull<HostRecord>, PhantomData<(fn(S), F)>);
 
 /// Calls host code for a shim: no panic leaves, a failure waits in the context. `APART`: calls that the host is
 /// told of go another way, so that others save no registers for it; a body that saves them anyhow stands once.
-/// `nothing` is what is returned beside a failure.
 #[inline]
 fn run<const APART: bool, S: Host, F, R>(
     record: &RecordRef<S, F>,
     body: impl FnOnce(&F, Call<'_, S>) -> Result<R, Failure>,
-    nothing: impl FnOnce() -> R,
-) -> R {
+) -> Option<R> {
     // SAFETY: [host signature] [store lifetime] the shim passes the record that guest code was linked
     // with; its closure is an `F`, kept by the store; its owner's context is the running store's, so
     // its first field leads to the whole of it.
@@ -289,24 +287,22 @@ fn run<const APART: bool, S: Host, F, R>(
     // made for stores whose hosts are `S`.
     let host = unsafe { &mut *host.as_ptr() };
     if APART && host.is_told() {
-        told(host, record, func, body, nothing)
+        told(host, record, func, body)
     } else {
-        caught(host, record, func, body, nothing)
+        caught(host, record, func, body)
     }
 }
 
-/// As `caught`, apart. With the host's convention it is known not to unwind, so that a jump leads here and not a call,
-/// for which a frame would be made.
+/// As `caught`, apart.
 #[cold]
 #[inline(never)]
-extern "C" fn told<S: Host, F, R>(
+fn told<S: Host, F, R>(
     host: &mut S,
     record: &HostRecord,
     func: &F,
     body: impl FnOnce(&F, Call<'_, S>) -> Result<R, Failure>,
-    nothing: impl FnOnce() -> R,
-) -> R {
-    caught(host, record, func, body, nothing)
+) -> Option<R> {
+    caught(host, record, func, body)
 }
 
 #[inline]
@@ -315,16 +311,15 @@ fn caught<S: Host, F, R>(
     record: &HostRecord,
     func: &F,
     body: impl FnOnce(&F, Call<'_, S>) -> Result<R, Failure>,
-    nothing: impl FnOnce() -> R,
-) -> R {
+) -> Option<R> {
     let call = Call { host, importer: record.importer };
     let failure = match catch_unwind(AssertUnwindSafe(|| body(func, call))) {
-        Ok(Ok(value)) => return value,
+        Ok(Ok(value)) => return Some(value),
         Ok(Err(failure)) => failure,
         Err(payload) => Failure::Panic(payload),
     };
     failed::<S>(failure);
-    nothing()
+    None
 }
 
 /// Leaves the failure of a host function in the context. Apart, and by the thread's context, so that calls that
@@ -357,17 +352,12 @@ where
     R: Values,
     F: Fn(Call<'_, S>, P) -> Result<R, HostError>,
 {
-    run::<false, _, _, _>(
-        &record,
-        |func, Call { host, importer }| {
-            let area = area(image, R::area_bytes());
-            let params = P::read_args(&mut Args::new(image, !area.is_null()), host.kernel());
-            let results =
-                func(Call { host: &mut *host, importer }, params).map_err(Failure::Host)?;
-            lowered(results.write_results(&mut Rets::new(image, area), host.kernel()))
-        },
-        || (),
-    );
+    run::<false, _, _, _>(&record, |func, Call { host, importer }| {
+        let area = area(image, R::area_bytes());
+        let params = P::read_args(&mut Args::new(image, !area.is_null()), host.kernel());
+        let results = func(Call { host: &mut *host, importer }, params).map_err(Failure::Host)?;
+        lowered(results.write_results(&mut Rets::new(image, area), host.kernel()))
+    });
 }
 
 /// Entry of a dynamically typed function.
@@ -376,28 +366,24 @@ where
     S: Host,
     F: Fn(Call<'_, S>, &[Value], &mut [Value]) -> Result<(), HostError>,
 {
-    run::<false, _, _, _>(
-        &record,
-        |dynamic, Call { host, importer }| {
-            let ty = dynamic.ty.func_type();
-            let area = area(image, dynamic.area_bytes);
-            let mut args = Args::new(image, !area.is_null());
-            let mut values: SmallVec<[Value; 8]> = SmallVec::new();
-            for ty in ty.params() {
-                values.push(host.kernel().value_of(args.read_bits(Repr::of(*ty)), *ty));
-            }
-            values.extend(ty.results().iter().map(|ty| host.kernel().value_of(0, *ty)));
-            let (params, results) = values.split_at_mut(ty.params().len());
-            (dynamic.func)(Call { host: &mut *host, importer }, params, results)
-                .map_err(Failure::Host)?;
-            let mut rets = Rets::new(image, area);
-            for (value, ty) in results.iter().zip(ty.results()) {
-                rets.write_bits(lowered(host.kernel().value_bits(*value, *ty))?, Repr::of(*ty));
-            }
-            Ok(())
-        },
-        || (),
-    );
+    run::<false, _, _, _>(&record, |dynamic, Call { host, importer }| {
+        let ty = dynamic.ty.func_type();
+        let area = area(image, dynamic.area_bytes);
+        let mut args = Args::new(image, !area.is_null());
+        let mut values: SmallVec<[Value; 8]> = SmallVec::new();
+        for ty in ty.params() {
+            values.push(host.kernel().value_of(args.read_bits(Repr::of(*ty)), *ty));
+        }
+        values.extend(ty.results().iter().map(|ty| host.kernel().value_of(0, *ty)));
+        let (params, results) = values.split_at_mut(ty.params().len());
+        (dynamic.func)(Call { host: &mut *host, importer }, params, results)
+            .map_err(Failure::Host)?;
+        let mut rets = Rets::new(image, area);
+        for (value, ty) in results.iter().zip(ty.results()) {
+            rets.write_bits(lowered(host.kernel().value_bits(*value, *ty))?, Repr::of(*ty));
+        }
+        Ok(())
+    });
 }
 
 /// Entry of a dynamically typed function of numbers.
@@ -406,16 +392,12 @@ where
     S: Host,
     F: Fn(Call<'_, S>, &mut Passed<'_>) -> Result<(), HostError>,
 {
-    run::<false, _, _, _>(
-        &record,
-        |&Numeric { numbers, area_bytes, ref func }, call| {
-            let area = area(image, area_bytes);
-            let mut passed = Passed { numbers, image, area, has_results: false };
-            func(call, &mut passed).map_err(Failure::Host)?;
-            lowered(if passed.has_results { Ok(()) } else { Err(Mismatch) })
-        },
-        || (),
-    );
+    run::<false, _, _, _>(&record, |&Numeric { numbers, area_bytes, ref func }, call| {
+        let area = area(image, area_bytes);
+        let mut passed = Passed { numbers, image, area, has_results: false };
+        func(call, &mut passed).map_err(Failure::Host)?;
+        lowered(if passed.has_results { Ok(()) } else { Err(Mismatch) })
+    });
 }
 
 /// The result area that guest code passed, if its type has one.
@@ -450,15 +432,15 @@ macro_rules! typed_entries {
                 F: Fn(Call<'_, S>, ($($name,)*)) -> Result<R, HostError>,
                 $($name: WasmValue),*
             {
-                let body = |func: &F, Call { host, importer }: Call<'_, S>| {
+                let result = run::<true, _, _, _>(&record, |func, Call { host, importer }| {
                     #[allow(unused_variables, reason = "no parameters")]
                     let store = host.kernel();
                     let params = ($($name::lift($name, store),)*);
                     let results =
                         func(Call { host: &mut *host, importer }, params).map_err(Failure::Host)?;
                     lowered(results.direct(host.kernel()))
-                };
-                run::<true, _, _, _>(&record, body, R::nothing)
+                });
+                result.unwrap_or_else(R::nothing)
             }
             entry::<S, F, R, $($name),*> as *const u8
         }); $($name)*);

@@ -609,9 +609,8 @@ unsafe extern "sysv64" fn typed_exit() {
         "mov rax, [rdi + {store}]",
         "mov [rax + {exit_fp}], rbp",
         "mov [rax + {spent}], r15",
-        // Twice, for the stack's alignment: quicker than to change `rsp` beside it.
         "push rax",
-        "push rax",
+        "sub rsp, 8",
         "call qword ptr [rdi + {entry}]",
         "mov r11, [rbp - 8]",
         "cmp qword ptr [r11 + {pending}], 0",
