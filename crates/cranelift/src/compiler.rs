@@ -8,6 +8,7 @@
 use crate::abi::signature;
 use crate::bounds;
 use crate::check;
+use crate::counts;
 use crate::dispatch;
 use crate::emit::{Features, Tier, name_space};
 use crate::faults;
@@ -498,6 +499,9 @@ impl Compiler {
         if optimizes {
             if let Some(loading) = loading {
                 resume::use_start(context, &**optimizer, loading, reach);
+            }
+            if self.settings.counts_turns() {
+                counts::count_ahead(&mut context.func);
             }
             dispatch::copy_dispatch(&mut context.func);
             let mut ways = Ways::new(&context.func);

@@ -468,6 +468,8 @@ holds! {
 
 impl vm::Number for Val {}
 
+const _: () = assert!(size_of::<Val>() == 32, "lists of values are walked at every call by value");
+
 macro_rules! accessors {
     ($($variant:ident $ty:ty, $get:ident $unwrap:ident, |$v:ident| $cast:expr;)*) => {
         impl Val {
