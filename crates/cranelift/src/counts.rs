@@ -8,6 +8,7 @@
 
 use crate::emit::trap_code;
 use crate::ranges::Ranges;
+use crate::ways::Ways;
 use cranelift_codegen::ir::{Block, Function, Inst, InstructionData, Opcode};
 use wardian_module::Trap;
 
@@ -28,11 +29,11 @@ const COUNT: [Opcode; 8] = [
 
 /// Moves counts out of loops: see the head of this file.
 pub(crate) fn count_ahead(func: &mut Function) {
-    let mut ranges: Option<Ranges> = None;
+    let ways = Ways::new(func);
+    let mut ranges = Ranges::new(&ways);
     let mut moved: Vec<([Inst; COUNT.len()], Inst, u64)> = Vec::new();
     for block in func.layout.blocks() {
         let Some((count, cost)) = count(func, block) else { continue };
-        let ranges = ranges.get_or_insert_with(|| Ranges::new(func));
         if let Some((jump, turns)) = ranges.way_in(func, block)
             && let Some(cost) = turns.checked_add(1).and_then(|turns| turns.checked_mul(cost))
             && cost <= MOST
