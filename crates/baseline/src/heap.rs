@@ -200,7 +200,7 @@ impl Tier<'_> {
         self.s.unhold(header);
     }
 
-    /// The cold part of `new_object`.
+    /// The cold part of an allocation: of `new_object`, and of arrays that the code makes itself.
     pub(crate) fn allocate_slowly(
         &mut self,
         operation: Operation,

@@ -9,6 +9,7 @@
 use crate::fields::{Content, Fields};
 use crate::graph::{Block, Graph, decode, reloc};
 use crate::value::*;
+use crate::vectors::{VECTORS, is_operand, names_vectors, unknown, vector_of_any_width};
 use crate::{Failed, Input, Stop};
 use iced_x86::{
     ConditionCode, FlowControl, Instruction, InstructionInfoFactory, InstructionInfoOptions,
@@ -47,6 +48,8 @@ const MOST_ARGUMENTS: u32 = 64;
 #[derive(Clone, PartialEq)]
 pub(crate) struct State {
     pub(crate) vars: [Id; 18],
+    /// Vector registers; known in a block, and from one to the next if no other leads there.
+    pub(crate) vectors: [Id; VECTORS],
     /// What lies in the frame: place, bytes, value; in order, none over another.
     pub(crate) homes: Vec<(i32, u8, Id)>,
 }
@@ -65,7 +68,8 @@ impl State {
         let place = |n: u32| 8 + 8 * n as i32;
         let arguments = (0..(own.stack_bytes / 8).min(MOST_ARGUMENTS)).map(place);
         let homes = arguments.map(|at| (at, 8, values.make(Node::Argument(at)))).collect();
-        State { vars, homes }
+        let vectors = unknown(values, Node::Entry);
+        State { vars, vectors, homes }
     }
 
     pub(crate) fn get(&self, var: Var) -> Option<Id> {
@@ -342,15 +346,23 @@ impl<'a> Walker<'a> {
             visits[block as usize] += 1;
             let known = starts[block as usize].as_ref();
             let settled = visits[block as usize] > PATIENCE;
-            let homes: usize = arriving.iter().map(|state| state.homes.len() + 18).sum();
+            let homes: usize = arriving.iter().map(|state| state.homes.len() + 34).sum();
             stop.work(homes as u64 / 8 + (end - start) as u64)?;
             let known_settled = known.map(|known| (known, settled));
-            let state = meet(&mut self.values, block, &arriving, known_settled, above);
+            let mut state = meet(&mut self.values, block, &arriving, known_settled, above);
+            state.vectors = match arriving[..] {
+                [only] if before.len() <= 1 => only.vectors,
+                _ => unknown(&mut self.values, |reg| Node::Phi {
+                    block,
+                    var: Var::Reg(reg),
+                    less: 0,
+                }),
+            };
             if known == Some(&state) {
                 continue;
             }
             if known.is_none() {
-                stop.keep(2 * state.homes.len() as u64 + 36, self.values.len() as u64)?;
+                stop.keep(2 * state.homes.len() as u64 + 68, self.values.len() as u64)?;
             }
             let mut walked = state.clone();
             if let Some(position) = handler {
@@ -461,7 +473,7 @@ impl<'a> Walker<'a> {
     }
 
     /// The value of an operand, the bits beyond its size zero.
-    fn operand(&mut self, instruction: &Instruction, state: &State, operand: u32) -> Id {
+    pub(crate) fn operand(&mut self, instruction: &Instruction, state: &State, operand: u32) -> Id {
         let size = |kind| match kind {
             OpKind::Immediate8to16 | OpKind::Immediate16 => 16,
             OpKind::Immediate8 => 8,
@@ -658,9 +670,29 @@ impl<'a> Walker<'a> {
             FlowControl::IndirectCall => Some(self.operand(instruction, state, 0)),
             _ => None,
         };
+        let (mut written, mut count) = ([(0usize, 0usize); 8], 0);
+        let (mut vectors, mut nameable) = (0u32, names_vectors(instruction));
+        let info = self.info.info_options(instruction, InstructionInfoOptions::NO_MEMORY_USAGE);
+        let first = info.op0_access();
+        for used in info.used_registers() {
+            use OpAccess::*;
+            let register = used.register();
+            let writes = matches!(used.access(), Write | CondWrite | ReadWrite | ReadCondWrite);
+            nameable = nameable && (used.access() == Write || is_operand(instruction, register));
+            match (number(register), vector_of_any_width(register)) {
+                (Some(reg), _) if writes => {
+                    written[count] = (reg, register.size());
+                    count += 1;
+                }
+                (_, Some(vector)) if writes => vectors |= 1 << vector,
+                _ => {}
+            }
+        }
+        let of_vectors = nameable.then(|| self.name_vector(instruction, state, first)).flatten();
         let result = self.result(instruction, state);
-        let flags = match instruction.rflags_modified() {
-            0 => state.vars[FLAGS as usize],
+        let flags = match (instruction.rflags_modified(), of_vectors) {
+            (0, _) => state.vars[FLAGS as usize],
+            (_, Some(flags)) => flags,
             _ => self.flags(instruction, state, result),
         };
         self.store(instruction, state, result);
@@ -676,18 +708,6 @@ impl<'a> Walker<'a> {
         }
         if matches!(instruction.mnemonic(), Mnemonic::Push | Mnemonic::Pop) {
             self.written.regs |= 1 << RSP;
-        }
-        let mut written = [(0usize, 0usize); 8];
-        let mut count = 0;
-        let info = self.info.info_options(instruction, InstructionInfoOptions::NO_MEMORY_USAGE);
-        for used in info.used_registers() {
-            use OpAccess::*;
-            if !matches!(used.access(), Write | CondWrite | ReadWrite | ReadCondWrite) {
-                continue;
-            }
-            let Some(reg) = number(used.register()) else { continue };
-            written[count] = (reg, used.register().size());
-            count += 1;
         }
         for &(reg, size) in &written[..count] {
             let first = instruction.op_count() > 0
@@ -713,14 +733,22 @@ impl<'a> Walker<'a> {
             self.written.regs |= 1 << reg;
             let small = self.values.bound(state.vars[reg]) <= U32;
             let high = (Register::AH..=Register::BH).contains(&instruction.op0_register());
-            state.vars[reg] = match (result.filter(|_| first), size) {
-                (Some(value), 4 | 8) => value,
+            state.vars[reg] = match (result.or(of_vectors).filter(|_| first), size) {
+                (Some(value), 4 | 8) => self.values.low(value, 8 * size as u8),
                 (Some(value), 1) if !high => {
                     self.values.make(Node::Byte { value, ip: instruction.ip() as u32, small })
                 }
                 (_, 8) => self.made(instruction, reg, 64),
                 (_, 4) => self.made(instruction, reg, 32),
                 _ => self.made(instruction, reg, if small { 32 } else { 64 }),
+            };
+        }
+        for vector in (0..VECTORS).filter(|vector| vectors & 1 << vector != 0) {
+            state.vectors[vector] = match of_vectors {
+                Some(value) if vector_of_any_width(instruction.op0_register()) == Some(vector) => {
+                    value
+                }
+                _ => self.made_vector(instruction.ip() as u32, vector),
             };
         }
         if let Some(callee) = callee {
@@ -742,6 +770,9 @@ impl<'a> Walker<'a> {
         for var in [FLAGS, CALLS] {
             state.vars[var as usize] = self.made(instruction, var.into(), 64);
         }
+        for vector in 0..VECTORS {
+            state.vectors[vector] = self.made_vector(instruction.ip() as u32, vector);
+        }
         if let Some(floor) = self.floor {
             // The callee popped its arguments, whose room was made for it.
             let frame = self.values.make(Node::Frame);
@@ -762,6 +793,9 @@ impl<'a> Walker<'a> {
             // Code has no such place.
             let (ip, var) = (u32::MAX - position, var as u8);
             state.vars[usize::from(var)] = self.values.make(Node::Made { ip, var, bits: 64 });
+        }
+        for vector in 0..VECTORS {
+            state.vectors[vector] = self.made_vector(u32::MAX - position, vector);
         }
         let frame = self.values.make(Node::Frame);
         state.vars[RBP] = self.values.sum(frame, FRAME_POINTER as u64);

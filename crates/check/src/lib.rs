@@ -5,7 +5,8 @@
 //!
 //! ```text
 //!   code ──► graph ──► flow ──► proof ──► access
-//!            blocks    values   facts     verdict
+//!            blocks    values   facts,    verdict
+//!                               counts
 //! ```
 //!
 //! What it holds for true:
@@ -31,11 +32,13 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod count;
 mod fields;
 mod flow;
 mod graph;
 mod proof;
 mod value;
+mod vectors;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wardian_module::abi::CallLayout;

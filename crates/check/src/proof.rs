@@ -5,6 +5,7 @@
 //! it is about to prove where a loop comes back to it: then what is proven held one turn before, and
 //! lengths only grow.
 
+use crate::count::{Limit, Turns};
 use crate::fields::Fields;
 use crate::flow::Flow;
 use crate::graph::Graph;
@@ -52,8 +53,10 @@ pub(crate) struct Prover<'a> {
     pub(crate) flow: &'a Flow,
     pub(crate) fields: &'a Fields<'a>,
     pub(crate) values: &'a mut Values,
-    stop: &'a mut Stop,
+    pub(crate) stop: &'a mut Stop,
     facts: Vec<Fact>,
+    /// Values that are not a constant, each with the place where that is known.
+    unequal: FxHashMap<Id, Vec<(u64, Place)>>,
     /// Facts by what is on their left, and right.
     left: FxHashMap<Id, Vec<u32>>,
     right: FxHashMap<Id, Vec<u32>>,
@@ -65,6 +68,9 @@ pub(crate) struct Prover<'a> {
     decided: FxHashMap<Goal, bool>,
     /// What was proven, in order; from an open goal's own start on, perhaps with its help.
     trail: Vec<Goal>,
+    /// Upper bounds that were found, and turns of loops by their heads: see `count`.
+    pub(crate) greatest: FxHashMap<Id, u64>,
+    pub(crate) turns: FxHashMap<u32, Option<Turns>>,
 }
 
 /// Joined places that are looked through for a length.
@@ -92,12 +98,15 @@ impl<'a> Prover<'a> {
             values,
             stop,
             facts: Vec::new(),
+            unequal: FxHashMap::default(),
             left: FxHashMap::default(),
             right: FxHashMap::default(),
             open: Vec::new(),
             level: 0,
             decided: FxHashMap::default(),
             trail: Vec::new(),
+            greatest: FxHashMap::default(),
+            turns: FxHashMap::default(),
         };
         for (block, data) in (0..).zip(&graph.blocks) {
             if data.handler.is_some() {
@@ -184,6 +193,14 @@ impl<'a> Prover<'a> {
         if let Some(fails) = self.values.find(Node::Set(flags, opposite(condition))) {
             self.learn(fails, ZERO, false, place)?;
         }
+        let compared = match self.values.node(flags) {
+            Node::Compare(a, b) => self.values.as_constant(b).map(|number| (a, number)),
+            Node::Zero(a) => Some((a, 0)),
+            _ => None,
+        };
+        if let (Some((value, number)), C::ne) = (compared, condition) {
+            self.unequal.entry(value).or_default().push((number, place));
+        }
         match (self.values.node(flags), condition) {
             (Node::Compare(a, b), C::a) => self.learn(b, a, true, place),
             (Node::Compare(a, b), C::ae) => self.learn(b, a, false, place),
@@ -237,7 +254,11 @@ impl<'a> Prover<'a> {
     }
 
     fn holds(&self, fact: u32, place: Place) -> bool {
-        let at = self.facts[fact as usize].place;
+        self.is_known(self.facts[fact as usize].place, place)
+    }
+
+    /// Whether what is known at one place is known at another.
+    fn is_known(&self, at: Place, place: Place) -> bool {
         match at.way {
             Some(_) => at == place,
             None => self.graph.dominates(at.block, place.block),
@@ -278,6 +299,19 @@ impl<'a> Prover<'a> {
         let all = if right { &self.right } else { &self.left };
         let all = all.get(&value).map(Vec::as_slice).unwrap_or_default();
         all.iter().copied().filter(|fact| self.holds(*fact, place)).collect()
+    }
+
+    /// The constants that bound a value here, as comparisons have said.
+    pub(crate) fn limits(&self, value: Id, place: Place) -> Vec<Limit> {
+        let (core, add) = self.values.split(value);
+        let facts = self.facts_of(core, place, false).into_iter().filter_map(|fact| {
+            let Fact { left, right, strict, .. } = self.facts[fact as usize];
+            let end = right.1.checked_add(u64::from(!strict))?;
+            (left.1 == add && right.0 == ZERO).then_some(Limit::Below(end))
+        });
+        let unequal = self.unequal.get(&value).into_iter().flatten();
+        let unequal = unequal.filter(|(_, at)| self.is_known(*at, place));
+        facts.chain(unequal.map(|(number, _)| Limit::Not(*number))).collect()
     }
 
     /// The same value, without a step that changes nothing here.
@@ -505,7 +539,7 @@ impl<'a> Prover<'a> {
         // What was compared may be a number that no length is below.
         let room = self.fields.least(object).checked_sub(u128::from(size));
         if let Some(most) = room.map(|room| u64::try_from(room).unwrap_or(u64::MAX))
-            && self.below(index, most, place)?
+            && (self.below(index, most, place)? || self.most(index)? <= most)
         {
             return Ok(true);
         }

@@ -77,6 +77,12 @@ pub(crate) enum Node {
     Zero(Id),
     /// 1 if the condition holds, else 0.
     Set(Id, ConditionCode),
+    /// What an instruction, by its code, makes of vector registers and a number: see `vectors`.
+    Vector {
+        code: u16,
+        number: u8,
+        operands: [Id; 4],
+    },
     /// Address of the return address.
     Frame,
     /// The VM context.
@@ -308,7 +314,11 @@ impl Values {
                     Node::Low(inner, first) if first >= bits => inner,
                     _ => x,
                 };
-                let sum = self.sum(x, add & ones(bits));
+                let (core, add) = {
+                    let sum = self.sum(x, add & ones(bits));
+                    self.split(sum)
+                };
+                let sum = self.sum(core, add & ones(bits));
                 self.make(Node::Low(sum, bits))
             }
             _ => self.make(Node::Low(id, bits)),

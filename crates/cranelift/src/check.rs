@@ -34,7 +34,8 @@ mod tests {
     use iced_x86::{
         ConditionCode, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register,
     };
-    use wardian_module::{Proposals, decode};
+    use wardian_module::layout::Field;
+    use wardian_module::{FuncIndex, Proposals, TableIndex, decode};
 
     fn explicit() -> Settings {
         Settings {
@@ -252,6 +253,73 @@ mod tests {
         assert_eq!(check(LOAD, &explicit(), end), (0, 1));
     }
 
+    /// A loop over a memory of one page, by 8 bytes a turn.
+    fn counting(start: u32, next: &str, goes_on: &str) -> String {
+        format!(
+            "(module (memory 1) (func (local $p i32) (local $n i32)
+               (local.set $n (i32.const {start}))
+               (loop
+                 (i64.store (local.get $p) (i64.const 1))
+                 {next}
+                 (br_if 0 {goes_on}))))"
+        )
+    }
+
+    #[test]
+    fn loops_that_count_to_a_constant_need_no_checks() {
+        let pointer = "(local.set $p (i32.add (local.get $p) (i32.const 8)))";
+        let both =
+            |by: i32| format!("{pointer} (local.set $n (i32.add (local.get $n) (i32.const {by})))");
+        let older = format!("(local.set $n (local.get $p)) {pointer}");
+        let wrong_limit = |i: &Instruction, bytes: &[u8]| {
+            let compares = i.mnemonic() == Mnemonic::Cmp && i.op1_kind() == OpKind::Immediate32;
+            let mut bytes = Some(bytes.to_vec()).filter(|_| compares)?;
+            let end = bytes.len();
+            bytes[end - 2] ^= 2;
+            Some(bytes)
+        };
+        let wrong_step = |i: &Instruction, bytes: &[u8]| {
+            let number = i.mnemonic() == Mnemonic::Add && i.op1_kind() != OpKind::Register;
+            let mut bytes = bytes.to_vec();
+            let place = bytes.iter().rposition(|byte| *byte == 8).filter(|_| number)?;
+            bytes[place] = 12;
+            Some(bytes)
+        };
+        for (start, next, goes_on, room) in [
+            (0, pointer, "(i32.ne (local.get $p) (i32.const 0x10000))", true),
+            (0, pointer, "(i32.lt_u (local.get $p) (i32.const 0x10000))", true),
+            (0, pointer, "(i32.le_u (local.get $p) (i32.const 0xfff8))", true),
+            (0, &older, "(i32.ne (local.get $n) (i32.const 0xfff8))", true),
+            (0, &older, "(i32.lt_u (local.get $n) (i32.const 0xfff8))", true),
+            (0, &both(16), "(i32.ne (local.get $n) (i32.const 0x20000))", true),
+            (0x2_0000, &both(-16), "(i32.ne (local.get $n) (i32.const 0))", true),
+            (0xfff0_0000, &both(16), "(i32.ne (local.get $n) (i32.const 0xfff20000))", true),
+            (0xffff_fff0, &both(16), "(i32.lt_u (local.get $n) (i32.const 0x1fff0))", true),
+            (0, pointer, "(i32.ne (local.get $p) (i32.const 0x10008))", false),
+            (0, pointer, "(i32.lt_u (local.get $p) (i32.const 0x10001))", false),
+            (0, pointer, "(i32.ne (local.get $p) (i32.const 0xfffc))", false),
+            (0, &older, "(i32.ne (local.get $n) (i32.const 0x10000))", false),
+            (0x2_0008, &both(-16), "(i32.ne (local.get $n) (i32.const 0))", false),
+            (0xffff_fff0, &both(16), "(i32.lt_u (local.get $n) (i32.const 0x1fff1))", false),
+        ] {
+            let wat = counting(start, next, goes_on);
+            let is_check = |i: &Instruction, bytes: &[u8]| match i.condition_code() {
+                ConditionCode::a => other_branch(i, bytes),
+                _ => None,
+            };
+            let (accepted, rejected) = check(&wat, &explicit(), is_check);
+            assert_eq!((accepted, rejected), (0, usize::from(!room)), "{start} {goes_on}");
+            if room {
+                if goes_on.contains("ne") {
+                    let (accepted, rejected) = check(&wat, &explicit(), wrong_step);
+                    assert!(accepted == 0 && rejected > 0, "{start} {goes_on}: {accepted}");
+                }
+                let (accepted, _) = check(&wat, &explicit(), wrong_limit);
+                assert_eq!(accepted, 0, "{start} {goes_on}");
+            }
+        }
+    }
+
     #[test]
     fn a_jump_table_without_its_bounds_is_noticed() {
         let wat = "(module (func (param i32) (result i32)
@@ -301,6 +369,55 @@ mod tests {
             if jumps { nothing(bytes) } else { None }
         };
         assert_eq!(check(wat, &explicit(), branch), (0, 1));
+    }
+
+    /// A code generator makes a comparison of vectors again where it is used.
+    #[test]
+    fn comparisons_of_vectors_are_known_again() {
+        let wasm = wat::parse_str("(module (table 1 1 funcref) (func))").expect("text");
+        let (module, _) = decode(wasm, Proposals::all_built()).expect("the test is valid");
+        let layout = VmLayout::new(&module);
+        let own = CallLayout::new(module.func_type(FuncIndex(0)).func_type());
+        let base = layout.path(&module, Field::TableBase(TableIndex(0))).offset as u8;
+        let accepts = |first: &[&[u8]], between: &[&[u8]], again: &[&[u8]]| {
+            let bytes = [
+                first.concat(),
+                between.concat(),
+                again.concat(),
+                // je to the return; the index; the table's base; the element.
+                vec![0x74, 0x0b, 0x0f, 0xb6, 0xc0, 0x48, 0x8b, 0x4f, base, 0x48, 0x8b, 0x04, 0xc1],
+                vec![0xc3],
+            ];
+            let code = FunctionCode { bytes: bytes.concat(), ..FunctionCode::default() };
+            let func = DefinedFuncIndex(0);
+            let settings = Settings::default();
+            verify(&module, &layout, &settings, &own, func, Linkage::Direct, 0, &code).is_ok()
+        };
+        const TEST_0: &[u8] = &[0x66, 0x0f, 0x38, 0x17, 0xc0];
+        const TEST_1: &[u8] = &[0x66, 0x0f, 0x38, 0x17, 0xc9];
+        const SETE: &[u8] = &[0x0f, 0x94, 0xc0];
+        const COPY_2_TO_1: &[u8] = &[0x66, 0x0f, 0x6f, 0xca];
+        const COPY_2_TO_0: &[u8] = &[0x66, 0x0f, 0x6f, 0xc2];
+        const EQUAL_1_3: &[u8] = &[0x66, 0x0f, 0x76, 0xcb];
+        const EQUAL_1_4: &[u8] = &[0x66, 0x0f, 0x76, 0xcc];
+        const EQUAL_0_3: &[u8] = &[0x66, 0x0f, 0x76, 0xc3];
+        const GREATER_0_3: &[u8] = &[0x66, 0x0f, 0x66, 0xc3];
+        const SHUFFLE_0_3: [&[u8]; 2] =
+            [&[0x66, 0x0f, 0x70, 0xc3, 1], &[0x66, 0x0f, 0x70, 0xc3, 2]];
+        const LOAD_3: &[u8] = &[0x66, 0x0f, 0x6f, 0x1c, 0x24];
+        let compared = [COPY_2_TO_1, EQUAL_1_3, TEST_1, SETE];
+        assert!(accepts(&[TEST_0, SETE], &[], &[TEST_0]));
+        assert!(accepts(&compared, &[], &[COPY_2_TO_0, EQUAL_0_3, TEST_0]));
+        assert!(accepts(&compared, &[COPY_2_TO_1, EQUAL_1_4], &[COPY_2_TO_0, EQUAL_0_3, TEST_0]));
+        // Other registers, another comparison, another number, what was changed between.
+        assert!(!accepts(&[TEST_0, SETE], &[], &[TEST_1]));
+        assert!(!accepts(&[TEST_0, SETE], &[EQUAL_0_3], &[TEST_0]));
+        assert!(!accepts(&compared, &[], &[COPY_2_TO_0, GREATER_0_3, TEST_0]));
+        assert!(!accepts(&compared, &[LOAD_3], &[COPY_2_TO_0, EQUAL_0_3, TEST_0]));
+        let shuffled = |number: usize| [COPY_2_TO_0, SHUFFLE_0_3[number], TEST_0];
+        let first = [&shuffled(0)[..], &[SETE]].concat();
+        assert!(accepts(&first, &[], &shuffled(0)));
+        assert!(!accepts(&first, &[], &shuffled(1)));
     }
 
     #[test]

@@ -6,13 +6,14 @@
 //! - A function that is too large, or that Cranelift cannot compile, is an error, never a panic.
 
 use crate::abi::signature;
+use crate::bounds;
 use crate::check;
 use crate::dispatch;
 use crate::emit::{Features, Tier, name_space};
 use crate::faults;
 use crate::finish;
 use crate::induction;
-use crate::offsets;
+use crate::offsets::{self, Reach};
 use crate::pressure;
 use crate::replace::Replacement;
 use crate::resume;
@@ -318,7 +319,7 @@ impl Compiler {
             return Ok((finished, slots));
         }
         self.gate(module, layout, func, frame, start, scratch);
-        self.emit(func, 0, None, scratch)?;
+        self.emit(func, Reach::Guard(0), None, scratch)?;
         let gate = finish::finish(&scratch.context, index, start, &[], explicit)?;
         let (gate, _) = gate.expect("it has no exits");
         self.check(module, layout, func, Linkage::Direct, 0, &gate)?;
@@ -460,18 +461,22 @@ impl Compiler {
         }
     }
 
-    /// How far behind an index an access to any memory of a module may end without a check.
-    fn reach(&self, module: &Module) -> u64 {
-        let reaches = module.memories.iter().map(|ty| guarded_reach(&self.settings, ty));
-        reaches.min().unwrap_or(0)
+    /// Where accesses to any memory of a module may end without a check.
+    fn reach(&self, module: &Module) -> Reach {
+        let memories = || module.memories.iter();
+        if self.settings.signals_based_traps {
+            let reaches = memories().map(|ty| guarded_reach(&self.settings, ty));
+            return Reach::Guard(reaches.min().unwrap_or(0));
+        }
+        let least = memories().map(|ty| ty.minimum_bytes()).min().unwrap_or(0);
+        Reach::Least(u64::try_from(least).unwrap_or(u64::MAX))
     }
 
-    /// Compiles `scratch.context.func`, whose accesses may end `reach` behind an index, and which may take over
-    /// a frame, whose state the block `loading` reads.
+    /// Compiles `scratch.context.func`, whose accesses may end at `reach`, and which may take over a frame, whose state the block `loading` reads.
     fn emit(
         &self,
         func: FuncIndex,
-        reach: u64,
+        reach: Reach,
         loading: Option<Block>,
         scratch: &mut Scratch,
     ) -> Result<(), CompileError> {
@@ -493,6 +498,9 @@ impl Compiler {
                 resume::use_start(context, &**optimizer, loading, reach);
             }
             dispatch::copy_dispatch(&mut context.func);
+            if let Reach::Least(least) = reach {
+                bounds::remove_checks(&mut context.func, least);
+            }
             offsets::move_constants(&mut context.func, reach);
             // Where code checks, counts or pays in each turn, copies are of no use.
             let Settings { signals_based_traps, consume_fuel, epoch_interruption, .. } =

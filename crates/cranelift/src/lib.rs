@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod abi;
+mod bounds;
 #[cfg(feature = "check")]
 mod check;
 #[cfg(not(feature = "check"))]

@@ -5,7 +5,8 @@
 //! is the same. Indices that differ by constants become one.
 //!
 //! Invariant: addresses stay what they were. A constant is at most what the guard behind every memory of the
-//! module takes, so that it can be seen from the instruction that the access stays inside.
+//! module takes, so that it can be seen from the instruction that the access stays inside. Where accesses are
+//! checked, all of the access lies in what memories have at least.
 
 use crate::ranges::{Ranges, sum};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
@@ -16,24 +17,36 @@ use cranelift_codegen::ir::{
 /// Most bytes of an access.
 const MOST_BYTES: u64 = 16;
 
-/// Moves constants: see the head of this file. `reach` is how far behind an index an access
-/// may end without a check; 0 where accesses are checked.
-pub(crate) fn move_constants(func: &mut Function, reach: u64) {
-    move_in_ranges(func, Ranges::new, reach);
+/// Where accesses may end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reach {
+    /// So far behind any index.
+    Guard(u64),
+    /// So far behind the start of a memory, as it has that many bytes.
+    Least(u64),
+}
+
+/// Moves constants: see the head of this file.
+pub(crate) fn move_constants(func: &mut Function, reach: Reach) {
+    match reach {
+        Reach::Guard(_) => move_in_ranges(func, Ranges::new, reach),
+        Reach::Least(_) => move_in_ranges(func, Ranges::plain, reach),
+    }
 }
 
 /// The same with the ranges that the caller makes, if they are needed.
 pub(crate) fn move_in_ranges(
     func: &mut Function,
     ranges: impl FnOnce(&Function) -> Ranges,
-    reach: u64,
+    reach: Reach,
 ) {
+    let (Reach::Guard(furthest) | Reach::Least(furthest)) = reach;
     let mut candidates: Vec<Inst> = Vec::new();
     for block in func.layout.blocks() {
         let insts = func.layout.block_insts(block);
         candidates.extend(insts.filter(|inst| {
             parts(func, *inst)
-                .is_some_and(|(_, index, _)| sum(func, index).is_some_and(|(_, by)| by < reach))
+                .is_some_and(|(_, index, _)| sum(func, index).is_some_and(|(_, by)| by < furthest))
         }));
     }
     if candidates.is_empty() {
@@ -45,8 +58,12 @@ pub(crate) fn move_in_ranges(
         let mut more = 0;
         while let Some((rest, by)) = sum(func, index) {
             let end = offset + more + by + MOST_BYTES;
-            let wraps = ranges.of(func, rest).1 + by > u32::MAX.into();
-            if wraps || end > reach || end > i32::MAX as u64 {
+            let most = ranges.of(func, rest).1;
+            let fits = match reach {
+                Reach::Guard(guard) => most + by <= u32::MAX.into() && end <= guard,
+                Reach::Least(least) => most + end <= least,
+            };
+            if !fits || end > i32::MAX as u64 {
                 break;
             }
             (index, more) = (rest, more + by);

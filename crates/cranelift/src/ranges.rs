@@ -48,11 +48,19 @@ pub(crate) struct Ranges {
     known: HashMap<Value, Range>,
     /// How often a loop goes back if it is not left elsewhere.
     turns: HashMap<Block, Option<u64>>,
+    /// Whether only such is said as can be seen from machine code, too: see `wardian-check`.
+    plain: bool,
 }
 
 impl Ranges {
     pub(crate) fn new(func: &Function) -> Ranges {
         Ranges::without(func, None)
+    }
+
+    /// Those that the checker of machine code finds as well. Its values have no signs, it knows no products, and
+    /// instructions may take two masks for something else.
+    pub(crate) fn plain(func: &Function) -> Ranges {
+        Ranges { plain: true, ..Ranges::new(func) }
     }
 
     /// As if nothing came from `ignored`, which passes what other ways pass too.
@@ -69,7 +77,7 @@ impl Ranges {
                 before[call.block(&func.dfg.value_lists)].push((branch, index));
             }
         }
-        Ranges { before, position, known: HashMap::new(), turns: HashMap::new() }
+        Ranges { before, position, known: HashMap::new(), turns: HashMap::new(), plain: false }
     }
 
     /// The branches to a block, each with its destination that leads there.
@@ -139,16 +147,17 @@ impl Ranges {
                 };
                 let is_negative = |range: Range| range.0 == range.1 && range.0 >> 31 == 1;
                 match (is_negative(a), is_negative(b)) {
+                    _ if self.plain => Some((a.0 + b.0, a.1 + b.1)),
                     (false, true) => less(a, b.0),
                     (true, false) => less(b, a.0),
                     _ => Some((a.0 + b.0, a.1 + b.1)),
                 }
             }
-            Opcode::Imul => {
+            Opcode::Imul if !self.plain => {
                 let (a, b) = (self.range(func, args[0], depth), self.range(func, args[1], depth));
                 Some((a.0 * b.0, a.1.checked_mul(b.1)?))
             }
-            Opcode::Band => {
+            Opcode::Band if !self.plain || constant(func, args[1]).is_some() => {
                 let (a, b) = (self.range(func, args[0], depth), self.range(func, args[1], depth));
                 Some((0, a.1.min(b.1)))
             }
@@ -179,12 +188,13 @@ impl Ranges {
         if next == param {
             return Some(self.range(func, start, depth));
         }
-        let step = step(func, param, next)?;
+        let step = self.step(func, param, next)?;
         let turns = self.turns(func, block, found)?;
         let start = self.range(func, start, depth);
         let far = turns.checked_mul(step.unsigned_abs())?;
         match step > 0 {
             true => Some((start.0, start.1.checked_add(far)?)),
+            false if self.plain => None,
             false => Some((start.0.checked_sub(far)?, start.1)),
         }
     }
@@ -213,49 +223,91 @@ impl Ranges {
         if let Some(known) = self.turns.get(&head) {
             return *known;
         }
-        let turns = turns(func, head, found);
+        let turns = self.count_turns(func, head, found);
         self.turns.insert(head, turns);
         turns
     }
-}
 
-fn turns(func: &Function, head: Block, Loop { entry, back, decides }: Loop) -> Option<u64> {
-    let dfg = &func.dfg;
-    if dfg.insts[decides.0].opcode() != Opcode::Brif {
-        return None;
-    }
-    let mut condition = dfg.resolve_aliases(dfg.inst_args(decides.0)[0]);
-    let (cond, a, b) = loop {
-        let ValueDef::Result(inst, _) = dfg.value_def(condition) else { return None };
-        match dfg.insts[inst] {
-            InstructionData::Unary { opcode: Opcode::Uextend, arg } => {
-                condition = dfg.resolve_aliases(arg);
-            }
-            InstructionData::IntCompare { args, cond, .. } => break (cond, args[0], args[1]),
-            _ => return None,
+    fn count_turns(
+        &self,
+        func: &Function,
+        head: Block,
+        Loop { entry, back, decides }: Loop,
+    ) -> Option<u64> {
+        let dfg = &func.dfg;
+        if dfg.insts[decides.0].opcode() != Opcode::Brif {
+            return None;
         }
-    };
-    let (cond, counted, last) = match (constant(func, a), constant(func, b)) {
-        (None, Some(last)) => (cond, dfg.resolve_aliases(a), last),
-        (Some(last), None) => (cond.swap_args(), dfg.resolve_aliases(b), last),
-        _ => return None,
-    };
-    // The first destination is where a branch goes if its condition holds.
-    let cond = if decides.1 == 0 { cond } else { cond.complement() };
-    if dfg.value_type(counted) != types::I32 {
-        return None;
-    }
-    let (position, step, tests_next) =
-        dfg.block_params(head).iter().take(MAX_PARAMS).enumerate().find_map(
-            |(position, param)| {
+        let mut condition = dfg.resolve_aliases(dfg.inst_args(decides.0)[0]);
+        let (cond, a, b) = loop {
+            let ValueDef::Result(inst, _) = dfg.value_def(condition) else { return None };
+            match dfg.insts[inst] {
+                InstructionData::Unary { opcode: Opcode::Uextend, arg } => {
+                    condition = dfg.resolve_aliases(arg);
+                }
+                InstructionData::IntCompare { args, cond, .. } => break (cond, args[0], args[1]),
+                _ => return None,
+            }
+        };
+        let (cond, counted, last) = match (constant(func, a), constant(func, b)) {
+            (None, Some(last)) => (cond, dfg.resolve_aliases(a), last),
+            (Some(last), None) => (cond.swap_args(), dfg.resolve_aliases(b), last),
+            _ => return None,
+        };
+        // The first destination is where a branch goes if its condition holds.
+        let cond = if decides.1 == 0 { cond } else { cond.complement() };
+        if dfg.value_type(counted) != types::I32 {
+            return None;
+        }
+        let rises = matches!(cond, IntCC::UnsignedLessThan | IntCC::UnsignedLessThanOrEqual);
+        if self.plain && !(cond == IntCC::NotEqual || rises && last < 1 << 31) {
+            return None;
+        }
+        let counted = self.root(func, counted);
+        let (position, step, tests_next) = dfg
+            .block_params(head)
+            .iter()
+            .take(MAX_PARAMS)
+            .enumerate()
+            .find_map(|(position, param)| {
                 let next = passed(func, back, position)?;
-                let step = step(func, *param, next)?;
+                let step = self.step(func, *param, next)?;
                 (counted == *param || counted == next).then_some((position, step, counted == next))
-            },
-        )?;
-    let start = constant(func, passed(func, entry, position)?)?;
-    let first = if tests_next { start.wrapping_add_signed(step) & U32 } else { start };
-    count(cond, first as u32, step, last as u32)
+            })?;
+        let start = constant(func, passed(func, entry, position)?)?;
+        let first = if tests_next { start.wrapping_add_signed(step) & U32 } else { start };
+        count(cond, first as u32, step, last as u32)
+    }
+
+    /// The constant that `next` is more than `param`, perhaps by several sums; not 0.
+    fn step(&self, func: &Function, param: Value, next: Value) -> Option<i64> {
+        let (mut value, mut by) = sum(func, next)?;
+        for _ in 1..MAX_SUMS {
+            value = self.root(func, value);
+            if value == param {
+                break;
+            }
+            let (rest, more) = sum(func, value)?;
+            (value, by) = (rest, by + more);
+        }
+        let by = i64::from(by as u32 as i32);
+        (self.root(func, value) == param && by != 0).then_some(by)
+    }
+
+    /// The same value, by its name outside of the loops that only hand it on.
+    fn root(&self, func: &Function, value: Value) -> Value {
+        let mut value = func.dfg.resolve_aliases(value);
+        for _ in 0..MAX_DEPTH {
+            let ValueDef::Param(block, position) = func.dfg.value_def(value) else { break };
+            let Some(found) = self.as_loop(func, block) else { break };
+            let handed = |way| passed(func, way, position);
+            match handed(found.entry) {
+                Some(start) if handed(found.back) == Some(value) => value = start,
+                _ => break,
+            }
+        }
+        value
+    }
 }
 
 /// How many times `cond` holds one after the other for `first`, `first + step`, … beside `last`, if that
@@ -295,20 +347,6 @@ fn passed(func: &Function, (branch, index): (Inst, usize), position: usize) -> O
         BlockArg::Value(value) => Some(dfg.resolve_aliases(value)),
         _ => None,
     }
-}
-
-/// The constant that `next` is more than `param`, perhaps by several sums; not 0.
-fn step(func: &Function, param: Value, next: Value) -> Option<i64> {
-    let (mut value, mut by) = sum(func, next)?;
-    for _ in 1..MAX_SUMS {
-        if value == param {
-            break;
-        }
-        let (rest, more) = sum(func, value)?;
-        (value, by) = (rest, by + more);
-    }
-    let by = i64::from(by as u32 as i32);
-    (value == param && by != 0).then_some(by)
 }
 
 /// What a sum with a constant adds it to, and the constant.

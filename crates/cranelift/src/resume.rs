@@ -9,7 +9,7 @@
 //! that begins where the function begins.
 
 use crate::copies::destinations;
-use crate::offsets;
+use crate::offsets::{self, Reach};
 use crate::ranges::Ranges;
 use cranelift_codegen::Context;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
@@ -22,10 +22,13 @@ const MAX_ROUNDS: usize = 16;
 
 /// Uses what the code before the loop says, and removes it: see the head of this file. `reach` is that of
 /// `offsets`.
-pub(crate) fn use_start(context: &mut Context, isa: &dyn TargetIsa, loading: Block, reach: u64) {
+pub(crate) fn use_start(context: &mut Context, isa: &dyn TargetIsa, loading: Block, reach: Reach) {
     let func = &mut context.func;
     use_constants(func, loading);
-    offsets::move_in_ranges(func, |func| Ranges::without(func, Some(loading)), reach);
+    // What the code says that is removed is not seen by who checks the rest.
+    if let Reach::Guard(_) = reach {
+        offsets::move_in_ranges(func, |func| Ranges::without(func, Some(loading)), reach);
+    }
     context.compute_cfg();
     context.compute_domtree();
     let removed = context.eliminate_unreachable_code(isa);

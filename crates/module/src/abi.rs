@@ -9,7 +9,7 @@
 //! calls random signatures both ways.
 
 use crate::layout::Repr;
-use crate::types::FuncType;
+use crate::types::{FuncType, ValType};
 
 /// Where an argument travels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,8 +55,107 @@ pub struct CallLayout {
     pub area_bytes: u32,
     /// Whether an argument or result travels in a vector register.
     pub uses_vectors: bool,
-    /// Whether no argument or result is a reference.
-    pub is_numeric: bool,
+    /// The kinds of arguments and results, if they are few and none is a reference.
+    pub numbers: Option<Numbers>,
+}
+
+/// What matters of the type of a value that is no reference, where it is handed over. It is asked bit by bit: a jump
+/// by a table for each value takes longer than all else there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NumberKind(u8);
+
+impl NumberKind {
+    const WIDE: u8 = 1;
+    const FLOAT: u8 = 2;
+    const V128: u8 = 4;
+
+    fn of(ty: ValType) -> Option<NumberKind> {
+        Some(NumberKind(match ty {
+            ValType::I32 => 0,
+            ValType::I64 => NumberKind::WIDE,
+            ValType::F32 => NumberKind::FLOAT,
+            ValType::F64 => NumberKind::FLOAT | NumberKind::WIDE,
+            ValType::V128 => NumberKind::V128,
+            ValType::Ref(_) => return None,
+        }))
+    }
+
+    /// Whether it is an `i32` or an `i64`.
+    #[inline]
+    pub const fn is_int(self) -> bool {
+        self.0 & (NumberKind::FLOAT | NumberKind::V128) == 0
+    }
+
+    /// Whether it is a `v128`.
+    #[inline]
+    pub const fn is_v128(self) -> bool {
+        self.0 & NumberKind::V128 != 0
+    }
+
+    /// Whether it is an `i64` or an `f64`.
+    #[inline]
+    pub const fn is_wide(self) -> bool {
+        self.0 & NumberKind::WIDE != 0
+    }
+}
+
+/// The kinds of all arguments and results of a function type without references, in two words that are copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Numbers {
+    /// Four bits each, arguments first.
+    kinds: u64,
+    params: u8,
+    results: u8,
+}
+
+impl Numbers {
+    /// Arguments and results that fit.
+    pub const MOST: usize = 16;
+
+    fn of(ty: &FuncType) -> Option<Numbers> {
+        let (params, results) = (ty.params(), ty.results());
+        if params.len() + results.len() > Numbers::MOST {
+            return None;
+        }
+        let mut kinds = 0;
+        for (position, ty) in params.iter().chain(results).enumerate() {
+            kinds |= u64::from(NumberKind::of(*ty)?.0) << (4 * position);
+        }
+        Some(Numbers { kinds, params: params.len() as u8, results: results.len() as u8 })
+    }
+
+    /// Number of arguments and of results.
+    #[inline]
+    pub const fn counts(self) -> (usize, usize) {
+        (self.params as usize, self.results as usize)
+    }
+
+    /// The kinds of the arguments, in order. What follows the last means nothing, and never ends.
+    #[inline]
+    pub fn params(self) -> impl Iterator<Item = NumberKind> {
+        Kinds(self.kinds)
+    }
+
+    /// The kinds of the results, in order. What follows the last means nothing, and never ends.
+    #[inline]
+    pub fn results(self) -> impl Iterator<Item = NumberKind> {
+        // (Sixteen arguments leave no result.)
+        Kinds(self.kinds.wrapping_shr(4 * u32::from(self.params)))
+    }
+}
+
+/// Whoever asks counts the values themselves.
+struct Kinds(u64);
+
+impl Iterator for Kinds {
+    type Item = NumberKind;
+
+    #[inline]
+    fn next(&mut self) -> Option<NumberKind> {
+        let kind = NumberKind(self.0 as u8 & 15);
+        self.0 >>= 4;
+        Some(kind)
+    }
 }
 
 /// Whether it travels in integer registers, and not in vector registers.
@@ -157,7 +256,7 @@ impl CallLayout {
             stack_bytes: cursor.stack_bytes(),
             area_bytes,
             uses_vectors,
-            is_numeric: ty.is_numeric(),
+            numbers: Numbers::of(ty),
         }
     }
 
@@ -189,6 +288,25 @@ mod tests {
         let layout = CallLayout::new(&FuncType::new(params, []));
         assert_eq!(layout.params[8..], [ArgLoc::Stack(0), ArgLoc::Stack(16)]);
         assert_eq!(layout.stack_bytes, 32);
+    }
+
+    #[test]
+    fn few_numbers_are_packed() {
+        let numbers = |params, results: [ValType; 2]| {
+            let ty = FuncType::new(vec![I64; params], results);
+            CallLayout::new(&ty).numbers
+        };
+        let kind = |ty| NumberKind::of(ty).unwrap();
+        let few = numbers(14, [F64, V128]).unwrap();
+        assert_eq!(few.counts(), (14, 2));
+        assert!(few.params().take(14).eq([kind(I64); 14]));
+        assert!(few.results().take(2).eq([kind(F64), kind(V128)]));
+        assert!(kind(I64).is_int() && kind(I64).is_wide() && !kind(F32).is_wide());
+        assert!(!kind(F64).is_int() && !kind(V128).is_int() && kind(V128).is_v128());
+        assert_eq!(numbers(15, [I32, I32]), None);
+        assert_eq!(numbers(1, [I32, Ref(crate::RefType::FUNCREF)]), None);
+        let most = CallLayout::new(&FuncType::new([F32; 16], [])).numbers.unwrap();
+        assert!(most.counts() == (16, 0) && most.params().take(16).eq([kind(F32); 16]));
     }
 
     #[test]

@@ -80,6 +80,8 @@ define_proposals! {
     CustomPageSizes, "custom-page-sizes", true, true, [CUSTOM_PAGE_SIZES];
     /// Stack switching.
     StackSwitching, "stack-switching", false, false, [STACK_SWITCHING];
+    /// Functions, tables, globals and objects that threads share.
+    SharedEverythingThreads, "shared-everything-threads", false, false, [SHARED_EVERYTHING_THREADS];
 }
 
 /// A set of proposals.

@@ -242,12 +242,6 @@ impl FuncType {
     pub fn results(&self) -> &[ValType] {
         &self.results
     }
-
-    /// Whether there are no references among them.
-    pub fn is_numeric(&self) -> bool {
-        let is_reference = |ty: &ValType| matches!(ty, ValType::Ref(_));
-        !self.params.iter().chain(&self.results).any(is_reference)
-    }
 }
 
 impl fmt::Display for FuncType {
@@ -336,6 +330,7 @@ impl MemoryType {
 
     /// The smallest size in bytes that cannot be reached whatever the limits say: `maximum` if given,
     /// else what the index type can address.
+    #[inline]
     pub fn maximum_bytes(&self) -> u128 {
         match self.limits.max {
             Some(pages) => (u128::from(pages) << self.page_size_log2).min(self.addressable_bytes()),
@@ -344,6 +339,7 @@ impl MemoryType {
     }
 
     /// What the index type can address, in whole pages whose number it can hold too.
+    #[inline]
     pub fn addressable_bytes(&self) -> u128 {
         let bytes = match self.index {
             IndexType::I32 => 1u128 << 32,

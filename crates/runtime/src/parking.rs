@@ -212,7 +212,8 @@ mod tests {
     fn memory() -> SharedMemory {
         let limits = Limits { min: 1, max: Some(1) };
         let ty = MemoryType { index: IndexType::I32, limits, shared: true, page_size_log2: 16 };
-        let settings = Settings { memory_reservation: 0, ..Settings::default() };
+        let settings =
+            Settings { memory_reservation: 0, memory_guard_size: 0, ..Settings::default() };
         SharedMemory::new(ty, &settings, &Arc::default(), None).unwrap()
     }
 

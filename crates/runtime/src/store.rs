@@ -368,13 +368,12 @@ impl Store {
         delta: u64,
     ) -> Result<Option<u64>, Failure> {
         let ty = *self.kernel.memory_type(id);
-        let bytes = |pages: u64| u128::from(pages) << ty.page_size_log2;
-        let maximum = ty.limits.max.and_then(|max| usize::try_from(bytes(max)).ok());
+        let bytes = |pages: u64| usize::try_from(pages.checked_mul(1 << ty.page_size_log2)?).ok();
+        let maximum = ty.limits.max.and_then(bytes);
         loop {
             let pages = self.kernel.memory_size(id);
-            let fits = |bytes: u128| usize::try_from(bytes).ok();
-            let current = fits(bytes(pages)).unwrap_or(usize::MAX);
-            let desired = pages.checked_add(delta).map(bytes).and_then(fits).unwrap_or(usize::MAX);
+            let current = bytes(pages).unwrap_or(usize::MAX);
+            let desired = pages.checked_add(delta).and_then(bytes).unwrap_or(usize::MAX);
             if !limiter.memory_growing(current, desired, maximum)? {
                 return Ok(None);
             }

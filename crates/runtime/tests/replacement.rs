@@ -12,7 +12,7 @@ use wardian_cranelift::{CompileError, Compiler, Scratch};
 use wardian_module::image::{FunctionCode, RelocTarget, Starts, link};
 use wardian_module::layout::{Linkage, ModuleTable, StoreContext, VmLayout};
 use wardian_module::{
-    DefinedFuncIndex, ExternIndex, FuncIndex, OptLevel, Proposals, Settings, decode,
+    Body, DefinedFuncIndex, ExternIndex, FuncIndex, Module, OptLevel, Proposals, Settings, decode,
 };
 use wardian_vm::*;
 
@@ -58,6 +58,18 @@ const UP: &str = "(func $up (param i32) (result i32) (local i32)
      (br_if $l (i32.lt_u (local.get 1) (local.get 0))))
    (local.get 1))";
 
+/// Code that goes on at a loop of a function, where no callee has final code; and the slots of its state.
+fn replacement(
+    compiler: &Compiler,
+    module: &Module,
+    body: Body,
+    ordinal: u32,
+    scratch: &mut Scratch,
+) -> Result<(FunctionCode, u32), CompileError> {
+    let layout = VmLayout::new(module);
+    compiler.compile_replacement(module, &layout, body, ordinal, &|_| false, scratch)
+}
+
 /// Calls the first function of a module: from its start, or at a loop with a state.
 fn run(
     settings: &Settings,
@@ -82,15 +94,8 @@ fn run(
             compiler.compile(&module, &layout, body, Linkage::Direct, &mut scratch).expect(&wat)
         }
         Some((ordinal, state)) => {
-            let replacement = compiler.compile_replacement(
-                &module,
-                &layout,
-                body,
-                ordinal,
-                &|_| false,
-                &mut scratch,
-            );
-            let (code, slots) = replacement.expect(&wat);
+            let replaced = replacement(&compiler, &module, body, ordinal, &mut scratch);
+            let (code, slots) = replaced.expect(&wat);
             assert_eq!(slots as usize, state.len(), "{wat}");
             code
         }
@@ -436,17 +441,8 @@ fn loops_that_are_not_there_or_not_reached() {
         let mut outcomes = Vec::new();
         for (func, ordinal) in [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)] {
             let (module, mut bodies) = decode(wasm.clone(), settings.proposals).unwrap();
-            let layout = VmLayout::new(&module);
             let body = bodies.swap_remove(func);
-            let result = compiler.compile_replacement(
-                &module,
-                &layout,
-                body,
-                ordinal,
-                &|_| false,
-                &mut scratch,
-            );
-            outcomes.push(match result {
+            outcomes.push(match replacement(&compiler, &module, body, ordinal, &mut scratch) {
                 Ok((_, slots)) => slots == 0,
                 Err(CompileError::NoSuchLoop { .. }) => false,
                 Err(error) => panic!("{error}"),

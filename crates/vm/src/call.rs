@@ -14,9 +14,10 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use wardian_module::abi::{ArgCursor, ArgLoc, INT_ARGS, ResultCursor, ResultLoc, VECTOR_ARGS};
+use wardian_module::abi::{NumberKind, Numbers};
 use wardian_module::builtin::Word;
 use wardian_module::layout::{FuncRef, Owner, Repr};
-use wardian_module::{Builtin, DefinedFuncIndex, Operation, Trap, ValType};
+use wardian_module::{Builtin, DefinedFuncIndex, Operation, Trap};
 
 const LOWER_HALVES: u64 = 1;
 const ALL_OF_VECTORS: u64 = 2;
@@ -131,34 +132,42 @@ pub(crate) trait InOrder {
         A::from_bits(self.read_bits(A::REPR))
     }
 
-    /// Writes what `value` holds as a `ty`, which is no reference.
+    /// Writes what `value` holds as a number of this kind.
     #[inline]
-    fn write_number<V: Number>(&mut self, value: &V, ty: ValType) -> Result<(), Mismatch> {
-        match ty {
-            ValType::I32 => self.write::<u32>(value.held().ok_or(Mismatch)?),
-            ValType::I64 => self.write::<u64>(value.held().ok_or(Mismatch)?),
-            ValType::F32 => self.write::<f32>(value.held().ok_or(Mismatch)?),
-            ValType::F64 => self.write::<f64>(value.held().ok_or(Mismatch)?),
-            ValType::V128 => {
-                let Vector(bits) = value.held().ok_or(Mismatch)?;
-                self.write_bits(bits, Repr::V128);
+    fn write_number<V: Number>(&mut self, value: &V, kind: NumberKind) -> Result<(), Mismatch> {
+        if kind.is_int() {
+            if kind.is_wide() {
+                self.write::<u64>(value.held().ok_or(Mismatch)?);
+            } else {
+                self.write::<u32>(value.held().ok_or(Mismatch)?);
             }
-            ValType::Ref(_) => return Err(Mismatch),
+        } else if kind.is_v128() {
+            let Vector(bits) = value.held().ok_or(Mismatch)?;
+            self.write_bits(bits, Repr::V128);
+        } else if kind.is_wide() {
+            self.write::<f64>(value.held().ok_or(Mismatch)?);
+        } else {
+            self.write::<f32>(value.held().ok_or(Mismatch)?);
         }
         Ok(())
     }
 
-    /// Reads a `ty`, which is no reference. (A value that is returned is copied to its place whole, for which
-    /// the processor waits.)
+    /// Reads a number of this kind. (A value that is returned is copied to its place whole, for which the
+    /// processor waits.)
     #[inline]
-    fn read_number<V: Number>(&mut self, ty: ValType, place: &mut V) {
-        match ty {
-            ValType::I32 => *place = V::hold(self.read::<u32>()),
-            ValType::I64 => *place = V::hold(self.read::<u64>()),
-            ValType::F32 => *place = V::hold(self.read::<f32>()),
-            ValType::F64 => *place = V::hold(self.read::<f64>()),
-            ValType::V128 => *place = V::hold(Vector(self.read_bits(Repr::V128))),
-            ValType::Ref(_) => unreachable!("the type has no references"),
+    fn read_number<V: Number>(&mut self, kind: NumberKind, place: &mut V) {
+        if kind.is_int() {
+            if kind.is_wide() {
+                *place = V::hold(self.read::<u64>());
+            } else {
+                *place = V::hold(self.read::<u32>());
+            }
+        } else if kind.is_v128() {
+            *place = V::hold(Vector(self.read_bits(Repr::V128)));
+        } else if kind.is_wide() {
+            *place = V::hold(self.read::<f64>());
+        } else {
+            *place = V::hold(self.read::<f32>());
         }
     }
 }
@@ -367,7 +376,6 @@ fn activate<S: Host, X>(host: &mut S, enter: impl FnOnce() -> X) -> Result<X, Bo
     };
     let pointer: NonNull<dyn Host> = NonNull::from(&mut *host);
     let previous_host = context.host.replace(Some(pointer));
-    context.note_epoch();
     let entered = enter();
     set_current(previous);
     context.host.set(previous_host);
@@ -424,27 +432,57 @@ pub fn call<S: Host>(
     )
 }
 
-/// Calls a function whose type has no references: numbers go from and to their places without a list in between.
+/// A function of a store whose type has few values and no references, looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct NumericFunc {
+    store: StoreId,
+    /// Where the function lies in that store.
+    place: Place,
+    numbers: Numbers,
+    stack_bytes: u32,
+    area_bytes: u32,
+    uses_vectors: bool,
+}
+
+impl NumericFunc {
+    /// Its arguments and results.
+    #[inline]
+    pub fn numbers(&self) -> Numbers {
+        self.numbers
+    }
+}
+
+impl Store {
+    /// Looks a function up for [`call_numeric`]. `None` if it is not of such a type, or not of this store.
+    #[inline]
+    pub fn numeric(&self, func: FuncId) -> Option<NumericFunc> {
+        let layout = self.func_type(func)?.call_layout();
+        Some(NumericFunc {
+            store: self.id(),
+            place: self.func_place(func)?,
+            numbers: layout.numbers?,
+            stack_bytes: layout.stack_bytes,
+            area_bytes: layout.area_bytes,
+            uses_vectors: layout.uses_vectors,
+        })
+    }
+}
+
+/// Calls a function that was looked up: numbers go from and to their places without a list in between.
 #[inline]
 pub fn call_numeric<S: Host, V: Number>(
     host: &mut S,
-    func: FuncId,
+    func: &NumericFunc,
     params: &[V],
     results: &mut [V],
 ) -> Result<(), CallError> {
-    let store = host.kernel();
-    let place = store.func_place(func).ok_or(Mismatch)?;
-    let ty = store.func_type(func).ok_or(Mismatch)?;
-    let (types, layout) = (ty.func_type(), ty.call_layout());
-    let fits = (params.len(), results.len()) == (types.params().len(), types.results().len());
-    if !fits || !layout.is_numeric {
+    if host.kernel().id() != func.store || (params.len(), results.len()) != func.numbers.counts() {
         return Err(CallError::Mismatch);
     }
-    let bytes = (layout.stack_bytes, layout.area_bytes);
-    if layout.uses_vectors {
-        call_numbers::<{ VECTOR_ARGS as usize }, S, V>(host, func, place, bytes, params, results)
+    if func.uses_vectors {
+        call_numbers::<{ VECTOR_ARGS as usize }, S, V>(host, func, params, results)
     } else {
-        call_numbers::<0, S, V>(host, func, place, bytes, params, results)
+        call_numbers::<0, S, V>(host, func, params, results)
     }
 }
 
@@ -452,30 +490,22 @@ pub fn call_numeric<S: Host, V: Number>(
 #[inline]
 fn call_numbers<const VECTORS: usize, S: Host, V: Number>(
     host: &mut S,
-    func: FuncId,
-    place: Place,
-    bytes: (u32, u32),
+    func: &NumericFunc,
     params: &[V],
     results: &mut [V],
 ) -> Result<(), CallError> {
-    // The type's users are not counted meanwhile: that costs more than looking it up.
     call_with::<VECTORS, S, ()>(
         host,
-        place,
+        func.place,
         if VECTORS > 0 { ALL_OF_VECTORS } else { 0 },
-        bytes,
-        |args, store| {
-            let types = store.func_type(func).ok_or(Mismatch)?.func_type();
-            let mut pairs = params.iter().zip(types.params());
-            pairs.try_for_each(|(value, ty)| args.write_number(value, *ty))
+        (func.stack_bytes, func.area_bytes),
+        |args, _| {
+            let mut pairs = params.iter().zip(func.numbers.params());
+            pairs.try_for_each(|(value, kind)| args.write_number(value, kind))
         },
-        |rets, store| {
-            if results.is_empty() {
-                return;
-            }
-            let types = store.func_type(func).map_or(&[][..], |ty| ty.func_type().results());
-            for (place, ty) in results.iter_mut().zip(types) {
-                rets.read_number(*ty, place);
+        |rets, _| {
+            for (place, kind) in results.iter_mut().zip(func.numbers.results()) {
+                rets.read_number(kind, place);
             }
         },
     )

@@ -193,6 +193,7 @@ impl Context {
     }
 
     /// Before code is entered: if it counts, nothing is left if its deadline has come.
+    #[inline]
     pub(crate) fn note_epoch(&self) {
         if self.pays.get() == Context::COUNTS && self.is_epoch_reached() {
             self.shared.spent.set(0);
@@ -291,7 +292,8 @@ pub(crate) fn set_current(context: *const Context) {
     THREAD.with(|thread| thread.current.set(context));
 }
 
-/// Begins an activation: sets the stack limit and makes `context` the current one; returns the one before.
+/// Begins an activation: sets the stack limit, notes the epoch and makes `context` the current one; returns the one
+/// before.
 /// `None`, with nothing changed, if the stack does not suffice below `sp`, where the caller is. Never
 /// inlined, as `current`.
 #[inline(never)]
@@ -303,6 +305,7 @@ pub(crate) fn begin(context: &Context, max_wasm_stack: usize, sp: usize) -> Opti
             return begin_again(context, max_wasm_stack, sp);
         }
         context.shared.stack_limit.set(limit);
+        context.note_epoch();
         Some(thread.current.replace(context))
     })
 }
@@ -321,6 +324,7 @@ fn begin_again(context: &Context, max_wasm_stack: usize, sp: usize) -> Option<*c
         return None;
     }
     context.shared.stack_limit.set(limit);
+    context.note_epoch();
     Some(THREAD.with(|thread| thread.current.replace(context)))
 }
 

@@ -20,7 +20,7 @@ use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::{Arc, LazyLock};
-use wardian_module::abi::CallLayout;
+use wardian_module::abi::{CallLayout, Numbers};
 use wardian_module::layout::{Owner, Repr};
 use wardian_module::{FuncType, RegisteredType};
 
@@ -37,8 +37,7 @@ pub(crate) struct HostRecord {
     pub(crate) uses_vectors: u32,
     /// The closure.
     env: *const u8,
-    /// The importing instance and 1, or 0.
-    instance: u64,
+    importer: Importer,
 }
 
 /// A Rust closure as a WebAssembly function, for stores whose host type is the one it was made for.
@@ -87,6 +86,23 @@ impl std::fmt::Debug for HostFunc {
     }
 }
 
+/// The instance that imported a host function, if it was imported. As it lies in the record: few functions ask.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub struct Importer(u32);
+
+impl Importer {
+    fn new(instance: Option<InstanceId>) -> Importer {
+        Importer(instance.map_or(0, |id| id.0 + 1))
+    }
+
+    /// The instance.
+    #[inline]
+    pub fn instance(self) -> Option<InstanceId> {
+        self.0.checked_sub(1).map(InstanceId)
+    }
+}
+
 /// The error that a host function returns.
 pub type HostError = Box<dyn Any + Send>;
 
@@ -95,8 +111,8 @@ pub type HostError = Box<dyn Any + Send>;
 pub struct Call<'a, S> {
     /// The host.
     pub host: &'a mut S,
-    /// The instance that imported the function, if it was imported.
-    pub instance: Option<InstanceId>,
+    /// Who imported the function.
+    pub importer: Importer,
 }
 
 impl HostFunc {
@@ -119,22 +135,24 @@ impl HostFunc {
         S: Host,
         F: Fn(Call<'_, S>, &[Value], &mut [Value]) -> Result<(), HostError> + Send + Sync + 'static,
     {
-        let env = Arc::new(Dynamic::new(&ty, func));
+        let area_bytes = ty.call_layout().area_bytes;
+        let env = Arc::new(Dynamic { ty: ty.clone(), area_bytes, func });
         let entry = dynamic_entry::<S, F> as *const u8;
         let signature = Signature { ty, shim: shims::image_exit_address(), entry };
         HostFunc::with::<S, _>(Lazily::Made(signature), env)
     }
 
-    /// As [`dynamic`](HostFunc::dynamic), for a type without references, and without lists of values: `func`
-    /// reads the arguments and writes all results; a call for which it does not fails. Panics if there are
-    /// references.
+    /// As [`dynamic`](HostFunc::dynamic), for a type of few values and no references, and without lists of values:
+    /// `func` reads the arguments and writes all results; a call for which it does not fails. Panics if the type is
+    /// another one ([`CallLayout::numbers`]).
     pub fn numeric<S, F>(ty: RegisteredType, func: F) -> HostFunc
     where
         S: Host,
         F: Fn(Call<'_, S>, &mut Passed<'_>) -> Result<(), HostError> + Send + Sync + 'static,
     {
-        assert!(ty.func_type().is_numeric(), "a type without references");
-        let env = Arc::new(Dynamic::new(&ty, func));
+        let layout = ty.call_layout();
+        let numbers = layout.numbers.expect("a type of few values without references");
+        let env = Arc::new(Numeric { numbers, area_bytes: layout.area_bytes, func });
         let entry = numeric_entry::<S, F> as *const u8;
         let signature = Signature { ty, shim: shims::image_exit_address(), entry };
         HostFunc::with::<S, _>(Lazily::Made(signature), env)
@@ -167,8 +185,7 @@ impl HostFunc {
         let uses_vectors = u32::from(layout.uses_vectors);
         block.write(at + offset_of!(HostRecord, uses_vectors), uses_vectors);
         block.write(at + offset_of!(HostRecord, env), self.env);
-        let instance = instance.map_or(0, |id| id.index() as u64 + 1);
-        block.write(at + offset_of!(HostRecord, instance), instance);
+        block.write(at + offset_of!(HostRecord, importer), Importer::new(instance).0);
     }
 }
 
@@ -198,50 +215,49 @@ struct Dynamic<F> {
     func: F,
 }
 
-impl<F> Dynamic<F> {
-    fn new(ty: &RegisteredType, func: F) -> Dynamic<F> {
-        Dynamic { ty: ty.clone(), area_bytes: ty.call_layout().area_bytes, func }
-    }
+struct Numeric<F> {
+    numbers: Numbers,
+    area_bytes: u32,
+    func: F,
 }
 
 /// Arguments and results, all numbers and vectors, of a call of a function of dynamically given type.
 #[derive(Debug)]
 pub struct Passed<'a> {
-    ty: &'a FuncType,
+    numbers: Numbers,
     image: &'a mut Image,
     area: *mut u128,
     has_results: bool,
 }
 
-impl<'a> Passed<'a> {
-    /// The function's type.
+impl Passed<'_> {
+    /// What they are.
     #[inline]
-    pub fn ty(&self) -> &'a FuncType {
-        self.ty
+    pub fn numbers(&self) -> Numbers {
+        self.numbers
     }
 
     /// Reads the arguments, as many as there are places. Panics if results have been written: they take the
     /// same place.
     #[inline]
     pub fn params<V: Number>(&mut self, places: &mut [V]) {
-        let no_results = self.ty.results().is_empty();
-        assert!(no_results || !self.has_results, "arguments are read before results are written");
+        assert!(!self.has_results, "arguments are read before results are written");
         let mut args = Args::new(self.image, !self.area.is_null());
-        for (place, ty) in places.iter_mut().zip(self.ty.params()) {
-            args.read_number(*ty, place);
+        for (place, kind) in places.iter_mut().zip(self.numbers.params()) {
+            args.read_number(kind, place);
         }
     }
 
     /// Writes the results. Fails with the position of the first that does not have its type.
     #[inline]
     pub fn results<V: Number>(&mut self, values: &[V]) -> Result<(), usize> {
-        let types = self.ty.results();
-        if values.len() != types.len() {
-            return Err(values.len().min(types.len()));
+        let (_, count) = self.numbers.counts();
+        if values.len() != count {
+            return Err(values.len().min(count));
         }
         let mut rets = Rets::new(self.image, self.area);
-        for (position, (value, ty)) in values.iter().zip(types).enumerate() {
-            rets.write_number(value, *ty).map_err(|Mismatch| position)?;
+        for (position, (value, kind)) in values.iter().zip(self.numbers.results()).enumerate() {
+            rets.write_number(value, kind).map_err(|Mismatch| position)?;
         }
         self.has_results = true;
         Ok(())
@@ -296,8 +312,8 @@ fn caught<S: Host, F, R>(
     func: &F,
     body: impl FnOnce(&F, Call<'_, S>) -> Result<R, Failure>,
 ) -> Option<R> {
-    let instance = record.instance.checked_sub(1).map(|index| InstanceId(index as u32));
-    let failure = match catch_unwind(AssertUnwindSafe(|| body(func, Call { host, instance }))) {
+    let call = Call { host, importer: record.importer };
+    let failure = match catch_unwind(AssertUnwindSafe(|| body(func, call))) {
         Ok(Ok(value)) => return Some(value),
         Ok(Err(failure)) => failure,
         Err(payload) => Failure::Panic(payload),
@@ -336,10 +352,10 @@ where
     R: Values,
     F: Fn(Call<'_, S>, P) -> Result<R, HostError>,
 {
-    run::<false, _, _, _>(&record, |func, Call { host, instance }| {
+    run::<false, _, _, _>(&record, |func, Call { host, importer }| {
         let area = area(image, R::area_bytes());
         let params = P::read_args(&mut Args::new(image, !area.is_null()), host.kernel());
-        let results = func(Call { host: &mut *host, instance }, params).map_err(Failure::Host)?;
+        let results = func(Call { host: &mut *host, importer }, params).map_err(Failure::Host)?;
         lowered(results.write_results(&mut Rets::new(image, area), host.kernel()))
     });
 }
@@ -350,7 +366,7 @@ where
     S: Host,
     F: Fn(Call<'_, S>, &[Value], &mut [Value]) -> Result<(), HostError>,
 {
-    run::<false, _, _, _>(&record, |dynamic, Call { host, instance }| {
+    run::<false, _, _, _>(&record, |dynamic, Call { host, importer }| {
         let ty = dynamic.ty.func_type();
         let area = area(image, dynamic.area_bytes);
         let mut args = Args::new(image, !area.is_null());
@@ -360,7 +376,7 @@ where
         }
         values.extend(ty.results().iter().map(|ty| host.kernel().value_of(0, *ty)));
         let (params, results) = values.split_at_mut(ty.params().len());
-        (dynamic.func)(Call { host: &mut *host, instance }, params, results)
+        (dynamic.func)(Call { host: &mut *host, importer }, params, results)
             .map_err(Failure::Host)?;
         let mut rets = Rets::new(image, area);
         for (value, ty) in results.iter().zip(ty.results()) {
@@ -371,16 +387,15 @@ where
 }
 
 /// Entry of a dynamically typed function of numbers.
-extern "C" fn numeric_entry<S, F>(record: RecordRef<S, Dynamic<F>>, image: &mut Image)
+extern "C" fn numeric_entry<S, F>(record: RecordRef<S, Numeric<F>>, image: &mut Image)
 where
     S: Host,
     F: Fn(Call<'_, S>, &mut Passed<'_>) -> Result<(), HostError>,
 {
-    run::<false, _, _, _>(&record, |dynamic, call| {
-        let ty = dynamic.ty.func_type();
-        let area = area(image, dynamic.area_bytes);
-        let mut passed = Passed { ty, image, area, has_results: ty.results().is_empty() };
-        (dynamic.func)(call, &mut passed).map_err(Failure::Host)?;
+    run::<false, _, _, _>(&record, |&Numeric { numbers, area_bytes, ref func }, call| {
+        let area = area(image, area_bytes);
+        let mut passed = Passed { numbers, image, area, has_results: false };
+        func(call, &mut passed).map_err(Failure::Host)?;
         lowered(if passed.has_results { Ok(()) } else { Err(Mismatch) })
     });
 }
@@ -417,12 +432,12 @@ macro_rules! typed_entries {
                 F: Fn(Call<'_, S>, ($($name,)*)) -> Result<R, HostError>,
                 $($name: WasmValue),*
             {
-                let result = run::<true, _, _, _>(&record, |func, Call { host, instance }| {
+                let result = run::<true, _, _, _>(&record, |func, Call { host, importer }| {
                     #[allow(unused_variables, reason = "no parameters")]
                     let store = host.kernel();
                     let params = ($($name::lift($name, store),)*);
                     let results =
-                        func(Call { host: &mut *host, instance }, params).map_err(Failure::Host)?;
+                        func(Call { host: &mut *host, importer }, params).map_err(Failure::Host)?;
                     lowered(results.direct(host.kernel()))
                 });
                 result.unwrap_or_else(R::nothing)

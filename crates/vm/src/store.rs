@@ -23,6 +23,7 @@ use crate::{sys, unwind};
 use std::any::TypeId as RustTypeId;
 use std::collections::HashMap;
 use std::mem::{offset_of, size_of};
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
@@ -104,17 +105,18 @@ pub const MAX_TABLE_ELEMENTS: u64 = 10_000_000;
 
 /// Process-wide number of a store, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct StoreId(u64);
+pub struct StoreId(NonZeroU64);
 
 impl StoreId {
     fn next() -> StoreId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        StoreId(NEXT.fetch_add(1, Relaxed))
+        let number = NonZeroU64::new(NEXT.fetch_add(1, Relaxed));
+        StoreId(number.expect("nobody makes so many stores"))
     }
 
     /// As a number, not zero.
     pub const fn as_u64(self) -> u64 {
-        self.0
+        self.0.get()
     }
 }
 
@@ -953,6 +955,7 @@ impl Store {
     }
 
     /// The memory, if it is a shared one.
+    #[inline]
     pub fn shared_memory(&self, id: MemoryId) -> Option<&SharedMemory> {
         match &self.memories[id.index()].bytes {
             MemoryBytes::Shared { memory, .. } => Some(memory),
@@ -1054,6 +1057,7 @@ impl Store {
     }
 
     /// The type of a memory, as it was declared.
+    #[inline]
     pub fn memory_type(&self, id: MemoryId) -> &MemoryType {
         &self.memories[id.index()].ty
     }
@@ -1078,6 +1082,7 @@ impl Store {
     }
 
     /// Size of a memory in pages.
+    #[inline]
     pub fn memory_size(&self, id: MemoryId) -> u64 {
         let memory = &self.memories[id.index()];
         memory.length() as u64 >> memory.ty.page_size_log2

@@ -393,6 +393,8 @@ wasm_switches! {
     wasm_custom_page_sizes => CustomPageSizes;
     /// Stack switching. Not built yet: switching it on fails at `Engine::new`.
     wasm_stack_switching => StackSwitching;
+    /// Functions, tables, globals and objects that threads share. Not built: switching it on fails at `Engine::new`.
+    wasm_shared_everything_threads => SharedEverythingThreads;
 }
 
 impl Config {
@@ -1003,6 +1005,7 @@ const NEEDS: &[(Proposal, Proposal)] = &[
     (Proposal::Gc, Proposal::FunctionReferences),
     (Proposal::Threads, Proposal::BulkMemory),
     (Proposal::StackSwitching, Proposal::FunctionReferences),
+    (Proposal::SharedEverythingThreads, Proposal::Threads),
 ];
 
 fn switch(proposal: Proposal) -> String {

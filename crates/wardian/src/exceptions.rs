@@ -78,6 +78,11 @@ impl ExnType {
         self.ty.clone()
     }
 
+    /// Whether it is a subtype of `other`: only of itself.
+    pub fn matches(&self, other: &ExnType) -> bool {
+        self == other
+    }
+
     /// The type of a value, if there are so many.
     pub fn field(&self, index: usize) -> Option<ValType> {
         self.ty.ty().param(index)

@@ -20,7 +20,7 @@ use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 use wardian_module::{self as m, Trap};
 use wardian_runtime as rt;
-use wardian_vm::{self as vm, CallError, Exit, Failure, FuncId, InstanceId, StoreId, Value};
+use wardian_vm::{self as vm, CallError, Exit, Failure, FuncId, StoreId, Value};
 
 /// A function of a store: a guest's or the host's.
 ///
@@ -160,16 +160,14 @@ impl Func {
     ) -> Result<()> {
         let store = store.as_context_mut().0;
         check_store(self.store, store.id())?;
-        let ty = store.rt.kernel.func_type(self.id).expect("a function of this store");
-        let types = ty.func_type();
-        if params.len() != types.params().len() || results.len() != types.results().len() {
+        if let Some(func) = store.rt.kernel.numeric(self.id) {
+            return self.call_numeric(store, &func, params, results);
+        }
+        let ty = store.rt.kernel.func_type(self.id).expect("a function of this store").clone();
+        let ty = ty.func_type();
+        if (params.len(), results.len()) != (ty.params().len(), ty.results().len()) {
             return Err(self.mismatch(store, params, results.len()));
         }
-        if ty.call_layout().is_numeric {
-            return self.call_numeric(store, params, results);
-        }
-        let ty = ty.clone();
-        let ty = ty.func_type();
         store.pass(CallHook::CallingWasm)?;
         // Only now: the hook may have collected.
         let values = arguments(store, params, ty.params());
@@ -250,11 +248,15 @@ impl Func {
     fn call_numeric<T>(
         &self,
         store: &mut StoreInner<T>,
+        func: &vm::NumericFunc,
         params: &[Val],
         results: &mut [Val],
     ) -> Result<()> {
+        if (params.len(), results.len()) != func.numbers().counts() {
+            return Err(self.mismatch(store, params, results.len()));
+        }
         store.pass(CallHook::CallingWasm)?;
-        let called = vm::call_numeric(store, self.id, params, results);
+        let called = vm::call_numeric(store, func, params, results);
         store.pass(CallHook::ReturningFromWasm)?;
         match called {
             Ok(()) => Ok(()),
@@ -371,13 +373,13 @@ pub(crate) fn host_call<T: 'static, A, R, K>(
     run: impl FnOnce(Caller<'_, T>, A) -> Result<R>,
     rets: impl FnOnce(R, &rt::Store) -> Result<K>,
 ) -> Result<K, vm::HostError> {
-    let vm::Call { host, instance } = call;
+    let vm::Call { host, importer } = call;
     if host.is_hooked() {
-        return hooked_host_call(host, instance, args, run, rets);
+        return hooked_host_call(host, importer, args, run, rets);
     }
     let scope = host.rt.roots.enter();
     let args = args(&mut host.rt);
-    let result = run(Caller::new(vm::Call { host: &mut *host, instance }), args);
+    let result = run(Caller::new(vm::Call { host: &mut *host, importer }), args);
     let result = result.and_then(|result| rets(result, &host.rt));
     host.rt.roots.leave(scope);
     result.map_err(host_error)
@@ -388,7 +390,7 @@ pub(crate) fn host_call<T: 'static, A, R, K>(
 #[inline(never)]
 fn hooked_host_call<T: 'static, A, R, K>(
     host: &mut StoreInner<T>,
-    instance: Option<InstanceId>,
+    importer: vm::Importer,
     args: impl FnOnce(&mut rt::Store) -> A,
     run: impl FnOnce(Caller<'_, T>, A) -> Result<R>,
     rets: impl FnOnce(R, &rt::Store) -> Result<K>,
@@ -397,7 +399,7 @@ fn hooked_host_call<T: 'static, A, R, K>(
     let result = (|| {
         let args = args(&mut host.rt);
         host.pass(CallHook::CallingHost)?;
-        let result = run(Caller::new(vm::Call { host: &mut *host, instance }), args);
+        let result = run(Caller::new(vm::Call { host: &mut *host, importer }), args);
         host.pass(CallHook::ReturningFromHost)?;
         rets(result?, &host.rt)
     })();
@@ -440,7 +442,7 @@ pub(crate) fn dynamic_host_func<T: 'static>(
     func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
 ) -> vm::HostFunc {
     let registered = ty.registered().clone();
-    if ty.as_module().is_numeric() {
+    if registered.call_layout().numbers.is_some() {
         return numeric_host_func(ty, func);
     }
     vm::HostFunc::dynamic::<StoreInner<T>, _>(registered, move |call, params, results| {
@@ -474,50 +476,41 @@ pub(crate) fn dynamic_host_func<T: 'static>(
     })
 }
 
-/// A kernel function from a dynamically typed closure of a type without references.
+/// A kernel function from a dynamically typed closure of a type of few values without references.
 fn numeric_host_func<T: 'static>(
     ty: FuncType,
     func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
 ) -> vm::HostFunc {
     let registered = ty.registered().clone();
     vm::HostFunc::numeric::<StoreInner<T>, _>(registered, move |call, passed| {
-        let count = passed.ty().params().len() + passed.ty().results().len();
+        let (params, results) = passed.numbers().counts();
         // They stay where they are filled, and few are cleared: that costs as much as all the rest.
-        if count <= 4 {
-            numeric_host_call(call, passed, &mut [Val::I32(0); 4][..count], &func)
-        } else if count <= 16 {
-            numeric_host_call(call, passed, &mut [Val::I32(0); 16][..count], &func)
+        let (mut few, mut most);
+        let vals: &mut [Val] = if params + results <= 4 {
+            few = [Val::I32(0); 4];
+            &mut few
         } else {
-            numeric_host_call(call, passed, &mut vec![Val::I32(0); count], &func)
+            most = [Val::I32(0); m::abi::Numbers::MOST];
+            &mut most
+        };
+        let (args, rets) = vals.split_at_mut(params);
+        let rets = &mut rets[..results];
+        passed.params(args);
+        for (place, kind) in rets.iter_mut().zip(passed.numbers().results()) {
+            *place = Val::zero(kind);
         }
+        host_call(
+            call,
+            |_| rets,
+            |caller, rets| func(caller, args, rets).map(|()| rets),
+            |rets, store| {
+                let written = passed.results(rets);
+                written.map_err(|position| {
+                    bad_result(position, &rets[position], ty.as_module().results()[position], store)
+                })
+            },
+        )
     })
-}
-
-/// A call of such a function, with places for its arguments and results.
-#[inline]
-fn numeric_host_call<T: 'static>(
-    call: vm::Call<'_, StoreInner<T>>,
-    passed: &mut vm::Passed<'_>,
-    vals: &mut [Val],
-    func: &impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()>,
-) -> Result<(), vm::HostError> {
-    let types = passed.ty();
-    let (args, rets) = vals.split_at_mut(types.params().len());
-    passed.params(args);
-    for (place, ty) in rets.iter_mut().zip(types.results()) {
-        *place = Val::zero(*ty);
-    }
-    host_call(
-        call,
-        |_| rets,
-        |caller, rets| func(caller, args, rets).map(|()| rets),
-        |rets, store| {
-            let written = passed.results(rets);
-            written.map_err(|position| {
-                bad_result(position, &rets[position], types.results()[position], store)
-            })
-        },
-    )
 }
 
 #[cold]
@@ -626,7 +619,7 @@ pub(crate) fn failure_error<T>(store: &StoreInner<T>, failure: Failure) -> Error
 #[derive(Debug)]
 pub struct Caller<'a, T: 'static> {
     pub(crate) store: StoreContextMut<'a, T>,
-    instance: Option<InstanceId>,
+    importer: vm::Importer,
 }
 
 impl<T> std::fmt::Debug for StoreContextMut<'_, T> {
@@ -637,14 +630,14 @@ impl<T> std::fmt::Debug for StoreContextMut<'_, T> {
 
 impl<'a, T> Caller<'a, T> {
     pub(crate) fn new(call: vm::Call<'a, StoreInner<T>>) -> Caller<'a, T> {
-        Caller { store: StoreContextMut(call.host), instance: call.instance }
+        Caller { store: StoreContextMut(call.host), importer: call.importer }
     }
 
     /// An export of the instance that imported the function, by name. `None` when there is none of that
     /// name, or when the function was not called through an import.
     pub fn get_export(&mut self, name: &str) -> Option<Extern> {
         let store = &mut *self.store.0;
-        Extern::of_instance(store, self.instance?, name)
+        Extern::of_instance(store, self.importer.instance()?, name)
     }
 
     /// An export of that instance, found before by [`Module::get_export_index`]. `None` when it is one
@@ -652,7 +645,7 @@ impl<'a, T> Caller<'a, T> {
     ///
     /// [`Module::get_export_index`]: crate::Module::get_export_index
     pub fn get_module_export(&mut self, export: &ModuleExport) -> Option<Extern> {
-        of_module_export(self.store.0, self.instance?, export)
+        of_module_export(self.store.0, self.importer.instance()?, export)
     }
 
     /// The engine of the store.

@@ -1100,6 +1100,15 @@ impl TagType {
     pub fn matches(&self, other: &TagType) -> bool {
         self == other
     }
+
+    /// A new tag of this type.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tag::new`].
+    pub fn default_value(&self, store: impl AsContextMut) -> Result<Tag> {
+        Tag::new(store, self)
+    }
 }
 
 impl fmt::Display for TagType {

@@ -468,6 +468,8 @@ holds! {
 
 impl vm::Number for Val {}
 
+const _: () = assert!(size_of::<Val>() == 32, "lists of values are walked at every call by value");
+
 macro_rules! accessors {
     ($($variant:ident $ty:ty, $get:ident $unwrap:ident, |$v:ident| $cast:expr;)*) => {
         impl Val {
@@ -678,16 +680,15 @@ impl Val {
         }
     }
 
-    /// Zero of a type that is no reference.
+    /// Zero of this kind.
     #[inline]
-    pub(crate) fn zero(ty: m::ValType) -> Val {
-        match ty {
-            m::ValType::I32 => Val::I32(0),
-            m::ValType::I64 => Val::I64(0),
-            m::ValType::F32 => Val::F32(0),
-            m::ValType::F64 => Val::F64(0),
-            m::ValType::V128 => Val::V128(V128(0)),
-            m::ValType::Ref(_) => unreachable!("the type has no references"),
+    pub(crate) fn zero(kind: m::abi::NumberKind) -> Val {
+        match (kind.is_int(), kind.is_wide()) {
+            _ if kind.is_v128() => Val::V128(V128(0)),
+            (true, false) => Val::I32(0),
+            (true, true) => Val::I64(0),
+            (false, false) => Val::F32(0),
+            (false, true) => Val::F64(0),
         }
     }
 

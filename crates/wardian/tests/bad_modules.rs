@@ -321,4 +321,12 @@ fn an_off_proposal_names_itself_and_its_switch() {
         let words = ["stack-switching", "not supported by this version"];
         rejected(&Engine::default(), text, &words);
     }
+    for text in [
+        "(module (type (shared (func))))",
+        "(module (global (shared i32) (i32.const 0)))",
+        "(module (table 1 (ref null (shared func))))",
+    ] {
+        let words = ["shared-everything-threads", "not supported by this version"];
+        rejected(&Engine::default(), text, &words);
+    }
 }

@@ -9,6 +9,7 @@ mod common;
 use common::binary;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, SystemTime};
 use wardian::*;
@@ -572,6 +573,46 @@ fn hammer_engines_share_a_folder() {
         run(&fixture.config(strategy), &ALL);
         assert_eq!(hits(&run(&fixture.config(strategy), &ALL)), (1, 0));
         assert_eq!(fixture.files().len(), 1, "no unfinished file is left");
+    }
+}
+
+/// While engines load an entry, its file is swapped: for right ones, damaged ones, of another module, and
+/// in place.
+#[test]
+fn hammer_an_entry_is_swapped_while_it_is_loaded() {
+    for strategy in STRATEGIES {
+        let fixture = Fixture::new();
+        let config = fixture.config(strategy);
+        run(&config, &ALL);
+        let file = fixture.file();
+        let whole = std::fs::read(&file).unwrap();
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 2] ^= 1;
+        let contents = [&whole, &damaged, &whole[..whole.len() / 3].to_vec(), &Vec::new()];
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for (n, content) in contents.iter().cycle().enumerate() {
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    if n % 3 == 0 {
+                        std::fs::write(&file, content).unwrap();
+                    } else {
+                        let new = fixture.root.path().join("new");
+                        std::fs::write(&new, content).unwrap();
+                        set_mode(&new, 0o600);
+                        std::fs::rename(&new, &file).unwrap();
+                    }
+                }
+            });
+            // Results are checked by each.
+            let stats: Vec<Stats> = (0..60).map(|_| run(&config, &ALL)).collect();
+            done.store(true, Ordering::Relaxed);
+            assert!(stats.iter().any(|stats| hits(stats) == (0, 1)), "none was a miss");
+        });
+        run(&config, &ALL);
+        assert_eq!(hits(&run(&config, &ALL)), (1, 0));
     }
 }
 

@@ -147,3 +147,51 @@ fn host_results_past_the_registers() -> Result<()> {
     }
     Ok(())
 }
+
+/// By value, through guest and host: of every number of values around the borders of what calls treat apart
+/// (registers, few values, many).
+#[test]
+fn values_of_every_kind_and_number_come_back() -> Result<()> {
+    let mut store = Store::<()>::default();
+    let kinds = [
+        Val::I32(-1),
+        Val::I64(i64::MIN + 3),
+        Val::F32(0x7fa0_0001),
+        Val::F64(0xfff4_0000_0000_0005),
+        Val::V128(V128::from(u128::MAX / 3)),
+    ];
+    for count in 0..20 {
+        for first in 0..kinds.len() {
+            let params: Vec<Val> = kinds.iter().copied().cycle().skip(first).take(count).collect();
+            let types: Vec<ValType> =
+                params.iter().map(|val| val.ty(&store)).collect::<Result<_>>()?;
+            let names: Vec<String> = types.iter().map(ToString::to_string).collect();
+            let list = names.join(" ");
+            let gets: String = (0..count).map(|n| format!("local.get {n} ")).collect();
+            let ty = FuncType::new(store.engine(), types.clone(), types);
+            let back = Func::new(&mut store, ty, |_, params, results| {
+                results.copy_from_slice(params);
+                Ok(())
+            });
+            let text = format!(
+                r#"(module (import "" "back" (func $back (param {list}) (result {list})))
+                    (func (export "f") (param {list}) (result {list}) {gets} call $back))"#
+            );
+            let module = Module::new(store.engine(), text)?;
+            let instance = Instance::new(&mut store, &module, &[back.into()])?;
+            let func = instance.get_func(&mut store, "f").expect("exported");
+            let mut results = vec![Val::null_func_ref(); count];
+            func.call(&mut store, &params, &mut results)?;
+            assert_eq!(format!("{results:?}"), format!("{params:?}"), "{list}");
+            if let Some(last) = count.checked_sub(1) {
+                let mut wrong = params.clone();
+                wrong[last] = Val::null_extern_ref();
+                let error = func.call(&mut store, &wrong, &mut results).unwrap_err();
+                assert!(error.to_string().contains(&format!("argument {last}")), "{error}");
+                assert!(func.call(&mut store, &params[..last], &mut results).is_err());
+                assert!(func.call(&mut store, &params, &mut results[..last]).is_err());
+            }
+        }
+    }
+    Ok(())
+}

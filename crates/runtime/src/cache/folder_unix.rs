@@ -32,6 +32,19 @@ pub(super) struct Folder {
     file: File,
 }
 
+/// An entry that was opened and may be trusted.
+struct Opened {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+impl Opened {
+    fn read(self) -> Result<Vec<u8>, FileError> {
+        read_all(&self.path, self.file, self.bytes)
+    }
+}
+
 /// An entry's time of use is not updated more often than this.
 const TOUCHED_EVERY: Duration = Duration::from_secs(600);
 
@@ -52,6 +65,11 @@ impl Folder {
 
     /// The content of an entry of at most `limit` bytes; `None` if there is none.
     pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
+        self.open_entry(name, limit)?.map(Opened::read).transpose()
+    }
+
+    /// Opens an entry and examines it. What takes its place from here on is not read.
+    fn open_entry(&self, name: &str, limit: u64) -> Result<Option<Opened>, FileError> {
         let path = self.path.join(name);
         let file = match open(self.file.as_fd(), name, OFlags::NOFOLLOW) {
             Ok(file) => file,
@@ -69,7 +87,7 @@ impl Folder {
         if status.modified().is_ok_and(is_old) {
             touch(&file);
         }
-        read_all(&path, file, status.len()).map(Some)
+        Ok(Some(Opened { path, file, bytes: status.len() }))
     }
 
     /// Makes `bytes` the content of an entry. See NOTE [cache writers].
@@ -266,6 +284,44 @@ mod tests {
         File::open(&path).unwrap().set_modified(old).unwrap();
         folder.read(NAME, 100).unwrap();
         assert!(!is_old(fs::metadata(&path).unwrap().modified().unwrap()));
+    }
+
+    /// Between opening and reading, somebody puts another file, a link or a folder there, or writes into it.
+    #[test]
+    #[cfg_attr(miri, ignore = "uses files")]
+    fn what_takes_the_place_of_an_open_entry_is_not_read() {
+        let (root, folder) = scratch();
+        let path = folder.path.join(NAME);
+        let elsewhere = root.path().join("elsewhere");
+        fs::write(&elsewhere, b"other").unwrap();
+        set_mode(&elsewhere, 0o666);
+        let swaps: [&dyn Fn(); 4] = [
+            &|| folder.write(NAME, b"newer").unwrap(),
+            &|| fs::rename(&elsewhere, &path).unwrap(),
+            &|| {
+                folder.remove(NAME).unwrap();
+                symlink("/etc/passwd", &path).unwrap();
+            },
+            &|| {
+                folder.remove(NAME).unwrap();
+                fs::create_dir(&path).unwrap();
+            },
+        ];
+        for swap in swaps {
+            folder.write(NAME, b"entry").unwrap();
+            let opened = folder.open_entry(NAME, 100).unwrap().expect("it was written");
+            swap();
+            assert_eq!(opened.read().unwrap(), b"entry");
+        }
+        fs::remove_dir(&path).unwrap();
+
+        // Its owner can write into it. That is read, and its MAC refuses it.
+        for content in [&b"ENTRY"[..], b"entry and more", b"en", b""] {
+            folder.write(NAME, b"entry").unwrap();
+            let opened = folder.open_entry(NAME, 100).unwrap().expect("it was written");
+            fs::write(&path, content).unwrap();
+            assert_eq!(opened.read().unwrap(), content);
+        }
     }
 
     /// What takes an entry's place while it is open is not read.

@@ -1,8 +1,11 @@
-//! Accesses to racing bytes where no machine code runs: by Rust's atomics, byte for byte where the sizes
-//! of accesses are not known to agree.
+//! Accesses to racing bytes where no machine code runs: byte for byte, since Rust's atomics must not race
+//! with others of another size.
+//!
+//! Invariant: accesses that must not be torn have a lock, which puts all of them in one order.
 
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
 
 /// See `super::copy`.
 ///
@@ -49,19 +52,17 @@ pub(super) unsafe fn fill(target: *mut u8, byte: u8, length: usize) {
 ///
 /// - Those of `super::compare_exchange`.
 pub(super) unsafe fn compare_exchange(place: *mut u8, bytes: u32, expected: u64, new: u64) -> u64 {
-    macro_rules! exchange {
-        ($atomic:ident, $int:ty) => {{
-            // SAFETY: [racing bytes] aligned and accessible, as the caller says.
-            let cell = unsafe { $atomic::from_ptr(place.cast()) };
-            match cell.compare_exchange(expected as $int, new as $int, SeqCst, SeqCst) {
-                Ok(old) | Err(old) => u64::from(old),
-            }
-        }};
+    static ORDER: Mutex<()> = Mutex::new(());
+    let _turn = ORDER.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = bytes as usize;
+    let (mut old, given) = ([0; 8], new.to_le_bytes());
+    for (at, byte) in old.iter_mut().enumerate().take(count) {
+        // SAFETY: [racing bytes] accessible, as the caller says.
+        *byte = unsafe { AtomicU8::from_ptr(place.add(at)) }.load(Relaxed);
     }
-    match bytes {
-        1 => exchange!(AtomicU8, u8),
-        2 => exchange!(AtomicU16, u16),
-        4 => exchange!(AtomicU32, u32),
-        _ => exchange!(AtomicU64, u64),
+    if old[..count] == expected.to_le_bytes()[..count] {
+        // SAFETY: [racing bytes] accessible, as the caller says.
+        unsafe { write(place, &given[..count]) };
     }
+    u64::from_le_bytes(old)
 }

@@ -16,6 +16,9 @@
 //! ```
 //!
 //! See invariant [shim frame].
+//!
+//! What is called often ends with `.p2align 6`: each function has a section of its own, which this makes the
+//! processor's lines fit, wherever it is linked.
 
 use crate::call::Image;
 use crate::context::Context;
@@ -30,6 +33,12 @@ pub(crate) const ENTRY_FRAME: usize = 80;
 pub(crate) const PREVIOUS_EXIT_FP: usize = 8;
 /// Offset in the context of the fuel, while it is not in `r15`: NOTE \[fuel register\] of `layout`.
 const SPENT: usize = offset_of!(Context, shared) + offset_of!(StoreContext, spent);
+/// Offset in the context of `pending` with `pays` behind it: one comparison after a call, since mostly neither is set.
+const PENDING_OR_PAYS: usize = {
+    let (pending, pays) = (offset_of!(Context, pending), offset_of!(Context, pays));
+    assert!(pays == pending + 4 && pending.is_multiple_of(8));
+    pending
+};
 /// Offset from `entry_sp` of the previous activation's `entry_sp`.
 pub(crate) const PREVIOUS_ENTRY_SP: usize = 16;
 
@@ -170,6 +179,7 @@ pub(crate) unsafe extern "sysv64" fn enter(
         "mov rbx, [rbp - 8]",
         "leave",
         "ret",
+        ".p2align 6",
         store = const offset_of!(Owner, store),
         entry_sp = const offset_of!(Context, entry_sp),
         exit_fp = const offset_of!(Context, exit_fp),
@@ -229,6 +239,7 @@ unsafe extern "sysv64" fn enter_direct<const STACK: u32>() {
         "mov rbx, [rbp - 8]",
         "leave",
         "ret",
+        ".p2align 6",
         code = const offset_of!(FuncRef, code),
         context = const offset_of!(FuncRef, context),
         store = const offset_of!(Owner, store),
@@ -362,6 +373,7 @@ unsafe extern "sysv64" fn builtin() {
         "mov rbx, [rbp - 8]",
         "leave",
         "ret",
+        ".p2align 6",
         store = const offset_of!(Owner, store),
         exit_fp = const offset_of!(Context, exit_fp),
         pending = const offset_of!(Context, pending),
@@ -601,7 +613,6 @@ unsafe extern "sysv64" fn typed_exit() {
         "sub rsp, 8",
         "call qword ptr [rdi + {entry}]",
         "mov r11, [rbp - 8]",
-        // Both at once: mostly neither is set.
         "cmp qword ptr [r11 + {pending}], 0",
         "jne 6f",
         "5:",
@@ -613,13 +624,10 @@ unsafe extern "sysv64" fn typed_exit() {
         "je 5b",
         "mov rbx, r11",
         "jmp {unwind}",
+        ".p2align 6",
         store = const offset_of!(Owner, store),
         exit_fp = const offset_of!(Context, exit_fp),
-        pending = const {
-            let (pending, pays) = (offset_of!(Context, pending), offset_of!(Context, pays));
-            assert!(pays == pending + 4 && pending.is_multiple_of(8));
-            pending
-        },
+        pending = const PENDING_OR_PAYS,
         spent = const SPENT,
         entry = const offset_of!(HostRecord, entry),
         resume = sym resume,
@@ -638,13 +646,11 @@ unsafe extern "sysv64" fn image_exit() {
     naked_asm!(
         "push rbp",
         "mov rbp, rsp",
-        "push rbx",
-        "push r12",
-        "mov rbx, [rdi + {store}]",
-        "mov [rbx + {exit_fp}], rbp",
-        "mov [rbx + {spent}], r15",
+        "mov rax, [rdi + {store}]",
+        "mov [rax + {exit_fp}], rbp",
+        "mov [rax + {spent}], r15",
         "sub rsp, {size}",
-        "mov [rsp + {ints}], rdi",
+        "mov [rbp - 8], rdi",
         "mov [rsp + {ints} + 8], rsi",
         "mov [rsp + {ints} + 16], rdx",
         "mov [rsp + {ints} + 24], rcx",
@@ -662,46 +668,50 @@ unsafe extern "sysv64" fn image_exit() {
         "movdqu [rsp + {vectors} + 112], xmm7",
         "2: lea rax, [rbp + 16]",
         "mov [rsp + {stack}], rax",
-        "mov qword ptr [rsp + {stack_words}], 0",
-        "mov qword ptr [rsp + {has_vectors}], 0",
-        "mov r12, rdi",
         "mov rsi, rsp",
         "call qword ptr [rdi + {entry}]",
-        "cmp dword ptr [rbx + {pending}], 0",
-        "jne {unwind}",
-        "cmp dword ptr [rbx + {pays}], 0",
-        "je 5f",
-        "mov r11, rbx",
-        "call {resume}",
+        "mov rdi, [rbp - 8]",
+        "mov r11, [rdi + {store}]",
+        "cmp qword ptr [r11 + {pending}], 0",
+        "jne 6f",
         "5:",
         "mov rax, [rsp + {ints}]",
         "mov rcx, [rsp + {ints} + 8]",
-        "cmp dword ptr [r12 + {uses_vectors}], 0",
-        "je 3f",
-        "movdqu xmm0, [rsp + {vectors}]",
+        "cmp qword ptr [rdi + {stack_bytes}], 0",
+        "jne 3f",
+        "leave",
+        "ret",
+        "3: movdqu xmm0, [rsp + {vectors}]",
         "movdqu xmm1, [rsp + {vectors} + 16]",
-        "3: mov r10d, [r12 + {stack_bytes}]",
-        "mov rbx, [rbp - 8]",
-        "mov r12, [rbp - 16]",
+        "mov r10d, [rdi + {stack_bytes}]",
         "leave",
         "pop r11",
         "add rsp, r10",
         "jmp r11",
+        "6:",
+        "call {resume}",
+        "cmp dword ptr [r11 + {pending}], 0",
+        "je 5b",
+        "mov rbx, r11",
+        "jmp {unwind}",
+        ".p2align 6",
         store = const offset_of!(Owner, store),
         exit_fp = const offset_of!(Context, exit_fp),
-        pending = const offset_of!(Context, pending),
+        pending = const PENDING_OR_PAYS,
         spent = const SPENT,
-        pays = const offset_of!(Context, pays),
         entry = const offset_of!(HostRecord, entry),
         resume = sym resume,
-        stack_bytes = const offset_of!(HostRecord, stack_bytes),
+        stack_bytes = const {
+            let (bytes, vectors) = (offset_of!(HostRecord, stack_bytes), offset_of!(HostRecord, uses_vectors));
+            assert!(vectors == bytes + 4 && bytes.is_multiple_of(8));
+            bytes
+        },
         uses_vectors = const offset_of!(HostRecord, uses_vectors),
-        size = const size_of::<Image>().next_multiple_of(16),
+        // And the record.
+        size = const (size_of::<Image>() + 8).next_multiple_of(16),
         ints = const offset_of!(Image, ints),
         vectors = const offset_of!(Image, vectors),
         stack = const offset_of!(Image, stack),
-        stack_words = const offset_of!(Image, stack_words),
-        has_vectors = const offset_of!(Image, has_vectors),
         unwind = sym unwind,
     )
 }

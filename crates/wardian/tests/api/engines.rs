@@ -112,7 +112,7 @@ fn every_knob_works_or_is_refused() -> Result<()> {
 
     // Proposals that are not built are refused by name, not ignored.
     type Switch = fn(&mut Config, bool) -> &mut Config;
-    let switches: [(&str, Proposal, Switch); 7] = [
+    let switches: [(&str, Proposal, Switch); 8] = [
         ("wasm_gc", Proposal::Gc, Config::wasm_gc),
         ("wasm_exceptions", Proposal::Exceptions, Config::wasm_exceptions),
         ("wasm_legacy_exceptions", Proposal::LegacyExceptions, Config::wasm_legacy_exceptions),
@@ -120,6 +120,11 @@ fn every_knob_works_or_is_refused() -> Result<()> {
         ("wasm_wide_arithmetic", Proposal::WideArithmetic, Config::wasm_wide_arithmetic),
         ("wasm_custom_page_sizes", Proposal::CustomPageSizes, Config::wasm_custom_page_sizes),
         ("wasm_stack_switching", Proposal::StackSwitching, Config::wasm_stack_switching),
+        (
+            "wasm_shared_everything_threads",
+            Proposal::SharedEverythingThreads,
+            Config::wasm_shared_everything_threads,
+        ),
     ];
     for (name, proposal, switch) in switches {
         let mut config = Config::new();

@@ -134,7 +134,7 @@ fn globals() -> Result<()> {
     Ok(())
 }
 
-// uses: Tag
+// uses: Tag, TagType
 #[test]
 fn tags() -> Result<()> {
     let mut store = Store::<()>::default();
@@ -142,6 +142,8 @@ fn tags() -> Result<()> {
     let (a, b) = (Tag::new(&mut store, &ty)?, Tag::new(&mut store, &ty)?);
     assert_eq!(a.ty(&store), ty);
     assert!(Tag::eq(&a, &a, &store) && !Tag::eq(&a, &b, &store));
+    let another: Tag = ty.default_value(&mut store)?;
+    assert!(another.ty(&store) == ty && !Tag::eq(&another, &a, &store));
     let results = TagType::new(FuncType::new(store.engine(), [], [ValType::I32]));
     assert_eq!(Tag::new(&mut store, &results).unwrap_err().kind(), ErrorKind::Misuse);
     // Imported, it is the same.
@@ -160,6 +162,7 @@ fn exceptions() -> Result<()> {
     let ty = ExnType::new(store.engine(), [ValType::I32, ValType::EXTERNREF])?;
     assert_eq!(ty, ExnType::from_tag_type(ty.tag_type())?);
     assert!(ty.field(0).is_some_and(|ty| ty.is_i32()) && ty.fields().len() == 2);
+    assert!(ty.matches(&ty) && !ty.matches(&ExnType::new(store.engine(), [ValType::I32])?));
     let results = TagType::new(FuncType::new(store.engine(), [], [ValType::I32]));
     assert!(ExnType::from_tag_type(results).is_err());
     let tag = Tag::new(&mut store, &ty.tag_type())?;
