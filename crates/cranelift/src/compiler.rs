@@ -8,6 +8,7 @@
 use crate::abi::signature;
 use crate::bounds;
 use crate::check;
+use crate::counts;
 use crate::dispatch;
 use crate::emit::{Features, Tier, name_space};
 use crate::faults;
@@ -496,6 +497,9 @@ impl Compiler {
         if optimizes {
             if let Some(loading) = loading {
                 resume::use_start(context, &**optimizer, loading, reach);
+            }
+            if self.settings.counts_turns() {
+                counts::count_ahead(&mut context.func);
             }
             dispatch::copy_dispatch(&mut context.func);
             if let Reach::Least(least) = reach {

@@ -17,6 +17,7 @@ mod check;
 mod compiler;
 mod control;
 mod copies;
+mod counts;
 mod dispatch;
 mod emit;
 mod exceptions;

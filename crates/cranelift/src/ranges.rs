@@ -96,6 +96,14 @@ impl Ranges {
         self.turns(func, head, found)
     }
 
+    /// The jump into a loop, and how often the loop goes back if it is not left elsewhere, if constants say so.
+    pub(crate) fn way_in(&mut self, func: &Function, head: Block) -> Option<(Inst, u64)> {
+        let found = self.as_loop(func, head)?;
+        let (jump, _) = found.entry;
+        let turns = self.turns(func, head, found)?;
+        (func.dfg.insts[jump].opcode() == Opcode::Jump).then_some((jump, turns))
+    }
+
     /// The range of a value of 32 bits.
     pub(crate) fn of(&mut self, func: &Function, value: Value) -> Range {
         self.range(func, value, 0)
