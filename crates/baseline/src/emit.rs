@@ -79,6 +79,7 @@ struct Cold {
     kind: ColdKind,
 }
 
+/// Small, as there is one in every loop: what few have is boxed.
 pub(crate) enum ColdKind {
     /// Faults: the trap table says what it means.
     Fault(Trap),
@@ -87,13 +88,13 @@ pub(crate) enum ColdKind {
     /// Raises a stack overflow before there is a frame: the context is where it was passed.
     Overflow,
     /// The counter has run out, on entry (0) or in a loop.
-    Count { ordinal: u32, back: Label, live: Option<SmallVec<[(Loc, Repr); 4]>> },
+    Count { ordinal: u32, back: Label, live: Option<Vec<(Loc, Repr)>> },
     /// The epoch deadline has come, on entry or in a loop.
     Epoch { entry: bool, places: Places, back: Label },
     /// There is no room for a new object.
-    Allocate { operation: Operation, moves: Moves, places: Places, back: Label },
+    Allocate { operation: Operation, moves: Box<Moves>, places: Places, back: Label },
     /// A builtin that rarely runs, which leaves these registers as they are.
-    Slow { operation: Operation, moves: Moves, saved: u32, result: Option<Reg>, back: Label },
+    Slow { operation: Operation, moves: Box<Moves>, saved: u32, result: Option<Reg>, back: Label },
     /// There is less than this fuel: undoes what was taken, and traps.
     Fuel { fuel: i32 },
     /// A conversion to a signed integer gave the lowest one: is it right?
@@ -122,8 +123,6 @@ pub(crate) struct Tier<'a> {
     next_set: u32,
     /// Whether the next instruction takes a condition.
     next_tests: bool,
-    /// Whether the function has grown too large.
-    grown: bool,
     gave_up: bool,
     /// Where code stems from, for what may trap or call.
     location: u32,
@@ -224,7 +223,6 @@ impl<'a> Tier<'a> {
             b,
             next_set: NONE,
             next_tests: false,
-            grown: false,
             gave_up: false,
             location: start,
             every_location: false,
@@ -257,16 +255,16 @@ impl<'a> Tier<'a> {
         // What a register saves must outweigh what keeping it costs: once for those that survive
         // calls, at every call for the others.
         let saved_cost = 3;
-        let unsaved_cost = uses.calls.saturating_mul(3).saturating_add(2);
+        let unsaved_cost = uses.calls().saturating_mul(3).saturating_add(2);
         let room = self.general_pins().count();
         let mut general: SmallVec<[(u32, u32); 7]> = SmallVec::new();
         let mut vector: SmallVec<[(u32, u32); 8]> = SmallVec::new();
-        let base = if self.s.base_path.is_some() { uses.memory } else { 0 };
+        let base = if self.s.base_path.is_some() { uses.memory() } else { 0 };
         keep_heaviest(&mut general, room, BASE, base);
-        let context = uses.globals.saturating_add(uses.calls);
+        let context = uses.globals().saturating_add(uses.calls());
         keep_heaviest(&mut general, room, CONTEXT, context);
         for (local, repr) in reprs.iter().enumerate() {
-            let weight = uses.locals.get(local).copied().unwrap_or(0);
+            let weight = uses.locals().get(local).copied().unwrap_or(0);
             let local = local as u32 + FIRST;
             if *repr == Repr::Ref {
                 // Invariant [roots] of `heap`.
@@ -547,19 +545,14 @@ impl<'a> Tier<'a> {
 
     /// Takes no more of this function, which is then validated only.
     pub(crate) fn give_up(&mut self) {
-        self.grown = true;
+        self.s.stopped = true;
         self.gave_up = true;
     }
 
-    /// Whether a limit was passed at a block's start or end, which is often enough to stop in time.
-    #[inline]
-    pub(crate) fn has_grown(&self) -> bool {
-        self.grown
-    }
-
-    /// Finds out whether the function is too large by now.
+    /// Finds out whether the function is too large by now: at a block's start or end, which is often enough
+    /// to stop in time.
     pub(crate) fn measure(&mut self) {
-        self.grown |= self.too_large();
+        self.s.stopped |= self.too_large();
     }
 
     pub(crate) fn too_large(&self) -> bool {
@@ -634,10 +627,10 @@ impl<'a> Tier<'a> {
             ColdKind::Count { ordinal, back, live } => self.count_ran_out(ordinal, back, live),
             ColdKind::Epoch { entry, places, back } => self.epoch_reached(entry, places, back),
             ColdKind::Allocate { operation, moves, places, back } => {
-                self.allocate_slowly(operation, moves, places, back);
+                self.allocate_slowly(operation, *moves, places, back);
             }
             ColdKind::Slow { operation, moves, saved, result, back } => {
-                self.call_slowly(operation, moves, saved, result, back);
+                self.call_slowly(operation, *moves, saved, result, back);
             }
             ColdKind::Fuel { fuel } => self.fuel_ran_out(fuel),
             ColdKind::CheckConversion { wide, double, source, back } => {
@@ -649,9 +642,15 @@ impl<'a> Tier<'a> {
 
     /// Calls the builtin shim with arguments from `moves`; context and operation are added.
     pub(crate) fn call_shim(&mut self, operation: u64, mut moves: Moves) {
-        moves.push((Loc::Local(CONTEXT), Repr::Pointer, RDI));
-        moves.push((Loc::Const(operation), Repr::I64, RSI));
-        self.parallel_move(&moves);
+        let own =
+            [(Loc::Local(CONTEXT), Repr::Pointer, RDI), (Loc::Const(operation), Repr::I64, RSI)];
+        if moves.is_empty() {
+            // As nearly always; neither is in the other's way.
+            own.into_iter().for_each(|(loc, repr, reg)| self.s.copy_to(reg, loc, repr));
+        } else {
+            moves.extend(own);
+            self.parallel_move(&moves);
+        }
         self.mark();
         let shim = self.layout.path(self.module, Field::BuiltinShim).offset;
         ins!(self.s.asm, callq_m, in_module_table(shim));
@@ -817,7 +816,7 @@ impl<'a> Tier<'a> {
     }
 
     /// Counts 1 down; where the code says so.
-    fn count(&mut self, ordinal: u32, live: Option<SmallVec<[(Loc, Repr); 4]>>) -> u32 {
+    fn count(&mut self, ordinal: u32, live: Option<Vec<(Loc, Repr)>>) -> u32 {
         let counter = self.layout.path(self.module, Field::Counter(self.func));
         let back = self.s.asm.label();
         let label = self.cold(ColdKind::Count { ordinal, back, live });
@@ -828,12 +827,7 @@ impl<'a> Tier<'a> {
         step_at
     }
 
-    fn count_ran_out(
-        &mut self,
-        ordinal: u32,
-        back: Label,
-        live: Option<SmallVec<[(Loc, Repr); 4]>>,
-    ) {
+    fn count_ran_out(&mut self, ordinal: u32, back: Label, live: Option<Vec<(Loc, Repr)>>) {
         let func = self.func.0;
         let replaceable = ordinal > 0 && live.is_some();
         let operation =
@@ -848,7 +842,7 @@ impl<'a> Tier<'a> {
             self.load_live_state(RCX);
             let first = (self.s.locals.len() as u32 - FIRST) * LIVE_SLOT;
             if check::ON {
-                let operands = live.as_ref().map_or(0, SmallVec::len) as u32;
+                let operands = live.as_ref().map_or(0, Vec::len) as u32;
                 let slots = &mut self.s.claims.live_slots;
                 *slots = (*slots).max(first / LIVE_SLOT + operands);
             }

@@ -530,6 +530,8 @@ macro_rules! ins {
     ($asm:expr, sarq_mi, $($a:tt)*) => { ins!(@mi $asm, Form::op(0xc1).wide().imm(1), 7, $($a)*) };
     ($asm:expr, imull_rmi_sxb, $($a:tt)*) => { ins!(@rmi $asm, Form::op(0x6b).imm(1), $($a)*) };
     ($asm:expr, imull_rmi, $($a:tt)*) => { ins!(@rmi $asm, Form::op(0x69).imm(4), $($a)*) };
+    ($asm:expr, callq_m, $rm:expr) => { ins!(@rm $asm, Form::op(0xff), 2, $rm) };
+    ($asm:expr, jmpq_m, $rm:expr) => { ins!(@rm $asm, Form::op(0xff), 4, $rm) };
     ($asm:expr, movl_oi, $dst:expr, $imm:expr) => { $asm.mov_imm($dst, $imm) };
 
     // All others.
@@ -631,6 +633,10 @@ mod tests {
             xorl_rm xorq_rm cmpl_rm cmpq_rm movslq_rm imull_rm imulq_rm movzbl_rm movzwl_rm movsbl_rm
             movswl_rm movsbq_rm movswq_rm);
         operand_and_register!(asms: movb_mr movw_mr movl_mr movq_mr testl_mr testq_mr);
+        for rm in operands() {
+            compare!(asms: callq_m rm);
+            compare!(asms: jmpq_m rm);
+        }
         for mem in mems() {
             for reg in REGS {
                 compare!(asms: leal_rm reg, mem);

@@ -159,7 +159,8 @@ impl Tier<'_> {
     fn cold_allocation(&mut self, operation: Operation, moves: Moves) -> (Label, Label) {
         let places = self.places(self.s.stack.len());
         let back = self.s.asm.label();
-        (self.cold(ColdKind::Allocate { operation, moves, places, back }), back)
+        let kind = ColdKind::Allocate { operation, moves: Box::new(moves), places, back };
+        (self.cold(kind), back)
     }
 
     /// Loads where the next object lies to `rax`, and the store's context to `r11`; the offset there of the end of
@@ -241,6 +242,7 @@ impl Tier<'_> {
         }
         let result_reg = result.map(|(reg, _)| reg);
         let saved = self.s.occupied() & !result_reg.map_or(0, |reg| 1 << reg);
+        let moves = Box::new(moves);
         let kind = ColdKind::Slow { operation, moves, saved, result: result_reg, back };
         let label = self.cold(kind);
         self.s.asm.jcc(cond, label);

@@ -169,7 +169,7 @@ impl Emit for Tier<'_> {
 
     #[inline]
     fn gave_up(&self) -> bool {
-        self.s.failed.is_some() || self.has_grown()
+        self.s.stopped
     }
 
     #[inline]

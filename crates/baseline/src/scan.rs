@@ -14,14 +14,9 @@ use wasmparser::{
 /// How often things are used, loops counted more.
 #[derive(Default)]
 pub(crate) struct Uses {
-    /// For each local, parameters included.
-    pub(crate) locals: Vec<u32>,
-    /// Accesses to memory 0.
-    pub(crate) memory: u32,
-    /// Accesses to globals.
-    pub(crate) globals: u32,
-    /// Calls of any kind.
-    pub(crate) calls: u32,
+    /// By number: nothing, accesses to memory 0, accesses to globals, calls of any kind, then each local,
+    /// parameters included. One list, so that an instruction counts without a branch.
+    counts: Vec<u32>,
     /// Whether there are handlers of exceptions.
     pub(crate) handlers: bool,
     /// What one use counts here.
@@ -31,6 +26,13 @@ pub(crate) struct Uses {
     /// Whether the whole body was seen.
     complete: bool,
 }
+
+/// Numbers in `Uses::counts`.
+const NOTHING: usize = 0;
+const MEMORY: usize = 1;
+const GLOBALS: usize = 2;
+const CALLS: usize = 3;
+const LOCALS: usize = 4;
 
 /// spec (appendix "Implementation Limitations"): locals of a function.
 const MAX_LOCALS: usize = 50_000;
@@ -42,60 +44,88 @@ const MAX_WEIGHT: u32 = LOOP_WEIGHT * LOOP_WEIGHT * LOOP_WEIGHT * LOOP_WEIGHT;
 /// Bytes looked at together.
 const WINDOW: usize = 8;
 
-/// Bytes of a number of 32 bits at the low end of `bits`.
-#[inline]
-fn number_length(bits: u64) -> usize {
-    let ends = !bits & 0x8080_8080 | 1 << 39;
-    ends.trailing_zeros() as usize / 8 + 1
-}
-
-/// What follows an opcode.
-#[derive(Clone, Copy)]
-enum Shape {
-    /// Left to `wasmparser`.
-    Rare,
-    Plain,
-    /// Of 32 bits.
-    Number,
-    /// Of 64 bits.
-    LongNumber,
-    Float,
-    Double,
-    Local,
-    Global,
-    Call,
-    Access,
+/// What is to be done with an opcode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Counted and stepped over.
+    Counted,
     Block,
     Loop,
     End,
+    /// Left to `wasmparser`.
+    Rare,
+}
+
+/// How an opcode is counted and stepped over.
+#[derive(Clone, Copy)]
+struct Step {
+    class: Class,
+    /// Bytes of the shortest form: a number that follows has one.
+    length: u8,
+    /// What is counted.
+    count: u8,
+    /// Bits of the second byte that are added to that.
+    index: u8,
+    /// Bits of the first four bytes; if one of them is set, there is more to it than length and count.
+    more: u32,
 }
 
 /// By opcode.
-static SHAPES: [Shape; 256] = {
-    let mut shapes = [Shape::Rare; 256];
+static STEPS: [Step; 256] = {
+    let other =
+        Step { class: Class::Rare, length: 1, count: NOTHING as u8, index: 0, more: u32::MAX };
+    let plain = Step { class: Class::Counted, more: 0, ..other };
+    let number = Step { length: 2, more: 0x8000, ..plain };
+    let mut steps = [other; 256];
     let mut opcode = 0;
     while opcode < 256 {
-        shapes[opcode] = match opcode {
+        steps[opcode] = match opcode {
             // unreachable, nop, else, return, drop, select; comparisons and arithmetic
-            0x00 | 0x01 | 0x05 | 0x0f | 0x1a | 0x1b | 0x45..=0xc4 => Shape::Plain,
-            0x02 | 0x04 => Shape::Block,
-            0x03 => Shape::Loop,
-            0x0b => Shape::End,
+            0x00 | 0x01 | 0x05 | 0x0f | 0x1a | 0x1b | 0x45..=0xc4 => plain,
+            0x02 | 0x04 => Step { class: Class::Block, ..other },
+            0x03 => Step { class: Class::Loop, ..other },
+            0x0b => Step { class: Class::End, ..other },
             // br, br_if, constants
-            0x0c | 0x0d | 0x41 => Shape::Number,
-            0x42 => Shape::LongNumber,
-            0x10 => Shape::Call,
-            0x20..=0x22 => Shape::Local,
-            0x23 | 0x24 => Shape::Global,
-            0x28..=0x3e => Shape::Access,
-            0x43 => Shape::Float,
-            0x44 => Shape::Double,
-            _ => Shape::Rare,
+            0x0c | 0x0d | 0x41 | 0x42 => number,
+            0x10 => Step { count: CALLS as u8, ..number },
+            0x20..=0x22 => Step { count: LOCALS as u8, index: 0x7f, ..number },
+            0x23 | 0x24 => Step { count: GLOBALS as u8, ..number },
+            // One byte of alignment, without flags or an index, then the offset.
+            0x28..=0x3e => Step { length: 3, count: MEMORY as u8, more: 0x80_c000, ..plain },
+            0x43 => Step { length: 5, ..plain },
+            0x44 => Step { length: 9, ..plain },
+            _ => other,
         };
         opcode += 1;
     }
-    shapes
+    steps
 };
+
+impl Step {
+    /// What to add to what is counted, and the length, of an instruction that is counted and not
+    /// in its shortest form. Nothing if it is left to `wasmparser`.
+    fn longer(self, bits: u64) -> Option<(usize, usize)> {
+        let before = usize::from(self.length) - 1;
+        if before == 2 && bits & 0xc000 != 0 {
+            return None;
+        }
+        let number = bits >> (8 * before);
+        let ends = !number & 0x80_8080_8080_8080;
+        let length = ends.trailing_zeros() as usize / 8 + 1;
+        let is_index = self.index != 0;
+        let most = match bits as u8 {
+            // i64.const
+            0x42 => 7,
+            _ if is_index => 2,
+            _ => 5,
+        };
+        if length > most {
+            return None;
+        }
+        let index = if is_index { number & 0x7f | number >> 1 & 0x3f80 } else { 0 };
+        Some((index as usize, before + length))
+    }
+}
 
 impl Uses {
     /// Looks at the body of a function with `params` parameters. If it cannot be decoded, all locals count
@@ -106,22 +136,17 @@ impl Uses {
         params: usize,
         features: &WasmFeatures,
     ) -> wasmparser::Result<()> {
-        (self.memory, self.globals, self.calls, self.weight) = (0, 0, 0, 1);
-        self.handlers = false;
-        self.complete = false;
-        self.outer.clear();
-        self.locals.clear();
-        self.locals.resize(params, 0);
+        self.start(params);
         let body = FunctionBody::new(BinaryReader::new_features(bytes, 0, *features));
         let mut reader = body.get_locals_reader()?;
         for _ in 0..reader.get_count() {
             let (count, _) = reader.read()?;
-            let length = self.locals.len() + count as usize;
+            let length = self.counts.len() + count as usize;
             // Validation allows no more; it comes later, and then this is not used.
-            if length > MAX_LOCALS {
+            if length > MAX_LOCALS + LOCALS {
                 return Ok(());
             }
-            self.locals.resize(length, 0);
+            self.counts.resize(length, 0);
         }
         let mut position = reader.original_position() as usize;
         while position < bytes.len() {
@@ -138,100 +163,115 @@ impl Uses {
         Ok(())
     }
 
+    /// Forgets the function before.
+    fn start(&mut self, params: usize) {
+        self.counts.clear();
+        self.counts.resize(LOCALS + params, 0);
+        self.outer.clear();
+        (self.handlers, self.weight, self.complete) = (false, 1, false);
+    }
+
     /// Whether an instruction may name a local.
     pub(crate) fn is_used(&self, local: u32) -> bool {
-        !self.complete || self.locals.get(local as usize) != Some(&0)
+        !self.complete || self.counts.get(LOCALS + local as usize) != Some(&0)
+    }
+
+    /// How often each local is used, as far as they are known.
+    pub(crate) fn locals(&self) -> &[u32] {
+        &self.counts[LOCALS..]
+    }
+
+    /// Accesses to memory 0.
+    pub(crate) fn memory(&self) -> u32 {
+        self.counts[MEMORY]
+    }
+
+    /// Accesses to globals.
+    pub(crate) fn globals(&self) -> u32 {
+        self.counts[GLOBALS]
+    }
+
+    /// Calls of any kind.
+    pub(crate) fn calls(&self) -> u32 {
+        self.counts[CALLS]
     }
 
     /// Looks at instructions from `at` on, as long as they are common ones and not at the very end. Gives
     /// the position of the first that is not.
+    #[inline(never)]
     fn step_over_common(&mut self, bytes: &[u8], mut at: usize) -> usize {
+        let Uses { counts, weight, outer, .. } = self;
         while let Some(window) = bytes.get(at..at + WINDOW) {
             let bits = u64::from_le_bytes(window.try_into().expect("as many bytes as said"));
-            let next = (bits >> 8) as u8;
-            at += match SHAPES[usize::from(bits as u8)] {
-                Shape::Plain => 1,
-                Shape::Rare => return at,
-                Shape::Number => 1 + number_length(bits >> 8),
-                Shape::LongNumber => match number_length(bits >> 8) {
-                    5 => return at,
-                    length => 1 + length,
+            let step = &STEPS[usize::from(bits as u8)];
+            let second = (bits >> 8) as u8;
+            if bits as u32 & step.more == 0 {
+                let index = usize::from(second & step.index);
+                add(counts, usize::from(step.count) + index, *weight);
+                at += usize::from(step.length);
+                continue;
+            }
+            at += match step.class {
+                Class::Counted => match step.longer(bits) {
+                    Some((index, length)) => {
+                        add(counts, usize::from(step.count) + index, *weight);
+                        length
+                    }
+                    None => return at,
                 },
-                Shape::Float => 5,
-                Shape::Double => 9,
-                Shape::Local => {
-                    if next < 0x80 {
-                        self.local(u32::from(next));
-                        2
-                    } else if bits & 0x80_0000 == 0 {
-                        self.local(u32::from(next & 0x7f) | (bits >> 16 << 7) as u32 & 0x3f80);
-                        3
-                    } else {
-                        return at;
-                    }
-                }
-                Shape::Global => {
-                    self.global();
-                    1 + number_length(bits >> 8)
-                }
-                Shape::Call => {
-                    self.call();
-                    1 + number_length(bits >> 8)
-                }
-                Shape::Access => {
-                    // Neither flags nor an index: one byte of alignment, then the offset.
-                    let length = number_length(bits >> 16);
-                    if next >= 0x40 || length == 5 && bits >> 48 & 0x80 != 0 {
-                        return at;
-                    }
-                    self.memory();
-                    2 + length
-                }
-                Shape::Block | Shape::Loop => {
+                Class::Block | Class::Loop => {
                     // Results of one numeric type or none.
-                    if !matches!(next, 0x40 | 0x7c..=0x7f) {
+                    if !matches!(second, 0x40 | 0x7c..=0x7f) {
                         return at;
                     }
-                    self.open(bits as u8 == 0x03);
+                    open(weight, outer, step.class == Class::Loop);
                     2
                 }
-                Shape::End => {
-                    self.close();
+                Class::End => {
+                    close(weight, outer);
                     1
                 }
+                Class::Rare => return at,
             };
         }
         at
     }
 
+    fn count(&mut self, number: usize) {
+        add(&mut self.counts, number, self.weight);
+    }
+
     fn local(&mut self, index: u32) {
-        if let Some(count) = self.locals.get_mut(index as usize) {
-            *count = count.saturating_add(self.weight);
-        }
-    }
-
-    fn memory(&mut self) {
-        self.memory = self.memory.saturating_add(self.weight);
-    }
-
-    fn global(&mut self) {
-        self.globals = self.globals.saturating_add(self.weight);
-    }
-
-    fn call(&mut self) {
-        self.calls = self.calls.saturating_add(self.weight);
+        self.count(LOCALS + index as usize);
     }
 
     fn open(&mut self, is_loop: bool) {
-        self.outer.push(self.weight);
-        if is_loop {
-            self.weight = (self.weight * LOOP_WEIGHT).min(MAX_WEIGHT);
-        }
+        open(&mut self.weight, &mut self.outer, is_loop);
     }
 
     fn close(&mut self) {
-        self.weight = self.outer.pop().unwrap_or(1);
+        close(&mut self.weight, &mut self.outer);
     }
+}
+
+#[inline]
+fn add(counts: &mut [u32], number: usize, weight: u32) {
+    if let Some(count) = counts.get_mut(number) {
+        *count = count.saturating_add(weight);
+    }
+}
+
+#[inline]
+fn open(weight: &mut u32, outer: &mut Vec<u32>, is_loop: bool) {
+    outer.push(*weight);
+    if is_loop {
+        *weight = (*weight * LOOP_WEIGHT).min(MAX_WEIGHT);
+    }
+}
+
+#[inline]
+fn close(weight: &mut u32, outer: &mut Vec<u32>) {
+    *weight = outer.pop().unwrap_or(1);
 }
 
 /// Defines all visiting methods; those below `@` do something.
@@ -248,8 +288,8 @@ macro_rules! visits {
     (@ $uses:ident visit_local_get [$index:ident]) => { $uses.local($index) };
     (@ $uses:ident visit_local_set [$index:ident]) => { $uses.local($index) };
     (@ $uses:ident visit_local_tee [$index:ident]) => { $uses.local($index) };
-    (@ $uses:ident visit_global_get $($rest:tt)*) => { $uses.global() };
-    (@ $uses:ident visit_global_set $($rest:tt)*) => { $uses.global() };
+    (@ $uses:ident visit_global_get $($rest:tt)*) => { $uses.count(GLOBALS) };
+    (@ $uses:ident visit_global_set $($rest:tt)*) => { $uses.count(GLOBALS) };
     (@ $uses:ident visit_block $($rest:tt)*) => { $uses.open(false) };
     (@ $uses:ident visit_if $($rest:tt)*) => { $uses.open(false) };
     (@ $uses:ident visit_loop $($rest:tt)*) => { $uses.open(true) };
@@ -263,16 +303,16 @@ macro_rules! visits {
     }};
     (@ $uses:ident visit_delegate $($rest:tt)*) => { $uses.close() };
     (@ $uses:ident visit_end) => { $uses.close() };
-    (@ $uses:ident visit_call $($rest:tt)*) => { $uses.call() };
-    (@ $uses:ident visit_call_indirect $($rest:tt)*) => { $uses.call() };
-    (@ $uses:ident visit_call_ref $($rest:tt)*) => { $uses.call() };
-    (@ $uses:ident visit_memory_grow $($rest:tt)*) => { $uses.call() };
-    (@ $uses:ident visit_memory_copy $($rest:tt)*) => { $uses.call() };
-    (@ $uses:ident visit_memory_fill $($rest:tt)*) => { $uses.call() };
-    (@ $uses:ident visit_memory_atomic_wait32 $($rest:tt)*) => { $uses.call() };
-    (@ $uses:ident visit_memory_atomic_wait64 $($rest:tt)*) => { $uses.call() };
-    (@ $uses:ident visit_memory_atomic_notify $($rest:tt)*) => { $uses.call() };
-    (@ $uses:ident $visit:ident [memarg] $($rest:tt)*) => { $uses.memory() };
+    (@ $uses:ident visit_call $($rest:tt)*) => { $uses.count(CALLS) };
+    (@ $uses:ident visit_call_indirect $($rest:tt)*) => { $uses.count(CALLS) };
+    (@ $uses:ident visit_call_ref $($rest:tt)*) => { $uses.count(CALLS) };
+    (@ $uses:ident visit_memory_grow $($rest:tt)*) => { $uses.count(CALLS) };
+    (@ $uses:ident visit_memory_copy $($rest:tt)*) => { $uses.count(CALLS) };
+    (@ $uses:ident visit_memory_fill $($rest:tt)*) => { $uses.count(CALLS) };
+    (@ $uses:ident visit_memory_atomic_wait32 $($rest:tt)*) => { $uses.count(CALLS) };
+    (@ $uses:ident visit_memory_atomic_wait64 $($rest:tt)*) => { $uses.count(CALLS) };
+    (@ $uses:ident visit_memory_atomic_notify $($rest:tt)*) => { $uses.count(CALLS) };
+    (@ $uses:ident $visit:ident [memarg] $($rest:tt)*) => { $uses.count(MEMORY) };
     (@ $uses:ident $visit:ident $($rest:tt)*) => {};
 }
 
@@ -303,13 +343,13 @@ mod tests {
 
     /// As `Uses::scan`, with `wasmparser` decoding everything.
     fn scan_slowly(bytes: &[u8], params: usize) -> Uses {
-        let mut uses = Uses { weight: 1, ..Uses::default() };
-        uses.locals.resize(params, 0);
+        let mut uses = Uses::default();
+        uses.start(params);
         let body = FunctionBody::new(BinaryReader::new(bytes, 0));
         let mut reader = body.get_locals_reader().expect("locals");
         for _ in 0..reader.get_count() {
             let (count, _) = reader.read().expect("locals");
-            uses.locals.resize(uses.locals.len() + count as usize, 0);
+            uses.counts.resize(uses.counts.len() + count as usize, 0);
         }
         let mut reader = reader.get_binary_reader();
         while !reader.eof() {
@@ -323,9 +363,7 @@ mod tests {
         let mut fast = Uses::default();
         fast.scan(bytes, params, &WasmFeatures::all()).expect("a body");
         assert!(fast.complete);
-        assert_eq!(fast.locals, slow.locals);
-        let others = |uses: &Uses| [uses.memory, uses.globals, uses.calls];
-        assert_eq!(others(&fast), others(&slow));
+        assert_eq!(fast.counts[1..], slow.counts[1..]);
     }
 
     /// All that is stepped over, in every length, and what is not.
@@ -353,6 +391,11 @@ mod tests {
                     0x0c | 0x0d | 0x10 | 0x20..=0x24 | 0x41 | 0x42 => {
                         body.push(opcode);
                         body.extend(number);
+                        if opcode == 0x42 {
+                            body.extend([opcode, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86]);
+                            body.extend([0x80, 0x80].iter().take(number.len() % 3));
+                            body.push(1);
+                        }
                     }
                     0x28..=0x3e => {
                         body.extend([opcode, 2]);

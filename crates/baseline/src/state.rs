@@ -164,6 +164,18 @@ impl Tag {
         Tag(kind as u32 | (repr as u32) << 8)
     }
 
+    /// The same kind, and another representation.
+    #[inline(always)]
+    fn with_repr(self, repr: Repr) -> Tag {
+        Tag(self.0 & 0xff | (repr as u32) << 8)
+    }
+
+    /// The same representation, and another kind.
+    #[inline(always)]
+    fn with_kind(self, kind: LocKind) -> Tag {
+        Tag(self.0 & !0xff | kind as u32)
+    }
+
     #[inline(always)]
     fn kind(self) -> LocKind {
         match self.0 as u8 {
@@ -173,6 +185,12 @@ impl Tag {
             3 => LocKind::Frame,
             _ => LocKind::Flags,
         }
+    }
+
+    /// Cheaper than comparing what `kind` gives.
+    #[inline(always)]
+    fn is(self, kind: LocKind) -> bool {
+        self.0 as u8 == kind as u8
     }
 
     #[inline(always)]
@@ -221,18 +239,23 @@ impl Value {
     #[inline(always)]
     pub(crate) fn set_loc(&mut self, loc: Loc) {
         let (kind, bits) = loc.split();
-        (self.tag, self.bits) = (Tag::new(kind, self.repr()), bits);
+        (self.tag, self.bits) = (self.tag.with_kind(kind), bits);
     }
 
     /// The same bits as another representation.
     #[inline(always)]
     pub(crate) fn set_repr(&mut self, repr: Repr) {
-        self.tag = Tag::new(self.kind(), repr);
+        self.tag = self.tag.with_repr(repr);
+    }
+
+    #[inline(always)]
+    fn is(&self, kind: LocKind) -> bool {
+        self.tag.is(kind)
     }
 
     #[inline(always)]
     pub(crate) fn is_const(&self) -> bool {
-        self.kind() == LocKind::Const
+        self.is(LocKind::Const)
     }
 }
 
@@ -259,7 +282,7 @@ impl Entry {
     #[inline(always)]
     pub(crate) fn set_loc(&mut self, loc: Loc) {
         let (kind, bits) = loc.split();
-        (self.tag, self.bits) = (Tag::new(kind, self.repr()), bits);
+        (self.tag, self.bits) = (self.tag.with_kind(kind), bits);
     }
 
     #[inline(always)]
@@ -330,6 +353,8 @@ pub(crate) struct State {
     pub(crate) base_path: Option<(Option<u32>, u32)>,
     /// Something could not be done: the code is of no use.
     pub(crate) failed: Option<&'static str>,
+    /// That, or the function has grown too large: no more of it is taken. Asked before every instruction.
+    pub(crate) stopped: bool,
     /// Operands and locals that were stored to the frame.
     pub(crate) spills: u32,
     /// Operands and locals that were loaded from it into registers.
@@ -354,6 +379,7 @@ impl State {
             max_operands: 0,
             base_path: None,
             failed: None,
+            stopped: false,
             spills: 0,
             reloads: 0,
             claims: Claims::default(),
@@ -376,6 +402,7 @@ impl State {
         self.max_operands = 0;
         self.base_path = None;
         self.failed = None;
+        self.stopped = false;
         self.spills = 0;
         self.reloads = 0;
         self.claims.clear();
@@ -384,6 +411,7 @@ impl State {
     #[cold]
     pub(crate) fn fail(&mut self, what: &'static str) {
         self.failed.get_or_insert(what);
+        self.stopped = true;
     }
 
     // ---- registers ----
@@ -566,22 +594,34 @@ impl State {
     }
 
     pub(crate) fn load(&mut self, dst: Reg, mem: Mem, repr: Repr) {
+        match bank(repr) {
+            Bank::General => ins_wide!(self.asm, wide(repr), movl_rm, movq_rm, dst, mem),
+            Bank::Vector => self.load_vector(dst, mem, repr),
+        }
+    }
+
+    #[inline(never)]
+    fn load_vector(&mut self, dst: Reg, mem: Mem, repr: Repr) {
         match repr {
-            Repr::I32 | Repr::Ref => ins!(self.asm, movl_rm, dst, mem),
-            Repr::I64 | Repr::Pointer => ins!(self.asm, movq_rm, dst, mem),
             Repr::F32 => ins!(self.asm, movss_a_m, xmm(dst), mem),
             Repr::F64 => ins!(self.asm, movsd_a_m, xmm(dst), mem),
-            Repr::V128 => ins!(self.asm, movups_a, xmm(dst), mem),
+            _ => ins!(self.asm, movups_a, xmm(dst), mem),
         }
     }
 
     pub(crate) fn store(&mut self, mem: Mem, src: Reg, repr: Repr) {
+        match bank(repr) {
+            Bank::General => ins_wide!(self.asm, wide(repr), movl_mr, movq_mr, mem, src),
+            Bank::Vector => self.store_vector(mem, src, repr),
+        }
+    }
+
+    #[inline(never)]
+    fn store_vector(&mut self, mem: Mem, src: Reg, repr: Repr) {
         match repr {
-            Repr::I32 | Repr::Ref => ins!(self.asm, movl_mr, mem, src),
-            Repr::I64 | Repr::Pointer => ins!(self.asm, movq_mr, mem, src),
             Repr::F32 => ins!(self.asm, movss_c_m, mem, xmm(src)),
             Repr::F64 => ins!(self.asm, movsd_c_m, mem, xmm(src)),
-            Repr::V128 => ins!(self.asm, movups_b, mem, xmm(src)),
+            _ => ins!(self.asm, movups_b, mem, xmm(src)),
         }
     }
 
@@ -668,10 +708,10 @@ impl State {
     /// Gives a value back.
     #[inline]
     pub(crate) fn release(&mut self, value: Value) {
-        match value.kind() {
-            LocKind::Reg => self.unhold(value.bits as Reg),
-            LocKind::Flags => self.release_flags(value.bits as u8),
-            LocKind::Const | LocKind::Local | LocKind::Frame => {}
+        if value.is(LocKind::Reg) {
+            self.unhold(value.bits as Reg);
+        } else if value.is(LocKind::Flags) {
+            self.release_flags(value.bits as u8);
         }
     }
 
@@ -713,17 +753,16 @@ impl State {
     /// As `reg_of`, in none of `avoid` if it is not in a register yet.
     #[inline(always)]
     pub(crate) fn reg_of_but(&mut self, value: &mut Value, avoid: u32) -> Reg {
-        match value.kind() {
-            LocKind::Reg => return value.bits as Reg,
-            LocKind::Local => {
-                let pinned = self.locals[value.bits as usize].pinned;
-                if pinned != NO_REG {
-                    return pinned;
-                }
-            }
-            _ => {}
+        if value.is(LocKind::Reg) {
+            return value.bits as Reg;
         }
-        let reg = self.load_value(value.kind(), value.bits, value.repr(), avoid);
+        if value.is(LocKind::Local) {
+            let pinned = self.locals[value.bits as usize].pinned;
+            if pinned != NO_REG {
+                return pinned;
+            }
+        }
+        let reg = self.load_value(value.tag, value.bits, avoid);
         value.set_loc(Loc::Reg(reg));
         reg
     }
@@ -731,8 +770,9 @@ impl State {
     /// A register with a value that is in none, or in one that caches a local; held for the value, which
     /// is given up where it was.
     #[inline(never)]
-    fn load_value(&mut self, kind: LocKind, bits: u64, repr: Repr, avoid: u32) -> Reg {
-        if kind == LocKind::Local {
+    fn load_value(&mut self, tag: Tag, bits: u64, avoid: u32) -> Reg {
+        let repr = tag.repr();
+        if tag.is(LocKind::Local) {
             let local = bits as u32;
             let cached = self.locals[local as usize].cached;
             if cached != NO_REG {
@@ -748,7 +788,7 @@ impl State {
             self.cache(local, reg);
             return reg;
         }
-        let loc = Loc::join(kind, bits);
+        let loc = Loc::join(tag.kind(), bits);
         let reg = self.alloc_but(bank(repr), avoid);
         self.copy_to(reg, loc, repr);
         self.release_loc(loc);
@@ -778,17 +818,19 @@ impl State {
     /// The register that a value is in, pinned ones included, or `NO_REG`.
     #[inline]
     pub(crate) fn known_reg(&self, value: &Value) -> Reg {
-        match value.kind() {
-            LocKind::Reg => value.bits as Reg,
-            LocKind::Local => self.local_reg(value.bits as u32),
-            _ => NO_REG,
+        if value.is(LocKind::Reg) {
+            value.bits as Reg
+        } else if value.is(LocKind::Local) {
+            self.local_reg(value.bits as u32)
+        } else {
+            NO_REG
         }
     }
 
     /// Whether a value is in a register that nobody else reads.
     #[inline]
     pub(crate) fn is_own(&self, value: &Value) -> bool {
-        value.kind() == LocKind::Reg && self.regs[value.bits as usize & 31].refs == 1
+        value.is(LocKind::Reg) && self.regs[value.bits as usize & 31].refs == 1
     }
 
     /// Moves a value into a particular register, which gets held. Others that are there are moved.
@@ -829,19 +871,20 @@ impl State {
 
     /// Where in memory the value is, if it is in no register.
     fn memory_of(&self, value: &Value) -> Option<Mem> {
-        match value.loc() {
-            Loc::Frame(disp) => Some(at(RBP, disp)),
-            Loc::Local(local) if local != BASE && self.local_reg(local) == NO_REG => {
-                Some(at(RBP, self.locals[local as usize].disp))
-            }
-            _ => None,
+        if value.is(LocKind::Frame) {
+            return Some(at(RBP, value.bits as i32));
         }
+        if !value.is(LocKind::Local) || value.bits == u64::from(BASE) {
+            return None;
+        }
+        let local = &self.locals[value.bits as usize];
+        (local.pinned == NO_REG && local.cached == NO_REG).then(|| at(RBP, local.disp))
     }
 
     /// The value as an immediate, if it is one that instructions can hold.
     #[inline]
     pub(crate) fn imm_of(value: &Value) -> Option<i32> {
-        if value.kind() != LocKind::Const {
+        if !value.is_const() {
             return None;
         }
         match value.repr() {
@@ -954,19 +997,18 @@ impl State {
         if slot > self.max_operands {
             self.max_operands = slot;
         }
-        match tag.kind() {
-            LocKind::Local => self.locals[bits as usize].refs += 1,
+        if tag.is(LocKind::Frame) && bits as i32 != self.home(slot) {
             // A value that was popped and comes back keeps its home only if that is this one.
-            LocKind::Frame if bits as i32 != self.home(slot) => {
-                return self.push_moved(value, slot);
-            }
-            _ => {}
+            return self.push_moved(value, slot);
         }
-        let entry = Entry { bits, tag, slot };
         if self.stack.len() == self.stack.capacity() || self.stack.len() - self.settled >= WINDOW {
-            return self.push_far(entry);
+            return self.push_far(bits, tag, slot);
         }
-        self.stack.push(entry);
+        // Nothing is written in between, so that this is known to need no more room.
+        self.stack.push(Entry { bits, tag, slot });
+        if tag.is(LocKind::Local) {
+            self.locals[bits as usize].refs += 1;
+        }
     }
 
     /// Pushes a value from a home that is not its own.
@@ -975,14 +1017,18 @@ impl State {
     fn push_moved(&mut self, mut value: Value, slot: u32) {
         self.reg_of(&mut value);
         let Value { bits, tag } = value;
-        self.push_far(Entry { bits, tag, slot });
+        self.push_far(bits, tag, slot);
     }
 
-    /// Pushes an entry where there may be no room, or too many operands not settled.
+    /// Pushes an entry where there may be no room, or too many operands not settled. Takes its parts, which
+    /// travel in registers: an entry would be put together in memory first, even where it is not far.
     #[cold]
     #[inline(never)]
-    fn push_far(&mut self, entry: Entry) {
-        self.stack.push(entry);
+    fn push_far(&mut self, bits: u64, tag: Tag, slot: u32) {
+        if tag.is(LocKind::Local) {
+            self.locals[bits as usize].refs += 1;
+        }
+        self.stack.push(Entry { bits, tag, slot });
         while self.stack.len() - self.settled > WINDOW {
             self.settle_entry(self.settled);
             self.settled += 1;
@@ -1001,7 +1047,7 @@ impl State {
         if self.settled > self.stack.len() {
             self.settled = self.stack.len();
         }
-        if tag.kind() == LocKind::Local {
+        if tag.is(LocKind::Local) {
             self.locals[bits as usize].refs -= 1;
         }
         Value { bits, tag }

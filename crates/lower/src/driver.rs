@@ -493,6 +493,30 @@ impl<E: Emit> Lowering<'_, E> {
         }
     }
 
+    #[inline(always)]
+    pub(crate) fn local_get(&mut self, local: u32, offset: u64) {
+        if self.reachable {
+            self.begin(offset, Immediates::Other);
+            self.emit.local_get(local);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn local_set(&mut self, local: u32, offset: u64) {
+        if self.reachable {
+            self.begin(offset, Immediates::Other);
+            self.emit.local_set(local);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn local_tee(&mut self, local: u32, offset: u64) {
+        if self.reachable {
+            self.begin(offset, Immediates::Other);
+            self.emit.local_tee(local);
+        }
+    }
+
     pub(crate) fn global_get(&mut self, global: u32, offset: u64) {
         if self.reachable {
             self.begin(offset, Immediates::Other);

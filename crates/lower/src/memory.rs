@@ -171,6 +171,7 @@ fn plain_access(op: &Operator<'_>) -> Option<(MemArg, Plain)> {
     })
 }
 
+#[inline]
 fn memory_of(memarg: MemArg) -> MemoryIndex {
     match memarg.target {
         MemArgTarget::Memory(index) => MemoryIndex(index),

@@ -4,13 +4,15 @@
 //! Invariants:
 //! - What is decoded here goes to the validator and to the lowering, as does what `wasmparser` decodes:
 //!   there is one instruction, and nothing is lowered but what was validated (see `visit`).
+//! - All of them take that way through `visit`, but for locals, loads and stores: these call the validator
+//!   and then the lowering here, with fewer steps in between.
 //! - A form decoded here has exactly one reading in the binary format, whatever proposals are on. Bytes
 //!   that could mean anything else, or nothing, are left to `wasmparser`.
 
-use crate::driver::{Failure, Lowering};
+use crate::driver::{Failure, Immediates, Lowering};
 use crate::emit::Emit;
 use crate::visit::Visit;
-use wasmparser::{BinaryReader, BlockType, MemArg, MemArgTarget, ValType, VisitOperator};
+use wasmparser::{BinaryReader, BlockType, MemArg, MemArgTarget, Operator, ValType, VisitOperator};
 
 /// Bytes looked at together: at least those of the longest form decoded here.
 const WINDOW: usize = 8;
@@ -68,6 +70,30 @@ fn longer_signed(bits: u64) -> Option<(i32, usize)> {
     Some(((value << unused) as i32 >> unused, length))
 }
 
+/// A signed LEB128 number of 64 bits and at most seven bytes at the low end of `bits`, and its length.
+#[inline(always)]
+fn signed_long(bits: u64) -> Option<(i64, usize)> {
+    if bits & 0x80 == 0 {
+        return Some(((bits as i64) << 57 >> 57, 1));
+    }
+    longer_signed_long(bits)
+}
+
+/// `signed_long` for at least two bytes.
+fn longer_signed_long(bits: u64) -> Option<(i64, usize)> {
+    let ends = !bits & 0x80_8080_8080_8080;
+    if ends == 0 {
+        return None;
+    }
+    let length = ends.trailing_zeros() as usize / 8 + 1;
+    // Neighbours move together: two of 7 bits, of 14, of 28.
+    let value = bits & 0x7f_007f_007f_007f | bits >> 1 & 0x3f80_3f80_3f80;
+    let value = value & 0x3fff_0000_3fff | value >> 2 & 0xfff_c000_0fff_c000;
+    let value = value & 0xfff_ffff | value >> 4 & 0xff_ffff_f000_0000;
+    let unused = 64 - 7 * length as u32;
+    Some(((value << unused) as i64 >> unused, length))
+}
+
 /// A block type other than that of a function.
 #[inline]
 fn block_type(byte: u8) -> Option<BlockType> {
@@ -81,17 +107,15 @@ fn block_type(byte: u8) -> Option<BlockType> {
     })
 }
 
-/// An alignment without flags, and an offset into memory 0.
-#[inline]
-fn memarg(bits: u64, max_align: u8) -> Option<(MemArg, usize)> {
+/// An alignment without flags, an offset into memory 0, and their length.
+#[inline(always)]
+fn memory_place(bits: u64) -> Option<(u8, u32, usize)> {
     let align = bits as u8;
     if align > 3 {
         return None;
     }
     let (offset, length) = unsigned(bits >> 8)?;
-    let target = MemArgTarget::Memory(0);
-    let memarg = MemArg { align, max_align, offset: u64::from(offset), target, ordering: None };
-    Some((memarg, 1 + length))
+    Some((align, offset, 1 + length))
 }
 
 impl<'a, E: Emit> Lowering<'a, E> {
@@ -126,12 +150,23 @@ impl<'a, E: Emit> Lowering<'a, E> {
 
         macro_rules! short_forms {
             (
+                locals: { $($local:literal => $visit_local:ident $lower_local:ident,)* }
                 numbers: { $($number:literal => $visit_number:ident,)* }
                 blocks: { $($block:literal => $visit_block:ident,)* }
-                accesses: { $($access:literal => $visit_access:ident $align:literal,)* }
+                loads: { $($load:literal => $visit_load:ident $op_load:ident $load_align:literal,)* }
+                stores: { $($store:literal => $visit_store:ident $op_store:ident $store_align:literal,)* }
                 plain: { $($plain:literal => $visit_plain:ident,)* }
             ) => {
                 match bits as u8 {
+                    $($local => match unsigned(bits >> 8) {
+                        Some((local, length)) => {
+                            self.position = at + 1 + length;
+                            self.validator.visitor(offset).$visit_local(local)?;
+                            self.$lower_local(local, offset);
+                            Ok(())
+                        }
+                        None => self.long_form(),
+                    },)*
                     $($number => match unsigned(bits >> 8) {
                         Some((number, length)) => {
                             self.position = at + 1 + length;
@@ -146,10 +181,28 @@ impl<'a, E: Emit> Lowering<'a, E> {
                         }
                         None => self.long_form(),
                     },)*
-                    $($access => match memarg(bits >> 8, $align) {
-                        Some((memarg, length)) => {
+                    $($load => match memory_place(bits >> 8) {
+                        Some((align, start, length)) => {
                             self.position = at + 1 + length;
-                            Visit { lowering: self, offset }.$visit_access(memarg)
+                            let place = (align, $load_align, start);
+                            self.access_at(place, |lowering, memarg| {
+                                lowering.validator.visitor(offset).$visit_load(memarg)?;
+                                let op = Operator::$op_load { memarg };
+                                lowering.scalar_access(&op, offset, Immediates::Memarg)
+                            })
+                        }
+                        None => self.long_form(),
+                    },)*
+                    // No look behind it: a store has no result.
+                    $($store => match memory_place(bits >> 8) {
+                        Some((align, start, length)) => {
+                            self.position = at + 1 + length;
+                            let place = (align, $store_align, start);
+                            self.access_at(place, |lowering, memarg| {
+                                lowering.validator.visitor(offset).$visit_store(memarg)?;
+                                let op = Operator::$op_store { memarg };
+                                lowering.scalar_access(&op, offset, Immediates::Other)
+                            })
                         }
                         None => self.long_form(),
                     },)*
@@ -164,26 +217,28 @@ impl<'a, E: Emit> Lowering<'a, E> {
                         }
                         None => self.long_form(),
                     },
-                    0x42 => match signed(bits >> 8) {
-                        // Five bytes may hold more than 32 bits.
-                        Some((number, length)) if length < 5 => {
+                    0x42 => match signed_long(bits >> 8) {
+                        Some((number, length)) => {
                             self.position = at + 1 + length;
-                            Visit { lowering: self, offset }.visit_i64_const(i64::from(number))
+                            Visit { lowering: self, offset }.visit_i64_const(number)
                         }
-                        _ => self.long_form(),
+                        None => self.long_form(),
                     },
                     _ => self.long_form(),
                 }
             };
         }
         short_forms! {
+            // The commonest: not even a call lies between.
+            locals: {
+                0x20 => visit_local_get local_get,
+                0x21 => visit_local_set local_set,
+                0x22 => visit_local_tee local_tee,
+            }
             numbers: {
                 0x0c => visit_br,
                 0x0d => visit_br_if,
                 0x10 => visit_call,
-                0x20 => visit_local_get,
-                0x21 => visit_local_set,
-                0x22 => visit_local_tee,
                 0x23 => visit_global_get,
                 0x24 => visit_global_set,
             }
@@ -193,30 +248,32 @@ impl<'a, E: Emit> Lowering<'a, E> {
                 0x04 => visit_if,
             }
             // With their natural alignment.
-            accesses: {
-                0x28 => visit_i32_load 2,
-                0x29 => visit_i64_load 3,
-                0x2a => visit_f32_load 2,
-                0x2b => visit_f64_load 3,
-                0x2c => visit_i32_load8_s 0,
-                0x2d => visit_i32_load8_u 0,
-                0x2e => visit_i32_load16_s 1,
-                0x2f => visit_i32_load16_u 1,
-                0x30 => visit_i64_load8_s 0,
-                0x31 => visit_i64_load8_u 0,
-                0x32 => visit_i64_load16_s 1,
-                0x33 => visit_i64_load16_u 1,
-                0x34 => visit_i64_load32_s 2,
-                0x35 => visit_i64_load32_u 2,
-                0x36 => visit_i32_store 2,
-                0x37 => visit_i64_store 3,
-                0x38 => visit_f32_store 2,
-                0x39 => visit_f64_store 3,
-                0x3a => visit_i32_store8 0,
-                0x3b => visit_i32_store16 1,
-                0x3c => visit_i64_store8 0,
-                0x3d => visit_i64_store16 1,
-                0x3e => visit_i64_store32 2,
+            loads: {
+                0x28 => visit_i32_load I32Load 2,
+                0x29 => visit_i64_load I64Load 3,
+                0x2a => visit_f32_load F32Load 2,
+                0x2b => visit_f64_load F64Load 3,
+                0x2c => visit_i32_load8_s I32Load8S 0,
+                0x2d => visit_i32_load8_u I32Load8U 0,
+                0x2e => visit_i32_load16_s I32Load16S 1,
+                0x2f => visit_i32_load16_u I32Load16U 1,
+                0x30 => visit_i64_load8_s I64Load8S 0,
+                0x31 => visit_i64_load8_u I64Load8U 0,
+                0x32 => visit_i64_load16_s I64Load16S 1,
+                0x33 => visit_i64_load16_u I64Load16U 1,
+                0x34 => visit_i64_load32_s I64Load32S 2,
+                0x35 => visit_i64_load32_u I64Load32U 2,
+            }
+            stores: {
+                0x36 => visit_i32_store I32Store 2,
+                0x37 => visit_i64_store I64Store 3,
+                0x38 => visit_f32_store F32Store 2,
+                0x39 => visit_f64_store F64Store 3,
+                0x3a => visit_i32_store8 I32Store8 0,
+                0x3b => visit_i32_store16 I32Store16 1,
+                0x3c => visit_i64_store8 I64Store8 0,
+                0x3d => visit_i64_store16 I64Store16 1,
+                0x3e => visit_i64_store32 I64Store32 2,
             }
             plain: {
                 0x0b => visit_end,
@@ -355,6 +412,20 @@ impl<'a, E: Emit> Lowering<'a, E> {
         }
     }
 
+    /// A load or store of memory 0, given by its alignment, the natural one, and its offset. One function
+    /// for each `access`: these numbers travel in registers, and only there become a `MemArg`.
+    #[inline(never)]
+    fn access_at(
+        &mut self,
+        (align, max_align, offset): (u8, u8, u32),
+        access: impl FnOnce(&mut Self, MemArg) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let target = MemArgTarget::Memory(0);
+        let offset = u64::from(offset);
+        let memarg = MemArg { align, max_align, offset, target, ordering: None };
+        access(self, memarg)
+    }
+
     /// As `instruction`, with `wasmparser` decoding.
     #[inline(never)]
     fn long_form(&mut self) -> Result<(), Failure> {
@@ -392,6 +463,21 @@ mod tests {
         let mut reader = BinaryReader::new(&bytes, 0);
         let value = reader.read_var_i32().ok()?;
         Some((value, reader.original_position() as usize))
+    }
+
+    #[test]
+    fn long_numbers_are_read_as_wasmparser_reads_them() {
+        let interesting = [0x00, 0x3f, 0x40, 0x7f, 0x80, 0xbf, 0xc0, 0xff];
+        for numbers in 0..8u64.pow(7) {
+            let digit = |place: u32| interesting[(numbers >> (3 * place) & 7) as usize];
+            let bytes = [0, 1, 2, 3, 4, 5, 6].map(digit);
+            let mut reader = BinaryReader::new(&bytes, 0);
+            let expected = reader.read_var_i64().ok();
+            let expected = expected.map(|value| (value, reader.original_position() as usize));
+            let [a, b, c, d, e, f, g] = bytes;
+            let bits = u64::from_le_bytes([a, b, c, d, e, f, g, 0]);
+            assert_eq!(signed_long(bits), expected, "{bits:x}");
+        }
     }
 
     #[test]

@@ -87,10 +87,7 @@ macro_rules! visits {
         visits!(@local $v local_tee $local $operand)
     };
     (@local $v:ident $method:ident $local:ident $operand:ident) => {{
-        if $v.lowering.reachable {
-            $v.lowering.emit.location($v.offset as u32);
-            $v.lowering.emit.$method($local);
-        }
+        $v.lowering.$method($local, $v.offset);
         Ok(())
     }};
 
@@ -157,16 +154,7 @@ macro_rules! visits {
     (@immediates $op:ident [memarg]) => { Immediates::Memarg };
     (@immediates $op:ident $args:tt) => { Immediates::Other };
 
-    // Scalar loads and stores.
-    (+ $v:ident mvp $op:ident $visit:ident $args:tt $operand:ident) => {
-        visits!(@access $args $v $op $visit $args $operand)
-    };
-    (@access [memarg] $v:ident $op:ident $visit:ident $args:tt $operand:ident) => {
-        visits!(@forward scalar_access $v $op $args)
-    };
-    (@access $args:tt $($rest:tt)*) => { visits!(@other $($rest)*) };
-
-    // All else.
+    // All else. The common forms of loads and stores have a way of their own in `short`.
     (+ $v:ident $proposal:ident $op:ident $($rest:tt)*) => { visits!(@other $v $op $($rest)*) };
     (@other $v:ident $op:ident $visit:ident [$($arg:ident)*] $operand:ident) => {
         $v.lowering.other(&Operator::$op { $($arg),* }, $v.offset, visits!(@immediates $op [$($arg)*]), $operand)

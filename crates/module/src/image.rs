@@ -344,7 +344,7 @@ impl Starts {
     /// At multiples of a power of two that divides [`LINE`](Starts::LINE).
     pub fn multiples_of(align: u32) -> Starts {
         assert!(Starts::LINE.is_multiple_of(align as usize), "an alignment of code");
-        Starts::ANY.filter(|start| start.is_multiple_of(align as usize))
+        Starts((0..Starts::LINE).step_by(align as usize).fold(0, |bits, start| bits | 1 << start))
     }
 
     /// From its bits, of which the lowest stands for a multiple of [`LINE`](Starts::LINE).
