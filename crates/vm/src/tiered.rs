@@ -31,7 +31,7 @@ use crate::context::{Failure, Frame};
 use crate::exceptions::Handlers;
 use crate::watch::{Kept, PublishedFunc, Watch};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wardian_module::image::{
     ExceptionTable, FunctionCode, Inlined, Location, RelocTarget, StackMaps, Starts, TrapSite,
@@ -332,7 +332,8 @@ impl Tiered {
         let start = pages.address(0) as usize;
         let module = self.module.clone();
         let tags = VmLayout::new(&module).tag(TagIndex(0));
-        let tables = ChunkTables { module, start, tags, funcs: AppendList::new() };
+        let recent = [const { AtomicU32::new(0) }; RECENT];
+        let tables = ChunkTables { module, start, tags, funcs: AppendList::new(), recent };
         pages.enter(CodeTables::Chunk(Box::new(tables)));
         growing.chunks.push(Chunk { pages, next: 0 });
         Ok(())
@@ -441,7 +442,12 @@ pub(crate) struct ChunkTables {
     tags: u32,
     /// In order of their start.
     funcs: AppendList<Published>,
+    /// Which of them was found last for an offset, by some bits of it: exceptions pass the same calls again
+    /// and again.
+    recent: [AtomicU32; RECENT],
 }
+
+const RECENT: usize = 64;
 
 #[derive(Debug)]
 struct Published {
@@ -461,8 +467,18 @@ impl ChunkTables {
     /// The function that `pc` lies in, and its offset there.
     fn find(&self, pc: usize) -> Option<(&Published, u32)> {
         let offset = u32::try_from(pc.checked_sub(self.start)?).ok()?;
-        let found = self.funcs.last_where(|func| func.start <= offset)?;
-        (offset < found.end).then(|| (found, offset - found.start))
+        let inside = |func: &&Published| func.start <= offset && offset < func.end;
+        let recent = &self.recent[offset as usize % RECENT];
+        let known = self.funcs.get(recent.load(Relaxed) as usize).filter(inside);
+        let found = match known {
+            Some(found) => found,
+            None => {
+                let last = self.funcs.last_where(|func| func.start <= offset)?;
+                recent.store(last as u32, Relaxed);
+                self.funcs.get(last).filter(inside)?
+            }
+        };
+        Some((found, offset - found.start))
     }
 
     pub(crate) fn trap_at(&self, pc: usize) -> Option<Trap> {
@@ -532,8 +548,8 @@ impl<T> AppendList<T> {
         self.buckets[bucket].get()?.get(position)?.get()
     }
 
-    /// The last item for which `holds` is true, in a list where it is true of a first part only.
-    fn last_where(&self, holds: impl Fn(&T) -> bool) -> Option<&T> {
+    /// Where the last item is for which `holds` is true, in a list where it is true of a first part only.
+    fn last_where(&self, holds: impl Fn(&T) -> bool) -> Option<usize> {
         let (mut low, mut high) = (0, self.length.load(Acquire));
         while low < high {
             let middle = low.midpoint(high);
@@ -542,7 +558,7 @@ impl<T> AppendList<T> {
                 _ => high = middle,
             }
         }
-        self.get(low.checked_sub(1)?)
+        low.checked_sub(1)
     }
 }
 
@@ -556,7 +572,7 @@ mod tests {
         assert!(list.last_where(|_: &usize| true).is_none());
         for n in 0..1000 {
             list.push(2 * n);
-            assert_eq!(list.last_where(|item| *item <= n), Some(&(n / 2 * 2)));
+            assert_eq!(list.last_where(|item| *item <= n), Some(n / 2));
         }
         assert_eq!(list.get(999), Some(&1998));
         assert_eq!(list.get(1000), None);
@@ -571,8 +587,8 @@ mod tests {
                 let mut last = 0;
                 while last < 499 {
                     if let Some(found) = list.last_where(|item: &usize| *item < 500) {
-                        assert!(*found >= last);
-                        last = *found;
+                        assert!(found >= last && list.get(found) == Some(&found));
+                        last = found;
                     }
                     std::thread::yield_now();
                 }
