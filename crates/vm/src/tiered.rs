@@ -447,7 +447,7 @@ pub(crate) struct ChunkTables {
     recent: [AtomicU32; RECENT],
 }
 
-const RECENT: usize = 64;
+const RECENT: usize = 256;
 
 #[derive(Debug)]
 struct Published {
