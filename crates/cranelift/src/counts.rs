@@ -66,3 +66,57 @@ fn count(func: &Function, block: Block) -> Option<([Inst; COUNT.len()], u64)> {
     let cost = u64::try_from(imm.bits().checked_neg()?).ok()?;
     (is_count && asks).then_some((count, cost))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Compiler, Scratch};
+    use iced_x86::{Decoder, DecoderOptions, Instruction};
+    use wardian_module::layout::{Linkage, VmLayout};
+    use wardian_module::{Proposals, Settings, decode};
+
+    /// How many conditional jumps stand before the loop, and in it, of a function with one loop.
+    fn jumps(body: &str) -> (usize, usize) {
+        let wat = format!("(module (memory 1) (func (param i32) (local i32) {body}))");
+        let wasm = wat::parse_str(&wat).expect("the test is text");
+        let (module, bodies) = decode(wasm, Proposals::all_built()).expect("the test is valid");
+        let settings = Settings { epoch_interruption: true, ..Settings::default() };
+        let body = bodies.into_iter().next().expect("there is a function");
+        let layout = VmLayout::new(&module);
+        let code = Compiler::new(&settings)
+            .expect("this processor is known")
+            .compile(&module, &layout, body, Linkage::Direct, &mut Scratch::new())
+            .expect("it compiles");
+        let jumps: Vec<Instruction> = Decoder::new(64, &code.bytes, DecoderOptions::NONE)
+            .into_iter()
+            .filter(Instruction::is_jcc_short_or_near)
+            .collect();
+        let back =
+            jumps.iter().rev().find(|jump| jump.near_branch64() < jump.ip()).expect("a loop");
+        let place = back.near_branch64()..=back.ip();
+        let inside = jumps.iter().filter(|jump| place.contains(&jump.ip())).count();
+        let before = jumps.iter().filter(|jump| jump.ip() < *place.start()).count();
+        (before, inside)
+    }
+
+    #[test]
+    fn loops_of_few_turns_count_before_the_first() {
+        let counts = |limit: &str, more: &str| {
+            jumps(&format!(
+                "(loop {more} (i32.store8 (local.get 1) (i32.const 1))
+                   (br_if 0 (i32.ne (local.tee 1 (i32.add (local.get 1) (i32.const 1))) {limit})))"
+            ))
+        };
+        let (before, inside) = counts("(i32.const 100)", "");
+        assert_eq!(inside, 1, "it only goes back");
+        // Too many turns, none that are known, and a way back that nobody counts.
+        for (limit, more) in [
+            ("(i32.const 1000000)", ""),
+            ("(local.get 0)", ""),
+            ("(i32.const 100)", "(br_if 0 (i32.load8_u (local.get 1)))"),
+        ] {
+            let (others, looking) = counts(limit, more);
+            let own = 1 + usize::from(!more.is_empty());
+            assert_eq!((others + 1, looking - 1), (before, own), "{limit} {more}");
+        }
+    }
+}
