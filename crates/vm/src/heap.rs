@@ -158,6 +158,7 @@ mod tests {
 
     /// The n-th request of the system fails, for every n.
     #[test]
+    #[cfg_attr(miri, ignore = "what is refused to be unmapped leaks")]
     fn what_the_system_refuses_makes_it_smaller_or_an_error() {
         assert!(refuse(0, 1, || Region::reserve(u64::MAX)).0.is_err());
         let whole = Region::reserve(u64::MAX).unwrap().bytes().len();
