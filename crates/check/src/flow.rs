@@ -41,13 +41,18 @@ const OPERAND: usize = 20;
 /// move values to and fro need dozens.
 const PATIENCE: u32 = 100;
 
+/// What a state knows beside the frame.
+const REGISTERS: usize = VARS + VECTORS;
+/// General registers, flags and calls.
+const VARS: usize = CALLS as usize + 1;
+
 /// Most arguments on the stack that are followed, in words of 8 bytes.
 const MOST_ARGUMENTS: u32 = 64;
 
 /// What is known at a place of the code.
 #[derive(Clone, PartialEq)]
 pub(crate) struct State {
-    pub(crate) vars: [Id; 18],
+    pub(crate) vars: [Id; VARS],
     /// Vector registers; known in a block, and from one to the next if no other leads there.
     pub(crate) vectors: [Id; VECTORS],
     /// What lies in the frame: place, bytes, value; in order, none over another.
@@ -56,7 +61,7 @@ pub(crate) struct State {
 
 impl State {
     fn entry(values: &mut Values, own: &CallLayout) -> State {
-        let mut vars = [ZERO; 18];
+        let mut vars = [ZERO; VARS];
         for (var, value) in vars.iter_mut().enumerate() {
             *value = values.make(Node::Entry(var as u8));
         }
@@ -242,7 +247,7 @@ fn joined(graph: &Graph, written: &[Written], stop: &mut Stop) -> Result<Vec<Vec
     keys.dedup();
     let mut writers: FxHashMap<Var, Vec<u32>> = FxHashMap::default();
     for (block, written) in (0..).zip(written) {
-        for reg in (0..18).filter(|reg| written.regs & 1 << reg != 0) {
+        for reg in (0..VARS as u8).filter(|reg| written.regs & 1 << reg != 0) {
             writers.entry(Var::Reg(reg)).or_default().push(block);
         }
         for (start, end) in &written.frame {
@@ -346,7 +351,7 @@ impl<'a> Walker<'a> {
             visits[block as usize] += 1;
             let known = starts[block as usize].as_ref();
             let settled = visits[block as usize] > PATIENCE;
-            let homes: usize = arriving.iter().map(|state| state.homes.len() + 34).sum();
+            let homes: usize = arriving.iter().map(|state| state.homes.len() + REGISTERS).sum();
             stop.work(homes as u64 / 8 + (end - start) as u64)?;
             let known_settled = known.map(|known| (known, settled));
             let mut state = meet(&mut self.values, block, &arriving, known_settled, above);
@@ -362,7 +367,7 @@ impl<'a> Walker<'a> {
                 continue;
             }
             if known.is_none() {
-                stop.keep(2 * state.homes.len() as u64 + 68, self.values.len() as u64)?;
+                stop.keep(2 * (state.homes.len() + REGISTERS) as u64, self.values.len() as u64)?;
             }
             let mut walked = state.clone();
             if let Some(position) = handler {
@@ -770,9 +775,8 @@ impl<'a> Walker<'a> {
         for var in [FLAGS, CALLS] {
             state.vars[var as usize] = self.made(instruction, var.into(), 64);
         }
-        for vector in 0..VECTORS {
-            state.vectors[vector] = self.made_vector(instruction.ip() as u32, vector);
-        }
+        let ip = instruction.ip() as u32;
+        state.vectors = unknown(&mut self.values, |var| Node::Made { ip, var, bits: 64 });
         if let Some(floor) = self.floor {
             // The callee popped its arguments, whose room was made for it.
             let frame = self.values.make(Node::Frame);
@@ -794,9 +798,8 @@ impl<'a> Walker<'a> {
             let (ip, var) = (u32::MAX - position, var as u8);
             state.vars[usize::from(var)] = self.values.make(Node::Made { ip, var, bits: 64 });
         }
-        for vector in 0..VECTORS {
-            state.vectors[vector] = self.made_vector(u32::MAX - position, vector);
-        }
+        let ip = u32::MAX - position;
+        state.vectors = unknown(&mut self.values, |var| Node::Made { ip, var, bits: 64 });
         let frame = self.values.make(Node::Frame);
         state.vars[RBP] = self.values.sum(frame, FRAME_POINTER as u64);
         // All calls say the same: see `handled`.

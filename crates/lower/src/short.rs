@@ -153,8 +153,7 @@ impl<'a, E: Emit> Lowering<'a, E> {
                 locals: { $($local:literal => $visit_local:ident $lower_local:ident,)* }
                 numbers: { $($number:literal => $visit_number:ident,)* }
                 blocks: { $($block:literal => $visit_block:ident,)* }
-                loads: { $($load:literal => $visit_load:ident $op_load:ident $load_align:literal,)* }
-                stores: { $($store:literal => $visit_store:ident $op_store:ident $store_align:literal,)* }
+                accesses: { $($access:literal => $visit_access:ident $op_access:ident $access_align:literal $immediates:ident,)* }
                 plain: { $($plain:literal => $visit_plain:ident,)* }
             ) => {
                 match bits as u8 {
@@ -181,27 +180,14 @@ impl<'a, E: Emit> Lowering<'a, E> {
                         }
                         None => self.long_form(),
                     },)*
-                    $($load => match memory_place(bits >> 8) {
+                    $($access => match memory_place(bits >> 8) {
                         Some((align, start, length)) => {
                             self.position = at + 1 + length;
-                            let place = (align, $load_align, start);
+                            let place = (align, $access_align, start);
                             self.access_at(place, |lowering, memarg| {
-                                lowering.validator.visitor(offset).$visit_load(memarg)?;
-                                let op = Operator::$op_load { memarg };
-                                lowering.scalar_access(&op, offset, Immediates::Memarg)
-                            })
-                        }
-                        None => self.long_form(),
-                    },)*
-                    // No look behind it: a store has no result.
-                    $($store => match memory_place(bits >> 8) {
-                        Some((align, start, length)) => {
-                            self.position = at + 1 + length;
-                            let place = (align, $store_align, start);
-                            self.access_at(place, |lowering, memarg| {
-                                lowering.validator.visitor(offset).$visit_store(memarg)?;
-                                let op = Operator::$op_store { memarg };
-                                lowering.scalar_access(&op, offset, Immediates::Other)
+                                lowering.validator.visitor(offset).$visit_access(memarg)?;
+                                let op = Operator::$op_access { memarg };
+                                lowering.scalar_access(&op, offset, Immediates::$immediates)
                             })
                         }
                         None => self.long_form(),
@@ -247,33 +233,31 @@ impl<'a, E: Emit> Lowering<'a, E> {
                 0x03 => visit_loop,
                 0x04 => visit_if,
             }
-            // With their natural alignment.
-            loads: {
-                0x28 => visit_i32_load I32Load 2,
-                0x29 => visit_i64_load I64Load 3,
-                0x2a => visit_f32_load F32Load 2,
-                0x2b => visit_f64_load F64Load 3,
-                0x2c => visit_i32_load8_s I32Load8S 0,
-                0x2d => visit_i32_load8_u I32Load8U 0,
-                0x2e => visit_i32_load16_s I32Load16S 1,
-                0x2f => visit_i32_load16_u I32Load16U 1,
-                0x30 => visit_i64_load8_s I64Load8S 0,
-                0x31 => visit_i64_load8_u I64Load8U 0,
-                0x32 => visit_i64_load16_s I64Load16S 1,
-                0x33 => visit_i64_load16_u I64Load16U 1,
-                0x34 => visit_i64_load32_s I64Load32S 2,
-                0x35 => visit_i64_load32_u I64Load32U 2,
-            }
-            stores: {
-                0x36 => visit_i32_store I32Store 2,
-                0x37 => visit_i64_store I64Store 3,
-                0x38 => visit_f32_store F32Store 2,
-                0x39 => visit_f64_store F64Store 3,
-                0x3a => visit_i32_store8 I32Store8 0,
-                0x3b => visit_i32_store16 I32Store16 1,
-                0x3c => visit_i64_store8 I64Store8 0,
-                0x3d => visit_i64_store16 I64Store16 1,
-                0x3e => visit_i64_store32 I64Store32 2,
+            // With their natural alignment. Behind a store nobody looks: it has no result.
+            accesses: {
+                0x28 => visit_i32_load I32Load 2 Memarg,
+                0x29 => visit_i64_load I64Load 3 Memarg,
+                0x2a => visit_f32_load F32Load 2 Memarg,
+                0x2b => visit_f64_load F64Load 3 Memarg,
+                0x2c => visit_i32_load8_s I32Load8S 0 Memarg,
+                0x2d => visit_i32_load8_u I32Load8U 0 Memarg,
+                0x2e => visit_i32_load16_s I32Load16S 1 Memarg,
+                0x2f => visit_i32_load16_u I32Load16U 1 Memarg,
+                0x30 => visit_i64_load8_s I64Load8S 0 Memarg,
+                0x31 => visit_i64_load8_u I64Load8U 0 Memarg,
+                0x32 => visit_i64_load16_s I64Load16S 1 Memarg,
+                0x33 => visit_i64_load16_u I64Load16U 1 Memarg,
+                0x34 => visit_i64_load32_s I64Load32S 2 Memarg,
+                0x35 => visit_i64_load32_u I64Load32U 2 Memarg,
+                0x36 => visit_i32_store I32Store 2 Other,
+                0x37 => visit_i64_store I64Store 3 Other,
+                0x38 => visit_f32_store F32Store 2 Other,
+                0x39 => visit_f64_store F64Store 3 Other,
+                0x3a => visit_i32_store8 I32Store8 0 Other,
+                0x3b => visit_i32_store16 I32Store16 1 Other,
+                0x3c => visit_i64_store8 I64Store8 0 Other,
+                0x3d => visit_i64_store16 I64Store16 1 Other,
+                0x3e => visit_i64_store32 I64Store32 2 Other,
             }
             plain: {
                 0x0b => visit_end,
