@@ -44,8 +44,9 @@ pub(crate) const MAX_BODY_BYTES: usize = 4 << 20;
 /// The flag that leaves the register of NOTE [fuel register] of `layout` alone.
 const PAYS: &str = "enable_pinned_reg";
 
-/// Number of instructions past which a function's allocations are not kept for the next.
-const KEEP_INSTS: usize = 100_000;
+/// Number of instructions past which a function's allocations are not kept for the next: to make them again is
+/// little beside what so large a function takes, and a thread would have them to its end.
+const KEEP_INSTS: usize = 8_000;
 
 /// Which functions of the module have the code that they keep, and are called by distance.
 pub(crate) type IsFinal<'a> = &'a dyn Fn(DefinedFuncIndex) -> bool;
