@@ -62,6 +62,13 @@ struct Form<'a> {
     exits: bool,
 }
 
+impl<'a> Form<'a> {
+    /// With exits, as long as they can be told apart.
+    fn new(linkage: Linkage, is_final: IsFinal<'a>, at_loop: Option<u32>) -> Form<'a> {
+        Form { linkage, is_final, at_loop, exits: true }
+    }
+}
+
 /// What is known of a lowered function beside its intermediate form.
 struct Built {
     /// Slots of live state that it reads.
@@ -235,7 +242,7 @@ impl Compiler {
         let func = module.func_index(body.index);
         let result = contain(func, scratch, |scratch| {
             let is_final = &|_| linkage == Linkage::Direct;
-            let form = Form { linkage, is_final, at_loop: None, exits: true };
+            let form = Form::new(linkage, is_final, None);
             self.compile_as(module, layout, body, form, scratch).map(|(code, _)| code)
         });
         insist(result)
@@ -256,7 +263,7 @@ impl Compiler {
         let own = body.index;
         let is_final = &|other| other == own || is_final(other);
         let result = contain(func, scratch, |scratch| {
-            let form = Form { linkage: Linkage::Slots, is_final, at_loop: None, exits: true };
+            let form = Form::new(Linkage::Slots, is_final, None);
             self.compile_as(module, layout, body, form, scratch).map(|(code, _)| code)
         });
         insist(result)
@@ -277,8 +284,7 @@ impl Compiler {
     ) -> Result<(FunctionCode, u32), CompileError> {
         let func = module.func_index(body.index);
         let result = contain(func, scratch, |scratch| {
-            let form =
-                Form { linkage: Linkage::Slots, is_final, at_loop: Some(ordinal), exits: true };
+            let form = Form::new(Linkage::Slots, is_final, Some(ordinal));
             self.compile_as(module, layout, body, form, scratch)
         });
         insist(result)
@@ -367,7 +373,7 @@ impl Compiler {
         scratch: &mut Scratch,
     ) -> Result<String, CompileError> {
         contain(module.func_index(body.index), scratch, |scratch| {
-            let form = Form { linkage: Linkage::Direct, is_final: &|_| true, at_loop, exits: true };
+            let form = Form::new(Linkage::Direct, &|_| true, at_loop);
             self.build(module, layout, body, form, scratch)?;
             Ok(scratch.context.func.display().to_string())
         })
@@ -383,8 +389,7 @@ impl Compiler {
     ) -> Result<String, CompileError> {
         let func = module.func_index(body.index);
         contain(func, scratch, |scratch| {
-            let form =
-                Form { linkage: Linkage::Direct, is_final: &|_| true, at_loop: None, exits: true };
+            let form = Form::new(Linkage::Direct, &|_| true, None);
             self.build(module, layout, body, form, scratch)?;
             scratch.context.set_disasm(true);
             let code = self.emit(func, self.reach(module), None, scratch)?;
@@ -501,11 +506,11 @@ impl Compiler {
             if let Some(loading) = loading {
                 resume::use_start(context, &**optimizer, loading, reach);
             }
-            if self.settings.counts_turns() {
-                counts::count_ahead(&mut context.func);
-            }
-            dispatch::copy_dispatch(&mut context.func);
             let mut ways = Ways::new(&context.func);
+            if self.settings.counts_turns() {
+                counts::count_ahead(&mut context.func, &ways);
+            }
+            dispatch::copy_dispatch(&mut context.func, &mut ways);
             if let Reach::Least(least) = reach {
                 bounds::remove_checks(&mut context.func, &ways, least);
             }
