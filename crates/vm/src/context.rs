@@ -147,8 +147,8 @@ pub(crate) struct Context {
     pub(crate) shared: StoreContext,
     /// `rsp` of the innermost entry frame; 0 when no guest code of this store is running.
     pub(crate) entry_sp: Cell<usize>,
-    /// Frame pointer of the latest exit shim.
-    pub(crate) exit_fp: Cell<usize>,
+    /// Return address of the latest exit, once the exit returns elsewhere (`shims::divert`).
+    pub(crate) exit_pc: Cell<usize>,
     /// Not 0: a failure waits for the innermost entry, or ([`Context::THROWN`]) an exception for its handler.
     pub(crate) pending: Cell<u32>,
     /// Not 0: guest code pays for what it does, or counts it ([`Context::COUNTS`]), and shims keep
@@ -226,7 +226,7 @@ impl Context {
                 func_ids_length: Cell::new(0),
             },
             entry_sp: Cell::new(0),
-            exit_fp: Cell::new(0),
+            exit_pc: Cell::new(0),
             pending: Cell::new(0),
             pays: Cell::new(0),
             resume_fp: Cell::new(0),
