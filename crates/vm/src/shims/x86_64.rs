@@ -64,12 +64,11 @@ macro_rules! push_entry {
     };
 }
 
-/// Text that ends entry shims after a call that returned, as `landing`; registers but `r15` and `rbx` are as the
-/// function left them, which is as they were.
+/// Text that ends entry shims after a call that returned, as `landing`: the function has left `rbx` and all registers that
+/// it preserves as they were, but for `r15`.
 macro_rules! leave_frame {
     () => {
-        "mov rbx, [rsp + 24]
-         mov [rbx + {spent}], r15
+        "mov [rbx + {spent}], r15
          mov r15, [rbp - 40]
          mov r10, [rsp + {previous_entry_sp}]
          mov [rbx + {entry_sp}], r10
