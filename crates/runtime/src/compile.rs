@@ -368,7 +368,7 @@ impl Unvalidated {
             let mut validator = validator.into_validator(allocations);
             validator.validate(&FunctionBody::new(reader)).map_err(|error| {
                 let index = FuncIndex::from(self.imported_funcs + body.index.index());
-                DecodeError::from(error).in_func(index)
+                DecodeError::from(error).in_func(index, &self.wasm)
             })?;
             allocations = validator.into_allocations();
         }
