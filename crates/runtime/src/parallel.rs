@@ -39,7 +39,9 @@ pub(crate) fn map_init<T: Send, S, R: Send, E: Send>(
     let lock = || queue.lock().expect("no lock is held while anything is done");
     let work = |_| {
         let (mut state, mut made, mut done) = (state(), Vec::new(), 0);
-        while let Some((position, item)) = lock().next(done, &size, most) {
+        // By itself: what a loop's condition locks stays locked in the loop.
+        let next = |done| lock().next(done, &size, most);
+        while let Some((position, item)) = next(done) {
             done = size(&item);
             match act(&mut state, item) {
                 Ok(result) => made.push((position, result)),
@@ -97,6 +99,28 @@ pub(crate) fn hash(hasher: &mut blake3::Hasher, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn hammer_threads_are_at_their_items_at_the_same_time() {
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let map = |items| {
+            let arrived = AtomicUsize::new(0);
+            let act = |_: &mut (), item: usize| {
+                arrived.fetch_add(1, Relaxed);
+                let start = Instant::now();
+                while arrived.load(Relaxed) < 2 {
+                    assert!(start.elapsed() < Duration::from_secs(60), "one waits for the other");
+                    std::thread::yield_now();
+                }
+                if item == 0 { Err("zero") } else { Ok(item) }
+            };
+            threads.install(|| map_init(items, |_| 1, 2, || (), act))
+        };
+        assert_eq!(map(vec![4, 3, 2, 1]), Ok(vec![4, 3, 2, 1]));
+        assert_eq!(map(vec![2, 0]), Err("zero"));
+    }
 
     #[test]
     fn what_is_large_is_under_way_alone() {
