@@ -23,11 +23,13 @@ use crate::unroll::{Unrolled, unroll};
 use crate::ways::Ways;
 use crate::wide;
 use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{
-    Block, ExtFuncData, ExternalName, GlobalValue, InstBuilder, Signature, SourceLoc,
+    Block, ExtFuncData, ExternalName, Function, GlobalValue, InstBuilder, Signature, SourceLoc,
     UserExternalName, UserFuncName,
 };
 use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::loop_analysis::LoopAnalysis;
 use cranelift_codegen::settings::{Configurable, Flags, Value};
 use cranelift_codegen::{CodegenError, CompiledCode, Context};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -45,8 +47,9 @@ pub(crate) const MAX_BODY_BYTES: usize = 4 << 20;
 const PAYS: &str = "enable_pinned_reg";
 
 /// Number of instructions past which a function's allocations are not kept for the next: to make them again is
-/// little beside what so large a function takes, and a thread would have them to its end.
-const KEEP_INSTS: usize = 8_000;
+/// little beside what so large a function takes, and a thread would have them to its end. (From 8,000 on, the pages
+/// touched anew took 1 to 2 % of the time of a program of large functions.)
+const KEEP_INSTS: usize = 20_000;
 
 /// Which functions of the module have the code that they keep, and are called by distance.
 pub(crate) type IsFinal<'a> = &'a dyn Fn(DefinedFuncIndex) -> bool;
@@ -304,6 +307,7 @@ impl Compiler {
         let again = form.exits.then(|| body.clone());
         let Built { slots, inlined, deepest, limit, loading } =
             self.build(module, layout, body, form, scratch)?;
+        let lowered = scratch.lowering.shape;
         let compiled = self.emit(func, self.reach(module), loading, scratch)?;
         let explicit = !self.settings.signals_based_traps;
         let finish = |compiled: CompiledCode, context: &Context| {
@@ -323,7 +327,6 @@ impl Compiler {
             }
             (None, None) => panic!("there are no exits that could not be told apart"),
         };
-        let lowered = scratch.lowering.shape;
         scratch.shape = Shape { deepest_stack: deepest, frame_bytes: frame, ..lowered };
         self.check(module, layout, func, form.linkage, slots, &finished)?;
         if !explicit || frame <= finish::CHECKED_FRAME {
@@ -539,6 +542,13 @@ impl Compiler {
         faults::keep_locations(&mut context.func);
         let excessive = pressure::is_excessive(&context.func);
         *choice = Some(Choice { deep, excessive });
+        if is_large(&context.func) {
+            // The code generator takes most memory, and has no use for these.
+            scratch.lowering = wardian_lower::Scratch::default();
+            scratch.builder = FunctionBuilderContext::new();
+            context.cfg = ControlFlowGraph::new();
+            context.loop_analysis = LoopAnalysis::new();
+        }
         self.generate(func, scratch)
     }
 
@@ -650,11 +660,16 @@ fn contain<R>(
     compile: impl FnOnce(&mut Scratch) -> Result<R, CompileError>,
 ) -> Result<R, CompileError> {
     let result = wardian_lower::contain(func, scratch, compile);
-    if scratch.context.func.dfg.num_insts() > KEEP_INSTS {
+    if is_large(&scratch.context.func) {
         // What one huge function needed is not kept for all the small ones.
         *scratch = Scratch { choice: scratch.choice, shape: scratch.shape, ..Scratch::new() };
     }
     result
+}
+
+/// Whether what a function needed is not kept.
+fn is_large(func: &Function) -> bool {
+    func.dfg.num_insts() > KEEP_INSTS
 }
 
 /// Cranelift's pipeline in two steps, so that the choice of an allocator can depend on the result of
