@@ -9,7 +9,7 @@
 
 use crate::asm::*;
 use crate::emit::*;
-use crate::ops::{Address, Alu, access_repr};
+use crate::ops::{Address, access_repr};
 use crate::state::*;
 use smallvec::SmallVec;
 use wardian_lower::*;
@@ -317,7 +317,7 @@ impl Tier<'_> {
         }
         if let Some(i31) = test.i31 {
             self.s.move_reg(R11, reg, Repr::I32);
-            self.alu_imm(Alu::And, false, R11, 1);
+            self.s.asm.alu_imm(Alu::And, false, R11, 1);
             self.s.asm.jcc(Cond::Ne, to(i31));
         }
         if test.object != ObjectTest::Never {

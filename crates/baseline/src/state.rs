@@ -264,11 +264,17 @@ impl Value {
 pub(crate) struct Entry {
     bits: u64,
     tag: Tag,
-    /// Bytes of operand homes up to the end of its own.
-    pub(crate) slot: u32,
+    /// Bytes of operand homes below its own.
+    below: u32,
 }
 
 impl Entry {
+    /// Bytes of operand homes up to the end of its own.
+    #[inline(always)]
+    fn slot(&self) -> u32 {
+        self.below + home_bytes(self.repr())
+    }
+
     #[inline(always)]
     pub(crate) fn loc(&self) -> Loc {
         Loc::join(self.tag.kind(), self.bits)
@@ -333,6 +339,8 @@ struct Flags {
 pub(crate) struct State {
     pub(crate) asm: Asm,
     pub(crate) stack: Vec<Entry>,
+    /// Bytes of homes of the operands on the stack.
+    slot: u32,
     pub(crate) settled: usize,
     pub(crate) locals: Vec<Local>,
     regs: [RegState; 32],
@@ -367,6 +375,7 @@ impl State {
         State {
             asm: Asm::default(),
             stack: Vec::new(),
+            slot: 0,
             settled: 0,
             locals: Vec::new(),
             regs: [RegState { refs: 0, cached: NONE }; 32],
@@ -390,6 +399,7 @@ impl State {
     pub(crate) fn clear(&mut self) {
         self.asm.clear();
         self.stack.clear();
+        self.slot = 0;
         self.settled = 0;
         self.locals.clear();
         self.regs = [RegState { refs: 0, cached: NONE }; 32];
@@ -587,42 +597,17 @@ impl State {
         if dst == src {
             return;
         }
-        match bank(repr) {
-            Bank::General => ins_wide!(self.asm, wide(repr), movl_rm, movq_rm, dst, src),
-            Bank::Vector => ins!(self.asm, movaps_a, xmm(dst), xmm(src)),
-        }
+        self.asm.form(move_form(repr), number(dst), number(src));
     }
 
+    #[inline]
     pub(crate) fn load(&mut self, dst: Reg, mem: Mem, repr: Repr) {
-        match bank(repr) {
-            Bank::General => ins_wide!(self.asm, wide(repr), movl_rm, movq_rm, dst, mem),
-            Bank::Vector => self.load_vector(dst, mem, repr),
-        }
+        self.asm.form(load_form(repr), number(dst), mem);
     }
 
-    #[inline(never)]
-    fn load_vector(&mut self, dst: Reg, mem: Mem, repr: Repr) {
-        match repr {
-            Repr::F32 => ins!(self.asm, movss_a_m, xmm(dst), mem),
-            Repr::F64 => ins!(self.asm, movsd_a_m, xmm(dst), mem),
-            _ => ins!(self.asm, movups_a, xmm(dst), mem),
-        }
-    }
-
+    #[inline]
     pub(crate) fn store(&mut self, mem: Mem, src: Reg, repr: Repr) {
-        match bank(repr) {
-            Bank::General => ins_wide!(self.asm, wide(repr), movl_mr, movq_mr, mem, src),
-            Bank::Vector => self.store_vector(mem, src, repr),
-        }
-    }
-
-    #[inline(never)]
-    fn store_vector(&mut self, mem: Mem, src: Reg, repr: Repr) {
-        match repr {
-            Repr::F32 => ins!(self.asm, movss_c_m, mem, xmm(src)),
-            Repr::F64 => ins!(self.asm, movsd_c_m, mem, xmm(src)),
-            _ => ins!(self.asm, movups_b, mem, xmm(src)),
-        }
+        self.asm.form(store_form(repr), number(src), mem);
     }
 
     /// Loads a constant. Changes no flags.
@@ -975,12 +960,12 @@ impl State {
 
     /// The home of an operand on the stack.
     pub(crate) fn entry_home(&self, index: usize) -> i32 {
-        self.home(self.stack[index].slot)
+        self.home(self.stack[index].slot())
     }
 
     /// Bytes of operand homes below position `index` of the stack.
     pub(crate) fn slot_below(&self, index: usize) -> u32 {
-        index.checked_sub(1).map_or(0, |below| self.stack[below].slot)
+        self.stack.get(index).map_or(self.slot, |entry| entry.below)
     }
 
     /// The home that an operand of this representation gets above `below` bytes; also the bytes with it.
@@ -992,20 +977,21 @@ impl State {
     #[inline(always)]
     pub(crate) fn push(&mut self, value: Value) {
         let Value { bits, tag } = value;
-        let below = self.stack.last().map_or(0, |entry| entry.slot);
+        let below = self.slot;
         let slot = below + home_bytes(tag.repr());
         if slot > self.max_operands {
             self.max_operands = slot;
         }
         if tag.is(LocKind::Frame) && bits as i32 != self.home(slot) {
             // A value that was popped and comes back keeps its home only if that is this one.
-            return self.push_moved(value, slot);
+            return self.push_moved(value);
         }
         if self.stack.len() == self.stack.capacity() || self.stack.len() - self.settled >= WINDOW {
-            return self.push_far(bits, tag, slot);
+            return self.push_far(bits, tag);
         }
         // Nothing is written in between, so that this is known to need no more room.
-        self.stack.push(Entry { bits, tag, slot });
+        self.stack.push(Entry { bits, tag, below });
+        self.slot = slot;
         if tag.is(LocKind::Local) {
             self.locals[bits as usize].refs += 1;
         }
@@ -1014,21 +1000,22 @@ impl State {
     /// Pushes a value from a home that is not its own.
     #[cold]
     #[inline(never)]
-    fn push_moved(&mut self, mut value: Value, slot: u32) {
+    fn push_moved(&mut self, mut value: Value) {
         self.reg_of(&mut value);
         let Value { bits, tag } = value;
-        self.push_far(bits, tag, slot);
+        self.push_far(bits, tag);
     }
 
     /// Pushes an entry where there may be no room, or too many operands not settled. Takes its parts, which
     /// travel in registers: an entry would be put together in memory first, even where it is not far.
     #[cold]
     #[inline(never)]
-    fn push_far(&mut self, bits: u64, tag: Tag, slot: u32) {
+    fn push_far(&mut self, bits: u64, tag: Tag) {
         if tag.is(LocKind::Local) {
             self.locals[bits as usize].refs += 1;
         }
-        self.stack.push(Entry { bits, tag, slot });
+        self.stack.push(Entry { bits, tag, below: self.slot });
+        self.slot += home_bytes(tag.repr());
         while self.stack.len() - self.settled > WINDOW {
             self.settle_entry(self.settled);
             self.settled += 1;
@@ -1041,9 +1028,10 @@ impl State {
 
     #[inline]
     pub(crate) fn pop(&mut self) -> Value {
-        let Some(Entry { bits, tag, .. }) = self.stack.pop() else {
+        let Some(Entry { bits, tag, below }) = self.stack.pop() else {
             return self.no_operand();
         };
+        self.slot = below;
         if self.settled > self.stack.len() {
             self.settled = self.stack.len();
         }
@@ -1062,7 +1050,7 @@ impl State {
 
     /// Moves an operand to its home, unless it is a constant.
     fn settle_entry(&mut self, index: usize) {
-        let slot = self.stack[index].slot;
+        let slot = self.stack[index].slot();
         let (loc, repr) = self.stack[index].parts();
         let home = at(RBP, self.home(slot));
         match loc {
@@ -1124,6 +1112,7 @@ impl State {
             let value = self.pop();
             self.release(value);
         }
+        self.slot = self.slot_below(height);
         self.stack.truncate(height);
         self.settled = self.settled.min(height);
     }

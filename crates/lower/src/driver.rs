@@ -229,15 +229,23 @@ impl<E: Emit> Lowering<'_, E> {
 
     /// Starts lowering a reachable instruction.
     #[inline(always)]
-    fn begin(&mut self, offset: u64, immediates: Immediates) {
-        // Module offsets fit 32 bits: `Module::wasm` is far below 4 GiB, as is every section.
+    pub(crate) fn begin(&mut self, offset: u64, immediates: Immediates) {
+        if immediates == Immediates::Other {
+            // Module offsets fit 32 bits: `Module::wasm` is far below 4 GiB, as is every section.
+            self.emit.location(offset as u32);
+        } else {
+            self.begin_looking(offset, immediates);
+        }
+    }
+
+    /// `begin` with a look at what comes next.
+    #[inline(never)]
+    fn begin_looking(&mut self, offset: u64, immediates: Immediates) {
         self.emit.location(offset as u32);
-        if immediates != Immediates::Other {
-            if self.behind_is_known {
-                self.emit.upcoming(self.bytes.get(self.position..).unwrap_or_default());
-            } else {
-                self.upcoming_after(offset, immediates);
-            }
+        if self.behind_is_known {
+            self.emit.upcoming(self.bytes.get(self.position..).unwrap_or_default());
+        } else {
+            self.upcoming_after(offset, immediates);
         }
     }
 
@@ -277,21 +285,6 @@ impl<E: Emit> Lowering<'_, E> {
         if self.reachable {
             self.begin(offset, immediates);
             self.emit.vector(op);
-        }
-        Ok(())
-    }
-
-    /// Lowers a scalar load or store. Inlined for the same reason as `numeric`.
-    #[inline(always)]
-    pub(crate) fn scalar_access(
-        &mut self,
-        op: &Operator<'_>,
-        offset: u64,
-        immediates: Immediates,
-    ) -> Result<(), Failure> {
-        if self.reachable {
-            self.begin(offset, immediates);
-            self.plain_access(op);
         }
         Ok(())
     }
