@@ -793,4 +793,110 @@ mod tests {
             }
         }
     }
+
+    /// A load, a store or a move between registers by the instruction's name.
+    macro_rules! by_name {
+        ($name:ident $($arg:expr),*) => {
+            &|asm: &mut Asm| x64::inst::$name::<Regs>::new($($arg),*).encode(asm)
+        };
+    }
+
+    macro_rules! arithmetic {
+        ($asms:ident: $($op:ident $narrow:ident $wide:ident $byte:ident $wide_byte:ident $word:ident $wide_word:ident)*) => { $(
+            for rm in operands() {
+                let name = stringify!($op);
+                for reg in REGS {
+                    same(&mut $asms, name, &(reg, rm), [
+                        &|asm: &mut Asm| asm.alu_rm(Alu::$op, false, reg, rm),
+                        by_name!($narrow reg, rm),
+                    ]);
+                    same(&mut $asms, name, &(reg, rm), [
+                        &|asm: &mut Asm| asm.alu_rm(Alu::$op, true, reg, rm),
+                        by_name!($wide reg, rm),
+                    ]);
+                }
+                for imm in [0, -1, 127, -128] {
+                    same(&mut $asms, name, &(rm, imm), [
+                        &|asm: &mut Asm| asm.alu_imm(Alu::$op, false, rm, imm),
+                        by_name!($byte rm, imm as i8),
+                    ]);
+                    same(&mut $asms, name, &(rm, imm), [
+                        &|asm: &mut Asm| asm.alu_imm(Alu::$op, true, rm, imm),
+                        by_name!($wide_byte rm, imm as i8),
+                    ]);
+                }
+                for imm in [128, -129, i32::MAX, i32::MIN] {
+                    same(&mut $asms, name, &(rm, imm), [
+                        &|asm: &mut Asm| asm.alu_imm(Alu::$op, false, rm, imm),
+                        by_name!($word rm, imm),
+                    ]);
+                    same(&mut $asms, name, &(rm, imm), [
+                        &|asm: &mut Asm| asm.alu_imm(Alu::$op, true, rm, imm),
+                        by_name!($wide_word rm, imm),
+                    ]);
+                }
+            }
+        )* };
+    }
+
+    #[test]
+    fn arithmetic_by_number() {
+        let mut asms = [Asm::default(), Asm::default()];
+        arithmetic!(asms:
+            Add addl_rm addq_rm addl_mi_sxb addq_mi_sxb addl_mi addq_mi_sxl
+            Or orl_rm orq_rm orl_mi_sxb orq_mi_sxb orl_mi orq_mi_sxl
+            And andl_rm andq_rm andl_mi_sxb andq_mi_sxb andl_mi andq_mi_sxl
+            Sub subl_rm subq_rm subl_mi_sxb subq_mi_sxb subl_mi subq_mi_sxl
+            Xor xorl_rm xorq_rm xorl_mi_sxb xorq_mi_sxb xorl_mi xorq_mi_sxl
+            Cmp cmpl_rm cmpq_rm cmpl_mi_sxb cmpq_mi_sxb cmpl_mi cmpq_mi
+        );
+    }
+
+    #[test]
+    fn whole_and_narrow_values() {
+        let mut asms = [Asm::default(), Asm::default()];
+        for mem in mems() {
+            for reg in REGS {
+                let loads: [(Form, &dyn Fn(&mut Asm)); 12] = [
+                    (load_form(Repr::I32), by_name!(movl_rm reg, mem)),
+                    (load_form(Repr::I64), by_name!(movq_rm reg, mem)),
+                    (load_form(Repr::F32), by_name!(movss_a_m reg, mem)),
+                    (load_form(Repr::F64), by_name!(movsd_a_m reg, mem)),
+                    (load_form(Repr::V128), by_name!(movups_a reg, mem)),
+                    (narrow_load_form(8, false, true), by_name!(movzbl_rm reg, mem)),
+                    (narrow_load_form(8, true, false), by_name!(movsbl_rm reg, mem)),
+                    (narrow_load_form(8, true, true), by_name!(movsbq_rm reg, mem)),
+                    (narrow_load_form(16, false, false), by_name!(movzwl_rm reg, mem)),
+                    (narrow_load_form(16, true, true), by_name!(movswq_rm reg, mem)),
+                    (narrow_load_form(32, false, true), by_name!(movl_rm reg, mem)),
+                    (narrow_load_form(32, true, true), by_name!(movslq_rm reg, mem)),
+                ];
+                let stores: [(Form, &dyn Fn(&mut Asm)); 8] = [
+                    (store_form(Repr::I32), by_name!(movl_mr mem, reg)),
+                    (store_form(Repr::I64), by_name!(movq_mr mem, reg)),
+                    (store_form(Repr::F32), by_name!(movss_c_m mem, reg)),
+                    (store_form(Repr::F64), by_name!(movsd_c_m mem, reg)),
+                    (store_form(Repr::V128), by_name!(movups_b mem, reg)),
+                    (narrow_store_form(8), by_name!(movb_mr mem, reg)),
+                    (narrow_store_form(16), by_name!(movw_mr mem, reg)),
+                    (narrow_store_form(32), by_name!(movl_mr mem, reg)),
+                ];
+                for (index, (form, by_name)) in loads.into_iter().chain(stores).enumerate() {
+                    let ours = |asm: &mut Asm| asm.form(form, reg, mem);
+                    same(&mut asms, "access", &(index, reg, mem), [&ours, by_name]);
+                }
+            }
+        }
+        for reg in REGS {
+            let moves: [(Form, &dyn Fn(&mut Asm)); 3] = [
+                (move_form(Repr::I32), by_name!(movl_rm reg, Rm::Gpr(9))),
+                (move_form(Repr::I64), by_name!(movq_rm reg, Rm::Gpr(9))),
+                (move_form(Repr::F64), by_name!(movaps_a reg, Xm::Xmm(9))),
+            ];
+            for (form, by_name) in moves {
+                let ours = |asm: &mut Asm| asm.form(form, reg, 9);
+                same(&mut asms, "move", &reg, [&ours, by_name]);
+            }
+        }
+    }
 }
