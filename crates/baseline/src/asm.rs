@@ -387,6 +387,7 @@ impl Asm {
     }
 
     /// 32 bits: the distance of `label` from `from`.
+    #[inline]
     pub(crate) fn table_entry(&mut self, label: Label, from: u32) {
         self.patch(self.here(), label, PatchKind::Entry(from));
         self.put4(0);

@@ -59,6 +59,18 @@ impl Features {
     }
 }
 
+/// By opcode, whether it takes a condition: br_if, if, select, i32.eqz. A table, since nobody could foresee
+/// where a jump by opcode goes.
+static TAKES_CONDITION: [bool; 256] = {
+    let mut takes = [false; 256];
+    let mut index = 0;
+    while index < 5 {
+        takes[[0x04, 0x0d, 0x1b, 0x1c, 0x45][index]] = true;
+        index += 1;
+    }
+    takes
+};
+
 /// Moves to particular registers.
 pub(crate) type Moves = SmallVec<[(Loc, Repr, Reg); 8]>;
 
@@ -1073,9 +1085,7 @@ impl<'a> Tier<'a> {
                 }
                 _ => {}
             },
-            // br_if, if, select, i32.eqz
-            0x0d | 0x04 | 0x1b | 0x1c | 0x45 => self.next_tests = true,
-            _ => {}
+            _ => self.next_tests = TAKES_CONDITION[usize::from(*opcode)],
         }
     }
 

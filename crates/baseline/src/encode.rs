@@ -226,7 +226,7 @@ impl Form {
     /// 64 bits, or 32.
     #[inline(always)]
     pub(crate) const fn wide_if(self, wide: bool) -> Form {
-        Form(self.0 | REX_W * wide as u32)
+        Form(self.0 | (REX_W * wide as u32))
     }
 
     /// Registers of 8 bits.
@@ -852,12 +852,15 @@ mod tests {
         );
     }
 
+    /// A form, and what emits the same by its name.
+    type Named<'a> = (Form, &'a dyn Fn(&mut Asm));
+
     #[test]
     fn whole_and_narrow_values() {
         let mut asms = [Asm::default(), Asm::default()];
         for mem in mems() {
             for reg in REGS {
-                let loads: [(Form, &dyn Fn(&mut Asm)); 12] = [
+                let loads: [Named<'_>; 12] = [
                     (load_form(Repr::I32), by_name!(movl_rm reg, mem)),
                     (load_form(Repr::I64), by_name!(movq_rm reg, mem)),
                     (load_form(Repr::F32), by_name!(movss_a_m reg, mem)),
@@ -871,7 +874,7 @@ mod tests {
                     (narrow_load_form(32, false, true), by_name!(movl_rm reg, mem)),
                     (narrow_load_form(32, true, true), by_name!(movslq_rm reg, mem)),
                 ];
-                let stores: [(Form, &dyn Fn(&mut Asm)); 8] = [
+                let stores: [Named<'_>; 8] = [
                     (store_form(Repr::I32), by_name!(movl_mr mem, reg)),
                     (store_form(Repr::I64), by_name!(movq_mr mem, reg)),
                     (store_form(Repr::F32), by_name!(movss_c_m mem, reg)),
@@ -888,7 +891,7 @@ mod tests {
             }
         }
         for reg in REGS {
-            let moves: [(Form, &dyn Fn(&mut Asm)); 3] = [
+            let moves: [Named<'_>; 3] = [
                 (move_form(Repr::I32), by_name!(movl_rm reg, Rm::Gpr(9))),
                 (move_form(Repr::I64), by_name!(movq_rm reg, Rm::Gpr(9))),
                 (move_form(Repr::F64), by_name!(movaps_a reg, Xm::Xmm(9))),

@@ -211,10 +211,7 @@ impl Emit for Tier<'_> {
 
     #[inline]
     fn local_get(&mut self, local: u32) {
-        let local = local + FIRST;
-        let repr = self.s.named(local).repr;
-        let value = Value::new(Loc::Local(local), repr);
-        self.s.push(value);
+        self.s.push_local(local + FIRST);
     }
 
     #[inline]

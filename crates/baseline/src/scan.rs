@@ -34,6 +34,9 @@ const MEMORY: usize = 1;
 const GLOBALS: usize = 2;
 const CALLS: usize = 3;
 const LOCALS: usize = 4;
+/// There are always so many numbers: what an instruction in its shortest form counts is among them, whatever
+/// it is.
+const LOW: usize = 1 << u8::BITS;
 
 /// spec (appendix "Implementation Limitations"): locals of a function.
 const MAX_LOCALS: usize = 50_000;
@@ -113,7 +116,7 @@ impl Step {
     /// What an instruction in its shortest form counts.
     #[inline(always)]
     fn counted(self, bits: u64) -> usize {
-        usize::from(self.count) + usize::from((bits >> 8) as u8 & self.index)
+        usize::from(self.count.wrapping_add((bits >> 8) as u8 & self.index))
     }
 
     /// What to add to what is counted, and the length, of an instruction that is counted and not
@@ -161,6 +164,9 @@ impl Uses {
                 return Ok(());
             }
             self.counts.resize(length, 0);
+        }
+        if self.counts.len() < LOW {
+            self.counts.resize(LOW, 0);
         }
         let mut position = reader.original_position() as usize;
         while position < bytes.len() {
@@ -220,18 +226,19 @@ impl Uses {
     #[inline(never)]
     fn step_over_common(&mut self, bytes: &[u8], mut at: usize) -> usize {
         let Uses { counts, weight, outer, .. } = self;
+        let Some((low, high)) = counts.split_first_chunk_mut::<LOW>() else { return at };
         while let Some(window) = bytes.get(at..).and_then(<[u8]>::first_chunk::<WINDOW>) {
             let bits = u64::from_le_bytes(*window);
             let step = &STEPS[usize::from(bits as u8)];
             let second = (bits >> 8) as u8;
             if bits as u32 & step.more == 0 {
-                add(counts, step.counted(bits), *weight);
+                low[step.counted(bits)] += u64::from(*weight);
                 at += usize::from(step.length);
                 // Where the second begins is known sooner than where in memory.
                 let bits = bits >> (8 * step.length);
                 let step = &STEPS[usize::from(bits as u8)];
                 if bits as u32 & step.more == 0 {
-                    add(counts, step.counted(bits), *weight);
+                    low[step.counted(bits)] += u64::from(*weight);
                     at += usize::from(step.length);
                 }
                 continue;
@@ -240,7 +247,11 @@ impl Uses {
                 Class::Long => usize::from(step.length),
                 Class::Counted => match step.longer(bits) {
                     Some((index, length)) => {
-                        add(counts, usize::from(step.count) + index, *weight);
+                        let number = usize::from(step.count) + index;
+                        match number.checked_sub(LOW) {
+                            None => add(low, number, *weight),
+                            Some(number) => add(high, number, *weight),
+                        }
                         length
                     }
                     None => return at,

@@ -302,7 +302,8 @@ pub(crate) struct Local {
     pub(crate) repr: Repr,
     /// The register it lives in, or `NO_REG`.
     pub(crate) pinned: Reg,
-    /// A register that holds the same as its home, or `NO_REG`.
+    /// The register that was said last to hold the same as its home. Whether it still does, that register
+    /// knows (`State::cached_reg`): so registers forget without a look at locals.
     cached: Reg,
     /// Its home.
     pub(crate) disp: i32,
@@ -491,20 +492,29 @@ impl State {
     /// The register no longer says what a local holds.
     #[inline]
     pub(crate) fn uncache(&mut self, reg: Reg) {
-        if self.cached & 1 << reg != 0 {
-            self.cached &= !(1 << reg);
-            let local = std::mem::replace(&mut self.regs[reg as usize].cached, NONE);
-            self.locals[local as usize].cached = NO_REG;
-        }
+        self.cached &= !(1 << reg);
     }
 
     /// Forgets what registers cache, of `mask`.
+    #[inline]
     pub(crate) fn forget(&mut self, mask: u32) {
-        let mut cached = self.cached & mask;
-        while cached != 0 {
-            let reg = cached.trailing_zeros() as Reg;
+        self.cached &= !mask;
+    }
+
+    /// The register that caches a local, or `NO_REG`.
+    #[inline(always)]
+    fn cached_reg(&self, local: u32) -> Reg {
+        let reg = self.locals[local as usize].cached & 31;
+        let is_cached = self.cached & 1 << reg != 0 && self.regs[reg as usize].cached == local;
+        if is_cached { reg } else { NO_REG }
+    }
+
+    /// The local is cached nowhere.
+    #[inline]
+    fn uncache_local(&mut self, local: u32) {
+        let reg = self.cached_reg(local);
+        if reg != NO_REG {
             self.uncache(reg);
-            cached &= cached - 1;
         }
     }
 
@@ -521,11 +531,7 @@ impl State {
 
     /// Says that `reg` holds what the home of `local` holds.
     pub(crate) fn cache(&mut self, local: u32, reg: Reg) {
-        self.uncache(reg);
-        let old = self.locals[local as usize].cached;
-        if old != NO_REG {
-            self.uncache(old);
-        }
+        self.uncache_local(local);
         self.locals[local as usize].cached = reg;
         self.regs[reg as usize].cached = local;
         self.cached |= 1 << reg;
@@ -656,8 +662,8 @@ impl State {
     /// The register that a local can be read from, if there is one.
     #[inline]
     pub(crate) fn local_reg(&self, local: u32) -> Reg {
-        let local = &self.locals[local as usize];
-        if local.pinned != NO_REG { local.pinned } else { local.cached }
+        let pinned = self.locals[local as usize].pinned;
+        if pinned != NO_REG { pinned } else { self.cached_reg(local) }
     }
 
     /// Reads the base of memory 0 into `dst`.
@@ -759,7 +765,7 @@ impl State {
         let repr = tag.repr();
         if tag.is(LocKind::Local) {
             let local = bits as u32;
-            let cached = self.locals[local as usize].cached;
+            let cached = self.cached_reg(local);
             if cached != NO_REG {
                 self.hold(cached);
                 return cached;
@@ -862,8 +868,8 @@ impl State {
         if !value.is(LocKind::Local) || value.bits == u64::from(BASE) {
             return None;
         }
-        let local = &self.locals[value.bits as usize];
-        (local.pinned == NO_REG && local.cached == NO_REG).then(|| at(RBP, local.disp))
+        let local = value.bits as u32;
+        (self.local_reg(local) == NO_REG).then(|| at(RBP, self.locals[local as usize].disp))
     }
 
     /// The value as an immediate, if it is one that instructions can hold.
@@ -977,14 +983,36 @@ impl State {
     #[inline(always)]
     pub(crate) fn push(&mut self, value: Value) {
         let Value { bits, tag } = value;
+        if tag.is(LocKind::Frame) && bits as i32 != self.home(self.slot + home_bytes(tag.repr())) {
+            // A value that was popped and comes back keeps its home only if that is this one.
+            return self.push_moved(value);
+        }
+        if tag.is(LocKind::Local) {
+            self.locals[bits as usize].refs += 1;
+        }
+        self.push_entry(bits, tag);
+    }
+
+    /// Pushes what a local that an instruction names holds.
+    #[inline(always)]
+    pub(crate) fn push_local(&mut self, local: u32) {
+        let named = &mut self.locals[local as usize];
+        let (repr, used) = (named.repr, named.used);
+        named.refs += 1;
+        if !used {
+            self.unforeseen();
+        }
+        self.push_entry(u64::from(local), Tag::new(LocKind::Local, repr));
+    }
+
+    /// Pushes an entry. Takes its parts, which travel in registers: an entry would be put together in memory
+    /// first, where it is not pushed at once.
+    #[inline(always)]
+    fn push_entry(&mut self, bits: u64, tag: Tag) {
         let below = self.slot;
         let slot = below + home_bytes(tag.repr());
         if slot > self.max_operands {
             self.max_operands = slot;
-        }
-        if tag.is(LocKind::Frame) && bits as i32 != self.home(slot) {
-            // A value that was popped and comes back keeps its home only if that is this one.
-            return self.push_moved(value);
         }
         if self.stack.len() == self.stack.capacity() || self.stack.len() - self.settled >= WINDOW {
             return self.push_far(bits, tag);
@@ -992,9 +1020,6 @@ impl State {
         // Nothing is written in between, so that this is known to need no more room.
         self.stack.push(Entry { bits, tag, below });
         self.slot = slot;
-        if tag.is(LocKind::Local) {
-            self.locals[bits as usize].refs += 1;
-        }
     }
 
     /// Pushes a value from a home that is not its own.
@@ -1002,18 +1027,13 @@ impl State {
     #[inline(never)]
     fn push_moved(&mut self, mut value: Value) {
         self.reg_of(&mut value);
-        let Value { bits, tag } = value;
-        self.push_far(bits, tag);
+        self.push(value);
     }
 
-    /// Pushes an entry where there may be no room, or too many operands not settled. Takes its parts, which
-    /// travel in registers: an entry would be put together in memory first, even where it is not far.
+    /// Pushes an entry where there may be no room, or too many operands not settled.
     #[cold]
     #[inline(never)]
     fn push_far(&mut self, bits: u64, tag: Tag) {
-        if tag.is(LocKind::Local) {
-            self.locals[bits as usize].refs += 1;
-        }
         self.stack.push(Entry { bits, tag, below: self.slot });
         self.slot += home_bytes(tag.repr());
         while self.stack.len() - self.settled > WINDOW {
@@ -1107,22 +1127,35 @@ impl State {
     }
 
     /// Drops operands from position `height` on.
+    #[inline]
     pub(crate) fn truncate(&mut self, height: usize) {
+        if self.stack.len() > height {
+            self.drop_operands(height);
+        }
+        self.settled = self.settled.min(height);
+    }
+
+    #[inline(never)]
+    fn drop_operands(&mut self, height: usize) {
         while self.stack.len() > height.max(self.settled) {
             let value = self.pop();
             self.release(value);
         }
         self.slot = self.slot_below(height);
         self.stack.truncate(height);
-        self.settled = self.settled.min(height);
     }
 
     /// The operands on the stack that mean `local` get its value now: it is about to change.
+    #[inline(always)]
     fn detach(&mut self, local: u32) {
-        let mut left = self.locals[local as usize].refs;
-        if left == 0 {
-            return;
+        if self.locals[local as usize].refs != 0 {
+            self.detach_operands(local);
         }
+    }
+
+    #[inline(never)]
+    fn detach_operands(&mut self, local: u32) {
+        let mut left = self.locals[local as usize].refs;
         let repr = self.locals[local as usize].repr;
         let reg = self.alloc(bank(repr));
         self.copy_to(reg, Loc::Local(local), repr);
@@ -1167,10 +1200,7 @@ impl State {
             Loc::Const(bits) if bank(repr) == Bank::General && State::imm_of(&value).is_some() => {
                 let imm = bits as i32;
                 ins_wide!(self.asm, wide(repr), movl_mi, movq_mi_sxl, home, imm);
-                let cached = self.locals[local as usize].cached;
-                if cached != NO_REG {
-                    self.uncache(cached);
-                }
+                self.uncache_local(local);
             }
             _ => {
                 let reg = self.reg_of(&mut value);
@@ -1179,10 +1209,7 @@ impl State {
                 if self.temps & 1 << reg != 0 {
                     self.cache(local, reg);
                 } else {
-                    let cached = self.locals[local as usize].cached;
-                    if cached != NO_REG {
-                        self.uncache(cached);
-                    }
+                    self.uncache_local(local);
                 }
             }
         }
@@ -1193,15 +1220,21 @@ impl State {
     pub(crate) fn named(&mut self, local: u32) -> Local {
         let named = self.locals[local as usize];
         if !named.used {
-            self.fail("the first look missed a use of a local");
+            self.unforeseen();
         }
         named
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unforeseen(&mut self) {
+        self.fail("the first look missed a use of a local");
     }
 
     /// Adds a local that has no place yet.
     #[inline]
     pub(crate) fn add_local(&mut self, repr: Repr) {
-        let (pinned, cached) = (NO_REG, NO_REG);
+        let (pinned, cached) = (NO_REG, 0);
         self.locals.push(Local { repr, pinned, cached, disp: 0, refs: 0, used: false });
     }
 

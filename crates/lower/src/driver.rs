@@ -96,6 +96,7 @@ pub fn lower<E: Emit>(
         module,
         settings,
         guarded: module.memories.iter().map(|ty| guarded_reach(settings, ty)).collect(),
+        guarded_first: module.memories.first().map_or(0, |ty| guarded_reach(settings, ty)),
         validator,
         emit,
         scratch,
@@ -171,6 +172,8 @@ pub(crate) struct Lowering<'a, E: Emit> {
     pub(crate) settings: &'a Settings,
     /// For each memory, see `guarded_reach`.
     pub(crate) guarded: SmallVec<[u64; 1]>,
+    /// The same for memory 0.
+    pub(crate) guarded_first: u64,
     pub(crate) emit: &'a mut E,
     pub(crate) validator: FuncValidator<ValidatorResources>,
     pub(crate) scratch: &'a mut Scratch,

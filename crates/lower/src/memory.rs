@@ -547,7 +547,10 @@ impl<E: Emit> Lowering<'_, E> {
     /// The place of an access of `bytes` bytes that needs no check, whatever its index is.
     #[inline(always)]
     fn guarded(&self, memory: MemoryIndex, offset: u64, bytes: u32) -> Option<Guarded> {
-        let reach = self.guarded.get(memory.index()).copied().unwrap_or(0);
+        let reach = match memory.index() {
+            0 => self.guarded_first,
+            index => self.guarded.get(index).copied().unwrap_or(0),
+        };
         let end = offset.checked_add(u64::from(bytes))?;
         let offset = u32::try_from(offset).ok()?;
         (end <= reach).then_some(Guarded { memory, offset })
