@@ -1,4 +1,4 @@
-//! The commonest instructions, encoded here: a few shifts and one store each. All others are encoded by
+//! The commonest instructions, encoded here: a few shifts and one store or two. All others are encoded by
 //! `cranelift-assembler-x64`, whose generality costs some two hundred instructions of this processor for
 //! one of the guest's.
 //!

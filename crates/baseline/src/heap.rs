@@ -31,7 +31,10 @@ impl Tier<'_> {
 
     /// Where references are, of the operand stack up to `below`, whose operands are in their homes.
     pub(crate) fn places(&mut self, below: usize) -> Places {
-        let mut places = Places::from_slice(&self.ref_homes);
+        let mut places = Places::new();
+        if !self.ref_homes.is_empty() {
+            places.extend_from_slice(&self.ref_homes);
+        }
         let entries = self.s.stack[..below].iter().map(Entry::parts);
         places.extend(entries.filter_map(|(loc, repr)| match (loc, repr) {
             (Loc::Frame(disp), Repr::Ref) => Some(disp),

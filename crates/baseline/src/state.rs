@@ -635,22 +635,27 @@ impl State {
     /// Copies a value into a register, whoever holds that. Changes no flags and no other register but,
     /// for float constants, the scratch register.
     pub(crate) fn copy_to(&mut self, dst: Reg, loc: Loc, repr: Repr) {
+        let src = match loc {
+            Loc::Reg(src) => src,
+            Loc::Local(local) => self.local_reg(local),
+            _ => NO_REG,
+        };
+        if src != NO_REG {
+            return self.move_reg(dst, src, repr);
+        }
         match loc {
-            Loc::Reg(src) => self.move_reg(dst, src, repr),
             Loc::Const(value) => self.load_const(dst, value, repr),
             Loc::Frame(disp) => {
                 self.reloads += 1;
                 self.load(dst, at(RBP, disp), repr);
             }
-            Loc::Local(local) => match self.local_reg(local) {
-                NO_REG if local == BASE => self.load_base(dst),
-                NO_REG => {
-                    self.reloads += 1;
-                    let disp = self.locals[local as usize].disp;
-                    self.load(dst, at(RBP, disp), repr);
-                }
-                src => self.move_reg(dst, src, repr),
-            },
+            Loc::Local(BASE) => self.load_base(dst),
+            Loc::Local(local) => {
+                self.reloads += 1;
+                let disp = self.locals[local as usize].disp;
+                self.load(dst, at(RBP, disp), repr);
+            }
+            Loc::Reg(_) => {}
             Loc::Flags(id) => match self.flags[id as usize].state {
                 Flag::Live(cond) => self.asm.set_bool(cond, dst),
                 Flag::Moved(src) => self.move_reg(dst, src, Repr::I32),

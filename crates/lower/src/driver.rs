@@ -374,15 +374,10 @@ impl<E: Emit> Lowering<'_, E> {
         }
         let frame = self.scratch.frames.pop().expect("validated: end closes a block");
         if frame.entered {
-            let continues = self.reachable
-                || match frame.kind {
-                    Kind::Block | Kind::TryTable | Kind::Try | Kind::Catch => frame.branched,
-                    // A branch to a loop goes back to its start.
-                    Kind::Loop => false,
-                    // Without `else` the condition may be false.
-                    Kind::If => true,
-                    Kind::Else => frame.branched || frame.first_arm,
-                };
+            // A branch to a loop goes back to its start.
+            let arrives = frame.kind != Kind::Loop && (frame.branched || frame.first_arm);
+            // Without `else` the condition may be false.
+            let continues = self.reachable || frame.kind == Kind::If || arrives;
             self.emit.location(location);
             self.emit.end(self.reachable, continues);
             self.reachable = continues;
