@@ -1,5 +1,5 @@
-//! How the command is linked on Linux: functions that run in every start lie together, the list of
-//! addresses to adjust is short, and the C library is inside. Otherwise a start touches half of the pages of code
+//! How the command is linked on Linux: functions that run in every start, or whenever it compiles, lie together, the
+//! list of addresses to adjust is short, and the C library is inside. Otherwise a start touches half of the pages of code
 //! there are, each of which counts as memory and takes time, and loading libraries takes a tenth of the time of a
 //! small program.
 //!

@@ -1,8 +1,9 @@
 //! `cargo xtask compare`: Wardian beside Wasmtime, in one run, as a table of ratios.
 //!
-//! Builds the package `benches/peers`, which stands outside of the workspace, and the command `wardian`. Every
-//! figure is the best of several rounds in which the engines take turns, so that what disturbs the machine
-//! disturbs both. Wasmtime's command, for whole programs, is the one that `WASMTIME` names, if it does.
+//! Builds the package `benches/peers`, which stands outside of the workspace, or the command `wardian`, or both,
+//! as the parts that are asked for need them. Every figure is the best of several rounds in which the engines
+//! take turns, so that what disturbs the machine disturbs both. Wasmtime's command, for whole programs, is the
+//! one that `WASMTIME` names, if it does.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,9 +38,24 @@ struct Table {
 pub fn run(repo: &Repo, arguments: &[String]) -> Outcome {
     let options = Options::parse(arguments)?;
     let theirs = options.command_of_theirs()?;
-    let peers = build(repo, "benches/peers/Cargo.toml", "benches/peers/target", "peers")?;
     let wants = |part: &str| options.parts.is_empty() || options.parts.iter().any(|p| p == part);
-    if wants("micro") {
+    if wants("micro") || wants("instances") || !options.files.is_empty() {
+        operations(repo, &options, wants("micro"), wants("instances"))?;
+    }
+    match theirs {
+        Some(theirs) if wants("programs") => programs(repo, &options, &theirs),
+        None if wants("programs") => {
+            println!("\nprograms: not compared, since WASMTIME names no command");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the program of both engines measures by itself.
+fn operations(repo: &Repo, options: &Options, micro: bool, instances: bool) -> Outcome {
+    let peers = build(repo, "benches/peers/Cargo.toml", "benches/peers/target", "peers")?;
+    if micro {
         let mut table = Table::default();
         for round in 0..options.rounds {
             for engine in turn(round) {
@@ -51,7 +67,7 @@ pub fn run(repo: &Repo, arguments: &[String]) -> Outcome {
         }
         table.print("operations of the API, ns");
     }
-    if wants("instances") {
+    if instances {
         let mut table = Table::default();
         for engine in turn(0) {
             let command = &mut Command::new(&peers);
@@ -72,14 +88,7 @@ pub fn run(repo: &Repo, arguments: &[String]) -> Outcome {
             table.print(&format!("{work}, {}", file.display()));
         }
     }
-    match theirs {
-        Some(theirs) if wants("programs") => programs(repo, &options, &theirs),
-        None if wants("programs") => {
-            println!("\nprograms: not compared, since WASMTIME names no command");
-            Ok(())
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 impl Options {
@@ -181,7 +190,7 @@ fn programs(repo: &Repo, options: &Options, theirs: &PathBuf) -> Outcome {
     };
     let scratch = std::env::temp_dir().join(format!("compare-{}", std::process::id()));
     std::fs::create_dir_all(&scratch).map_err(|error| error.to_string())?;
-    let mut table = Table::default();
+    let (mut table, mut failed) = (Table::default(), Vec::new());
     for wasm in wasm_files(&folder)? {
         let name = wasm.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if LEFT_OUT.contains(&name.as_str()) {
@@ -200,8 +209,9 @@ fn programs(repo: &Repo, options: &Options, theirs: &PathBuf) -> Outcome {
                 let start = Instant::now();
                 let status = command.status().map_err(|error| error.to_string())?;
                 let milliseconds = start.elapsed().as_secs_f64() * 1e3;
-                if status.success() {
-                    table.least(engine, &name, milliseconds);
+                match status.success() {
+                    true => table.least(engine, &name, milliseconds),
+                    false => failed.push(format!("{name} ({})", ENGINES[engine])),
                 }
             }
         }
@@ -209,6 +219,11 @@ fn programs(repo: &Repo, options: &Options, theirs: &PathBuf) -> Outcome {
     // What lies in it was made here.
     let _ = std::fs::remove_dir_all(&scratch);
     table.print("programs, precompiled, ms");
+    failed.sort();
+    failed.dedup();
+    if !failed.is_empty() {
+        println!("\nnot measured, since they did not succeed without input: {}", failed.join(", "));
+    }
     Ok(())
 }
 

@@ -113,6 +113,15 @@ impl Repo {
         Ok(targets)
     }
 
+    /// Packages of the workspace that are not for publication.
+    pub fn unpublished(&self) -> Result<Vec<String>, String> {
+        let metadata = self.metadata(&["--no-deps", "--offline"])?;
+        // The registries that a package may go to; without a list, all.
+        let nowhere = |package: &&Value| package["publish"].as_array().is_some_and(Vec::is_empty);
+        let packages = list(&metadata["packages"]).iter().filter(nowhere);
+        Ok(packages.map(|package| text(&package["name"]).to_owned()).collect())
+    }
+
     /// `cargo metadata` with these arguments.
     pub fn metadata(&self, arguments: &[&str]) -> Result<Value, String> {
         let output = self
@@ -233,6 +242,13 @@ mod tests {
         assert_eq!(ours.path, "xtask/src/main.rs");
         assert_eq!(ours.kind, "bin");
         assert_eq!(ours.name, "xtask");
+    }
+
+    #[test]
+    fn this_program_is_not_published() {
+        let unpublished = Repo::open().unwrap().unpublished().unwrap();
+        assert!(unpublished.contains(&"xtask".to_owned()), "{unpublished:?}");
+        assert!(!unpublished.contains(&"wardian".to_owned()), "{unpublished:?}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Writes the list of functions that run in every start of the command (`crates/cli/start.ld`): those
-//! that valgrind sees run in small programs, by the optimized build.
+//! Writes the list of functions that run in every start of the command, and of those that run when it compiles
+//! (`crates/cli/start.ld`): those that valgrind sees run for small programs, by the optimized build.
 //!
 //! Names are kept without what changes from build to build (hashes of crates and instances), as patterns.
 //! A pattern may mean more functions than were seen; that does no harm.
@@ -13,8 +13,43 @@ use crate::repo::Repo;
 
 const COMMAND: &str = "target/release/wardian";
 const LIST: &str = "crates/cli/start.ld";
+const PROGRAMS: &str = "tests/programs";
 /// One does next to nothing, the other has enough functions to be worth the cache.
-const PROGRAMS: [&str; 2] = ["tests/programs/args.wasm", "tests/programs/words.wasm"];
+const STARTED: [&str; 2] = ["args", "words"];
+
+const INT: &str = "add sub mul div_s div_u rem_s rem_u and or xor shl shr_s shr_u rotl rotr";
+const INT_COMPARE: &str = "eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u";
+const FLOAT: &str = "add sub mul div min max copysign";
+const FLOAT_UNARY: &str = "abs neg ceil floor trunc nearest sqrt";
+const FLOAT_COMPARE: &str = "eq ne lt gt le ge";
+/// Types of operands and result, how many operands there are, names.
+const NUMERIC: [(&str, &str, usize, &str); 25] = [
+    ("i32", "i32", 2, INT),
+    ("i32", "i32", 2, INT_COMPARE),
+    ("i32", "i32", 1, "eqz clz ctz popcnt extend8_s extend16_s"),
+    ("i64", "i64", 2, INT),
+    ("i64", "i32", 2, INT_COMPARE),
+    ("i64", "i64", 1, "clz ctz popcnt extend8_s extend16_s extend32_s"),
+    ("i64", "i32", 1, "eqz i32.wrap_i64"),
+    ("f32", "f32", 2, FLOAT),
+    ("f32", "f32", 1, FLOAT_UNARY),
+    ("f32", "i32", 2, FLOAT_COMPARE),
+    ("f64", "f64", 2, FLOAT),
+    ("f64", "f64", 1, FLOAT_UNARY),
+    ("f64", "i32", 2, FLOAT_COMPARE),
+    ("i32", "i64", 1, "i64.extend_i32_s i64.extend_i32_u"),
+    ("i32", "f32", 1, "f32.convert_i32_s f32.convert_i32_u f32.reinterpret_i32"),
+    ("i32", "f64", 1, "f64.convert_i32_s f64.convert_i32_u"),
+    ("i64", "f32", 1, "f32.convert_i64_s f32.convert_i64_u"),
+    ("i64", "f64", 1, "f64.convert_i64_s f64.convert_i64_u f64.reinterpret_i64"),
+    ("f32", "i32", 1, "i32.trunc_f32_s i32.trunc_f32_u i32.trunc_sat_f32_s i32.reinterpret_f32"),
+    ("f32", "i64", 1, "i64.trunc_f32_s i64.trunc_f32_u i64.trunc_sat_f32_s i64.trunc_sat_f32_u"),
+    ("f64", "i32", 1, "i32.trunc_f64_s i32.trunc_f64_u i32.trunc_sat_f64_s i32.trunc_sat_f64_u"),
+    ("f64", "i64", 1, "i64.trunc_f64_s i64.trunc_f64_u i64.trunc_sat_f64_s i64.reinterpret_f64"),
+    ("f64", "i64", 1, "i64.trunc_sat_f64_u"),
+    ("f32", "f64", 1, "f64.promote_f32"),
+    ("f64", "f32", 1, "f32.demote_f64"),
+];
 
 /// See the head of this file.
 pub fn run(repo: &Repo, _: &[String]) -> Outcome {
@@ -26,44 +61,90 @@ pub fn run(repo: &Repo, _: &[String]) -> Outcome {
     // The cache does not trust a folder that others can write.
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).map_err(|error| failed("make a folder", error))?;
-    let mut patterns = BTreeSet::new();
-    for program in PROGRAMS {
+    let cache = folder.join("cache").display().to_string();
+    let mut start = BTreeSet::new();
+    for program in STARTED {
         // Without a cache, with an empty one, and with what that run left.
-        for (number, cache) in ["n", "y", "y"].iter().enumerate() {
-            let profile = folder.join(format!("{number}.profile"));
-            trace(repo, program, cache, &folder, &profile)?;
-            let text = std::fs::read_to_string(&profile);
-            let text = text.map_err(|error| failed("read the profile", error))?;
-            let names = text.lines().filter_map(|line| line.strip_prefix("fn="));
-            patterns.extend(names.filter_map(pattern));
+        for used in ["n", "y", "y"] {
+            let cache = format!("cache={used},cache-dir={cache}");
+            let arguments =
+                ["run", "--dir", ".", "-C", &cache, &format!("{PROGRAMS}/{program}.wasm")];
+            start.extend(trace(repo, &folder, &arguments)?);
         }
     }
+    let mut compiled = vec![folder.join("numeric.wat")];
+    std::fs::write(&compiled[0], numeric_module()).map_err(|error| failed("write", error))?;
+    let programs = std::fs::read_dir(repo.root.join(PROGRAMS));
+    for program in programs.map_err(|error| failed("list the programs", error))? {
+        compiled.push(program.map_err(|error| failed("list the programs", error))?.path());
+    }
+    compiled.retain(|file| file.extension().is_some_and(|kind| kind == "wasm" || kind == "wat"));
+    let mut compile = BTreeSet::new();
+    let output = folder.join("artifact").display().to_string();
+    for file in compiled {
+        let file = file.display().to_string();
+        compile.extend(trace(repo, &folder, &["compile", &file, "-o", &output])?);
+    }
+    // It reads text, which is done only here.
+    compile.retain(|name| !name.contains("wast"));
     let mut list = String::from(
-        "/* The functions that run in every start, to lie together: `build.rs` says why. Written by\n   \
-         `cargo xtask start-order`. */\nSECTIONS\n{\n  .text.start :\n  {\n",
+        "/* Functions that lie together: those that run in every start, in both that and when the command compiles,\n   \
+         and only when it compiles. `build.rs` says why. Written by `cargo xtask start-order`. */\nSECTIONS\n{\n  \
+         .text.start :\n  {\n",
     );
-    for pattern in &patterns {
-        list += &format!("    *(.text.{pattern})\n");
+    let groups = [&start - &compile, &start & &compile, &compile - &start];
+    for pattern in groups.iter().flatten() {
+        // What is marked as cold is in other sections, but runs all the same.
+        list += &format!("    *(.text.{pattern} .text.unlikely.{pattern})\n");
     }
     list += "  }\n}\nINSERT BEFORE .text;\n";
     std::fs::write(repo.root.join(LIST), list).map_err(|error| failed("write the list", error))?;
-    println!("{LIST}: {} patterns", patterns.len());
+    let [starts, both, compiles] = groups.map(|group| group.len());
+    println!("{LIST}: {starts} patterns that start, {compiles} that compile, {both} that do both");
     Ok(())
 }
 
-/// Runs a program under valgrind, which writes what it saw to `profile`.
-fn trace(repo: &Repo, program: &str, cache: &str, folder: &Path, profile: &Path) -> Outcome {
+/// A module in which each numeric instruction has an operand from a local, from memory and a constant, and decides
+/// about a branch: the small programs have few of them.
+fn numeric_module() -> String {
+    let mut module = String::from("(module (memory 1)");
+    for (from, to, operands, instructions) in NUMERIC {
+        for name in instructions.split(' ') {
+            let space = if name.contains('.') { "" } else { &format!("{from}.") };
+            let first = ["", "(local.get 1)"][operands - 1];
+            let load = format!("({from}.load offset=8 (local.get 2))");
+            for last in ["(local.get 0)", &load, &format!("({from}.const 5)")] {
+                let value = format!("({space}{name} {first} {last})");
+                let func = format!("(func (param {from} {from} i32) (result");
+                module += &format!("{func} {to}) {value})");
+                if to == "i32" {
+                    module += &format!(
+                        "{func} {from}) (if {value} (then (return (local.get 0)))) (local.get 1))"
+                    );
+                }
+            }
+        }
+    }
+    module + ")"
+}
+
+/// Patterns for the functions that valgrind sees run when the command runs.
+fn trace(repo: &Repo, folder: &Path, arguments: &[&str]) -> Result<Vec<String>, String> {
+    let profile = folder.join("profile");
     let mut command = Command::new("valgrind");
     command.current_dir(&repo.root).args(["--tool=callgrind", "--demangle=no"]);
     command.args(["--compress-strings=no", "--compress-pos=no"]);
     command.arg(format!("--callgrind-out-file={}", profile.display()));
-    command.arg(COMMAND).args(["run", "--dir", ".", "-C"]);
-    command.arg(format!("cache={cache},cache-dir={}", folder.join("cache").display()));
-    command.arg(program).stdout(Stdio::null()).stderr(Stdio::null());
+    command.arg(COMMAND).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
     command.stdin(Stdio::null());
     let ran = command.status().map_err(|error| format!("cannot start valgrind: {error}"))?;
-    // The program's own exit code is of no interest.
-    if ran.code().is_some() { Ok(()) } else { Err(format!("{program}: {ran}")) }
+    // A program's own exit code is of no interest.
+    if ran.code().is_none() {
+        return Err(format!("{}: {ran}", arguments.join(" ")));
+    }
+    let text = std::fs::read_to_string(&profile);
+    let text = text.map_err(|error| format!("cannot read the profile: {error}"))?;
+    Ok(text.lines().filter_map(|line| line.strip_prefix("fn=")).filter_map(pattern).collect())
 }
 
 /// What stands for a Rust function's name in the list.

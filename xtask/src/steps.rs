@@ -181,8 +181,10 @@ pub fn differ(repo: &Repo, arguments: &[String]) -> Outcome {
 
 pub fn package(repo: &Repo, arguments: &[String]) -> Outcome {
     let mut command = repo.cargo();
-    command.args(["package", "--workspace", "--exclude", "xtask", "--exclude", "wardian-differ"]);
-    command.args(["--allow-dirty"]);
+    command.args(["package", "--workspace", "--allow-dirty"]);
+    for package in repo.unpublished()? {
+        command.arg("--exclude").arg(package);
+    }
     match arguments {
         [] => {
             command.arg("--no-verify");

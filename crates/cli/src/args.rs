@@ -140,7 +140,8 @@ Examples:
   perf record -g wardian run --profile perfmap tool.wasm   then `perf report`
   gdb --args wardian run -D debug-info tool.wasm           then `break NAME`, `run`
 
-Exit code: the program's own; 134 after a trap, 1 after another error, 2 for a mistake in the command."
+Exit code: the program's own; 134 after a trap, 1 after another error, 2 for a mistake in the
+command line."
 )]
 pub struct RunArgs {
     /// Options of the engine.
@@ -351,8 +352,8 @@ Examples:
   wardian cache -C cache-dir=/tmp/code       the same of another folder
   wardian run -C cache=n app.wasm            run without it
 
-`wardian run` keeps optimized code there, and finds it when it runs the same file again with the same
-options. A folder or file that another user can write is not used.")]
+`wardian run` keeps optimized code there, and finds it when it runs the same file again with the
+same options. A folder or file that another user can write is not used.")]
 pub struct CacheArgs {
     /// Options of the engine.
     #[command(flatten)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use wardian::error::Context as _;
 use wardian::{
     Budget, CodeShape, Engine, Error, Extern, ExternType, Func, Instance, Linker, Module,
-    ProfilingStrategy, Result, Stats, Store, StoreLimits, StoreLimitsBuilder, Val, ValType,
+    ProfilingStrategy, Result, Stats, Store, StoreLimits, StoreLimitsBuilder, Trap, Val, ValType,
     WasmCoreDump, bail, ensure, format_err,
 };
 use wardian_wasi::{DirPerms, FilePerms, I32Exit, WasiCtxBuilder, WasiP1Ctx, p1};
@@ -56,6 +56,16 @@ impl Setup {
     /// What limits memories and tables.
     pub fn limits(&self) -> StoreLimits {
         limits(&self.choices, self.budget.as_ref())
+    }
+
+    /// Says of a trap that the command line asked for that it did.
+    pub fn explain(&self, error: Error) -> Error {
+        match (error.downcast_ref(), self.choices.timeout) {
+            (Some(Trap::Interrupt), Some(time)) => {
+                error.context(format!("its time, {time:?}, was over (`-W timeout`)"))
+            }
+            _ => error,
+        }
     }
 
     /// Writes the core dump of a trap, if one is wanted, and tells of it.
@@ -127,7 +137,8 @@ pub fn run(args: &RunArgs, mut choices: Choices) -> Result<ExitCode> {
     if let Some(threads) = &threads {
         threads.program(&linker, &module)?;
     }
-    let ran = start(args, &module, &linker, &mut store).with_context(what);
+    let ran = start(args, &module, &linker, &mut store);
+    let ran = ran.map_err(|error| setup.explain(error)).with_context(what);
     if let Some(threads) = &threads {
         // NOTE [one end]
         std::mem::forget(threads.end());
@@ -279,9 +290,10 @@ fn invoke(args: &RunArgs, name: &str, instance: Instance, store: &mut Store<Host
         given.len()
     );
     let mut values = Vec::with_capacity(given.len());
-    for (position, (text, ty)) in given.iter().zip(ty.params()).enumerate() {
-        let text = text.to_str().ok_or_else(|| format_err!("argument {position} is not UTF-8"))?;
-        values.push(parse(text, &ty).with_context(|| format!("argument {position} of `{name}`"))?);
+    for (count, (text, ty)) in (1..).zip(given.iter().zip(ty.params())) {
+        let what = || format!("argument {count} of `{name}`");
+        let text = text.to_str().ok_or_else(|| format_err!("{} is not UTF-8", what()))?;
+        values.push(parse(text, &ty).with_context(what)?);
     }
     let mut results = vec![Val::I32(0); ty.results().len()];
     func.call(&mut *store, &values, &mut results)

@@ -123,7 +123,7 @@ impl Threads {
         let instance = program.instantiate(&mut store)?;
         let entry = instance.get_typed_func::<(i32, i32), ()>(&mut store, "wasi_thread_start")?;
         let ran = entry.call(&mut store, (id, start));
-        ran.map_err(|error| self.setup.dump(error, &store))
+        ran.map_err(|error| self.setup.dump(self.setup.explain(error), &store))
     }
 
     /// Ends the process for an error of a thread.

@@ -165,7 +165,7 @@ fn functions_are_called_and_their_results_printed() {
     check("run --invoke two lib.wat", 0, "-7\n1.5\n");
     check("run --preload lib=lib.wat --invoke run user.wat", 0, "42\n");
     check("--invoke add lib.wat 1", 1, "expected 2 arguments, found 1");
-    check("--invoke add lib.wat 1 x", 1, "expected i32, found `x`");
+    check("--invoke add lib.wat 1 x", 1, "0: argument 2 of `add`\n    1: expected i32, found `x`");
     check("lib.wat", 1, "no function is exported as `_start`; it exports the functions `add`");
     check("--invoke pages lib.wat", 1, "the export `pages` is not a function");
 }
@@ -196,7 +196,7 @@ fn programs_end_when_their_time_or_fuel_is_over() {
         check(
             &format!("-C strategy={strategy} -W timeout=50ms --invoke spin limited.wat"),
             134,
-            "interrupt",
+            "its time, 50ms, was over (`-W timeout`)",
         );
         check(
             &format!("-C strategy={strategy} -W fuel=1m --invoke spin limited.wat"),

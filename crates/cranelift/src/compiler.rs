@@ -44,8 +44,9 @@ pub(crate) const MAX_BODY_BYTES: usize = 4 << 20;
 /// The flag that leaves the register of NOTE [fuel register] of `layout` alone.
 const PAYS: &str = "enable_pinned_reg";
 
-/// Number of instructions past which a function's allocations are not kept for the next.
-const KEEP_INSTS: usize = 100_000;
+/// Number of instructions past which a function's allocations are not kept for the next: to make them again is
+/// little beside what so large a function takes, and a thread would have them to its end.
+const KEEP_INSTS: usize = 8_000;
 
 /// Which functions of the module have the code that they keep, and are called by distance.
 pub(crate) type IsFinal<'a> = &'a dyn Fn(DefinedFuncIndex) -> bool;
@@ -59,6 +60,13 @@ struct Form<'a> {
     at_loop: Option<u32>,
     /// Its checks have exits: see `exits`.
     exits: bool,
+}
+
+impl<'a> Form<'a> {
+    /// With exits, as long as they can be told apart.
+    fn new(linkage: Linkage, is_final: IsFinal<'a>, at_loop: Option<u32>) -> Form<'a> {
+        Form { linkage, is_final, at_loop, exits: true }
+    }
 }
 
 /// What is known of a lowered function beside its intermediate form.
@@ -234,7 +242,7 @@ impl Compiler {
         let func = module.func_index(body.index);
         let result = contain(func, scratch, |scratch| {
             let is_final = &|_| linkage == Linkage::Direct;
-            let form = Form { linkage, is_final, at_loop: None, exits: true };
+            let form = Form::new(linkage, is_final, None);
             self.compile_as(module, layout, body, form, scratch).map(|(code, _)| code)
         });
         insist(result)
@@ -255,7 +263,7 @@ impl Compiler {
         let own = body.index;
         let is_final = &|other| other == own || is_final(other);
         let result = contain(func, scratch, |scratch| {
-            let form = Form { linkage: Linkage::Slots, is_final, at_loop: None, exits: true };
+            let form = Form::new(Linkage::Slots, is_final, None);
             self.compile_as(module, layout, body, form, scratch).map(|(code, _)| code)
         });
         insist(result)
@@ -276,8 +284,7 @@ impl Compiler {
     ) -> Result<(FunctionCode, u32), CompileError> {
         let func = module.func_index(body.index);
         let result = contain(func, scratch, |scratch| {
-            let form =
-                Form { linkage: Linkage::Slots, is_final, at_loop: Some(ordinal), exits: true };
+            let form = Form::new(Linkage::Slots, is_final, Some(ordinal));
             self.compile_as(module, layout, body, form, scratch)
         });
         insist(result)
@@ -366,7 +373,7 @@ impl Compiler {
         scratch: &mut Scratch,
     ) -> Result<String, CompileError> {
         contain(module.func_index(body.index), scratch, |scratch| {
-            let form = Form { linkage: Linkage::Direct, is_final: &|_| true, at_loop, exits: true };
+            let form = Form::new(Linkage::Direct, &|_| true, at_loop);
             self.build(module, layout, body, form, scratch)?;
             Ok(scratch.context.func.display().to_string())
         })
@@ -382,8 +389,7 @@ impl Compiler {
     ) -> Result<String, CompileError> {
         let func = module.func_index(body.index);
         contain(func, scratch, |scratch| {
-            let form =
-                Form { linkage: Linkage::Direct, is_final: &|_| true, at_loop: None, exits: true };
+            let form = Form::new(Linkage::Direct, &|_| true, None);
             self.build(module, layout, body, form, scratch)?;
             scratch.context.set_disasm(true);
             let code = self.emit(func, self.reach(module), None, scratch)?;
@@ -500,11 +506,11 @@ impl Compiler {
             if let Some(loading) = loading {
                 resume::use_start(context, &**optimizer, loading, reach);
             }
-            if self.settings.counts_turns() {
-                counts::count_ahead(&mut context.func);
-            }
-            dispatch::copy_dispatch(&mut context.func);
             let mut ways = Ways::new(&context.func);
+            if self.settings.counts_turns() {
+                counts::count_ahead(&mut context.func, &ways);
+            }
+            dispatch::copy_dispatch(&mut context.func, &mut ways);
             if let Reach::Least(least) = reach {
                 bounds::remove_checks(&mut context.func, &ways, least);
             }

@@ -28,9 +28,8 @@ const COUNT: [Opcode; 8] = [
 ];
 
 /// Moves counts out of loops: see the head of this file.
-pub(crate) fn count_ahead(func: &mut Function) {
-    let ways = Ways::new(func);
-    let mut ranges = Ranges::new(&ways);
+pub(crate) fn count_ahead(func: &mut Function, ways: &Ways) {
+    let mut ranges = Ranges::new(ways);
     let mut moved: Vec<([Inst; COUNT.len()], Inst, u64)> = Vec::new();
     for block in func.layout.blocks() {
         let Some((count, cost)) = count(func, block) else { continue };

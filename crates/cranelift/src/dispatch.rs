@@ -26,8 +26,8 @@ const MIN_JUMPS: usize = 3;
 /// Most entries of all tables of a block together.
 const MAX_ENTRIES: usize = 1024;
 
-/// Copies dispatch: see the head of this file.
-pub(crate) fn copy_dispatch(func: &mut Function) {
+/// Copies dispatch: see the head of this file. `ways` stay those of the function.
+pub(crate) fn copy_dispatch(func: &mut Function, ways: &mut Ways) {
     let blocks: Vec<Block> = func.layout.blocks().collect();
     for block in blocks {
         let Some(last) = func.layout.last_inst(block) else { continue };
@@ -38,12 +38,13 @@ pub(crate) fn copy_dispatch(func: &mut Function) {
             let jumps = jumps_to(func, block);
             if jumps.len() >= MIN_JUMPS
                 && (jumps.len() - 1) * entries <= MAX_ENTRIES
-                && pass_values(func, &group(block), &Ways::new(func), MAX_ENTRIES)
+                && pass_values(func, &group(block), ways, MAX_ENTRIES)
             {
                 // The way into the loop comes first.
                 for jump in &jumps[..jumps.len() - 1] {
                     copy(func, block, *jump);
                 }
+                *ways = Ways::new(func);
             }
         }
     }

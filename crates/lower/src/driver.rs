@@ -114,7 +114,8 @@ pub fn lower<E: Emit>(
         inline_budget: 0,
         metering: Metering::of_body(settings, bytes),
     };
-    let outcome = lowering.function(&reader).map_err(|Failure(error)| error.in_func(func));
+    let outcome =
+        lowering.function(&reader).map_err(|Failure(error)| error.in_func(func, &module.wasm));
     scratch.validator = lowering.validator.into_allocations();
     outcome
 }
@@ -702,7 +703,9 @@ impl<E: Emit> Lowering<'_, E> {
                     return Ok(());
                 }
                 let message = format!("instruction {op:?} is not supported by this version");
-                return Err(DecodeError { message, offset, func: None, missing: None }.into());
+                return Err(
+                    DecodeError { message, offset, func: None, name: None, missing: None }.into()
+                );
             }
         }
         Ok(())

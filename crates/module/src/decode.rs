@@ -25,6 +25,9 @@ use wasmparser::{
 /// Largest module. Offsets in it leave a bit free (`image::Location`).
 const MAX_MODULE_BYTES: usize = 1 << 30;
 
+/// So much of a function's name is in an error.
+const SHOWN_NAME: usize = 200;
+
 /// Why bytes are not a module that can be used.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DecodeError {
@@ -34,6 +37,8 @@ pub struct DecodeError {
     pub offset: usize,
     /// The function it lies in, if it lies in a body.
     pub func: Option<FuncIndex>,
+    /// That function's name, if it has one.
+    pub name: Option<Box<str>>,
     /// The proposal that would have to be on.
     pub missing: Option<Proposal>,
 }
@@ -41,7 +46,11 @@ pub struct DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(FuncIndex(index)) = self.func {
-            write!(f, "func {index}, ")?;
+            write!(f, "func {index}")?;
+            if let Some(name) = &self.name {
+                write!(f, " `{}`", name.escape_debug())?;
+            }
+            f.write_str(", ")?;
         }
         write!(f, "offset {:#x}: {}", self.offset, self.message)?;
         match self.missing {
@@ -58,12 +67,16 @@ impl std::error::Error for DecodeError {}
 
 impl DecodeError {
     fn new(message: impl Into<String>, offset: usize) -> DecodeError {
-        DecodeError { message: message.into(), offset, func: None, missing: None }
+        DecodeError { message: message.into(), offset, func: None, name: None, missing: None }
     }
 
-    /// Says which function the error lies in.
-    pub fn in_func(mut self, func: FuncIndex) -> DecodeError {
+    /// Says which function of the module `wasm` the error lies in.
+    #[cold]
+    pub fn in_func(mut self, func: FuncIndex, wasm: &[u8]) -> DecodeError {
         self.func = Some(func);
+        // The sections behind the code may be unseen yet, and need not be well-formed.
+        let name = names_in(wasm).and_then(|section| crate::names::func_name(section, func));
+        self.name = name.map(|name| name.chars().take(SHOWN_NAME).collect());
         self
     }
 }
@@ -74,8 +87,22 @@ impl From<wasmparser::Error> for DecodeError {
             Proposal::ALL.iter().copied().find(|p| p.features().intersects(features))
         });
         let offset = usize::try_from(error.offset()).unwrap_or(usize::MAX);
-        DecodeError { message: error.message().to_string(), offset, func: None, missing }
+        DecodeError {
+            message: error.message().to_string(),
+            offset,
+            func: None,
+            name: None,
+            missing,
+        }
     }
+}
+
+/// Content of the first name section.
+fn names_in(wasm: &[u8]) -> Option<&[u8]> {
+    Parser::new(0).parse_all(wasm).map_while(Result::ok).find_map(|payload| match payload {
+        Payload::CustomSection(section) if section.name() == "name" => Some(section.data()),
+        _ => None,
+    })
 }
 
 /// A function body that is still to be validated, by its validator.

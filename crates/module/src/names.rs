@@ -26,6 +26,17 @@ pub(crate) fn func_names(section: &[u8]) -> HashMap<FuncIndex, &str> {
     names
 }
 
+/// The name of one function.
+pub(crate) fn func_name(section: &[u8], func: FuncIndex) -> Option<&str> {
+    let mut names = NameSectionReader::new(BinaryReader::new(section, 0)).map_while(Result::ok);
+    names.find_map(|subsection| match subsection {
+        Name::Function(map) => {
+            map.into_iter().map_while(Result::ok).find(|name| name.index == func.0).map(|n| n.name)
+        }
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use crate::index::FuncIndex;
@@ -48,6 +59,8 @@ mod tests {
             let mut longer = section.clone();
             longer.extend(unknown);
             assert_eq!(super::func_names(&longer)[&FuncIndex(0)], "f");
+            assert_eq!(super::func_name(&longer, FuncIndex(0)), Some("f"));
+            assert_eq!(super::func_name(&longer, FuncIndex(1)), None);
             assert_eq!(super::module_name(&longer), Some("m"));
         }
     }

@@ -45,6 +45,10 @@ const PARALLEL_VALIDATION_BYTES: usize = 256 << 10;
 const PARALLEL_LOOK_UP_BYTES: usize = 1 << 20;
 /// Bodies that a thread validates in a row.
 const VALIDATION_RUN: usize = 64;
+/// One of so many parts of all bytes of bodies is how much may be compiled at once, or the largest body; beside it
+/// only the smallest are. A body takes some 400 times its bytes while it is compiled, so threads that all had
+/// large ones would take many times what the module and its code do.
+const SHARES: usize = 32;
 /// States of compilers that wait for their next function.
 const KEPT_SCRATCHES: usize = 4;
 
@@ -242,7 +246,10 @@ pub fn compile(
         let mut bodies = bodies;
         bodies.sort_unstable_by_key(|body| std::cmp::Reverse(body.range.len()));
         let order: Vec<_> = bodies.iter().map(|body| body.index).collect();
-        let funcs = parallel::map_init(bodies, Scratch::new, one)?;
+        let size = |body: &Body| body.range.len();
+        let largest = bodies.first().map_or(0, size);
+        let most = largest.max(bytes / SHARES);
+        let funcs = parallel::map_init(bodies, size, most, Scratch::new, one)?;
         let mut funcs: Vec<_> = order.into_iter().zip(funcs).collect();
         funcs.sort_unstable_by_key(|(index, _)| *index);
         funcs.into_iter().map(|(_, code)| code).collect()
@@ -361,7 +368,7 @@ impl Unvalidated {
             let mut validator = validator.into_validator(allocations);
             validator.validate(&FunctionBody::new(reader)).map_err(|error| {
                 let index = FuncIndex::from(self.imported_funcs + body.index.index());
-                DecodeError::from(error).in_func(index)
+                DecodeError::from(error).in_func(index, &self.wasm)
             })?;
             allocations = validator.into_allocations();
         }

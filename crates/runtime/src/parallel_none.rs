@@ -32,6 +32,8 @@ pub(crate) fn beside<A, B>(here: impl FnOnce() -> A, elsewhere: impl FnOnce() ->
 /// What `act` makes of each item, in order, or its first error.
 pub(crate) fn map_init<T, S, R, E>(
     items: Vec<T>,
+    _size: impl Fn(&T) -> usize,
+    _most: usize,
     state: impl Fn() -> S,
     act: impl Fn(&mut S, T) -> Result<R, E>,
 ) -> Result<Vec<R>, E> {

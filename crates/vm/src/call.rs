@@ -4,7 +4,7 @@
 //! that do not fit in an area that the caller provides; where each travels, `module::abi` says.
 
 use crate::context::{BuiltinCall, Context, Exit, Failure, Frame, Host, TrapReport};
-use crate::context::{begin, set_current};
+use crate::context::{begin, begin_inside, end, end_inside};
 use crate::shims;
 use crate::store::{FuncId, InstanceId, Mismatch, Place, Store, StoreId, Value};
 use crate::unwind::fail;
@@ -369,17 +369,22 @@ fn activate<S: Host, X>(host: &mut S, enter: impl FnOnce() -> X) -> Result<X, Bo
     // SAFETY: [context pointer] the store outlives this call: the host is borrowed, and were safe code
     // to swap and drop it meanwhile, the context stays since an activation is live.
     let context: &Context = unsafe { &*context_ptr };
-    let previous_limit = context.shared.stack_limit.get();
     let marker = 0u8;
-    let Some(previous) = begin(context, max_wasm_stack, &raw const marker as usize) else {
-        return Err(overflow());
-    };
+    let sp = &raw const marker as usize;
+    let mut outer = None;
+    if !begin(context, max_wasm_stack, sp) {
+        outer = begin_inside(context, max_wasm_stack, sp);
+        if outer.is_none() {
+            return Err(overflow());
+        }
+    }
     let pointer: NonNull<dyn Host> = NonNull::from(&mut *host);
-    let previous_host = context.host.replace(Some(pointer));
+    context.host.set(Some(pointer));
     let entered = enter();
-    set_current(previous);
-    context.host.set(previous_host);
-    context.shared.stack_limit.set(previous_limit);
+    match &outer {
+        None => end(),
+        Some(outer) => end_inside(context, outer),
+    }
     if context.pending.get() == 0 { Ok(entered) } else { Err(pending(host)) }
 }
 

@@ -147,8 +147,8 @@ pub(crate) struct Context {
     pub(crate) shared: StoreContext,
     /// `rsp` of the innermost entry frame; 0 when no guest code of this store is running.
     pub(crate) entry_sp: Cell<usize>,
-    /// Frame pointer of the latest exit shim.
-    pub(crate) exit_fp: Cell<usize>,
+    /// Return address of the latest exit, once the exit returns elsewhere (`shims::divert`).
+    pub(crate) exit_pc: Cell<usize>,
     /// Not 0: a failure waits for the innermost entry, or ([`Context::THROWN`]) an exception for its handler.
     pub(crate) pending: Cell<u32>,
     /// Not 0: guest code pays for what it does, or counts it ([`Context::COUNTS`]), and shims keep
@@ -226,7 +226,7 @@ impl Context {
                 func_ids_length: Cell::new(0),
             },
             entry_sp: Cell::new(0),
-            exit_fp: Cell::new(0),
+            exit_pc: Cell::new(0),
             pending: Cell::new(0),
             pays: Cell::new(0),
             resume_fp: Cell::new(0),
@@ -286,33 +286,36 @@ pub(crate) fn current() -> *const Context {
     THREAD.with(|thread| thread.current.get())
 }
 
-/// Sets the current context. Never inlined, as `current`.
-#[inline(never)]
-pub(crate) fn set_current(context: *const Context) {
-    THREAD.with(|thread| thread.current.set(context));
+/// What an activation inside of another one puts back when it ends.
+pub(crate) struct Outer {
+    current: *const Context,
+    stack_limit: usize,
+    host: Option<NonNull<dyn Host>>,
 }
 
-/// Begins an activation: sets the stack limit, notes the epoch and makes `context` the current one; returns the one
-/// before.
-/// `None`, with nothing changed, if the stack does not suffice below `sp`, where the caller is. Never
-/// inlined, as `current`.
+/// Begins an activation that is the thread's and the store's only one: sets the stack limit, notes the epoch and makes
+/// `context` the current one. If there is another one, or the stack does not suffice below `sp`, where the caller is,
+/// or this thread is new: nothing is changed, and [`begin_inside`] is to be asked. Never inlined, as `current`.
 #[inline(never)]
-pub(crate) fn begin(context: &Context, max_wasm_stack: usize, sp: usize) -> Option<*const Context> {
+pub(crate) fn begin(context: &Context, max_wasm_stack: usize, sp: usize) -> bool {
     THREAD.with(|thread| {
         // Of a thread that was not asked yet it is too high, whatever `sp` is.
         let limit = sp.saturating_sub(max_wasm_stack).max(thread.limit.get());
-        if context.entry_sp.get() != 0 || sp < limit.saturating_add(ENTRY_STACK) {
-            return begin_again(context, max_wasm_stack, sp);
+        let is_inside = context.entry_sp.get() != 0 || !thread.current.get().is_null();
+        if is_inside || sp < limit.saturating_add(ENTRY_STACK) {
+            return false;
         }
         context.shared.stack_limit.set(limit);
         context.note_epoch();
-        Some(thread.current.replace(context))
+        thread.current.set(context);
+        true
     })
 }
 
-/// As `begin`, for a thread's first activation, and for activations inside of others.
+/// As `begin`, whatever runs already. `None`, with nothing changed, if the stack does not suffice.
+#[cold]
 #[inline(never)]
-fn begin_again(context: &Context, max_wasm_stack: usize, sp: usize) -> Option<*const Context> {
+pub(crate) fn begin_inside(context: &Context, max_wasm_stack: usize, sp: usize) -> Option<Outer> {
     let own_limit = thread_stack_limit();
     THREAD.with(|thread| thread.limit.set(own_limit));
     // A host function may have passed its caller to a scoped thread, which has a stack of its own.
@@ -323,9 +326,26 @@ fn begin_again(context: &Context, max_wasm_stack: usize, sp: usize) -> Option<*c
     if sp < limit.saturating_add(ENTRY_STACK) {
         return None;
     }
-    context.shared.stack_limit.set(limit);
+    let stack_limit = context.shared.stack_limit.replace(limit);
     context.note_epoch();
-    Some(THREAD.with(|thread| thread.current.replace(context)))
+    let current = THREAD.with(|thread| thread.current.replace(context));
+    Some(Outer { current, stack_limit, host: context.host.get() })
+}
+
+/// Ends what [`begin`] has begun. The context is left as it is: nobody reads it until the next begins. Never inlined, as
+/// `current`.
+#[inline(never)]
+pub(crate) fn end() {
+    THREAD.with(|thread| thread.current.set(null()));
+}
+
+/// Ends what [`begin_inside`] has begun.
+#[cold]
+#[inline(never)]
+pub(crate) fn end_inside(context: &Context, outer: &Outer) {
+    THREAD.with(|thread| thread.current.set(outer.current));
+    context.shared.stack_limit.set(outer.stack_limit);
+    context.host.set(outer.host);
 }
 
 /// Lowest and highest address of this thread's stack; zeros if they are unknown.

@@ -9,7 +9,7 @@
 use crate::code;
 use crate::context::{Context, Failure};
 use crate::shims;
-use crate::unwind::{after_call, fail, word};
+use crate::unwind::{after_call, fail, latest_exit, word};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wardian_module::image::{ExceptionTable, TryCall};
 
@@ -53,8 +53,9 @@ impl Handlers<'_> {
 /// The innermost handler of the activation for an exception of this tag, thrown by the call that the
 /// latest exit shim stands for.
 fn find(context: &Context, tag: u32) -> Option<Found> {
-    let end = context.entry_sp.get() + shims::ENTRY_FRAME;
-    let (mut pc, mut fp) = after_call(context.exit_fp.get());
+    let entry_sp = context.entry_sp.get();
+    let end = entry_sp + shims::ENTRY_FRAME;
+    let (mut pc, mut fp) = latest_exit(entry_sp);
     while fp != end {
         let found = code::handlers_at(pc, |handlers| handlers.handler(fp, tag));
         if found.is_some() {

@@ -52,7 +52,8 @@ pub struct HostFunc {
 /// How a host function is called.
 struct Signature {
     ty: RegisteredType,
-    shim: *const u8,
+    /// Whether arguments stay in the registers that they come in; else they travel by image.
+    is_direct: bool,
     entry: *const u8,
 }
 
@@ -138,7 +139,7 @@ impl HostFunc {
         let area_bytes = ty.call_layout().area_bytes;
         let env = Arc::new(Dynamic { ty: ty.clone(), area_bytes, func });
         let entry = dynamic_entry::<S, F> as *const u8;
-        let signature = Signature { ty, shim: shims::image_exit_address(), entry };
+        let signature = Signature { ty, is_direct: false, entry };
         HostFunc::with::<S, _>(Lazily::Made(signature), env)
     }
 
@@ -154,7 +155,7 @@ impl HostFunc {
         let numbers = layout.numbers.expect("a type of few values without references");
         let env = Arc::new(Numeric { numbers, area_bytes: layout.area_bytes, func });
         let entry = numeric_entry::<S, F> as *const u8;
-        let signature = Signature { ty, shim: shims::image_exit_address(), entry };
+        let signature = Signature { ty, is_direct: false, entry };
         HostFunc::with::<S, _>(Lazily::Made(signature), env)
     }
 
@@ -173,8 +174,12 @@ impl HostFunc {
         self.host_type
     }
 
-    pub(crate) fn shim(&self) -> *const u8 {
-        self.signature.shim
+    /// Where guest code goes that calls it: `pays` if such code pays or counts in the store.
+    pub(crate) fn shim(&self, pays: bool) -> *const u8 {
+        match self.signature.is_direct {
+            true => shims::typed_exit_address(pays),
+            false => shims::image_exit_address(),
+        }
     }
 
     /// Fills in what follows the record's `Owner`.
@@ -199,13 +204,13 @@ impl Signature {
     {
         let ty = FuncType::new(P::types(), R::types());
         let direct = P::DIRECT && R::DIRECT && CallLayout::new(&ty).fits_registers();
-        let (shim, entry) = match P::entry().filter(|_| direct) {
-            Some(entry) => (shims::typed_exit_address(), entry),
-            None => (shims::image_exit_address(), wrapped_entry::<S, F, P, R> as *const u8),
+        let (is_direct, entry) = match P::entry().filter(|_| direct) {
+            Some(entry) => (true, entry),
+            None => (false, wrapped_entry::<S, F, P, R> as *const u8),
         };
         // Only types without defined references come from Rust types, so interning cannot fail.
         let ty = RegisteredType::intern(&ty).expect("types of Rust types refer to no other");
-        Signature { ty, shim, entry }
+        Signature { ty, is_direct, entry }
     }
 }
 
@@ -268,7 +273,7 @@ impl Passed<'_> {
 #[repr(transparent)]
 pub struct RecordRef<S, F>(NonNull<HostRecord>, PhantomData<(fn(S), F)>);
 
-/// Calls host code for a shim: no panic leaves, a failure waits in the context. `APART`: calls that the host is
+/// Calls host code that guest code called: no panic leaves, and after a failure the call is diverted. `APART`: calls that the host is
 /// told of go another way, so that others save no registers for it; a body that saves them anyhow stands once.
 #[inline]
 fn run<const APART: bool, S: Host, F, R>(
@@ -322,13 +327,19 @@ fn caught<S: Host, F, R>(
     None
 }
 
-/// Leaves the failure of a host function in the context. Apart, and by the thread's context, so that calls that
-/// succeed save no registers for it.
+/// Leaves the failure of a host function in the context, and lets the function return to the landing. Apart, and by
+/// the thread's context, so that calls that succeed save no registers for it.
 #[cold]
 #[inline(never)]
 fn failed<S: Host>(failure: Failure) {
     // SAFETY: [context pointer] the function was called by the code of this thread's innermost activation.
     let context = unsafe { &*current() };
+    keep::<S>(context, failure);
+    // SAFETY: [shim frame] that code's call of the function, whose last act this is, is the latest exit.
+    unsafe { shims::divert(context) };
+}
+
+fn keep<S: Host>(context: &Context, failure: Failure) {
     let host = context.host.get().expect("a host is set while guest code runs").cast::<S>();
     if let Failure::Host(error) = &failure
         // SAFETY: [host pointer] as in `run`; the earlier use has ended.

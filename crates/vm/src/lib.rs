@@ -38,8 +38,9 @@
 //! - **[host pointer]** While guest code runs, the context holds the pointer derived from the `&mut` that
 //!   the innermost entry was given, nothing else uses that borrow, and its type is the store's.
 //! - **[shim frame]** Entry shims save all callee-saved registers in a frame whose address the context
-//!   holds; exit shims store their own frame's address before any host code runs. A pending failure is
-//!   noticed only by a shim, after every host frame above it has returned.
+//!   holds; exit shims note there, before any host code runs, which guest frame they leave and where its return
+//!   address lies. A pending failure is noticed only by a shim, after every host frame above it has returned:
+//!   a host function that has failed replaces the return address of the exit that led to it, and returns.
 //! - **[stack maps]** At a safepoint, the places that a return address's stack map lists lie in the frame
 //!   that waits there, are aligned, and hold references into the heap; code reads them again when the call
 //!   has returned, and whatever it finds there leads nowhere but into the heap's region. (A part of

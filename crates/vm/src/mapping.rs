@@ -18,6 +18,8 @@ pub(crate) struct Mapping {
     /// Bytes before `start` that belong to it and are never accessible.
     before: usize,
     accessible: usize,
+    /// How many bytes were accessible at first.
+    begun: usize,
     /// What its first pages began with.
     image: Option<Arc<InitialMemory>>,
     /// Where it goes when it is dropped.
@@ -55,6 +57,16 @@ impl InitialMemory {
     pub(crate) fn end(&self) -> usize {
         self.start + self.size
     }
+}
+
+/// What takes the place of what a range held.
+pub(crate) enum With<'a> {
+    /// Nothing: it is inaccessible, as when it was reserved.
+    Nothing,
+    /// Zeros, readable and writable.
+    Zeros,
+    /// A file's content, readable and writable; what is written stays out of the file.
+    File(&'a File),
 }
 
 /// Reservations of an engine that wait for their next memory.
@@ -120,7 +132,7 @@ impl Mapping {
         let first = sys::reserve(sum)?;
         // SAFETY: [mapping] it lies inside of what was reserved.
         let start = unsafe { first.add(before) };
-        Ok(Mapping { start, size, before, accessible: 0, image: None, home: None })
+        Ok(Mapping { start, size, before, accessible: 0, begun: 0, image: None, home: None })
     }
 
     /// A range of `size` bytes, of which `length` are accessible and begin with `image`, which ends
@@ -142,6 +154,7 @@ impl Mapping {
         mapping.begin_with(image, length)?;
         mapping.make_accessible(length)?;
         mapping.forget_past(length)?;
+        mapping.begun = mapping.accessible;
         mapping.home = kept.then(|| home.clone());
         Ok(mapping)
     }
@@ -199,13 +212,15 @@ impl Mapping {
         }
         if let Some(old) = self.image.take() {
             // SAFETY: [mapping] the image lies inside; nothing refers into a range that is being made.
-            unsafe { sys::replace(self.start.as_ptr().add(old.start), old.size, None)? };
+            unsafe { sys::replace(self.start.as_ptr().add(old.start), old.size, With::Zeros)? };
         }
         if let Some(new) = image {
             assert!(new.end() <= self.size, "an image lies in its memory");
             self.make_accessible(length.max(new.end()))?;
             // SAFETY: [mapping] as above.
-            unsafe { sys::replace(self.start.as_ptr().add(new.start), new.size, Some(&new.file))? };
+            unsafe {
+                sys::replace(self.start.as_ptr().add(new.start), new.size, With::File(&new.file))?
+            };
             self.image = Some(new.clone());
         }
         Ok(())
@@ -216,6 +231,14 @@ impl Mapping {
         if self.accessible <= WRITTEN && self.image.is_none() {
             let all = self.accessible;
             self.bytes_mut(all).fill(0);
+            return Ok(());
+        }
+        if self.accessible > self.begun && self.image.is_none() {
+            // What grew has to be made inaccessible for the next memory in any case. All of it anew takes as many
+            // calls, and leaves nothing of the pages that the next one's growth would have to carry along.
+            // SAFETY: [mapping] all that was ever accessible lies inside, and nothing refers into it any more.
+            unsafe { sys::replace(self.start.as_ptr(), self.accessible, With::Nothing)? };
+            self.accessible = 0;
             return Ok(());
         }
         // SAFETY: [mapping] all that was ever accessible lies inside.
@@ -255,11 +278,19 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
-            let Mapping { start, size, before, accessible, .. } = *self;
+            let Mapping { start, size, before, accessible, begun, .. } = *self;
             let image = self.image.take();
             // Its parts go on; what is dropped here is empty.
             self.size = 0;
-            return home.give(Mapping { start, size, before, accessible, image, home: None });
+            return home.give(Mapping {
+                start,
+                size,
+                before,
+                accessible,
+                begun,
+                image,
+                home: None,
+            });
         }
         if self.size > 0 {
             // SAFETY: [mapping] the range is ours from what lies before on, and unmapped once.

@@ -441,14 +441,21 @@ impl Store {
         memories.chain(tables).sum()
     }
 
-    /// From here on guest code pays: all of it is compiled so.
+    /// Guest code of this store pays: all of it is compiled so. Panics if the store has a function already.
     pub fn make_guests_pay(&mut self) {
-        self.context().pays.set(1);
+        self.set_pays(1);
     }
 
-    /// From here on guest code counts what it does between two looks at its epoch: all of it is compiled so.
+    /// Guest code of this store counts what it does between two looks at its epoch: all of it is compiled so. Panics
+    /// if the store has a function already.
     pub fn make_guests_count(&mut self) {
-        self.context().pays.set(Context::COUNTS);
+        self.set_pays(Context::COUNTS);
+    }
+
+    /// Shims of functions are chosen by it.
+    fn set_pays(&mut self, pays: u32) {
+        assert!(self.hosts.is_empty(), "how guest code pays is said before there are functions");
+        self.context().pays.set(pays);
     }
 
     /// Fuel left, of a store whose guests pay.
@@ -760,7 +767,8 @@ impl Store {
         self.write_owner(record.block, record.offset, position, Owner::HOST);
         func.write_record(&mut self.blocks[record.block], record.offset, instance);
         let context = self.address(record);
-        self.write_func_ref(place, func.shim(), context, func.ty().id(), 0);
+        let shim = func.shim(self.context().pays.get() != 0);
+        self.write_func_ref(place, shim, context, func.ty().id(), 0);
         self.hosts.push(HostInst { func, place });
         Ok(FuncId { owner: HOST_BIT | position, index: 0 })
     }

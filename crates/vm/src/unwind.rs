@@ -110,9 +110,8 @@ pub(crate) fn word(address: usize) -> usize {
 /// returns in its place. It is host code that asks, called by the innermost guest frame or by nobody's.
 pub(crate) fn each_reference(context: &Context, visit: &mut dyn FnMut(u32) -> u32) {
     let mut entry_sp = context.entry_sp.get();
-    let mut exit_fp = context.exit_fp.get();
     while entry_sp != 0 {
-        let (mut pc, mut fp) = (word(exit_fp + 8), word(exit_fp));
+        let (mut pc, mut fp) = latest_exit(entry_sp);
         while fp != entry_sp + shims::ENTRY_FRAME {
             code::each_reference(pc, |place| {
                 let address = fp.wrapping_add_signed(place as isize);
@@ -124,11 +123,16 @@ pub(crate) fn each_reference(context: &Context, visit: &mut dyn FnMut(u32) -> u3
                     unsafe { pointer.write(visit(old)) };
                 }
             });
-            (pc, fp) = (word(fp + 8), word(fp));
+            (pc, fp) = after_call(fp);
         }
-        exit_fp = word(entry_sp + shims::PREVIOUS_EXIT_FP);
         entry_sp = word(entry_sp + shims::PREVIOUS_ENTRY_SP);
     }
+}
+
+/// Return address and frame pointer of the guest frame that called the host last, in the activation whose entry frame
+/// is at `entry_sp`.
+pub(crate) fn latest_exit(entry_sp: usize) -> (usize, usize) {
+    (word(word(entry_sp + shims::EXIT_SP)), word(entry_sp + shims::EXIT_FP))
 }
 
 /// Return address and frame pointer that lie in the frame at `fp`: those of its caller.
@@ -148,7 +152,7 @@ pub(crate) fn frames(context: &Context, start: Option<(usize, usize)>, limit: us
     let (mut pc, mut fp) = match start {
         Some(fault) => fault,
         None => {
-            let (pc, fp) = after_call(context.exit_fp.get());
+            let (pc, fp) = latest_exit(entry_sp);
             (pc - 1, fp)
         }
     };
@@ -162,12 +166,11 @@ pub(crate) fn frames(context: &Context, start: Option<(usize, usize)>, limit: us
             (pc, fp) = after_call(fp);
             pc -= 1;
         }
-        let exit_fp = word(entry_sp + shims::PREVIOUS_EXIT_FP);
         entry_sp = word(entry_sp + shims::PREVIOUS_ENTRY_SP);
         if entry_sp == 0 {
             return frames;
         }
-        (pc, fp) = after_call(exit_fp);
+        (pc, fp) = latest_exit(entry_sp);
         pc -= 1;
     }
 }
@@ -235,11 +238,11 @@ pub(crate) mod tests {
             stack.words[FRAME_G] = stack.address(FRAME_F) as u64;
             stack.words[FRAME_G + 1] = f + 8;
             stack.words[FRAME_G - 1] = 1000 | 2000 << 32;
-            stack.words[EXIT] = stack.address(FRAME_G) as u64;
-            stack.words[EXIT + 1] = f + 40;
-            let (entry_sp, exit_fp) = (stack.address(ENTRY), stack.address(EXIT));
+            stack.words[EXIT] = f + 40;
+            stack.words[ENTRY + shims::EXIT_FP / 8] = stack.address(FRAME_G) as u64;
+            stack.words[ENTRY + shims::EXIT_SP / 8] = stack.address(EXIT) as u64;
+            let entry_sp = stack.address(ENTRY);
             stack.context.entry_sp.set(entry_sp);
-            stack.context.exit_fp.set(exit_fp);
             stack
         }
 

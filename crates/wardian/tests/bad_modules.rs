@@ -272,7 +272,7 @@ fn messages_name_place_expected_and_found() {
     rejected(
         &engine,
         "(module (func) (func $parse (result i32) i64.const 1))",
-        &["func 1", "offset 0x", "expected i32", "found i64"],
+        &["func 1 `parse`, offset 0x", "expected i32", "found i64"],
     );
     rejected(
         &engine,
@@ -281,6 +281,19 @@ fn messages_name_place_expected_and_found() {
     );
     rejected(&engine, "(module\n  (func (local.gett 0)))", &["local.gett", "2:"]);
     rejected(&engine, "(component)", &["this is a component", "not a core module"]);
+    for (bytes, found) in [
+        (&b"\x7fELF\x02\x01\x01\0"[..], "no byte 0x00 as there is at offset 0x7"),
+        (b"\0as", "no byte 0x00 as there is at offset 0x0"),
+        (b"(module)\xff", "no byte 0xff as there is at offset 0x8"),
+    ] {
+        let error = Module::new(&engine, bytes).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidModule);
+        let text = error.to_string();
+        assert!(
+            text.contains("begins with the bytes 00 61 73 6d") && text.contains(found),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -92,6 +92,14 @@ fn run(config: &Config, calls: &[&str]) -> Stats {
     stats
 }
 
+/// A cache after a first run of a strategy, and what that run did.
+fn filled(strategy: Strategy, calls: &[&str]) -> (Fixture, Config, Stats) {
+    let fixture = Fixture::new();
+    let config = fixture.config(strategy);
+    let first = run(&config, calls);
+    (fixture, config, first)
+}
+
 fn hits(stats: &Stats) -> (u64, u64) {
     (stats.cache_hits, stats.cache_misses)
 }
@@ -117,9 +125,7 @@ fn code_that_is_limited_is_other_code() {
 
 #[test]
 fn a_module_compiled_ahead_of_time_is_found_whole() {
-    let fixture = Fixture::new();
-    let config = fixture.config(Strategy::Optimizing);
-    let first = run(&config, &ALL);
+    let (fixture, config, first) = filled(Strategy::Optimizing, &ALL);
     assert_eq!((hits(&first), first.optimized_functions), ((0, 1), 4));
     for _ in 0..2 {
         let stats = run(&config, &ALL);
@@ -146,9 +152,7 @@ fn code_from_the_cache_serializes_like_any_other() {
 
 #[test]
 fn functions_that_became_hot_are_there_at_the_next_start() {
-    let fixture = Fixture::new();
-    let config = fixture.config(Strategy::Tiered);
-    let first = run(&config, &["sum"]);
+    let (_fixture, config, first) = filled(Strategy::Tiered, &["sum"]);
     assert_eq!(hits(&first), (0, 1));
     assert_eq!((first.baseline_functions, first.optimized_functions), (1, 1));
     let second = run(&config, &["sum"]);
@@ -238,9 +242,7 @@ fn nothing_is_kept_unless_asked_for() {
 #[test]
 fn a_damaged_entry_is_a_miss_and_is_replaced() {
     for strategy in STRATEGIES {
-        let fixture = Fixture::new();
-        let config = fixture.config(strategy);
-        run(&config, &ALL);
+        let (fixture, config, _) = filled(strategy, &ALL);
         let file = fixture.file();
         let whole = std::fs::read(&file).unwrap();
         let mut damaged: Vec<Vec<u8>> = vec![Vec::new(), [&whole[..], &[0]].concat()];
@@ -263,9 +265,7 @@ fn a_damaged_entry_is_a_miss_and_is_replaced() {
 #[test]
 fn other_engines_and_modules_miss() {
     for strategy in STRATEGIES {
-        let fixture = Fixture::new();
-        let own = fixture.config(strategy);
-        run(&own, &ALL);
+        let (fixture, own, _) = filled(strategy, &ALL);
         let check = |change: fn(&mut Config) -> &mut Config| {
             let mut config = fixture.config(strategy);
             change(&mut config);
@@ -332,9 +332,7 @@ fn set_mode(path: &Path, mode: u32) {
 #[test]
 fn what_others_can_write_is_refused() {
     for strategy in STRATEGIES {
-        let fixture = Fixture::new();
-        let config = fixture.config(strategy);
-        run(&config, &ALL);
+        let (fixture, config, _) = filled(strategy, &ALL);
         for mode in [0o777, 0o720, 0o702] {
             set_mode(&fixture.folder(), mode);
             assert_eq!(hits(&run(&config, &ALL)), (0, 1), "{mode:o}");
@@ -581,9 +579,7 @@ fn hammer_engines_share_a_folder() {
 #[test]
 fn hammer_an_entry_is_swapped_while_it_is_loaded() {
     for strategy in STRATEGIES {
-        let fixture = Fixture::new();
-        let config = fixture.config(strategy);
-        run(&config, &ALL);
+        let (fixture, config, _) = filled(strategy, &ALL);
         let file = fixture.file();
         let whole = std::fs::read(&file).unwrap();
         let mut damaged = whole.clone();

@@ -34,7 +34,7 @@ fn modes() -> Vec<(String, Engine)> {
     modes
 }
 
-/// Fills everything. `end` says how it ends afterwards.
+/// Fills everything, and grows if `grow` is not 0. `end` says how it ends afterwards.
 const FILLS: &str = r#"(module
     (import "h" "secret" (func $secret (result externref)))
     (import "h" "fail" (func $fail))
@@ -61,17 +61,19 @@ const FILLS: &str = r#"(module
       (memory.fill $n (i64.const 0) (i32.const 0xa5) (i64.shl (memory.size $n) (i64.const 16)))
       (table.fill $t (i32.const 0) (ref.func $mark) (table.size $t))
       (table.fill $x (i32.const 0) (call $secret) (table.size $x)))
-    (func (export "fill") (param $end i32)
+    (func (export "fill") (param $end i32) (param $grow i32)
       (global.set $b (call $secret))
       (global.set $a (i64.const 0xa5a5a5a5a5a5a5a5))
       (global.set $v (v128.const i64x2 0xa5a5a5a5a5a5a5a5 0xa5a5a5a5a5a5a5a5))
       (global.set $c (ref.func $mark))
       (drop (call $locals (global.get $a) (i64.const 100) (global.get $a) (global.get $a)))
       (call $all)
-      (drop (memory.grow $m (i32.const 5))) (drop (memory.grow $n (i64.const 5)))
-      (drop (table.grow $t (ref.func $mark) (i32.const 20)))
-      (drop (table.grow $x (call $secret) (i32.const 20)))
-      (call $all)
+      (if (local.get $grow)
+        (then
+          (drop (memory.grow $m (i32.const 5))) (drop (memory.grow $n (i64.const 5)))
+          (drop (table.grow $t (ref.func $mark) (i32.const 20)))
+          (drop (table.grow $x (call $secret) (i32.const 20)))
+          (call $all)))
       (block $host (block $bounds (block $here (block $done
         (br_table $done $here $bounds $host (local.get $end)))
         (return))
@@ -123,15 +125,15 @@ const LOOKS: &str = r#"(module
 
 struct Secret;
 
-fn fill(engine: &Engine, module: &Module, end: i32) {
+fn fill(engine: &Engine, module: &Module, end: i32, grow: i32) {
     let mut store = Store::new(engine, ());
     let secret = Func::wrap(&mut store, |mut caller: Caller<'_, ()>| {
         ExternRef::new(&mut caller, Secret).map(Some)
     });
     let fail = Func::wrap(&mut store, || -> Result<()> { Err(Error::msg("as was asked")) });
     let instance = Instance::new(&mut store, module, &[secret.into(), fail.into()]).unwrap();
-    let fill = instance.get_typed_func::<i32, ()>(&mut store, "fill").unwrap();
-    assert_eq!(fill.call(&mut store, end).is_ok(), end == 0);
+    let fill = instance.get_typed_func::<(i32, i32), ()>(&mut store, "fill").unwrap();
+    assert_eq!(fill.call(&mut store, (end, grow)).is_ok(), end == 0);
     for name in ["m", "n"] {
         let memory = instance.get_memory(&mut store, name).unwrap();
         let mut bytes = memory.data(&store).iter();
@@ -159,12 +161,14 @@ fn whatever_way_an_instance_ended() {
         let (fills, looks) =
             (Module::new(&engine, FILLS).unwrap(), Module::new(&engine, LOOKS).unwrap());
         for end in 0..4 {
-            fill(&engine, &fills, end);
-            look(&engine, &looks);
+            for grow in [0, 1] {
+                fill(&engine, &fills, end, grow);
+                look(&engine, &looks);
+            }
         }
-        // Several at once, given back in turn.
-        for _ in 0..3 {
-            fill(&engine, &fills, 0);
+        // Several after each other, then looked at.
+        for grow in [1, 0, 0] {
+            fill(&engine, &fills, 0, grow);
         }
         look(&engine, &looks);
         look(&engine, &looks);

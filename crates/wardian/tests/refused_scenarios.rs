@@ -9,7 +9,8 @@
 
 mod common;
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
 use wardian::*;
 use wardian_vm::{lost_mappings, refuse};
 
@@ -349,6 +350,113 @@ fn growth() {
         });
         println!("{met} refusals");
         assert!(met > 10, "{met}");
+    }
+}
+
+/// A limiter that answers so many questions with yes, and the next with something else.
+struct Questions {
+    budget: Budget,
+    left: Arc<AtomicUsize>,
+    last: fn() -> Result<bool>,
+}
+
+impl Questions {
+    fn answer(&mut self) -> Result<bool> {
+        match self.left.fetch_sub(1, Relaxed) {
+            1 => (self.last)(),
+            _ => Ok(true),
+        }
+    }
+}
+
+impl ResourceLimiter for Questions {
+    fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+        self.answer()
+    }
+
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+        self.answer()
+    }
+
+    fn budget(&self) -> Option<&Budget> {
+        Some(&self.budget)
+    }
+}
+
+/// The limiter is asked for everything that takes memory, and each time in turn it refuses, or fails.
+#[test]
+fn limiters_that_say_no_to_each_question() {
+    const FAILED: &str = "the limiter has failed";
+    let _alone = alone();
+    let text = r#"(module
+        (import "h" "s" (memory $s 1 9 shared)) (memory $a 1 60) (memory $b i64 2 60)
+        (table $t 3 funcref) (table $x 4 externref) (type $bytes (array (mut i8)))
+        (global $keep (mut (ref null $bytes)) (ref.null $bytes))
+        (func (export "a") (result i32) (memory.grow $a (i32.const 1)))
+        (func (export "b") (result i32) (i32.wrap_i64 (memory.grow $b (i64.const 2))))
+        (func (export "s") (result i32) (memory.grow $s (i32.const 1)))
+        (func (export "t") (result i32) (table.grow $t (ref.null func) (i32.const 900)))
+        (func (export "x") (result i32) (table.grow $x (ref.null extern) (i32.const 2)))
+        (func (export "heap") (result i32)
+          (global.set $keep (array.new $bytes (i32.const 1) (i32.const 3000000)))
+          (array.len (global.get $keep))))"#;
+    for mut config in configs() {
+        config.wasm_threads(true).wasm_gc(true);
+        let engine = Engine::new(&config).unwrap();
+        let module = Module::new(&engine, text).unwrap();
+        let scenario = |count: usize, last: fn() -> Result<bool>| {
+            let (budget, left) = (Budget::new(BUDGET), Arc::new(AtomicUsize::new(count)));
+            let questions = || Questions { budget: budget.clone(), left: left.clone(), last };
+            let act = || -> Result<()> {
+                let ty = MemoryType::shared(1, 9);
+                let shared = SharedMemory::with_limiter(&engine, ty, questions())?;
+                let mut store = Store::try_new(&engine, questions())?;
+                store.limiter(|questions| questions);
+                let instance = Instance::new(&mut store, &module, &[shared.clone().into()])?;
+                for name in ["a", "b", "s", "t", "x", "heap", "a", "s"] {
+                    let call = instance.get_typed_func::<(), i32>(&mut store, name)?;
+                    grown(call.call(&mut store, ())?)?;
+                }
+                shared.grow(1)?;
+                Memory::new(&mut store, MemoryType::new(1, None))?.grow(&mut store, 1)?;
+                let ty = TableType::new(RefType::EXTERNREF, 10, None);
+                let table = Table::new(&mut store, ty, Ref::Extern(None))?;
+                table.grow(&mut store, 1, Ref::Extern(None))?;
+                Ok(())
+            };
+            let result = act();
+            assert_eq!(budget.taken(), 0, "after question {count}");
+            (result, left.load(Relaxed) as isize)
+        };
+        scenario(0, || unreachable!("never so many")).0.unwrap();
+        let before = held();
+        for last in [(|| Ok(false)) as fn() -> _, || Err(Error::msg(FAILED))] {
+            let mut failed = 0;
+            for count in 1.. {
+                let (result, left) = scenario(count, last);
+                if left > 0 {
+                    result.unwrap();
+                    assert!(count > 15, "{count} questions");
+                    assert!(last().is_ok() || failed > 10, "{failed} failures");
+                    break;
+                }
+                let error = result.expect_err("something was refused");
+                let text = format!("{error:#}");
+                let full = text.ends_with(Trap::GcHeapOutOfMemory.text());
+                let refused = full || error.kind() == ErrorKind::Limit || text == REFUSED_GROWTH;
+                // The limiter of a shared memory only refuses.
+                failed += usize::from(text.contains(FAILED));
+                let expected = refused || last().is_err() && text.contains(FAILED);
+                assert!(expected, "question {count}: {error:?}");
+                let now = held();
+                assert_eq!(
+                    (now.files, now.own, now.large),
+                    (before.files, before.own, before.large)
+                );
+                // The same engine and module, without a limit.
+                scenario(0, || unreachable!("never so many")).0.unwrap();
+            }
+        }
     }
 }
 

@@ -367,6 +367,10 @@ fn hammer_calls_while_functions_are_published() {
     let (modules, stats) = (shared.into_inner().unwrap().1, engine.stats());
     println!("{} calls, {modules} modules, {stats:?}", calls.into_inner());
     assert!(stats.tier_ups > 0 && stats.refused_tier_ups == 0);
+    if let Ok(maps) = std::fs::read_to_string("/proc/self/maps") {
+        let both = maps.lines().find(|line| line.contains("rwx"));
+        assert_eq!(both, None, "no memory is writable and executable");
+    }
 }
 
 #[test]

@@ -125,6 +125,13 @@ const I32_FROM: &[&str] = &[
     "(i32x4.extract_lane 3 (i32x4.splat (local.get 0)))",
     "(i8x16.bitmask (i32x4.splat (local.get 0)))",
     "(v128.any_true (i32x4.splat (local.get 0)))",
+    // Left in memory while something is called, with much else, and then taken from there.
+    "(local.get 0) (drop (call $id (local.get 1)))",
+    "(i32.sub (local.get 0) (local.get 1)) (drop (call $id (local.get 1)))",
+    "(i32.wrap_i64 (local.get 2)) (drop (call $id (local.get 1)))",
+    "(i32.wrap_i64 (i64.mul (local.get 2) (i64.const -3))) (call $many (local.get 2)) (drop)",
+    "(i32.shl (local.get 0) (local.get 1)) (i64.add (local.get 2) (i64.const 1))
+     (call $many (i64.mul (local.get 2) (i64.const 7))) (drop) (drop)",
 ];
 
 #[test]
@@ -135,6 +142,13 @@ fn indices_of_every_origin_are_unsigned_32_bit() {
          (type $id (func (param i32) (result i32))) (global (mut i32) (i32.const -2))
          (data (i32.const 0) \"\\f0\\ff\\ff\\ff\")
          (func $id (type $id) (local.get 0))\n",
+    );
+    // Has forty values at once, all of which are used after a call.
+    let values: String =
+        (0..40).map(|n| format!("(i64.rotl (local.get 0) (i64.const {n}))")).collect();
+    text += &format!(
+        "(func $many (param i64) (result i64) {values} (drop (call $id (i32.const 0))) {})\n",
+        "i64.xor ".repeat(39)
     );
     let params = "(param i32 i32 i64 f64)";
     for (number, index) in I32_FROM.iter().enumerate() {

@@ -136,9 +136,11 @@ impl Compatibility {
         };
         let ours: Vec<_> = self.0.lines().filter_map(|line| line.split_once('=')).collect();
         let mut differences = Vec::new();
+        let mut cpus = None;
         for &(name, our) in &ours {
             match theirs.iter().find(|(n, _)| *n == name) {
                 Some(&(_, their)) if their == our => {}
+                Some(&(_, their)) if name == CPU => cpus = Some((their, our)),
                 Some(&(_, their)) => describe(name, their, our, &mut differences),
                 None => differences.push(format!("made without a value of {name}")),
             }
@@ -152,6 +154,9 @@ impl Compatibility {
                 let (name, value) = (name.escape_debug(), value.escape_debug());
                 differences.push(format!("made with {name} {value}, unknown to this engine"));
             }
+        }
+        if let Some((their, our)) = cpus {
+            describe_cpu(their, our, &mut differences);
         }
         let more = differences.len().saturating_sub(LISTED);
         differences.truncate(LISTED);
@@ -174,7 +179,6 @@ fn describe(name: &str, theirs: &str, ours: &str, differences: &mut Vec<String>)
         INTERFACE => {
             differences.push("made by another build of wardian, from other sources".into())
         }
-        CPU => describe_cpu(theirs, ours, differences),
         _ if ["on", "off"].contains(&ours) => {
             differences.push(format!("made with {name_shown} {shown}, this engine has it {ours}"))
         }
@@ -182,12 +186,23 @@ fn describe(name: &str, theirs: &str, ours: &str, differences: &mut Vec<String>)
     }
 }
 
+/// Adds what the processors differ in. The code generator's own settings, which the key lists with the features,
+/// follow from those of the engine: they are named if nothing else was.
 fn describe_cpu(theirs: &str, ours: &str, differences: &mut Vec<String>) {
-    let split = |cpu: &str| -> (String, Vec<String>) {
+    // Features that code may use, and all other words.
+    let split = |cpu: &str| -> (String, Vec<String>, Vec<String>) {
         let mut words = cpu.split_whitespace().map(|word| word.escape_debug().to_string());
-        (words.next().unwrap_or_default(), words.collect())
+        let architecture = words.next().unwrap_or_default();
+        let (features, rest): (Vec<_>, Vec<_>) =
+            words.partition(|word| !word.contains('=') || word.starts_with("has_"));
+        let has = |word: String| match word.strip_prefix("has_") {
+            Some(feature) => feature.strip_suffix("=1").map(str::to_owned),
+            None => Some(word),
+        };
+        (architecture, features.into_iter().filter_map(has).collect(), rest)
     };
-    let ((their_arch, theirs), (our_arch, ours)) = (split(theirs), split(ours));
+    let (their_arch, theirs, their_rest) = split(theirs);
+    let (our_arch, ours, our_rest) = split(ours);
     if their_arch != our_arch {
         differences.push(format!("made for {their_arch}, this engine compiles for {our_arch}"));
         return;
@@ -204,8 +219,13 @@ fn describe_cpu(theirs: &str, ours: &str, differences: &mut Vec<String>) {
         differences
             .push(format!("made for a CPU without {surplus}, which this engine's target has"));
     }
-    if lacking.is_empty() && surplus.is_empty() {
-        differences.push("made for a CPU whose features are listed in another way".into());
+    if differences.is_empty() {
+        differences.push(match missing(&our_rest, &their_rest) {
+            rest if rest.is_empty() => {
+                "made for a CPU whose features are listed in another way".into()
+            }
+            rest => format!("made by a code generator with {rest}"),
+        });
     }
 }
 
@@ -281,6 +301,41 @@ mod tests {
         check(&more, "made with new-thing o\\u{1b}n, unknown to this engine");
         let less = Compatibility(ours.0.replace("nan-canonicalization=off\n", ""));
         check(&less, "made without a value of nan-canonicalization");
+    }
+
+    #[test]
+    fn what_processors_differ_in_is_named_without_what_follows_from_settings() {
+        let key = |isa: &str, opt_level| {
+            Compatibility::new(&Settings { opt_level, ..Settings::default() }, isa)
+        };
+        let ours = key("gen 1 has_a=1 has_b=0 has_c=1 level=speed", OptLevel::Speed);
+        for (theirs, level, expected) in [
+            (
+                "gen 1 has_a=1 has_b=1 has_c=0 level=speed",
+                OptLevel::Speed,
+                "made for CPU features b, which this engine's target lacks; \
+                 made for a CPU without c, which this engine's target has",
+            ),
+            (
+                "gen 1 has_a=1 has_b=0 has_c=1 level=none",
+                OptLevel::None,
+                "made with opt-level none, this engine has speed",
+            ),
+            (
+                "gen 1 has_a=1 has_b=0 has_c=1 level=none",
+                OptLevel::Speed,
+                "made by a code generator with level=none",
+            ),
+            (
+                "other 1 has_a=1",
+                OptLevel::None,
+                "made with opt-level none, this engine has speed; \
+                 made for other, this engine compiles for gen",
+            ),
+        ] {
+            let error = ours.check(key(theirs, level).as_bytes()).unwrap_err();
+            assert_eq!(error, ArtifactError::Compatibility(expected.into()), "{theirs}");
+        }
     }
 
     #[test]

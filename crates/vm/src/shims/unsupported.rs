@@ -2,11 +2,13 @@
 //! addresses given here; they are those of what shims call, which is so compiled on all platforms.
 
 use crate::call::Image;
+use crate::context::Context;
 use wardian_module::layout::Owner;
 
 pub(crate) const ENTRY_FRAME: usize = 0;
-pub(crate) const PREVIOUS_EXIT_FP: usize = 0;
-pub(crate) const PREVIOUS_ENTRY_SP: usize = 0;
+pub(crate) const EXIT_FP: usize = 0;
+pub(crate) const EXIT_SP: usize = 8;
+pub(crate) const PREVIOUS_ENTRY_SP: usize = 16;
 
 pub(crate) fn builtin_address() -> usize {
     crate::call::builtin_entry as *const () as usize
@@ -28,7 +30,7 @@ pub(crate) fn lazy_address() -> usize {
     crate::call::lazy_entry as *const () as usize
 }
 
-pub(crate) fn typed_exit_address() -> *const u8 {
+pub(crate) fn typed_exit_address(_: bool) -> *const u8 {
     crate::exceptions::rethrow_entry as *const () as *const u8
 }
 
@@ -48,5 +50,12 @@ pub(crate) fn fault_address() -> usize {
 ///
 /// - None here.
 pub(crate) unsafe fn enter(_: *mut Image<0>, _: *mut Owner, _: *const u8) {
+    panic!("machine code cannot run on this platform")
+}
+
+/// # Safety
+///
+/// - None here.
+pub(crate) unsafe fn divert(_: *const Context) {
     panic!("machine code cannot run on this platform")
 }

@@ -7,13 +7,16 @@
 //! ```text
 //!  entry frame, downwards from rbp:        the context (`rbx` in all shims) holds
 //!    caller's rbp        <- rbp              entry_sp   = rsp of the innermost entry frame
-//!    rbx r12 r13 r14 r15                     exit_fp    = rbp of the latest exit shim
-//!    image                                   pending    ≠ 0: a failure waits for its landing
+//!    rbx r12 r13 r14 r15                     pending    ≠ 0: a failure waits for its landing
+//!    image
 //!    context
 //!    previous entry_sp
-//!    previous exit_fp
-//!    (padding)           <- entry_sp
+//!    exit_sp             where the return address of the latest exit lies
+//!    exit_fp             <- entry_sp; rbp of the guest frame that it returns to
 //! ```
+//!
+//! Each activation keeps its latest exit in its own entry frame, so that an exit needs no frame and what is entered
+//! from there has nothing to put back.
 //!
 //! See invariant [shim frame].
 //!
@@ -29,18 +32,62 @@ use wardian_module::layout::{FuncRef, Owner, StoreContext};
 
 /// From `entry_sp` up to the entry frame's `rbp`.
 pub(crate) const ENTRY_FRAME: usize = 80;
-/// Offset from `entry_sp` of the previous activation's `exit_fp`.
-pub(crate) const PREVIOUS_EXIT_FP: usize = 8;
+/// Offset from `entry_sp` of the frame pointer of the guest frame that the latest exit left.
+pub(crate) const EXIT_FP: usize = 0;
+/// Offset from `entry_sp` of the address at which that exit's return address lies.
+pub(crate) const EXIT_SP: usize = 8;
 /// Offset in the context of the fuel, while it is not in `r15`: NOTE \[fuel register\] of `layout`.
 const SPENT: usize = offset_of!(Context, shared) + offset_of!(StoreContext, spent);
-/// Offset in the context of `pending` with `pays` behind it: one comparison after a call, since mostly neither is set.
-const PENDING_OR_PAYS: usize = {
-    let (pending, pays) = (offset_of!(Context, pending), offset_of!(Context, pays));
-    assert!(pays == pending + 4 && pending.is_multiple_of(8));
-    pending
-};
 /// Offset from `entry_sp` of the previous activation's `entry_sp`.
 pub(crate) const PREVIOUS_ENTRY_SP: usize = 16;
+
+/// Text that begins entry shims, up to the pushed context register, with a frame that has room for the rest.
+macro_rules! enter_frame {
+    () => {
+        "push rbp
+         mov rbp, rsp
+         push rbx
+         push r12
+         push r13
+         push r14
+         push r15"
+    };
+}
+
+/// Text that makes the pushed frame the innermost, with the owner in `rsi` or `rdi` and its context in `rbx`.
+macro_rules! push_entry {
+    () => {
+        "push rbx
+         push qword ptr [rbx + {entry_sp}]
+         sub rsp, 16
+         mov [rbx + {entry_sp}], rsp"
+    };
+}
+
+/// Text that ends entry shims after a call that returned, as `landing`: the function has left `rbx` and all registers that
+/// it preserves as they were, but for `r15`.
+macro_rules! leave_frame {
+    () => {
+        "mov [rbx + {spent}], r15
+         mov r15, [rbp - 40]
+         mov r10, [rsp + {previous_entry_sp}]
+         mov [rbx + {entry_sp}], r10
+         mov rbx, [rbp - 8]
+         leave
+         ret
+         .p2align 6"
+    };
+}
+
+/// Text that begins exit shims: notes the exit. The owner is in `rdi`; leaves the context in `rax`, changes `r10`.
+macro_rules! exit {
+    () => {
+        "mov rax, [rdi + {store}]
+         mov r10, [rax + {entry_sp}]
+         mov [r10 + {exit_fp}], rbp
+         mov [r10 + {exit_sp}], rsp"
+    };
+}
 
 /// Address that generated code calls for builtins.
 pub(crate) fn builtin_address() -> usize {
@@ -67,9 +114,9 @@ pub(crate) fn lazy_address() -> usize {
     lazy as *const () as usize
 }
 
-/// Address that function references to typed host functions hold.
-pub(crate) fn typed_exit_address() -> *const u8 {
-    typed_exit as *const u8
+/// Address that function references to typed host functions hold; `pays`: of stores whose guests pay or count.
+pub(crate) fn typed_exit_address(pays: bool) -> *const u8 {
+    if pays { paying_exit as *const u8 } else { typed_exit as *const u8 }
 }
 
 /// Address that function references to other host functions hold.
@@ -108,20 +155,10 @@ pub(crate) unsafe extern "sysv64" fn enter(
     code: *const u8,
 ) {
     naked_asm!(
-        "push rbp",
-        "mov rbp, rsp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        enter_frame!(),
         "push rdi",
         "mov rbx, [rsi + {store}]",
-        "push rbx",
-        "push qword ptr [rbx + {entry_sp}]",
-        "push qword ptr [rbx + {exit_fp}]",
-        "sub rsp, 8",
-        "mov [rbx + {entry_sp}], rsp",
+        push_entry!(),
         "mov r10, rdi",
         "mov r11, rdx",
         "mov rdi, rsi",
@@ -168,28 +205,16 @@ pub(crate) unsafe extern "sysv64" fn enter(
         "je 6f",
         "movdqu [r11 + {vectors}], xmm0",
         "movdqu [r11 + {vectors} + 16], xmm1",
-        // As `landing`; the other registers but `r15` are as the function left them, which is as they were.
-        "6: mov rbx, [rsp + 24]",
-        "mov [rbx + {spent}], r15",
-        "mov r15, [rbp - 40]",
-        "mov rax, [rsp + {previous_exit_fp}]",
-        "mov [rbx + {exit_fp}], rax",
-        "mov rax, [rsp + {previous_entry_sp}]",
-        "mov [rbx + {entry_sp}], rax",
-        "mov rbx, [rbp - 8]",
-        "leave",
-        "ret",
-        ".p2align 6",
+        "6:",
+        leave_frame!(),
         store = const offset_of!(Owner, store),
         entry_sp = const offset_of!(Context, entry_sp),
-        exit_fp = const offset_of!(Context, exit_fp),
         stack = const offset_of!(Image, stack),
         stack_words = const offset_of!(Image, stack_words),
         has_vectors = const offset_of!(Image, has_vectors),
         ints = const offset_of!(Image, ints),
         vectors = const offset_of!(Image, vectors),
         spent = const SPENT,
-        previous_exit_fp = const PREVIOUS_EXIT_FP,
         previous_entry_sp = const PREVIOUS_ENTRY_SP,
     )
 }
@@ -206,48 +231,26 @@ pub(crate) unsafe extern "sysv64" fn enter(
 #[unsafe(naked)]
 unsafe extern "sysv64" fn enter_direct<const STACK: u32>() {
     naked_asm!(
-        "push rbp",
-        "mov rbp, rsp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        enter_frame!(),
         "mov r11, [rdi + {code}]",
         "mov rdi, [rdi + {context}]",
         "push rdi",
         "mov rbx, [rdi + {store}]",
-        "push rbx",
-        "push qword ptr [rbx + {entry_sp}]",
-        "push qword ptr [rbx + {exit_fp}]",
-        "sub rsp, 8",
-        "mov [rbx + {entry_sp}], rsp",
+        push_entry!(),
         ".if {stack}",
         "push qword ptr [rbp + 24]",
         "push qword ptr [rbp + 16]",
         ".endif",
         "mov r15, [rbx + {spent}]",
         "call r11",
-        // As at the end of `enter`; the result stays where it is.
-        "mov rbx, [rsp + 24]",
-        "mov [rbx + {spent}], r15",
-        "mov r15, [rbp - 40]",
-        "mov r10, [rsp + {previous_exit_fp}]",
-        "mov r11, [rsp + {previous_entry_sp}]",
-        "mov [rbx + {exit_fp}], r10",
-        "mov [rbx + {entry_sp}], r11",
-        "mov rbx, [rbp - 8]",
-        "leave",
-        "ret",
-        ".p2align 6",
+        // The result stays where it is.
+        leave_frame!(),
         code = const offset_of!(FuncRef, code),
         context = const offset_of!(FuncRef, context),
         store = const offset_of!(Owner, store),
         entry_sp = const offset_of!(Context, entry_sp),
-        exit_fp = const offset_of!(Context, exit_fp),
         spent = const SPENT,
         stack = const STACK,
-        previous_exit_fp = const PREVIOUS_EXIT_FP,
         previous_entry_sp = const PREVIOUS_ENTRY_SP,
     )
 }
@@ -261,8 +264,6 @@ unsafe extern "sysv64" fn enter_direct<const STACK: u32>() {
 unsafe extern "sysv64" fn landing() {
     naked_asm!(
         "mov rbx, [rsp + 24]",
-        "mov rax, [rsp + {previous_exit_fp}]",
-        "mov [rbx + {exit_fp}], rax",
         "mov rax, [rsp + {previous_entry_sp}]",
         "mov [rbx + {entry_sp}], rax",
         "add rsp, 40",
@@ -274,8 +275,6 @@ unsafe extern "sysv64" fn landing() {
         "pop rbp",
         "ret",
         entry_sp = const offset_of!(Context, entry_sp),
-        exit_fp = const offset_of!(Context, exit_fp),
-        previous_exit_fp = const PREVIOUS_EXIT_FP,
         previous_entry_sp = const PREVIOUS_ENTRY_SP,
     )
 }
@@ -324,10 +323,10 @@ unsafe extern "sysv64" fn unwind() {
 #[unsafe(naked)]
 unsafe extern "sysv64" fn throw() {
     naked_asm!(
+        exit!(),
         "push rbp",
         "mov rbp, rsp",
-        "mov rbx, [rdi + {store}]",
-        "mov [rbx + {exit_fp}], rbp",
+        "mov rbx, rax",
         "mov [rbx + {spent}], r15",
         "mov rdi, rbx",
         "call {throw}",
@@ -338,7 +337,9 @@ unsafe extern "sysv64" fn throw() {
         "mov rsp, [rbx + {resume_sp}]",
         "jmp rax",
         store = const offset_of!(Owner, store),
-        exit_fp = const offset_of!(Context, exit_fp),
+        entry_sp = const offset_of!(Context, entry_sp),
+        exit_fp = const EXIT_FP,
+        exit_sp = const EXIT_SP,
         resume_fp = const offset_of!(Context, resume_fp),
         resume_sp = const offset_of!(Context, resume_sp),
         spent = const SPENT,
@@ -355,12 +356,12 @@ unsafe extern "sysv64" fn throw() {
 #[unsafe(naked)]
 unsafe extern "sysv64" fn builtin() {
     naked_asm!(
+        exit!(),
         "push rbp",
         "mov rbp, rsp",
         "push rbx",
         "sub rsp, 8",
-        "mov rbx, [rdi + {store}]",
-        "mov [rbx + {exit_fp}], rbp",
+        "mov rbx, rax",
         "mov [rbx + {spent}], r15",
         "call {builtin}",
         "cmp dword ptr [rbx + {pending}], 0",
@@ -375,7 +376,9 @@ unsafe extern "sysv64" fn builtin() {
         "ret",
         ".p2align 6",
         store = const offset_of!(Owner, store),
-        exit_fp = const offset_of!(Context, exit_fp),
+        entry_sp = const offset_of!(Context, entry_sp),
+        exit_fp = const EXIT_FP,
+        exit_sp = const EXIT_SP,
         pending = const offset_of!(Context, pending),
         spent = const SPENT,
         pays = const offset_of!(Context, pays),
@@ -452,7 +455,12 @@ unsafe extern "sysv64" fn epoch() {
         "movdqu [rsp + 312], xmm15",
         "call {current}",
         "mov rbx, rax",
-        "mov [rbx + {exit_fp}], rbp",
+        // As `exit`, from below the frame.
+        "mov r10, [rbx + {entry_sp}]",
+        "mov rax, [rbp]",
+        "mov [r10 + {exit_fp}], rax",
+        "lea rax, [rbp + 8]",
+        "mov [r10 + {exit_sp}], rax",
         "mov [rbx + {spent}], r15",
         "mov rdi, rbx",
         "call {epoch}",
@@ -492,7 +500,9 @@ unsafe extern "sysv64" fn epoch() {
         "ret",
         // Nine integer and sixteen vector registers, and `rsp` is a multiple of 16 at the call.
         size = const 9 * 8 + 16 * 16,
-        exit_fp = const offset_of!(Context, exit_fp),
+        entry_sp = const offset_of!(Context, entry_sp),
+        exit_fp = const EXIT_FP,
+        exit_sp = const EXIT_SP,
         pending = const offset_of!(Context, pending),
         spent = const SPENT,
         pays = const offset_of!(Context, pays),
@@ -542,9 +552,11 @@ extern "sysv64" fn current() -> *const Context {
 #[unsafe(naked)]
 unsafe extern "sysv64" fn lazy() {
     naked_asm!(
+        exit!(),
         "push rbp",
         "mov rbp, rsp",
         "push rbx",
+        "mov rbx, rax",
         "sub rsp, {size}",
         "mov [rsp], rdi",
         "mov [rsp + 8], rsi",
@@ -560,8 +572,6 @@ unsafe extern "sysv64" fn lazy() {
         "movdqu [rsp + 128], xmm5",
         "movdqu [rsp + 144], xmm6",
         "movdqu [rsp + 160], xmm7",
-        "mov rbx, [rdi + {store}]",
-        "mov [rbx + {exit_fp}], rbp",
         "mov [rbx + {spent}], r15",
         "mov esi, r11d",
         "call {lazy}",
@@ -588,7 +598,9 @@ unsafe extern "sysv64" fn lazy() {
         // Six integer and eight vector registers, and `rsp` stays a multiple of 16.
         size = const 6 * 8 + 8 * 16 + 8,
         store = const offset_of!(Owner, store),
-        exit_fp = const offset_of!(Context, exit_fp),
+        entry_sp = const offset_of!(Context, entry_sp),
+        exit_fp = const EXIT_FP,
+        exit_sp = const EXIT_SP,
         pending = const offset_of!(Context, pending),
         spent = const SPENT,
         lazy = sym crate::call::lazy_entry,
@@ -596,7 +608,8 @@ unsafe extern "sysv64" fn lazy() {
     )
 }
 
-/// Generated code calls a host function whose arguments travel in registers.
+/// Generated code calls a host function whose arguments travel in registers: goes on in the function, which returns to
+/// the code by itself, or where [`divert`] says.
 ///
 /// # Safety
 ///
@@ -604,34 +617,44 @@ unsafe extern "sysv64" fn lazy() {
 #[unsafe(naked)]
 unsafe extern "sysv64" fn typed_exit() {
     naked_asm!(
+        exit!(),
+        "jmp qword ptr [rdi + {entry}]",
+        ".p2align 6",
+        store = const offset_of!(Owner, store),
+        entry_sp = const offset_of!(Context, entry_sp),
+        exit_fp = const EXIT_FP,
+        exit_sp = const EXIT_SP,
+        entry = const offset_of!(HostRecord, entry),
+    )
+}
+
+/// As [`typed_exit`], for code that pays or counts.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
+#[unsafe(naked)]
+unsafe extern "sysv64" fn paying_exit() {
+    naked_asm!(
+        exit!(),
         "push rbp",
         "mov rbp, rsp",
-        "mov rax, [rdi + {store}]",
-        "mov [rax + {exit_fp}], rbp",
         "mov [rax + {spent}], r15",
         "push rax",
         "sub rsp, 8",
         "call qword ptr [rdi + {entry}]",
         "mov r11, [rbp - 8]",
-        "cmp qword ptr [r11 + {pending}], 0",
-        "jne 6f",
-        "5:",
+        "call {resume}",
         "leave",
         "ret",
-        "6:",
-        "call {resume}",
-        "cmp dword ptr [r11 + {pending}], 0",
-        "je 5b",
-        "mov rbx, r11",
-        "jmp {unwind}",
         ".p2align 6",
         store = const offset_of!(Owner, store),
-        exit_fp = const offset_of!(Context, exit_fp),
-        pending = const PENDING_OR_PAYS,
+        entry_sp = const offset_of!(Context, entry_sp),
+        exit_fp = const EXIT_FP,
+        exit_sp = const EXIT_SP,
         spent = const SPENT,
         entry = const offset_of!(HostRecord, entry),
         resume = sym resume,
-        unwind = sym unwind,
     )
 }
 
@@ -644,10 +667,9 @@ unsafe extern "sysv64" fn typed_exit() {
 #[unsafe(naked)]
 unsafe extern "sysv64" fn image_exit() {
     naked_asm!(
+        exit!(),
         "push rbp",
         "mov rbp, rsp",
-        "mov rax, [rdi + {store}]",
-        "mov [rax + {exit_fp}], rbp",
         "mov [rax + {spent}], r15",
         "sub rsp, {size}",
         "mov [rbp - 8], rdi",
@@ -672,8 +694,9 @@ unsafe extern "sysv64" fn image_exit() {
         "call qword ptr [rdi + {entry}]",
         "mov rdi, [rbp - 8]",
         "mov r11, [rdi + {store}]",
-        "cmp qword ptr [r11 + {pending}], 0",
-        "jne 6f",
+        "cmp dword ptr [r11 + {pays}], 0",
+        "je 5f",
+        "call {resume}",
         "5:",
         "mov rax, [rsp + {ints}]",
         "mov rcx, [rsp + {ints} + 8]",
@@ -688,16 +711,12 @@ unsafe extern "sysv64" fn image_exit() {
         "pop r11",
         "add rsp, r10",
         "jmp r11",
-        "6:",
-        "call {resume}",
-        "cmp dword ptr [r11 + {pending}], 0",
-        "je 5b",
-        "mov rbx, r11",
-        "jmp {unwind}",
         ".p2align 6",
         store = const offset_of!(Owner, store),
-        exit_fp = const offset_of!(Context, exit_fp),
-        pending = const PENDING_OR_PAYS,
+        entry_sp = const offset_of!(Context, entry_sp),
+        exit_fp = const EXIT_FP,
+        exit_sp = const EXIT_SP,
+        pays = const offset_of!(Context, pays),
         spent = const SPENT,
         entry = const offset_of!(HostRecord, entry),
         resume = sym resume,
@@ -712,6 +731,48 @@ unsafe extern "sysv64" fn image_exit() {
         ints = const offset_of!(Image, ints),
         vectors = const offset_of!(Image, vectors),
         stack = const offset_of!(Image, stack),
+    )
+}
+
+/// A host function has failed: where its call would return to, the way back to the innermost entry begins, or that to
+/// a handler. The walk over frames finds the return address in the context.
+///
+/// # Safety
+///
+/// - Called by a host function that the latest exit of the context's innermost activation leads to, and that returns
+///   next, without another exit: invariant [shim frame].
+#[unsafe(naked)]
+pub(crate) unsafe extern "sysv64" fn divert(context: *const Context) {
+    naked_asm!(
+        "mov rax, [rdi + {entry_sp}]",
+        "mov rcx, [rax + {exit_sp}]",
+        "mov rdx, [rcx]",
+        "mov [rdi + {exit_pc}], rdx",
+        "lea rdx, [rip + {diverted}]",
+        "mov [rcx], rdx",
+        "lea rcx, [rdi + {exit_pc}]",
+        "mov [rax + {exit_sp}], rcx",
+        "ret",
+        entry_sp = const offset_of!(Context, entry_sp),
+        exit_pc = const offset_of!(Context, exit_pc),
+        exit_sp = const EXIT_SP,
+        diverted = sym diverted,
+    )
+}
+
+/// A host function that has failed returned.
+///
+/// # Safety
+///
+/// - Reached as the text above says, never called by Rust code: invariant [shim frame].
+#[unsafe(naked)]
+unsafe extern "sysv64" fn diverted() {
+    naked_asm!(
+        "and rsp, -16",
+        "call {current}",
+        "mov rbx, rax",
+        "jmp {unwind}",
+        current = sym current,
         unwind = sym unwind,
     )
 }

@@ -2,6 +2,7 @@
 //!
 //! The same surface as `unsupported.rs`; code above has no `cfg`.
 
+use crate::mapping::With;
 use crate::refusals;
 use std::fs::File;
 use std::io::{self, Write};
@@ -210,20 +211,20 @@ pub(crate) fn sealed_file(content: &[u8]) -> io::Result<File> {
     }
 }
 
-/// Puts a file's content, or zeroed memory, in the place of what a range held, readable, writable and
-/// private.
+/// Puts something else in the place of what a range held, private. If the system refuses, the range is not to be used.
 ///
 /// # Safety
 ///
 /// - The range is page-aligned and lies in a mapping that the caller owns; no reference into it exists.
-pub(crate) unsafe fn replace(start: *mut u8, size: usize, file: Option<&File>) -> io::Result<()> {
+pub(crate) unsafe fn replace(start: *mut u8, size: usize, with: With<'_>) -> io::Result<()> {
     refusals::allow()?;
     let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE;
-    let (flags, file) = match file {
-        Some(file) => (flags, file.as_raw_fd()),
-        None => (flags | libc::MAP_ANONYMOUS, -1),
+    let writable = libc::PROT_READ | libc::PROT_WRITE;
+    let (protection, flags, file) = match with {
+        With::Nothing => (libc::PROT_NONE, flags | libc::MAP_ANONYMOUS, -1),
+        With::Zeros => (writable, flags | libc::MAP_ANONYMOUS, -1),
+        With::File(file) => (writable, flags, file.as_raw_fd()),
     };
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: [mapping] the caller owns the range.
     match unsafe { libc::mmap(start.cast(), size, protection, flags, file, 0) } {
         libc::MAP_FAILED => Err(io::Error::last_os_error()),

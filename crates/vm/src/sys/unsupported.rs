@@ -4,6 +4,7 @@
 //! Mappings work (they are ordinary allocations) and code can be published, so that all that enters no
 //! code can be tested, under Miri too.
 
+use crate::mapping::With;
 use crate::refusals;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::fs::File;
@@ -96,11 +97,7 @@ pub(crate) fn sealed_file(_content: &[u8]) -> io::Result<File> {
 /// # Safety
 ///
 /// - Never called: there is no file.
-pub(crate) unsafe fn replace(
-    _start: *mut u8,
-    _size: usize,
-    _file: Option<&File>,
-) -> io::Result<()> {
+pub(crate) unsafe fn replace(_start: *mut u8, _size: usize, _with: With<'_>) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
