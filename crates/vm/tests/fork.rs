@@ -9,6 +9,7 @@ mod common;
 
 use common::{in_child, wait_for};
 use std::io::{Read, Write, pipe};
+use std::time::{Duration, Instant};
 use wardian::{Cache, CacheConfig, Config, Engine, Instance, Module, Store, TypedFunc};
 
 /// Long enough for a function to become hot and be replaced.
@@ -77,7 +78,9 @@ fn a_child_runs_what_it_inherited_and_what_it_makes() {
     });
     let (mut shared, mut other, engine) = inherited.expect("the child took its own copy");
     done.0.read_exact(&mut [0]).unwrap();
+    let start = Instant::now();
     while engine.stats().tier_ups < 2 {
+        assert!(start.elapsed() < Duration::from_secs(20), "nothing is published");
         assert_eq!(shared.count.call(&mut shared.store, TURNS).unwrap(), TURNS);
         assert_eq!(other.count.call(&mut other.store, TURNS).unwrap(), TURNS);
     }
