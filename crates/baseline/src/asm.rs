@@ -8,7 +8,10 @@ use wardian_module::DefinedFuncIndex;
 use wardian_module::image::{Reloc, RelocTarget};
 use x64::{CodeSink, DeferredTarget};
 
-pub(crate) use crate::encode::{Form, Mem, Rm, Xm, at, at_label, in_module_table, indexed, ins};
+pub(crate) use crate::encode::{
+    Alu, Form, Mem, Rm, Xm, at, at_label, in_module_table, indexed, ins, load_form, move_form,
+    narrow_load_form, narrow_store_form, number, store_form,
+};
 
 /// A register: 0 to 15 general, 16 to 31 vector.
 pub(crate) type Reg = u8;
@@ -155,7 +158,7 @@ struct Patch {
 const UNBOUND: u32 = u32::MAX;
 
 /// Bytes that are ready for writing before each instruction.
-const ROOM: usize = 32;
+pub(crate) const ROOM: usize = 32;
 
 /// See the head of this file.
 #[derive(Default)]
@@ -251,19 +254,19 @@ impl Asm {
         self.length += N;
     }
 
-    /// Whether there is room for one more instruction.
+    /// Where the next instruction goes, if there is room; what is written there counts from `advance` on.
     #[inline(always)]
-    pub(crate) fn has_room(&self) -> bool {
-        self.room.len() - self.length >= ROOM
+    pub(crate) fn room_if_any(&mut self) -> Option<&mut [u8; ROOM]> {
+        self.room.get_mut(self.length..)?.first_chunk_mut()
     }
 
-    /// Where the next instruction goes; what is written there counts from `advance` on.
+    /// As `room_if_any`, with room.
     #[inline]
     pub(crate) fn room_for_one(&mut self) -> &mut [u8; ROOM] {
-        if !self.has_room() {
+        if self.room_if_any().is_none() {
             self.make_room();
         }
-        (&mut self.room[self.length..self.length + ROOM]).try_into().expect("as long as said")
+        self.room_if_any().expect("there is room now")
     }
 
     #[inline]
@@ -384,6 +387,7 @@ impl Asm {
     }
 
     /// 32 bits: the distance of `label` from `from`.
+    #[inline]
     pub(crate) fn table_entry(&mut self, label: Label, from: u32) {
         self.patch(self.here(), label, PatchKind::Entry(from));
         self.put4(0);
@@ -425,12 +429,12 @@ impl Asm {
 
     pub(crate) fn cmov(&mut self, cond: Cond, wide: bool, dst: Reg, src: Rm) {
         let form = Form::op_0f(0x40 | cond.number());
-        self.any_form(if wide { form.wide() } else { form }, dst, src);
+        self.form(if wide { form.wide() } else { form }, dst, src);
     }
 
     /// Sets the low byte of a register to the condition, which is one of a single flag.
     fn setcc(&mut self, cond: Cond, dst: Reg) {
-        self.any_form(Form::op_0f(0x90 | cond.number()).byte(), 0, Rm::Gpr(dst));
+        self.form(Form::op_0f(0x90 | cond.number()).byte(), 0, dst);
     }
 
     /// Sets a register to the condition as an `i32`. May change the flags.

@@ -293,9 +293,12 @@ impl Tier<'_> {
     /// Whether the operands on the stack are where the label wants them.
     fn in_place(&self, position: usize) -> bool {
         let arity = self.label_arity(position);
+        if arity == 0 {
+            // As nearly always.
+            return true;
+        }
         let entries = &self.s.stack[self.s.stack.len() - arity..];
         match self.target(position) {
-            _ if arity == 0 => true,
             Target::Return => false,
             Target::Register => entries[0].loc() == Loc::Reg(result_reg(entries[0].repr())),
             Target::Homes(height) => {
@@ -311,9 +314,11 @@ impl Tier<'_> {
     fn put_operands(&mut self, depth: u32) {
         let position = self.position(depth);
         let arity = self.label_arity(position);
+        if arity == 0 {
+            return;
+        }
         let from = self.s.stack.len() - arity;
         match self.target(position) {
-            _ if arity == 0 => {}
             Target::Register => {
                 let (loc, repr) = self.s.stack[from].parts();
                 self.s.copy_to(result_reg(repr), loc, repr);

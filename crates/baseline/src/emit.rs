@@ -59,6 +59,18 @@ impl Features {
     }
 }
 
+/// By opcode, whether it takes a condition: br_if, if, select, i32.eqz. A table, since nobody could foresee
+/// where a jump by opcode goes.
+static TAKES_CONDITION: [bool; 256] = {
+    let mut takes = [false; 256];
+    let mut index = 0;
+    while index < 5 {
+        takes[[0x04, 0x0d, 0x1b, 0x1c, 0x45][index]] = true;
+        index += 1;
+    }
+    takes
+};
+
 /// Moves to particular registers.
 pub(crate) type Moves = SmallVec<[(Loc, Repr, Reg); 8]>;
 
@@ -130,6 +142,8 @@ pub(crate) struct Tier<'a> {
     pub(crate) every_location: bool,
     /// Locals in registers of their own.
     pins: SmallVec<[(u32, Reg); 13]>,
+    /// That of the base of memory 0, or `NO_REG`.
+    pub(crate) base_pin: Reg,
     /// Those of them that a call does not keep.
     unsaved: SmallVec<[(u32, Reg); 8]>,
     /// Where callee-saved registers were put.
@@ -227,6 +241,7 @@ impl<'a> Tier<'a> {
             location: start,
             every_location: false,
             pins: SmallVec::new(),
+            base_pin: NO_REG,
             unsaved: SmallVec::new(),
             saved: SmallVec::new(),
             frame_size_at: [0; 2],
@@ -264,7 +279,7 @@ impl<'a> Tier<'a> {
         let context = uses.globals().saturating_add(uses.calls());
         keep_heaviest(&mut general, room, CONTEXT, context);
         for (local, repr) in reprs.iter().enumerate() {
-            let weight = uses.locals().get(local).copied().unwrap_or(0);
+            let weight = uses.local(local);
             let local = local as u32 + FIRST;
             if *repr == Repr::Ref {
                 // Invariant [roots] of `heap`.
@@ -351,6 +366,7 @@ impl<'a> Tier<'a> {
         for (local, reg) in &self.pins {
             self.s.locals[*local as usize].pinned = *reg;
         }
+        self.base_pin = self.s.locals[BASE as usize].pinned;
         for local in 0..self.s.locals.len() as u32 {
             let used = local < FIRST || self.uses.is_used(local - FIRST);
             self.s.place_local(local, used);
@@ -1059,15 +1075,17 @@ impl<'a> Tier<'a> {
     /// Sees the bytes of the program after the current instruction.
     #[inline]
     pub(crate) fn look_ahead(&mut self, bytes: &[u8]) {
-        match bytes {
+        let Some((opcode, rest)) = bytes.split_first() else { return };
+        match opcode {
             // local.set, local.tee; an index of one or two bytes
-            [0x21 | 0x22, low @ 0..0x80, ..] => self.next_set = u32::from(*low) + FIRST,
-            [0x21 | 0x22, low, high @ 0..0x80, ..] => {
-                self.next_set = (u32::from(low & 0x7f) | u32::from(*high) << 7) + FIRST;
-            }
-            // br_if, if, select, i32.eqz
-            [0x0d | 0x04 | 0x1b | 0x1c | 0x45, ..] => self.next_tests = true,
-            _ => {}
+            0x21 | 0x22 => match rest {
+                [low @ 0..0x80, ..] => self.next_set = u32::from(*low) + FIRST,
+                [low, high @ 0..0x80, ..] => {
+                    self.next_set = (u32::from(low & 0x7f) | u32::from(*high) << 7) + FIRST;
+                }
+                _ => {}
+            },
+            _ => self.next_tests = TAKES_CONDITION[usize::from(*opcode)],
         }
     }
 

@@ -1,34 +1,42 @@
-//! The commonest instructions, encoded here: a few shifts and one store each. All others are encoded by
+//! The commonest instructions, encoded here: a few shifts and one store or two. All others are encoded by
 //! `cranelift-assembler-x64`, whose generality costs some two hundred instructions of this processor for
 //! one of the guest's.
 //!
 //! Invariant: every form here gives the bytes that `cranelift-assembler-x64` gives; the tests of this
 //! file compare them for all registers and shapes of operands.
 
-use crate::asm::{Asm, Label, PatchKind, Reg};
+use crate::asm::{Asm, Label, PatchKind, ROOM, Reg};
 use cranelift_assembler_x64 as x64;
+use wardian_module::layout::Repr;
 use x64::{Amode, AmodeOffset, AmodeOffsetPlusKnownOffset, DeferredTarget, GprMem, XmmMem};
 
 /// How an address is made up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
-    /// `[base + disp]`
-    Base,
-    /// `[base + index * 2^shift + disp]`
-    Index,
+    /// `[base + index * 2^shift + disp]`, where there may be no index.
+    Registers,
+    /// The same, of a base that never comes without displacement: rbp, r13.
+    Displaced,
     /// A place in the module table, `disp` bytes from its start.
     ModuleTable,
     /// The place of the label with the number `disp`.
     Label,
 }
 
-/// An operand in memory. Small enough to travel in one register.
+/// What encodings say where there is no index. As a base, or as r12, it is named as bases with an index are.
+const NO_INDEX: u8 = 4;
+
+/// An operand in memory, as encodings want it. Small enough to travel in one register; and where it is made,
+/// more is known of it than where it is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Mem {
     kind: Kind,
-    base: Reg,
-    index: Reg,
-    shift: u8,
+    /// The upper bits of index and base, as in REX.
+    upper: u8,
+    /// The base, or `NO_INDEX` if the byte behind it is needed.
+    rm: u8,
+    /// Shift, index and base.
+    scaled: u8,
     disp: i32,
 }
 
@@ -46,27 +54,55 @@ pub(crate) enum Xm {
     Mem(Mem),
 }
 
+/// The kind of an address with this base.
+#[inline(always)]
+fn kind_with(base: Reg) -> Kind {
+    if base & 7 == 5 { Kind::Displaced } else { Kind::Registers }
+}
+
 /// `[base + disp]`
-#[inline]
+#[inline(always)]
 pub(crate) fn at(base: Reg, disp: i32) -> Mem {
-    Mem { kind: Kind::Base, base, index: 0, shift: 0, disp }
+    let low = base & 7;
+    Mem { kind: kind_with(base), upper: base >> 3, rm: low, scaled: NO_INDEX << 3 | low, disp }
 }
 
 /// `[base + index * 2^shift + disp]`
-#[inline]
+#[inline(always)]
 pub(crate) fn indexed(base: Reg, index: Reg, shift: u8, disp: i32) -> Mem {
-    debug_assert!(index != crate::asm::RSP && shift < 4);
-    Mem { kind: Kind::Index, base, index, shift, disp }
+    debug_assert!(index != NO_INDEX && shift < 4);
+    let scaled = shift << 6 | (index & 7) << 3 | base & 7;
+    let upper = index >> 2 & 2 | base >> 3;
+    Mem { kind: kind_with(base), upper, rm: NO_INDEX, scaled, disp }
 }
 
 /// The place of a label, relative to the code.
 pub(crate) fn at_label(label: Label) -> Mem {
-    Mem { kind: Kind::Label, base: 0, index: 0, shift: 0, disp: label.0 as i32 }
+    Mem { kind: Kind::Label, upper: 0, rm: 0, scaled: 0, disp: label.0 as i32 }
 }
 
 /// A place in the module table.
 pub(crate) fn in_module_table(offset: u32) -> Mem {
-    Mem { kind: Kind::ModuleTable, base: 0, index: 0, shift: 0, disp: offset as i32 }
+    Mem { kind: Kind::ModuleTable, upper: 0, rm: 0, scaled: 0, disp: offset as i32 }
+}
+
+impl Mem {
+    /// Whether it is made up of registers.
+    #[inline(always)]
+    fn is_registers(self) -> bool {
+        matches!(self.kind, Kind::Registers | Kind::Displaced)
+    }
+
+    /// How it says how long its displacement is, and that.
+    #[inline(always)]
+    fn displacement(self) -> (u8, usize) {
+        let is_displaced = (self.disp != 0) | (self.kind == Kind::Displaced);
+        if self.disp == i32::from(self.disp as i8) {
+            (u8::from(is_displaced) << 6, usize::from(is_displaced))
+        } else {
+            (0x80, 4)
+        }
+    }
 }
 
 impl From<Mem> for Rm {
@@ -95,17 +131,19 @@ impl From<Xm> for Rm {
 
 impl From<Mem> for Amode<u8> {
     fn from(mem: Mem) -> Amode<u8> {
-        let Mem { kind, base, index, shift, disp } = mem;
+        let Mem { kind, upper, rm, scaled, disp } = mem;
+        let base = upper << 3 & 8 | scaled & 7;
+        let index = upper << 2 & 8 | scaled >> 3 & 7;
         match kind {
-            Kind::Base => {
+            Kind::Registers | Kind::Displaced if rm != NO_INDEX || index == NO_INDEX => {
                 let simm32 =
                     AmodeOffsetPlusKnownOffset { simm32: AmodeOffset::new(disp), offset: None };
                 Amode::ImmReg { base, simm32, trap: None }
             }
-            Kind::Index => Amode::ImmRegRegShift {
+            Kind::Registers | Kind::Displaced => Amode::ImmRegRegShift {
                 base,
                 index: x64::NonRspGpr::new(index),
-                scale: x64::Scale::new(shift),
+                scale: x64::Scale::new(scaled >> 6),
                 simm32: AmodeOffset::new(disp),
                 trap: None,
             },
@@ -149,51 +187,176 @@ impl From<Xm> for XmmMem<u8, u8> {
     }
 }
 
-/// What an instruction is, but for its operands.
+/// What an instruction is, but for its operands: REX, the opcode's bytes and, above them, what makes it less
+/// simple. A number at run time, not a parameter of types: the same few lines encode all instructions, and
+/// stay in the processor's cache of code.
 #[derive(Clone, Copy)]
 pub(crate) struct Form(u32);
 
-const ESCAPE: u32 = 1 << 8;
-const WIDE: u32 = 1 << 9;
-const BYTE: u32 = 1 << 10;
-const PREFIX: u32 = 16;
+/// REX without any of its bits.
+const REX: u32 = 0x40;
+const REX_W: u32 = 0x08;
+const OPCODE: u32 = 8;
+/// Bytes of immediate.
 const IMMEDIATE: u32 = 24;
+/// The opcode has two bytes.
+const ESCAPE: u32 = 27;
+/// Registers have 8 bits.
+const BYTE: u32 = 28;
+/// The number of a prefix in `PREFIXES`.
+const PREFIX: u32 = 29;
+const PREFIXES: [u8; 4] = [0, 0x66, 0xf2, 0xf3];
 
 impl Form {
     /// One byte of opcode.
     pub(crate) const fn op(opcode: u8) -> Form {
-        Form(opcode as u32)
+        Form(REX | (opcode as u32) << OPCODE)
     }
 
     /// `0f` and one byte of opcode.
     pub(crate) const fn op_0f(opcode: u8) -> Form {
-        Form(opcode as u32 | ESCAPE)
+        Form(REX | 0x0f << OPCODE | (opcode as u32) << (OPCODE + 8) | 1 << ESCAPE)
     }
 
     /// 64 bits.
     pub(crate) const fn wide(self) -> Form {
-        Form(self.0 | WIDE)
+        self.wide_if(true)
+    }
+
+    /// 64 bits, or 32.
+    #[inline(always)]
+    pub(crate) const fn wide_if(self, wide: bool) -> Form {
+        Form(self.0 | (REX_W * wide as u32))
     }
 
     /// Registers of 8 bits.
     pub(crate) const fn byte(self) -> Form {
-        Form(self.0 | BYTE)
+        Form(self.0 | 1 << BYTE)
     }
 
     /// A prefix that belongs to the opcode.
     pub(crate) const fn prefix(self, prefix: u8) -> Form {
-        Form(self.0 | (prefix as u32) << PREFIX)
-    }
-
-    /// For use as a parameter of a type.
-    pub(crate) const fn bits(self) -> u32 {
-        self.0
+        let number = match prefix {
+            0x66 => 1,
+            0xf2 => 2,
+            _ => 3,
+        };
+        Form(self.0 | number << PREFIX)
     }
 
     /// With so many bytes of immediate.
     pub(crate) const fn imm(self, bytes: u8) -> Form {
         Form(self.0 | (bytes as u32) << IMMEDIATE)
     }
+
+    /// Bytes of immediate.
+    #[inline(always)]
+    fn immediate(self) -> usize {
+        (self.0 >> IMMEDIATE & 7) as usize
+    }
+
+    #[inline(always)]
+    fn is_byte(self) -> bool {
+        self.0 & 1 << BYTE != 0
+    }
+
+    /// Whether it is one byte of opcode and perhaps REX, and an immediate.
+    #[inline(always)]
+    fn is_short(self) -> bool {
+        self.0 >> ESCAPE == 0
+    }
+
+    /// Whether it is one byte of opcode and perhaps REX, nothing more.
+    #[inline(always)]
+    fn is_simple(self) -> bool {
+        self.0 >> IMMEDIATE == 0
+    }
+
+    /// REX and opcode of a short form, and how many bits of them are not needed. `upper` are the upper bits of
+    /// registers, where REX wants them.
+    #[inline(always)]
+    fn short_head(self, upper: u8) -> (u64, u32) {
+        let head = self.0 & 0xffff | u32::from(upper);
+        (u64::from(head), if head as u8 == REX as u8 { 8 } else { 0 })
+    }
+}
+
+/// Arithmetic of which all instructions have the same shape, by its number in opcodes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alu {
+    Add = 0,
+    Or = 1,
+    And = 4,
+    Sub = 5,
+    Xor = 6,
+    /// As `Sub`, for its flags alone.
+    Cmp = 7,
+}
+
+/// How a value of this representation is loaded.
+#[inline(always)]
+pub(crate) fn load_form(repr: Repr) -> Form {
+    match repr {
+        Repr::I32 | Repr::Ref => Form::op(0x8b),
+        Repr::I64 | Repr::Pointer => Form::op(0x8b).wide(),
+        Repr::F32 => Form::op_0f(0x10).prefix(0xf3),
+        Repr::F64 => Form::op_0f(0x10).prefix(0xf2),
+        Repr::V128 => Form::op_0f(0x10),
+    }
+}
+
+/// How an integer of so many bits is loaded, and extended to 32 or to 64 (`wide`).
+#[inline(always)]
+pub(crate) fn narrow_load_form(bits: u8, signed: bool, wide: bool) -> Form {
+    let form = match (bits, signed) {
+        (8, false) => Form::op_0f(0xb6).byte(),
+        (8, true) => Form::op_0f(0xbe).byte(),
+        (16, false) => Form::op_0f(0xb7),
+        (16, true) => Form::op_0f(0xbf),
+        (_, false) => Form::op(0x8b),
+        (_, true) => Form::op(0x63),
+    };
+    // What is written as 32 bits is extended with zeros.
+    form.wide_if(wide & signed)
+}
+
+/// How the low 8, 16 or 32 bits of an integer are stored.
+#[inline(always)]
+pub(crate) fn narrow_store_form(bits: u8) -> Form {
+    match bits {
+        8 => Form::op(0x88).byte(),
+        16 => Form::op(0x89).prefix(0x66),
+        _ => Form::op(0x89),
+    }
+}
+
+/// How one is stored.
+#[inline(always)]
+pub(crate) fn store_form(repr: Repr) -> Form {
+    match repr {
+        Repr::I32 | Repr::Ref => Form::op(0x89),
+        Repr::I64 | Repr::Pointer => Form::op(0x89).wide(),
+        Repr::F32 => Form::op_0f(0x11).prefix(0xf3),
+        Repr::F64 => Form::op_0f(0x11).prefix(0xf2),
+        Repr::V128 => Form::op_0f(0x11),
+    }
+}
+
+/// How one is copied from register to register.
+#[inline(always)]
+pub(crate) fn move_form(repr: Repr) -> Form {
+    match repr {
+        Repr::I32 | Repr::Ref => Form::op(0x8b),
+        Repr::I64 | Repr::Pointer => Form::op(0x8b).wide(),
+        // movaps
+        Repr::F32 | Repr::F64 | Repr::V128 => Form::op_0f(0x28),
+    }
+}
+
+/// The number by which an instruction names a register of its bank.
+#[inline(always)]
+pub(crate) const fn number(reg: Reg) -> u8 {
+    reg & 15
 }
 
 /// An immediate; what is shorter than 32 bits is cut off when it is written.
@@ -219,193 +382,153 @@ fn needs_rex(reg: Reg) -> bool {
     (4..8).contains(&reg)
 }
 
-/// What comes before the operands: bits, and how many.
-type Head = (u64, u32);
+/// Room for an instruction. What is written may be longer than what it needs: the next part, or the next
+/// instruction, overwrites the rest.
+type Room = [u8; ROOM];
+
+/// Writes bytes, and says where they would go on after so many of them.
+#[inline(always)]
+fn write<const N: usize>(room: &mut Room, at: usize, bytes: [u8; N], count: usize) -> usize {
+    room[at..at + N].copy_from_slice(&bytes);
+    at + count
+}
 
 impl Form {
-    /// Prefixes and opcode, for the upper bits of registers that these encode.
+    /// Writes prefixes and opcode of any form.
     #[inline(always)]
-    fn head(self, reg: u8, index: u8, base: u8, needs_rex: bool) -> Head {
+    fn head(self, room: &mut Room, upper: u8, needs_rex: bool) -> usize {
         let Form(form) = self;
-        let rex = reg >> 3 << 2 | index >> 3 << 1 | base >> 3;
-        let opcode = u64::from(form & 0xff);
-        let (opcode, length) = match form & ESCAPE {
-            0 => (opcode, 8),
-            _ => (0x0f | opcode << 8, 16),
-        };
-        let (bits, length) = if form & WIDE != 0 {
-            (u64::from(0x48 | rex) | opcode << 8, length + 8)
-        } else if rex != 0 || needs_rex {
-            (u64::from(0x40 | rex) | opcode << 8, length + 8)
-        } else {
-            (opcode, length)
-        };
-        match form >> PREFIX & 0xff {
-            0 => (bits, length),
-            prefix => (u64::from(prefix) | bits << 8, length + 8),
-        }
-    }
-
-    /// Bytes of immediate.
-    #[inline(always)]
-    fn immediate(self) -> usize {
-        (self.0 >> IMMEDIATE) as usize
-    }
-
-    #[inline(always)]
-    fn is_byte(self) -> bool {
-        self.0 & BYTE != 0
+        let prefix = PREFIXES[(form >> PREFIX & 3) as usize];
+        let at = write(room, 0, [prefix], usize::from(prefix != 0));
+        let rex = form as u8 | upper;
+        let at = write(room, at, [rex], usize::from((rex != REX as u8) | needs_rex));
+        let opcode = (form >> OPCODE) as u16;
+        write(room, at, opcode.to_le_bytes(), 1 + (form >> ESCAPE & 1) as usize)
     }
 }
 
 impl Asm {
     /// An instruction with a register (or a digit of the opcode), and a register or memory.
     #[inline(always)]
-    pub(crate) fn form<const FORM: u32>(&mut self, reg: u8, rm: impl Into<Rm>) {
-        match rm.into() {
-            Rm::Gpr(rm) => self.with_register::<FORM>(reg, rm, 0),
-            Rm::Mem(mem) => self.with_memory::<FORM>(reg, mem, 0),
-        }
+    pub(crate) fn form(&mut self, form: Form, reg: u8, rm: impl Into<Rm>) {
+        self.form_imm(form, reg, rm, 0u32);
     }
 
     /// As `form`, with an immediate.
     #[inline(always)]
-    pub(crate) fn form_imm<const FORM: u32>(
-        &mut self,
-        reg: u8,
-        rm: impl Into<Rm>,
-        imm: impl Immediate,
-    ) {
+    pub(crate) fn form_imm(&mut self, form: Form, reg: u8, rm: impl Into<Rm>, imm: impl Immediate) {
         match rm.into() {
-            Rm::Gpr(rm) => self.with_register::<FORM>(reg, rm, imm.bits()),
-            Rm::Mem(mem) => self.with_memory::<FORM>(reg, mem, imm.bits()),
-        }
-    }
-
-    /// As `form`, for a form that is not known in advance.
-    #[inline(never)]
-    pub(crate) fn any_form(&mut self, form: Form, reg: u8, rm: Rm) {
-        match rm {
-            Rm::Gpr(rm) => self.encode_register(form, reg, rm, 0),
-            Rm::Mem(mem) if matches!(mem.kind, Kind::Base | Kind::Index) => {
-                self.encode_memory(form, reg, mem, 0);
+            Rm::Gpr(rm) => self.with_register(form, reg, rm, imm.bits()),
+            Rm::Mem(mem) if mem.is_registers() => {
+                self.with_memory(form, reg, mem, imm.bits());
             }
-            Rm::Mem(mem) => self.encode_distance(form, reg, mem, 0),
+            Rm::Mem(mem) => self.with_distance(form, reg, mem, imm.bits()),
         }
     }
 
     #[inline(never)]
-    fn with_register<const FORM: u32>(&mut self, reg: u8, rm: Reg, imm: u32) {
-        if !self.has_room() {
-            return self.with_register_in_more_room::<FORM>(reg, rm, imm);
+    fn with_register(&mut self, form: Form, reg: u8, rm: Reg, imm: u32) {
+        if !form.is_short() {
+            return self.with_register_in_any_form(form, reg, rm, imm);
         }
-        self.encode_register(Form(FORM), reg, rm, imm);
-    }
-
-    /// What kind of address it is, is often known where this is called.
-    #[inline(always)]
-    fn with_memory<const FORM: u32>(&mut self, reg: u8, mem: Mem, imm: u32) {
-        match mem.kind {
-            Kind::Base => self.with_base::<FORM>(reg, mem, imm),
-            Kind::Index => self.with_index::<FORM>(reg, mem, imm),
-            Kind::ModuleTable | Kind::Label => self.with_distance::<FORM>(reg, mem, imm),
-        }
-    }
-
-    #[inline(never)]
-    fn with_base<const FORM: u32>(&mut self, reg: u8, mem: Mem, imm: u32) {
-        if !self.has_room() {
-            return self.with_memory_in_more_room::<FORM>(reg, mem, imm);
-        }
-        self.encode_memory(Form(FORM), reg, Mem { kind: Kind::Base, index: 0, ..mem }, imm);
-    }
-
-    #[inline(never)]
-    fn with_index<const FORM: u32>(&mut self, reg: u8, mem: Mem, imm: u32) {
-        if !self.has_room() {
-            return self.with_memory_in_more_room::<FORM>(reg, mem, imm);
-        }
-        self.encode_memory(Form(FORM), reg, Mem { kind: Kind::Index, ..mem }, imm);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn with_register_in_more_room<const FORM: u32>(&mut self, reg: u8, rm: Reg, imm: u32) {
-        self.make_room();
-        self.with_register::<FORM>(reg, rm, imm);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn with_memory_in_more_room<const FORM: u32>(&mut self, reg: u8, mem: Mem, imm: u32) {
-        self.make_room();
-        self.with_memory::<FORM>(reg, mem, imm);
-    }
-
-    #[inline(never)]
-    fn with_distance<const FORM: u32>(&mut self, reg: u8, mem: Mem, imm: u32) {
-        self.encode_distance(Form(FORM), reg, mem, imm);
-    }
-
-    #[inline(always)]
-    fn encode_register(&mut self, form: Form, reg: u8, rm: Reg, imm: u32) {
-        let byte = form.is_byte() && (needs_rex(reg) || needs_rex(rm));
-        let (head, length) = form.head(reg, 0, rm, byte);
-        let mode = u64::from(0xc0 | (reg & 7) << 3 | rm & 7);
-        self.write(form, head | mode << length, length + 8, (0, 0), imm);
-    }
-
-    #[inline(always)]
-    fn encode_memory(&mut self, form: Form, reg: u8, mem: Mem, imm: u32) {
-        let Mem { kind, base, index, shift, disp } = mem;
-        let byte = form.is_byte() && needs_rex(reg);
-        let (head, length) = form.head(reg, index, base, byte);
-        let reg = (reg & 7) << 3;
-        // rbp and r13 as base always come with a displacement.
-        let (mode, disp_length): (u8, usize) = match i8::try_from(disp) {
-            Ok(0) if base & 7 != 5 => (0, 0),
-            Ok(_) => (0x40, 1),
-            Err(_) => (0x80, 4),
+        let Some(room) = self.room_if_any() else {
+            return self.with_register_in_more_room(form, reg, rm, imm);
         };
-        let (bytes, more) = if kind == Kind::Index || base & 7 == 4 {
-            let index = if kind == Kind::Index { index & 7 } else { 4 };
-            let scale = shift << 6 | index << 3 | base & 7;
-            (u64::from(mode | reg | 4) | u64::from(scale) << 8, 16)
-        } else {
-            (u64::from(mode | reg | base & 7), 8)
+        let (head, spare) = form.short_head(reg >> 1 & 4 | rm >> 3);
+        let mode = u32::from(0xc0 | (reg & 7) << 3 | rm & 7);
+        let word = (head as u32 | mode << 16) >> spare;
+        let at = write(room, 0, word.to_le_bytes(), 3 - spare as usize / 8);
+        let end = write(room, at, imm.to_le_bytes(), form.immediate());
+        self.advance(end);
+    }
+
+    #[inline(never)]
+    fn with_register_in_any_form(&mut self, form: Form, reg: u8, rm: Reg, imm: u32) {
+        let room = self.room_for_one();
+        let needs_rex = form.is_byte() && (needs_rex(reg) || needs_rex(rm));
+        let at = form.head(room, reg >> 1 & 4 | rm >> 3, needs_rex);
+        let at = write(room, at, [0xc0 | (reg & 7) << 3 | rm & 7], 1);
+        let end = write(room, at, imm.to_le_bytes(), form.immediate());
+        self.advance(end);
+    }
+
+    #[inline(never)]
+    fn with_memory(&mut self, form: Form, reg: u8, mem: Mem, imm: u32) {
+        if !form.is_simple() {
+            return self.with_memory_in_any_form(form, reg, mem, imm);
+        }
+        let Some(room) = self.room_if_any() else {
+            return self.with_memory_in_more_room(form, reg, mem);
         };
-        self.write(form, head | bytes << length, length + more, (disp, disp_length), imm);
+        let (mode, length) = mem.displacement();
+        let (head, spare) = form.short_head(reg >> 1 & 4 | mem.upper);
+        let mode = u64::from(mode | (reg & 7) << 3 | mem.rm);
+        let no_scaled = u32::from(mem.rm != NO_INDEX);
+        let place = u64::from(mem.scaled) | u64::from(mem.disp as u32) << 8;
+        let word = head | mode << 16 | place >> (8 * no_scaled) << 24;
+        room[..8].copy_from_slice(&(word >> spare).to_le_bytes());
+        self.advance(4 + length - no_scaled as usize - spare as usize / 8);
+    }
+
+    #[inline(never)]
+    fn with_memory_in_any_form(&mut self, form: Form, reg: u8, mem: Mem, imm: u32) {
+        let room = self.room_for_one();
+        let needs_rex = form.is_byte() && needs_rex(reg);
+        let at = form.head(room, reg >> 1 & 4 | mem.upper, needs_rex);
+        let (mode, length) = mem.displacement();
+        let both = [mode | (reg & 7) << 3 | mem.rm, mem.scaled];
+        let at = write(room, at, both, 1 + usize::from(mem.rm == NO_INDEX));
+        let at = write(room, at, mem.disp.to_le_bytes(), length);
+        let end = write(room, at, imm.to_le_bytes(), form.immediate());
+        self.advance(end);
     }
 
     /// With an operand in memory that is named by its distance.
-    #[inline(always)]
-    fn encode_distance(&mut self, form: Form, reg: u8, mem: Mem, imm: u32) {
-        let byte = form.is_byte() && needs_rex(reg);
-        let (head, length) = form.head(reg, 0, 0, byte);
-        let at = self.here() + length / 8 + 1;
+    #[inline(never)]
+    fn with_distance(&mut self, form: Form, reg: u8, mem: Mem, imm: u32) {
+        let here = self.here();
+        let room = self.room_for_one();
+        let at = form.head(room, reg >> 1 & 4, form.is_byte() && needs_rex(reg));
+        let at = write(room, at, [(reg & 7) << 3 | 5], 1);
+        // Distances count from the end of the instruction.
+        let correction = -(form.immediate() as i32);
+        let end = write(room, at, correction.to_le_bytes(), 4);
+        let end = write(room, end, imm.to_le_bytes(), form.immediate());
+        self.advance(end);
+        let at = here + at as u32;
         match mem.kind {
             Kind::ModuleTable => self.relocate_to_table(at, mem.disp as u32),
             _ => self.patch(at, Label(mem.disp as u32), PatchKind::Relative),
         }
-        // Distances count from the end of the instruction.
-        let correction = -(form.immediate() as i32);
-        let mode = u64::from((reg & 7) << 3 | 5);
-        self.write(form, head | mode << length, length + 8, (correction, 4), imm);
     }
 
-    /// Writes so many bits, so many bytes of displacement, and the immediate.
-    #[inline(always)]
-    fn write(&mut self, form: Form, bits: u64, length: u32, disp: (i32, usize), imm: u32) {
-        let (disp, disp_length) = disp;
-        let length = (length as usize / 8) & 7;
-        let room = self.room_for_one();
-        room[..8].copy_from_slice(&bits.to_le_bytes());
-        room[length..length + 4].copy_from_slice(&disp.to_le_bytes());
-        let length = length + disp_length;
-        if form.immediate() > 0 {
-            room[length..length + 4].copy_from_slice(&imm.to_le_bytes());
-        }
-        self.advance(length + form.immediate());
+    #[cold]
+    #[inline(never)]
+    fn with_register_in_more_room(&mut self, form: Form, reg: u8, rm: Reg, imm: u32) {
+        self.make_room();
+        self.with_register(form, reg, rm, imm);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn with_memory_in_more_room(&mut self, form: Form, reg: u8, mem: Mem) {
+        self.make_room();
+        self.with_memory(form, reg, mem, 0);
+    }
+
+    /// An instruction of two operands, the first of which is its result.
+    #[inline]
+    pub(crate) fn alu_rm(&mut self, op: Alu, wide: bool, dst: Reg, src: impl Into<Rm>) {
+        self.form(Form::op((op as u8) << 3 | 3).wide_if(wide), dst, src);
+    }
+
+    /// As `alu_rm`, with an immediate as the second operand.
+    #[inline]
+    pub(crate) fn alu_imm(&mut self, op: Alu, wide: bool, dst: impl Into<Rm>, imm: i32) {
+        let short = Form::op(0x83).imm(1);
+        let long = Form::op(0x81).imm(4);
+        let form = if i8::try_from(imm).is_ok() { short } else { long };
+        self.form_imm(form.wide_if(wide), op as u8, dst, imm);
     }
 
     /// `mov` of a constant of 32 bits, which clears the upper half.
@@ -422,13 +545,13 @@ impl Asm {
 
 /// Emits an instruction by its name in `cranelift-assembler-x64`.
 macro_rules! ins {
-    (@rm $asm:expr, $form:expr, $reg:expr, $rm:expr) => { $asm.form::<{ $form.bits() }>($reg, $rm) };
-    (@mr $asm:expr, $form:expr, $rm:expr, $reg:expr) => { $asm.form::<{ $form.bits() }>($reg, $rm) };
+    (@rm $asm:expr, $form:expr, $reg:expr, $rm:expr) => { $asm.form($form, $reg, $rm) };
+    (@mr $asm:expr, $form:expr, $rm:expr, $reg:expr) => { $asm.form($form, $reg, $rm) };
     (@mi $asm:expr, $form:expr, $digit:literal, $rm:expr, $imm:expr) => {
-        $asm.form_imm::<{ $form.bits() }>($digit, $rm, $imm)
+        $asm.form_imm($form, $digit, $rm, $imm)
     };
     (@rmi $asm:expr, $form:expr, $reg:expr, $rm:expr, $imm:expr) => {
-        $asm.form_imm::<{ $form.bits() }>($reg, $rm, $imm)
+        $asm.form_imm($form, $reg, $rm, $imm)
     };
 
     ($asm:expr, movl_rm, $($a:tt)*) => { ins!(@rm $asm, Form::op(0x8b), $($a)*) };
@@ -667,6 +790,115 @@ mod tests {
         for reg in 0..16u8 {
             for imm in [0, 1, u32::MAX] {
                 compare!(asms: movl_oi reg, imm);
+            }
+        }
+    }
+
+    /// A load, a store or a move between registers by the instruction's name.
+    macro_rules! by_name {
+        ($name:ident $($arg:expr),*) => {
+            &|asm: &mut Asm| x64::inst::$name::<Regs>::new($($arg),*).encode(asm)
+        };
+    }
+
+    macro_rules! arithmetic {
+        ($asms:ident: $($op:ident $narrow:ident $wide:ident $byte:ident $wide_byte:ident $word:ident $wide_word:ident)*) => { $(
+            for rm in operands() {
+                let name = stringify!($op);
+                for reg in REGS {
+                    same(&mut $asms, name, &(reg, rm), [
+                        &|asm: &mut Asm| asm.alu_rm(Alu::$op, false, reg, rm),
+                        by_name!($narrow reg, rm),
+                    ]);
+                    same(&mut $asms, name, &(reg, rm), [
+                        &|asm: &mut Asm| asm.alu_rm(Alu::$op, true, reg, rm),
+                        by_name!($wide reg, rm),
+                    ]);
+                }
+                for imm in [0, -1, 127, -128] {
+                    same(&mut $asms, name, &(rm, imm), [
+                        &|asm: &mut Asm| asm.alu_imm(Alu::$op, false, rm, imm),
+                        by_name!($byte rm, imm as i8),
+                    ]);
+                    same(&mut $asms, name, &(rm, imm), [
+                        &|asm: &mut Asm| asm.alu_imm(Alu::$op, true, rm, imm),
+                        by_name!($wide_byte rm, imm as i8),
+                    ]);
+                }
+                for imm in [128, -129, i32::MAX, i32::MIN] {
+                    same(&mut $asms, name, &(rm, imm), [
+                        &|asm: &mut Asm| asm.alu_imm(Alu::$op, false, rm, imm),
+                        by_name!($word rm, imm),
+                    ]);
+                    same(&mut $asms, name, &(rm, imm), [
+                        &|asm: &mut Asm| asm.alu_imm(Alu::$op, true, rm, imm),
+                        by_name!($wide_word rm, imm),
+                    ]);
+                }
+            }
+        )* };
+    }
+
+    #[test]
+    fn arithmetic_by_number() {
+        let mut asms = [Asm::default(), Asm::default()];
+        arithmetic!(asms:
+            Add addl_rm addq_rm addl_mi_sxb addq_mi_sxb addl_mi addq_mi_sxl
+            Or orl_rm orq_rm orl_mi_sxb orq_mi_sxb orl_mi orq_mi_sxl
+            And andl_rm andq_rm andl_mi_sxb andq_mi_sxb andl_mi andq_mi_sxl
+            Sub subl_rm subq_rm subl_mi_sxb subq_mi_sxb subl_mi subq_mi_sxl
+            Xor xorl_rm xorq_rm xorl_mi_sxb xorq_mi_sxb xorl_mi xorq_mi_sxl
+            Cmp cmpl_rm cmpq_rm cmpl_mi_sxb cmpq_mi_sxb cmpl_mi cmpq_mi
+        );
+    }
+
+    /// A form, and what emits the same by its name.
+    type Named<'a> = (Form, &'a dyn Fn(&mut Asm));
+
+    #[test]
+    fn whole_and_narrow_values() {
+        let mut asms = [Asm::default(), Asm::default()];
+        for mem in mems() {
+            for reg in REGS {
+                let loads: [Named<'_>; 12] = [
+                    (load_form(Repr::I32), by_name!(movl_rm reg, mem)),
+                    (load_form(Repr::I64), by_name!(movq_rm reg, mem)),
+                    (load_form(Repr::F32), by_name!(movss_a_m reg, mem)),
+                    (load_form(Repr::F64), by_name!(movsd_a_m reg, mem)),
+                    (load_form(Repr::V128), by_name!(movups_a reg, mem)),
+                    (narrow_load_form(8, false, true), by_name!(movzbl_rm reg, mem)),
+                    (narrow_load_form(8, true, false), by_name!(movsbl_rm reg, mem)),
+                    (narrow_load_form(8, true, true), by_name!(movsbq_rm reg, mem)),
+                    (narrow_load_form(16, false, false), by_name!(movzwl_rm reg, mem)),
+                    (narrow_load_form(16, true, true), by_name!(movswq_rm reg, mem)),
+                    (narrow_load_form(32, false, true), by_name!(movl_rm reg, mem)),
+                    (narrow_load_form(32, true, true), by_name!(movslq_rm reg, mem)),
+                ];
+                let stores: [Named<'_>; 8] = [
+                    (store_form(Repr::I32), by_name!(movl_mr mem, reg)),
+                    (store_form(Repr::I64), by_name!(movq_mr mem, reg)),
+                    (store_form(Repr::F32), by_name!(movss_c_m mem, reg)),
+                    (store_form(Repr::F64), by_name!(movsd_c_m mem, reg)),
+                    (store_form(Repr::V128), by_name!(movups_b mem, reg)),
+                    (narrow_store_form(8), by_name!(movb_mr mem, reg)),
+                    (narrow_store_form(16), by_name!(movw_mr mem, reg)),
+                    (narrow_store_form(32), by_name!(movl_mr mem, reg)),
+                ];
+                for (index, (form, by_name)) in loads.into_iter().chain(stores).enumerate() {
+                    let ours = |asm: &mut Asm| asm.form(form, reg, mem);
+                    same(&mut asms, "access", &(index, reg, mem), [&ours, by_name]);
+                }
+            }
+        }
+        for reg in REGS {
+            let moves: [Named<'_>; 3] = [
+                (move_form(Repr::I32), by_name!(movl_rm reg, Rm::Gpr(9))),
+                (move_form(Repr::I64), by_name!(movq_rm reg, Rm::Gpr(9))),
+                (move_form(Repr::F64), by_name!(movaps_a reg, Xm::Xmm(9))),
+            ];
+            for (form, by_name) in moves {
+                let ours = |asm: &mut Asm| asm.form(form, reg, 9);
+                same(&mut asms, "move", &reg, [&ours, by_name]);
             }
         }
     }

@@ -9,7 +9,7 @@
 
 use crate::asm::*;
 use crate::emit::*;
-use crate::ops::{Address, Alu, access_repr};
+use crate::ops::{Address, access_repr};
 use crate::state::*;
 use smallvec::SmallVec;
 use wardian_lower::*;
@@ -31,7 +31,10 @@ impl Tier<'_> {
 
     /// Where references are, of the operand stack up to `below`, whose operands are in their homes.
     pub(crate) fn places(&mut self, below: usize) -> Places {
-        let mut places = Places::from_slice(&self.ref_homes);
+        let mut places = Places::new();
+        if !self.ref_homes.is_empty() {
+            places.extend_from_slice(&self.ref_homes);
+        }
         let entries = self.s.stack[..below].iter().map(Entry::parts);
         places.extend(entries.filter_map(|(loc, repr)| match (loc, repr) {
             (Loc::Frame(disp), Repr::Ref) => Some(disp),
@@ -317,7 +320,7 @@ impl Tier<'_> {
         }
         if let Some(i31) = test.i31 {
             self.s.move_reg(R11, reg, Repr::I32);
-            self.alu_imm(Alu::And, false, R11, 1);
+            self.s.asm.alu_imm(Alu::And, false, R11, 1);
             self.s.asm.jcc(Cond::Ne, to(i31));
         }
         if test.object != ObjectTest::Never {

@@ -134,19 +134,17 @@ impl Tier<'_> {
     pub(crate) fn compare_ints(&mut self, a: &mut Value, b: &mut Value) {
         let wide = wide(a.repr());
         if let Some(imm) = State::imm_of(b) {
-            match (self.s.rm_of(a), i8::try_from(imm)) {
-                (Rm::Gpr(reg), _) if imm == 0 => {
+            match self.s.rm_of(a) {
+                Rm::Gpr(reg) if imm == 0 => {
                     ins_wide!(self.s.asm, wide, testl_mr, testq_mr, reg, reg);
                 }
-                (a, Ok(imm)) => ins_wide!(self.s.asm, wide, cmpl_mi_sxb, cmpq_mi_sxb, a, imm),
-                (a, Err(_)) if wide => ins!(self.s.asm, cmpq_mi, a, imm),
-                (a, Err(_)) => ins!(self.s.asm, cmpl_mi, a, imm),
+                a => self.s.asm.alu_imm(Alu::Cmp, wide, a, imm),
             }
             return;
         }
         let a = self.s.reg_of(a);
         let b = self.s.rm_of(b);
-        ins_wide!(self.s.asm, wide, cmpl_rm, cmpq_rm, a, b);
+        self.s.asm.alu_rm(Alu::Cmp, wide, a, b);
     }
 
     /// `ucomiss`, `ucomisd`
@@ -213,10 +211,7 @@ impl Emit for Tier<'_> {
 
     #[inline]
     fn local_get(&mut self, local: u32) {
-        let local = local + FIRST;
-        let repr = self.s.named(local).repr;
-        let value = Value::new(Loc::Local(local), repr);
-        self.s.push(value);
+        self.s.push_local(local + FIRST);
     }
 
     #[inline]
@@ -375,8 +370,8 @@ impl Emit for Tier<'_> {
         };
         let dst = self.s.own(a);
         match (source, State::imm_of(&b)) {
-            (Some(source), _) => self.alu_rm(Alu::of(op), wide, dst, source),
-            (None, imm) => self.alu_imm(Alu::of(op), wide, dst, imm.unwrap_or(0)),
+            (Some(source), _) => self.s.asm.alu_rm(alu_of(op), wide, dst, source),
+            (None, imm) => self.s.asm.alu_imm(alu_of(op), wide, dst, imm.unwrap_or(0)),
         }
         self.s.release(b);
         self.value_in(dst, no_reference(repr))
@@ -580,15 +575,14 @@ impl Emit for Tier<'_> {
     fn guarded_load(&mut self, access: Access, place: Guarded) {
         let index = self.s.pop();
         let mut index = self.guarded_index(index, place);
-        let mut base = self.memory_base(place.memory());
-        let mem = self.guarded_operand(&mut base, &mut index, place);
+        let (base, held) = self.guarded_base(place.memory());
+        let mem = self.guarded_operand(base, &mut index, place);
         let repr = access_repr(access);
         let target = self.target_reg(repr);
         if target.is_some() {
             self.begin_target();
         }
-        self.s.release(base);
-        self.s.release(index);
+        self.release_guarded(held, index);
         let (dst, loc) = match target {
             Some(reg) => (reg, self.next_local()),
             None => {
@@ -605,16 +599,15 @@ impl Emit for Tier<'_> {
         let mut value = self.s.pop();
         let index = self.s.pop();
         let mut index = self.guarded_index(index, place);
-        let mut base = self.memory_base(place.memory());
+        let (base, held) = self.guarded_base(place.memory());
         let imm = State::imm_of(&value);
         let reg = match imm {
             Some(_) => RAX,
             None => self.s.reg_of(&mut value),
         };
-        let mem = self.guarded_operand(&mut base, &mut index, place);
+        let mem = self.guarded_operand(base, &mut index, place);
         self.store_access(place.memory(), access, reg, imm, mem, true);
-        self.s.release(base);
-        self.s.release(index);
+        self.release_guarded(held, index);
         self.s.release(value);
     }
 
@@ -694,7 +687,7 @@ impl Emit for Tier<'_> {
         self.load_access(memory, access, RAX, at(addr, 0), may_fault);
         let again = self.s.asm.bound_label();
         self.s.move_reg(R11, RAX, Repr::I64);
-        self.alu_rm(alu, wide(repr), R11, Rm::Gpr(operand));
+        self.s.asm.alu_rm(alu, wide(repr), R11, Rm::Gpr(operand));
         self.compare_exchange(memory, access, addr, R11, may_fault);
         self.s.asm.jcc(Cond::Ne, again);
         self.extend_atomic(access, RAX);
@@ -1044,14 +1037,6 @@ impl Tier<'_> {
         self.load_field(Field::Payload)
     }
 
-    #[inline(always)]
-    fn memory_base(&mut self, memory: MemoryIndex) -> Value {
-        if memory.0 == 0 && self.s.base_path.is_some() {
-            return Value::new(Loc::Local(BASE), Repr::Pointer);
-        }
-        self.load_field(Field::MemoryBase(memory))
-    }
-
     /// The index of a guarded access, extended; with the offset, if that is far.
     #[inline(always)]
     fn guarded_index(&mut self, index: Value, place: Guarded) -> Value {
@@ -1070,10 +1055,25 @@ impl Tier<'_> {
         self.arith(Arith::Add, index, offset)
     }
 
+    /// The register with a memory's base; and that register if it is held for it, or `NO_REG`.
+    #[inline(always)]
+    fn guarded_base(&mut self, memory: MemoryIndex) -> (Reg, Reg) {
+        if memory.0 == 0 && self.base_pin != NO_REG {
+            return (self.base_pin, NO_REG);
+        }
+        self.unpinned_base(memory)
+    }
+
+    #[inline(never)]
+    fn unpinned_base(&mut self, memory: MemoryIndex) -> (Reg, Reg) {
+        let mut base = self.load_field(Field::MemoryBase(memory));
+        let reg = self.s.reg_of(&mut base);
+        (reg, if base.loc() == Loc::Reg(reg) { reg } else { NO_REG })
+    }
+
     /// The memory operand of a guarded access, with what `guarded_index` gave.
     #[inline(always)]
-    fn guarded_operand(&mut self, base: &mut Value, index: &mut Value, place: Guarded) -> Mem {
-        let base = self.s.reg_of(base);
+    fn guarded_operand(&mut self, base: Reg, index: &mut Value, place: Guarded) -> Mem {
         let disp = i32::try_from(place.offset()).unwrap_or(0);
         if let Loc::Const(bits) = index.loc()
             && let Ok(sum) = i32::try_from(bits + disp as u64)
@@ -1081,6 +1081,15 @@ impl Tier<'_> {
             return at(base, sum);
         }
         indexed(base, self.s.reg_of(index), 0, disp)
+    }
+
+    /// Gives back what a guarded access held.
+    #[inline(always)]
+    fn release_guarded(&mut self, held: Reg, index: Value) {
+        if held != NO_REG {
+            self.s.unhold(held);
+        }
+        self.s.release(index);
     }
 
     #[inline(always)]
@@ -1100,24 +1109,16 @@ impl Tier<'_> {
         self.claim_access(memory, start);
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn load_plain(&mut self, access: Access, dst: Reg, mem: Mem) {
-        match access {
-            Access::Full(repr) => self.s.load(dst, mem, repr),
-            Access::Narrow { bits, signed, to } => match (bits, signed, to) {
-                (8, false, _) => ins!(self.s.asm, movzbl_rm, dst, mem),
-                (8, true, Repr::I32) => ins!(self.s.asm, movsbl_rm, dst, mem),
-                (8, true, _) => ins!(self.s.asm, movsbq_rm, dst, mem),
-                (16, false, _) => ins!(self.s.asm, movzwl_rm, dst, mem),
-                (16, true, Repr::I32) => ins!(self.s.asm, movswl_rm, dst, mem),
-                (16, true, _) => ins!(self.s.asm, movswq_rm, dst, mem),
-                (_, false, _) => ins!(self.s.asm, movl_rm, dst, mem),
-                (_, true, _) => ins!(self.s.asm, movslq_rm, dst, mem),
-            },
+        let form = match access {
+            Access::Full(repr) => load_form(repr),
+            Access::Narrow { bits, signed, to } => narrow_load_form(bits, signed, to != Repr::I32),
             Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => {
-                self.vector_load(access, dst, mem);
+                return self.vector_load(access, dst, mem);
             }
-        }
+        };
+        self.s.asm.form(form, number(dst), mem);
     }
 
     /// Writes the register, or the immediate if there is one.
@@ -1141,26 +1142,26 @@ impl Tier<'_> {
 
     #[inline(always)]
     pub(crate) fn store_plain(&mut self, access: Access, reg: Reg, imm: Option<i32>, mem: Mem) {
-        match (access, imm) {
-            (Access::Narrow { bits: 8, .. }, None) => ins!(self.s.asm, movb_mr, mem, reg),
-            (Access::Narrow { bits: 16, .. }, None) => ins!(self.s.asm, movw_mr, mem, reg),
-            (Access::Narrow { .. }, None) => ins!(self.s.asm, movl_mr, mem, reg),
-            (Access::Full(repr), None) => self.s.store(mem, reg, repr),
-            (Access::Narrow { bits: 8, .. }, Some(imm)) => {
-                ins!(self.s.asm, movb_mi, mem, imm as u8);
-            }
-            (Access::Narrow { bits: 16, .. }, Some(imm)) => {
-                ins!(self.s.asm, movw_mi, mem, imm as u16);
-            }
-            (Access::Full(Repr::I64 | Repr::Pointer), Some(imm)) => {
-                ins!(self.s.asm, movq_mi_sxl, mem, imm);
-            }
-            (Access::Narrow { .. } | Access::Full(_), Some(imm)) => {
-                ins!(self.s.asm, movl_mi, mem, imm);
-            }
-            (Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. }, _) => {
+        if let Some(imm) = imm {
+            return self.store_imm(access, imm, mem);
+        }
+        let form = match access {
+            Access::Narrow { bits, .. } => narrow_store_form(bits),
+            Access::Full(repr) => store_form(repr),
+            Access::Extend { .. } | Access::Splat { .. } | Access::Zero { .. } => {
                 unreachable!("only loads extend")
             }
+        };
+        self.s.asm.form(form, number(reg), mem);
+    }
+
+    #[inline(never)]
+    fn store_imm(&mut self, access: Access, imm: i32, mem: Mem) {
+        match access {
+            Access::Narrow { bits: 8, .. } => ins!(self.s.asm, movb_mi, mem, imm as u8),
+            Access::Narrow { bits: 16, .. } => ins!(self.s.asm, movw_mi, mem, imm as u16),
+            Access::Full(Repr::I64 | Repr::Pointer) => ins!(self.s.asm, movq_mi_sxl, mem, imm),
+            _ => ins!(self.s.asm, movl_mi, mem, imm),
         }
     }
 
@@ -1349,58 +1350,15 @@ impl Tier<'_> {
     }
 }
 
-/// Two-operand instructions of the same shape.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Alu {
-    Add,
-    Sub,
-    And,
-    Or,
-    Xor,
-}
-
-impl Alu {
-    fn of(op: Arith) -> Alu {
-        match op {
-            Arith::Add => Alu::Add,
-            Arith::Sub => Alu::Sub,
-            Arith::And => Alu::And,
-            Arith::Or => Alu::Or,
-            Arith::Shl | Arith::ShrU | Arith::ShrS => {
-                unreachable!("shifts have a shape of their own")
-            }
-        }
-    }
-}
-
-impl Tier<'_> {
-    pub(crate) fn alu_rm(&mut self, op: Alu, wide: bool, dst: Reg, src: Rm) {
-        match op {
-            Alu::Add => ins_wide!(self.s.asm, wide, addl_rm, addq_rm, dst, src),
-            Alu::Sub => ins_wide!(self.s.asm, wide, subl_rm, subq_rm, dst, src),
-            Alu::And => ins_wide!(self.s.asm, wide, andl_rm, andq_rm, dst, src),
-            Alu::Or => ins_wide!(self.s.asm, wide, orl_rm, orq_rm, dst, src),
-            Alu::Xor => ins_wide!(self.s.asm, wide, xorl_rm, xorq_rm, dst, src),
-        }
-    }
-
-    pub(crate) fn alu_imm(&mut self, op: Alu, wide: bool, dst: Reg, imm: i32) {
-        if let Ok(imm) = i8::try_from(imm) {
-            match op {
-                Alu::Add => ins_wide!(self.s.asm, wide, addl_mi_sxb, addq_mi_sxb, dst, imm),
-                Alu::Sub => ins_wide!(self.s.asm, wide, subl_mi_sxb, subq_mi_sxb, dst, imm),
-                Alu::And => ins_wide!(self.s.asm, wide, andl_mi_sxb, andq_mi_sxb, dst, imm),
-                Alu::Or => ins_wide!(self.s.asm, wide, orl_mi_sxb, orq_mi_sxb, dst, imm),
-                Alu::Xor => ins_wide!(self.s.asm, wide, xorl_mi_sxb, xorq_mi_sxb, dst, imm),
-            }
-            return;
-        }
-        match op {
-            Alu::Add => ins_wide!(self.s.asm, wide, addl_mi, addq_mi_sxl, dst, imm),
-            Alu::Sub => ins_wide!(self.s.asm, wide, subl_mi, subq_mi_sxl, dst, imm),
-            Alu::And => ins_wide!(self.s.asm, wide, andl_mi, andq_mi_sxl, dst, imm),
-            Alu::Or => ins_wide!(self.s.asm, wide, orl_mi, orq_mi_sxl, dst, imm),
-            Alu::Xor => ins_wide!(self.s.asm, wide, xorl_mi, xorq_mi_sxl, dst, imm),
+/// The arithmetic of an expansion.
+fn alu_of(op: Arith) -> Alu {
+    match op {
+        Arith::Add => Alu::Add,
+        Arith::Sub => Alu::Sub,
+        Arith::And => Alu::And,
+        Arith::Or => Alu::Or,
+        Arith::Shl | Arith::ShrU | Arith::ShrS => {
+            unreachable!("shifts have a shape of their own")
         }
     }
 }

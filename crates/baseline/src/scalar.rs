@@ -6,7 +6,6 @@
 
 use crate::asm::*;
 use crate::emit::*;
-use crate::ops::Alu;
 use crate::state::*;
 use smallvec::SmallVec;
 use wardian_lower::Emit;
@@ -273,12 +272,12 @@ impl Tier<'_> {
         }
         if let Some(imm) = State::imm_of(&b) {
             let dst = self.modify(a, &[]);
-            self.alu_imm(op, wide(repr), dst, imm);
+            self.s.asm.alu_imm(op, wide(repr), dst, imm);
             return self.push_result(dst, repr);
         }
         let source = self.s.rm_of(&mut b);
         let dst = self.modify(a, &[&b]);
-        self.alu_rm(op, wide(repr), dst, source);
+        self.s.asm.alu_rm(op, wide(repr), dst, source);
         self.s.release(b);
         self.push_result(dst, repr);
     }
@@ -399,7 +398,7 @@ impl Tier<'_> {
         {
             let dst = self.modify(a, &[]);
             if remainder {
-                self.alu_imm(Alu::And, wide, dst, bits as i32 - 1);
+                self.s.asm.alu_imm(Alu::And, wide, dst, bits as i32 - 1);
             } else if bits > 1 {
                 let count = bits.trailing_zeros() as u8;
                 ins_wide!(self.s.asm, wide, shrl_mi, shrq_mi, dst, count);
@@ -536,7 +535,7 @@ impl Tier<'_> {
         self.s.asm.cmov(Cond::E, wide, dst, Rm::Gpr(R11));
         let bits: i32 = if wide { 64 } else { 32 };
         ins_wide!(self.s.asm, wide, negl_m, negq_m, dst);
-        self.alu_imm(Alu::Add, wide, dst, bits - 1);
+        self.s.asm.alu_imm(Alu::Add, wide, dst, bits - 1);
         self.s.release(value);
         self.s.push_reg(dst, repr);
     }
@@ -582,19 +581,19 @@ impl Tier<'_> {
         self.s.move_reg(t, x, repr);
         shift(self, t, 1);
         self.s.asm.constant(R11, mask(0x55));
-        self.alu_rm(Alu::And, wide, t, Rm::Gpr(R11));
-        self.alu_rm(Alu::Sub, wide, x, Rm::Gpr(t));
+        self.s.asm.alu_rm(Alu::And, wide, t, Rm::Gpr(R11));
+        self.s.asm.alu_rm(Alu::Sub, wide, x, Rm::Gpr(t));
         self.s.move_reg(t, x, repr);
         self.s.asm.constant(R11, mask(0x33));
-        self.alu_rm(Alu::And, wide, x, Rm::Gpr(R11));
+        self.s.asm.alu_rm(Alu::And, wide, x, Rm::Gpr(R11));
         shift(self, t, 2);
-        self.alu_rm(Alu::And, wide, t, Rm::Gpr(R11));
-        self.alu_rm(Alu::Add, wide, x, Rm::Gpr(t));
+        self.s.asm.alu_rm(Alu::And, wide, t, Rm::Gpr(R11));
+        self.s.asm.alu_rm(Alu::Add, wide, x, Rm::Gpr(t));
         self.s.move_reg(t, x, repr);
         shift(self, t, 4);
-        self.alu_rm(Alu::Add, wide, x, Rm::Gpr(t));
+        self.s.asm.alu_rm(Alu::Add, wide, x, Rm::Gpr(t));
         self.s.asm.constant(R11, mask(0x0f));
-        self.alu_rm(Alu::And, wide, x, Rm::Gpr(R11));
+        self.s.asm.alu_rm(Alu::And, wide, x, Rm::Gpr(R11));
         self.s.asm.constant(R11, mask(0x01));
         ins_wide!(self.s.asm, wide, imull_rm, imulq_rm, x, R11);
         shift(self, x, if wide { 56 } else { 24 });

@@ -15,8 +15,9 @@ use wasmparser::{
 #[derive(Default)]
 pub(crate) struct Uses {
     /// By number: nothing, accesses to memory 0, accesses to globals, calls of any kind, then each local,
-    /// parameters included. One list, so that an instruction counts without a branch.
-    counts: Vec<u32>,
+    /// parameters included. One list, so that an instruction counts without a branch; and wide enough for a
+    /// body of any length.
+    counts: Vec<u64>,
     /// Whether there are handlers of exceptions.
     pub(crate) handlers: bool,
     /// What one use counts here.
@@ -33,6 +34,9 @@ const MEMORY: usize = 1;
 const GLOBALS: usize = 2;
 const CALLS: usize = 3;
 const LOCALS: usize = 4;
+/// There are always so many numbers: what an instruction in its shortest form counts is among them, whatever
+/// it is.
+const LOW: usize = 1 << u8::BITS;
 
 /// spec (appendix "Implementation Limitations"): locals of a function.
 const MAX_LOCALS: usize = 50_000;
@@ -44,11 +48,16 @@ const MAX_WEIGHT: u32 = LOOP_WEIGHT * LOOP_WEIGHT * LOOP_WEIGHT * LOOP_WEIGHT;
 /// Bytes looked at together.
 const WINDOW: usize = 8;
 
+/// The longest form that two are looked at together for: what the second needs is then among those bytes.
+const SHORT: usize = 4;
+
 /// What is to be done with an opcode.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     /// Counted and stepped over.
     Counted,
+    /// Stepped over: longer than `SHORT`.
+    Long,
     Block,
     Loop,
     End,
@@ -92,16 +101,24 @@ static STEPS: [Step; 256] = {
             0x23 | 0x24 => Step { count: GLOBALS as u8, ..number },
             // One byte of alignment, without flags or an index, then the offset.
             0x28..=0x3e => Step { length: 3, count: MEMORY as u8, more: 0x80_c000, ..plain },
-            0x43 => Step { length: 5, ..plain },
-            0x44 => Step { length: 9, ..plain },
+            0x43 => Step { class: Class::Long, length: 5, ..other },
+            0x44 => Step { class: Class::Long, length: 9, ..other },
             _ => other,
         };
+        let step = steps[opcode];
+        assert!(step.more == u32::MAX || step.length as usize <= SHORT && 2 * SHORT <= WINDOW);
         opcode += 1;
     }
     steps
 };
 
 impl Step {
+    /// What an instruction in its shortest form counts.
+    #[inline(always)]
+    fn counted(self, bits: u64) -> usize {
+        usize::from(self.count.wrapping_add((bits >> 8) as u8 & self.index))
+    }
+
     /// What to add to what is counted, and the length, of an instruction that is counted and not
     /// in its shortest form. Nothing if it is left to `wasmparser`.
     fn longer(self, bits: u64) -> Option<(usize, usize)> {
@@ -148,6 +165,9 @@ impl Uses {
             }
             self.counts.resize(length, 0);
         }
+        if self.counts.len() < LOW {
+            self.counts.resize(LOW, 0);
+        }
         let mut position = reader.original_position() as usize;
         while position < bytes.len() {
             position = self.step_over_common(bytes, position);
@@ -176,24 +196,29 @@ impl Uses {
         !self.complete || self.counts.get(LOCALS + local as usize) != Some(&0)
     }
 
-    /// How often each local is used, as far as they are known.
-    pub(crate) fn locals(&self) -> &[u32] {
-        &self.counts[LOCALS..]
+    /// How often a local is used, if that is known.
+    pub(crate) fn local(&self, index: usize) -> u32 {
+        self.number(LOCALS + index)
     }
 
     /// Accesses to memory 0.
     pub(crate) fn memory(&self) -> u32 {
-        self.counts[MEMORY]
+        self.number(MEMORY)
     }
 
     /// Accesses to globals.
     pub(crate) fn globals(&self) -> u32 {
-        self.counts[GLOBALS]
+        self.number(GLOBALS)
     }
 
     /// Calls of any kind.
     pub(crate) fn calls(&self) -> u32 {
-        self.counts[CALLS]
+        self.number(CALLS)
+    }
+
+    fn number(&self, number: usize) -> u32 {
+        let count = self.counts.get(number).copied().unwrap_or(0);
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// Looks at instructions from `at` on, as long as they are common ones and not at the very end. Gives
@@ -201,24 +226,35 @@ impl Uses {
     #[inline(never)]
     fn step_over_common(&mut self, bytes: &[u8], mut at: usize) -> usize {
         let Uses { counts, weight, outer, .. } = self;
-        while let Some(window) = bytes.get(at..at + WINDOW) {
-            let bits = u64::from_le_bytes(window.try_into().expect("as many bytes as said"));
+        let Some((low, high)) = counts.split_first_chunk_mut::<LOW>() else { return at };
+        while let Some(window) = bytes.get(at..).and_then(<[u8]>::first_chunk::<WINDOW>) {
+            let bits = u64::from_le_bytes(*window);
             let step = &STEPS[usize::from(bits as u8)];
             let second = (bits >> 8) as u8;
             if bits as u32 & step.more == 0 {
-                let index = usize::from(second & step.index);
-                add(counts, usize::from(step.count) + index, *weight);
+                low[step.counted(bits)] += u64::from(*weight);
                 at += usize::from(step.length);
+                // Where the second begins is known sooner than where in memory.
+                let bits = bits >> (8 * step.length);
+                let step = &STEPS[usize::from(bits as u8)];
+                if bits as u32 & step.more == 0 {
+                    low[step.counted(bits)] += u64::from(*weight);
+                    at += usize::from(step.length);
+                }
+                continue;
+            }
+            if step.class == Class::Counted {
+                let Some((index, length)) = step.longer(bits) else { return at };
+                let number = usize::from(step.count) + index;
+                match number.checked_sub(LOW) {
+                    None => add(low, number, *weight),
+                    Some(number) => add(high, number, *weight),
+                }
+                at += length;
                 continue;
             }
             at += match step.class {
-                Class::Counted => match step.longer(bits) {
-                    Some((index, length)) => {
-                        add(counts, usize::from(step.count) + index, *weight);
-                        length
-                    }
-                    None => return at,
-                },
+                Class::Counted | Class::Long => usize::from(step.length),
                 Class::Block | Class::Loop => {
                     // Results of one numeric type or none.
                     if !matches!(second, 0x40 | 0x7c..=0x7f) {
@@ -241,7 +277,7 @@ impl Uses {
         add(&mut self.counts, number, self.weight);
     }
 
-    fn local(&mut self, index: u32) {
+    fn count_local(&mut self, index: u32) {
         self.count(LOCALS + index as usize);
     }
 
@@ -255,9 +291,9 @@ impl Uses {
 }
 
 #[inline]
-fn add(counts: &mut [u32], number: usize, weight: u32) {
+fn add(counts: &mut [u64], number: usize, weight: u32) {
     if let Some(count) = counts.get_mut(number) {
-        *count = count.saturating_add(weight);
+        *count += u64::from(weight);
     }
 }
 
@@ -285,9 +321,9 @@ macro_rules! visits {
             }
         )*
     };
-    (@ $uses:ident visit_local_get [$index:ident]) => { $uses.local($index) };
-    (@ $uses:ident visit_local_set [$index:ident]) => { $uses.local($index) };
-    (@ $uses:ident visit_local_tee [$index:ident]) => { $uses.local($index) };
+    (@ $uses:ident visit_local_get [$index:ident]) => { $uses.count_local($index) };
+    (@ $uses:ident visit_local_set [$index:ident]) => { $uses.count_local($index) };
+    (@ $uses:ident visit_local_tee [$index:ident]) => { $uses.count_local($index) };
     (@ $uses:ident visit_global_get $($rest:tt)*) => { $uses.count(GLOBALS) };
     (@ $uses:ident visit_global_set $($rest:tt)*) => { $uses.count(GLOBALS) };
     (@ $uses:ident visit_block $($rest:tt)*) => { $uses.open(false) };
@@ -363,7 +399,7 @@ mod tests {
         let mut fast = Uses::default();
         fast.scan(bytes, params, &WasmFeatures::all()).expect("a body");
         assert!(fast.complete);
-        assert_eq!(fast.counts[1..], slow.counts[1..]);
+        assert_eq!(fast.counts[1..slow.counts.len()], slow.counts[1..]);
     }
 
     /// All that is stepped over, in every length, and what is not.

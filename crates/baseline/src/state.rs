@@ -264,11 +264,17 @@ impl Value {
 pub(crate) struct Entry {
     bits: u64,
     tag: Tag,
-    /// Bytes of operand homes up to the end of its own.
-    pub(crate) slot: u32,
+    /// Bytes of operand homes below its own.
+    below: u32,
 }
 
 impl Entry {
+    /// Bytes of operand homes up to the end of its own.
+    #[inline(always)]
+    fn slot(&self) -> u32 {
+        self.below + home_bytes(self.repr())
+    }
+
     #[inline(always)]
     pub(crate) fn loc(&self) -> Loc {
         Loc::join(self.tag.kind(), self.bits)
@@ -296,7 +302,8 @@ pub(crate) struct Local {
     pub(crate) repr: Repr,
     /// The register it lives in, or `NO_REG`.
     pub(crate) pinned: Reg,
-    /// A register that holds the same as its home, or `NO_REG`.
+    /// The register that was said last to hold the same as its home. Whether it still does, that register
+    /// knows (`State::cached_reg`): so registers forget without a look at locals.
     cached: Reg,
     /// Its home.
     pub(crate) disp: i32,
@@ -333,6 +340,8 @@ struct Flags {
 pub(crate) struct State {
     pub(crate) asm: Asm,
     pub(crate) stack: Vec<Entry>,
+    /// Bytes of homes of the operands on the stack.
+    slot: u32,
     pub(crate) settled: usize,
     pub(crate) locals: Vec<Local>,
     regs: [RegState; 32],
@@ -367,6 +376,7 @@ impl State {
         State {
             asm: Asm::default(),
             stack: Vec::new(),
+            slot: 0,
             settled: 0,
             locals: Vec::new(),
             regs: [RegState { refs: 0, cached: NONE }; 32],
@@ -390,6 +400,7 @@ impl State {
     pub(crate) fn clear(&mut self) {
         self.asm.clear();
         self.stack.clear();
+        self.slot = 0;
         self.settled = 0;
         self.locals.clear();
         self.regs = [RegState { refs: 0, cached: NONE }; 32];
@@ -481,20 +492,29 @@ impl State {
     /// The register no longer says what a local holds.
     #[inline]
     pub(crate) fn uncache(&mut self, reg: Reg) {
-        if self.cached & 1 << reg != 0 {
-            self.cached &= !(1 << reg);
-            let local = std::mem::replace(&mut self.regs[reg as usize].cached, NONE);
-            self.locals[local as usize].cached = NO_REG;
-        }
+        self.cached &= !(1 << reg);
     }
 
     /// Forgets what registers cache, of `mask`.
+    #[inline]
     pub(crate) fn forget(&mut self, mask: u32) {
-        let mut cached = self.cached & mask;
-        while cached != 0 {
-            let reg = cached.trailing_zeros() as Reg;
+        self.cached &= !mask;
+    }
+
+    /// The register that caches a local, or `NO_REG`.
+    #[inline(always)]
+    fn cached_reg(&self, local: u32) -> Reg {
+        let reg = self.locals[local as usize].cached & 31;
+        let is_cached = self.cached & 1 << reg != 0 && self.regs[reg as usize].cached == local;
+        if is_cached { reg } else { NO_REG }
+    }
+
+    /// The local is cached nowhere.
+    #[inline]
+    fn uncache_local(&mut self, local: u32) {
+        let reg = self.cached_reg(local);
+        if reg != NO_REG {
             self.uncache(reg);
-            cached &= cached - 1;
         }
     }
 
@@ -511,11 +531,7 @@ impl State {
 
     /// Says that `reg` holds what the home of `local` holds.
     pub(crate) fn cache(&mut self, local: u32, reg: Reg) {
-        self.uncache(reg);
-        let old = self.locals[local as usize].cached;
-        if old != NO_REG {
-            self.uncache(old);
-        }
+        self.uncache_local(local);
         self.locals[local as usize].cached = reg;
         self.regs[reg as usize].cached = local;
         self.cached |= 1 << reg;
@@ -587,42 +603,17 @@ impl State {
         if dst == src {
             return;
         }
-        match bank(repr) {
-            Bank::General => ins_wide!(self.asm, wide(repr), movl_rm, movq_rm, dst, src),
-            Bank::Vector => ins!(self.asm, movaps_a, xmm(dst), xmm(src)),
-        }
+        self.asm.form(move_form(repr), number(dst), number(src));
     }
 
+    #[inline]
     pub(crate) fn load(&mut self, dst: Reg, mem: Mem, repr: Repr) {
-        match bank(repr) {
-            Bank::General => ins_wide!(self.asm, wide(repr), movl_rm, movq_rm, dst, mem),
-            Bank::Vector => self.load_vector(dst, mem, repr),
-        }
+        self.asm.form(load_form(repr), number(dst), mem);
     }
 
-    #[inline(never)]
-    fn load_vector(&mut self, dst: Reg, mem: Mem, repr: Repr) {
-        match repr {
-            Repr::F32 => ins!(self.asm, movss_a_m, xmm(dst), mem),
-            Repr::F64 => ins!(self.asm, movsd_a_m, xmm(dst), mem),
-            _ => ins!(self.asm, movups_a, xmm(dst), mem),
-        }
-    }
-
+    #[inline]
     pub(crate) fn store(&mut self, mem: Mem, src: Reg, repr: Repr) {
-        match bank(repr) {
-            Bank::General => ins_wide!(self.asm, wide(repr), movl_mr, movq_mr, mem, src),
-            Bank::Vector => self.store_vector(mem, src, repr),
-        }
-    }
-
-    #[inline(never)]
-    fn store_vector(&mut self, mem: Mem, src: Reg, repr: Repr) {
-        match repr {
-            Repr::F32 => ins!(self.asm, movss_c_m, mem, xmm(src)),
-            Repr::F64 => ins!(self.asm, movsd_c_m, mem, xmm(src)),
-            _ => ins!(self.asm, movups_b, mem, xmm(src)),
-        }
+        self.asm.form(store_form(repr), number(src), mem);
     }
 
     /// Loads a constant. Changes no flags.
@@ -644,22 +635,27 @@ impl State {
     /// Copies a value into a register, whoever holds that. Changes no flags and no other register but,
     /// for float constants, the scratch register.
     pub(crate) fn copy_to(&mut self, dst: Reg, loc: Loc, repr: Repr) {
+        let src = match loc {
+            Loc::Reg(src) => src,
+            Loc::Local(local) => self.local_reg(local),
+            _ => NO_REG,
+        };
+        if src != NO_REG {
+            return self.move_reg(dst, src, repr);
+        }
         match loc {
-            Loc::Reg(src) => self.move_reg(dst, src, repr),
             Loc::Const(value) => self.load_const(dst, value, repr),
             Loc::Frame(disp) => {
                 self.reloads += 1;
                 self.load(dst, at(RBP, disp), repr);
             }
-            Loc::Local(local) => match self.local_reg(local) {
-                NO_REG if local == BASE => self.load_base(dst),
-                NO_REG => {
-                    self.reloads += 1;
-                    let disp = self.locals[local as usize].disp;
-                    self.load(dst, at(RBP, disp), repr);
-                }
-                src => self.move_reg(dst, src, repr),
-            },
+            Loc::Local(BASE) => self.load_base(dst),
+            Loc::Local(local) => {
+                self.reloads += 1;
+                let disp = self.locals[local as usize].disp;
+                self.load(dst, at(RBP, disp), repr);
+            }
+            Loc::Reg(_) => {}
             Loc::Flags(id) => match self.flags[id as usize].state {
                 Flag::Live(cond) => self.asm.set_bool(cond, dst),
                 Flag::Moved(src) => self.move_reg(dst, src, Repr::I32),
@@ -671,8 +667,8 @@ impl State {
     /// The register that a local can be read from, if there is one.
     #[inline]
     pub(crate) fn local_reg(&self, local: u32) -> Reg {
-        let local = &self.locals[local as usize];
-        if local.pinned != NO_REG { local.pinned } else { local.cached }
+        let pinned = self.locals[local as usize].pinned;
+        if pinned != NO_REG { pinned } else { self.cached_reg(local) }
     }
 
     /// Reads the base of memory 0 into `dst`.
@@ -774,7 +770,7 @@ impl State {
         let repr = tag.repr();
         if tag.is(LocKind::Local) {
             let local = bits as u32;
-            let cached = self.locals[local as usize].cached;
+            let cached = self.cached_reg(local);
             if cached != NO_REG {
                 self.hold(cached);
                 return cached;
@@ -877,8 +873,8 @@ impl State {
         if !value.is(LocKind::Local) || value.bits == u64::from(BASE) {
             return None;
         }
-        let local = &self.locals[value.bits as usize];
-        (local.pinned == NO_REG && local.cached == NO_REG).then(|| at(RBP, local.disp))
+        let local = value.bits as u32;
+        (self.local_reg(local) == NO_REG).then(|| at(RBP, self.locals[local as usize].disp))
     }
 
     /// The value as an immediate, if it is one that instructions can hold.
@@ -975,12 +971,12 @@ impl State {
 
     /// The home of an operand on the stack.
     pub(crate) fn entry_home(&self, index: usize) -> i32 {
-        self.home(self.stack[index].slot)
+        self.home(self.stack[index].slot())
     }
 
     /// Bytes of operand homes below position `index` of the stack.
     pub(crate) fn slot_below(&self, index: usize) -> u32 {
-        index.checked_sub(1).map_or(0, |below| self.stack[below].slot)
+        self.stack.get(index).map_or(self.slot, |entry| entry.below)
     }
 
     /// The home that an operand of this representation gets above `below` bytes; also the bytes with it.
@@ -992,43 +988,59 @@ impl State {
     #[inline(always)]
     pub(crate) fn push(&mut self, value: Value) {
         let Value { bits, tag } = value;
-        let below = self.stack.last().map_or(0, |entry| entry.slot);
+        if tag.is(LocKind::Frame) && bits as i32 != self.home(self.slot + home_bytes(tag.repr())) {
+            // A value that was popped and comes back keeps its home only if that is this one.
+            return self.push_moved(value);
+        }
+        if tag.is(LocKind::Local) {
+            self.locals[bits as usize].refs += 1;
+        }
+        self.push_entry(bits, tag);
+    }
+
+    /// Pushes what a local that an instruction names holds.
+    #[inline(always)]
+    pub(crate) fn push_local(&mut self, local: u32) {
+        let named = &mut self.locals[local as usize];
+        let (repr, used) = (named.repr, named.used);
+        named.refs += 1;
+        if !used {
+            self.unforeseen();
+        }
+        self.push_entry(u64::from(local), Tag::new(LocKind::Local, repr));
+    }
+
+    /// Pushes an entry. Takes its parts, which travel in registers: an entry would be put together in memory
+    /// first, where it is not pushed at once.
+    #[inline(always)]
+    fn push_entry(&mut self, bits: u64, tag: Tag) {
+        let below = self.slot;
         let slot = below + home_bytes(tag.repr());
         if slot > self.max_operands {
             self.max_operands = slot;
         }
-        if tag.is(LocKind::Frame) && bits as i32 != self.home(slot) {
-            // A value that was popped and comes back keeps its home only if that is this one.
-            return self.push_moved(value, slot);
-        }
         if self.stack.len() == self.stack.capacity() || self.stack.len() - self.settled >= WINDOW {
-            return self.push_far(bits, tag, slot);
+            return self.push_far(bits, tag);
         }
         // Nothing is written in between, so that this is known to need no more room.
-        self.stack.push(Entry { bits, tag, slot });
-        if tag.is(LocKind::Local) {
-            self.locals[bits as usize].refs += 1;
-        }
+        self.stack.push(Entry { bits, tag, below });
+        self.slot = slot;
     }
 
     /// Pushes a value from a home that is not its own.
     #[cold]
     #[inline(never)]
-    fn push_moved(&mut self, mut value: Value, slot: u32) {
+    fn push_moved(&mut self, mut value: Value) {
         self.reg_of(&mut value);
-        let Value { bits, tag } = value;
-        self.push_far(bits, tag, slot);
+        self.push(value);
     }
 
-    /// Pushes an entry where there may be no room, or too many operands not settled. Takes its parts, which
-    /// travel in registers: an entry would be put together in memory first, even where it is not far.
+    /// Pushes an entry where there may be no room, or too many operands not settled.
     #[cold]
     #[inline(never)]
-    fn push_far(&mut self, bits: u64, tag: Tag, slot: u32) {
-        if tag.is(LocKind::Local) {
-            self.locals[bits as usize].refs += 1;
-        }
-        self.stack.push(Entry { bits, tag, slot });
+    fn push_far(&mut self, bits: u64, tag: Tag) {
+        self.stack.push(Entry { bits, tag, below: self.slot });
+        self.slot += home_bytes(tag.repr());
         while self.stack.len() - self.settled > WINDOW {
             self.settle_entry(self.settled);
             self.settled += 1;
@@ -1041,9 +1053,10 @@ impl State {
 
     #[inline]
     pub(crate) fn pop(&mut self) -> Value {
-        let Some(Entry { bits, tag, .. }) = self.stack.pop() else {
+        let Some(Entry { bits, tag, below }) = self.stack.pop() else {
             return self.no_operand();
         };
+        self.slot = below;
         if self.settled > self.stack.len() {
             self.settled = self.stack.len();
         }
@@ -1062,7 +1075,7 @@ impl State {
 
     /// Moves an operand to its home, unless it is a constant.
     fn settle_entry(&mut self, index: usize) {
-        let slot = self.stack[index].slot;
+        let slot = self.stack[index].slot();
         let (loc, repr) = self.stack[index].parts();
         let home = at(RBP, self.home(slot));
         match loc {
@@ -1119,21 +1132,35 @@ impl State {
     }
 
     /// Drops operands from position `height` on.
+    #[inline]
     pub(crate) fn truncate(&mut self, height: usize) {
+        if self.stack.len() > height {
+            self.drop_operands(height);
+        }
+        self.settled = self.settled.min(height);
+    }
+
+    #[inline(never)]
+    fn drop_operands(&mut self, height: usize) {
         while self.stack.len() > height.max(self.settled) {
             let value = self.pop();
             self.release(value);
         }
+        self.slot = self.slot_below(height);
         self.stack.truncate(height);
-        self.settled = self.settled.min(height);
     }
 
     /// The operands on the stack that mean `local` get its value now: it is about to change.
+    #[inline(always)]
     fn detach(&mut self, local: u32) {
-        let mut left = self.locals[local as usize].refs;
-        if left == 0 {
-            return;
+        if self.locals[local as usize].refs != 0 {
+            self.detach_operands(local);
         }
+    }
+
+    #[inline(never)]
+    fn detach_operands(&mut self, local: u32) {
+        let mut left = self.locals[local as usize].refs;
         let repr = self.locals[local as usize].repr;
         let reg = self.alloc(bank(repr));
         self.copy_to(reg, Loc::Local(local), repr);
@@ -1178,10 +1205,7 @@ impl State {
             Loc::Const(bits) if bank(repr) == Bank::General && State::imm_of(&value).is_some() => {
                 let imm = bits as i32;
                 ins_wide!(self.asm, wide(repr), movl_mi, movq_mi_sxl, home, imm);
-                let cached = self.locals[local as usize].cached;
-                if cached != NO_REG {
-                    self.uncache(cached);
-                }
+                self.uncache_local(local);
             }
             _ => {
                 let reg = self.reg_of(&mut value);
@@ -1190,10 +1214,7 @@ impl State {
                 if self.temps & 1 << reg != 0 {
                     self.cache(local, reg);
                 } else {
-                    let cached = self.locals[local as usize].cached;
-                    if cached != NO_REG {
-                        self.uncache(cached);
-                    }
+                    self.uncache_local(local);
                 }
             }
         }
@@ -1204,15 +1225,21 @@ impl State {
     pub(crate) fn named(&mut self, local: u32) -> Local {
         let named = self.locals[local as usize];
         if !named.used {
-            self.fail("the first look missed a use of a local");
+            self.unforeseen();
         }
         named
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unforeseen(&mut self) {
+        self.fail("the first look missed a use of a local");
     }
 
     /// Adds a local that has no place yet.
     #[inline]
     pub(crate) fn add_local(&mut self, repr: Repr) {
-        let (pinned, cached) = (NO_REG, NO_REG);
+        let (pinned, cached) = (NO_REG, 0);
         self.locals.push(Local { repr, pinned, cached, disp: 0, refs: 0, used: false });
     }
 

@@ -96,6 +96,7 @@ pub fn lower<E: Emit>(
         module,
         settings,
         guarded: module.memories.iter().map(|ty| guarded_reach(settings, ty)).collect(),
+        guarded_first: module.memories.first().map_or(0, |ty| guarded_reach(settings, ty)),
         validator,
         emit,
         scratch,
@@ -172,6 +173,8 @@ pub(crate) struct Lowering<'a, E: Emit> {
     pub(crate) settings: &'a Settings,
     /// For each memory, see `guarded_reach`.
     pub(crate) guarded: SmallVec<[u64; 1]>,
+    /// The same for memory 0.
+    pub(crate) guarded_first: u64,
     pub(crate) emit: &'a mut E,
     pub(crate) validator: FuncValidator<ValidatorResources>,
     pub(crate) scratch: &'a mut Scratch,
@@ -230,15 +233,23 @@ impl<E: Emit> Lowering<'_, E> {
 
     /// Starts lowering a reachable instruction.
     #[inline(always)]
-    fn begin(&mut self, offset: u64, immediates: Immediates) {
-        // Module offsets fit 32 bits: `Module::wasm` is far below 4 GiB, as is every section.
+    pub(crate) fn begin(&mut self, offset: u64, immediates: Immediates) {
+        if immediates == Immediates::Other {
+            // Module offsets fit 32 bits: `Module::wasm` is far below 4 GiB, as is every section.
+            self.emit.location(offset as u32);
+        } else {
+            self.begin_looking(offset, immediates);
+        }
+    }
+
+    /// `begin` with a look at what comes next.
+    #[inline(never)]
+    fn begin_looking(&mut self, offset: u64, immediates: Immediates) {
         self.emit.location(offset as u32);
-        if immediates != Immediates::Other {
-            if self.behind_is_known {
-                self.emit.upcoming(self.bytes.get(self.position..).unwrap_or_default());
-            } else {
-                self.upcoming_after(offset, immediates);
-            }
+        if self.behind_is_known {
+            self.emit.upcoming(self.bytes.get(self.position..).unwrap_or_default());
+        } else {
+            self.upcoming_after(offset, immediates);
         }
     }
 
@@ -278,21 +289,6 @@ impl<E: Emit> Lowering<'_, E> {
         if self.reachable {
             self.begin(offset, immediates);
             self.emit.vector(op);
-        }
-        Ok(())
-    }
-
-    /// Lowers a scalar load or store. Inlined for the same reason as `numeric`.
-    #[inline(always)]
-    pub(crate) fn scalar_access(
-        &mut self,
-        op: &Operator<'_>,
-        offset: u64,
-        immediates: Immediates,
-    ) -> Result<(), Failure> {
-        if self.reachable {
-            self.begin(offset, immediates);
-            self.plain_access(op);
         }
         Ok(())
     }
@@ -379,15 +375,10 @@ impl<E: Emit> Lowering<'_, E> {
         }
         let frame = self.scratch.frames.pop().expect("validated: end closes a block");
         if frame.entered {
-            let continues = self.reachable
-                || match frame.kind {
-                    Kind::Block | Kind::TryTable | Kind::Try | Kind::Catch => frame.branched,
-                    // A branch to a loop goes back to its start.
-                    Kind::Loop => false,
-                    // Without `else` the condition may be false.
-                    Kind::If => true,
-                    Kind::Else => frame.branched || frame.first_arm,
-                };
+            // A branch to a loop goes back to its start.
+            let arrives = frame.kind != Kind::Loop && (frame.branched || frame.first_arm);
+            // Without `else` the condition may be false.
+            let continues = self.reachable || frame.kind == Kind::If || arrives;
             self.emit.location(location);
             self.emit.end(self.reachable, continues);
             self.reachable = continues;

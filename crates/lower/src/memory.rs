@@ -5,7 +5,7 @@
 //! guard region behind the memory, where the access faults. Whoever adds a way to access memory goes
 //! through `address`.
 
-use crate::driver::Lowering;
+use crate::driver::{Immediates, Lowering};
 use crate::emit::*;
 use wardian_module::layout::{Field, Repr};
 use wardian_module::{Builtin, IndexType, MemoryIndex, MemoryPlan, MemoryType, Settings, Trap};
@@ -450,11 +450,36 @@ impl<E: Emit> Lowering<'_, E> {
         self.module.memories[memory as usize].index
     }
 
-    /// Lowers a load or store that is known to be one when this program is compiled.
+    /// Lowers a scalar load or store of memory 0, which is known to be one when this program is compiled.
     #[inline(always)]
-    pub(crate) fn plain_access(&mut self, op: &Operator<'_>) {
-        let (memarg, access) = plain_access(op).expect("a load or store");
-        self.access(memory_of(memarg), memarg.offset, access);
+    pub(crate) fn scalar_access(&mut self, op: &Operator<'_>, location: u64) {
+        match plain_access(op) {
+            Some((memarg, Plain::Load(access))) => {
+                self.scalar_load(access, memarg.offset, location);
+            }
+            Some((memarg, Plain::Store(access))) => {
+                self.scalar_store(access, memarg.offset, location);
+            }
+            _ => unreachable!("a scalar load or store"),
+        }
+    }
+
+    /// One function for all: what is the same for them should lie in the processor's cache of code once.
+    #[inline(never)]
+    fn scalar_load(&mut self, access: Access, offset: u64, location: u64) {
+        if self.reachable {
+            self.begin(location, Immediates::Memarg);
+            self.load(MemoryIndex(0), offset, access);
+        }
+    }
+
+    #[inline(never)]
+    fn scalar_store(&mut self, access: Access, offset: u64, location: u64) {
+        if self.reachable {
+            // Nobody looks behind it: it has no result.
+            self.begin(location, Immediates::Other);
+            self.store(MemoryIndex(0), offset, access);
+        }
     }
 
     #[inline(always)]
@@ -522,7 +547,10 @@ impl<E: Emit> Lowering<'_, E> {
     /// The place of an access of `bytes` bytes that needs no check, whatever its index is.
     #[inline(always)]
     fn guarded(&self, memory: MemoryIndex, offset: u64, bytes: u32) -> Option<Guarded> {
-        let reach = self.guarded.get(memory.index()).copied().unwrap_or(0);
+        let reach = match memory.index() {
+            0 => self.guarded_first,
+            index => self.guarded.get(index).copied().unwrap_or(0),
+        };
         let end = offset.checked_add(u64::from(bytes))?;
         let offset = u32::try_from(offset).ok()?;
         (end <= reach).then_some(Guarded { memory, offset })

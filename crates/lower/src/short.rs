@@ -9,7 +9,7 @@
 //! - A form decoded here has exactly one reading in the binary format, whatever proposals are on. Bytes
 //!   that could mean anything else, or nothing, are left to `wasmparser`.
 
-use crate::driver::{Failure, Immediates, Lowering};
+use crate::driver::{Failure, Lowering};
 use crate::emit::Emit;
 use crate::visit::Visit;
 use wasmparser::{BinaryReader, BlockType, MemArg, MemArgTarget, Operator, ValType, VisitOperator};
@@ -128,11 +128,8 @@ impl<'a, E: Emit> Lowering<'a, E> {
             if at == self.metering.stop {
                 self.pay();
             }
-            match self.bytes.get(at..at + WINDOW) {
-                Some(window) => {
-                    let bits = window.try_into().expect("as many bytes as said");
-                    self.instruction(u64::from_le_bytes(bits))?;
-                }
+            match self.bytes.get(at..).and_then(<[u8]>::first_chunk::<WINDOW>) {
+                Some(window) => self.instruction(at, u64::from_le_bytes(*window))?,
                 None if at < self.bytes.len() => self.long_form()?,
                 None => break,
             }
@@ -142,10 +139,9 @@ impl<'a, E: Emit> Lowering<'a, E> {
         Ok(())
     }
 
-    /// The instruction at the current position, which begins with these bytes; moves behind it.
+    /// The instruction at the current position, `at`, which begins with these bytes; moves behind it.
     #[inline(always)]
-    fn instruction(&mut self, bits: u64) -> Result<(), Failure> {
-        let at = self.position;
+    fn instruction(&mut self, at: usize, bits: u64) -> Result<(), Failure> {
         let offset = self.start + at as u64;
 
         macro_rules! short_forms {
@@ -153,7 +149,7 @@ impl<'a, E: Emit> Lowering<'a, E> {
                 locals: { $($local:literal => $visit_local:ident $lower_local:ident,)* }
                 numbers: { $($number:literal => $visit_number:ident,)* }
                 blocks: { $($block:literal => $visit_block:ident,)* }
-                accesses: { $($access:literal => $visit_access:ident $op_access:ident $access_align:literal $immediates:ident,)* }
+                accesses: { $($access:literal => $visit_access:ident $op_access:ident $access_align:literal,)* }
                 plain: { $($plain:literal => $visit_plain:ident,)* }
             ) => {
                 match bits as u8 {
@@ -186,8 +182,8 @@ impl<'a, E: Emit> Lowering<'a, E> {
                             let place = (align, $access_align, start);
                             self.access_at(place, |lowering, memarg| {
                                 lowering.validator.visitor(offset).$visit_access(memarg)?;
-                                let op = Operator::$op_access { memarg };
-                                lowering.scalar_access(&op, offset, Immediates::$immediates)
+                                lowering.scalar_access(&Operator::$op_access { memarg }, offset);
+                                Ok(())
                             })
                         }
                         None => self.long_form(),
@@ -233,31 +229,31 @@ impl<'a, E: Emit> Lowering<'a, E> {
                 0x03 => visit_loop,
                 0x04 => visit_if,
             }
-            // With their natural alignment. Behind a store nobody looks: it has no result.
+            // With their natural alignment.
             accesses: {
-                0x28 => visit_i32_load I32Load 2 Memarg,
-                0x29 => visit_i64_load I64Load 3 Memarg,
-                0x2a => visit_f32_load F32Load 2 Memarg,
-                0x2b => visit_f64_load F64Load 3 Memarg,
-                0x2c => visit_i32_load8_s I32Load8S 0 Memarg,
-                0x2d => visit_i32_load8_u I32Load8U 0 Memarg,
-                0x2e => visit_i32_load16_s I32Load16S 1 Memarg,
-                0x2f => visit_i32_load16_u I32Load16U 1 Memarg,
-                0x30 => visit_i64_load8_s I64Load8S 0 Memarg,
-                0x31 => visit_i64_load8_u I64Load8U 0 Memarg,
-                0x32 => visit_i64_load16_s I64Load16S 1 Memarg,
-                0x33 => visit_i64_load16_u I64Load16U 1 Memarg,
-                0x34 => visit_i64_load32_s I64Load32S 2 Memarg,
-                0x35 => visit_i64_load32_u I64Load32U 2 Memarg,
-                0x36 => visit_i32_store I32Store 2 Other,
-                0x37 => visit_i64_store I64Store 3 Other,
-                0x38 => visit_f32_store F32Store 2 Other,
-                0x39 => visit_f64_store F64Store 3 Other,
-                0x3a => visit_i32_store8 I32Store8 0 Other,
-                0x3b => visit_i32_store16 I32Store16 1 Other,
-                0x3c => visit_i64_store8 I64Store8 0 Other,
-                0x3d => visit_i64_store16 I64Store16 1 Other,
-                0x3e => visit_i64_store32 I64Store32 2 Other,
+                0x28 => visit_i32_load I32Load 2,
+                0x29 => visit_i64_load I64Load 3,
+                0x2a => visit_f32_load F32Load 2,
+                0x2b => visit_f64_load F64Load 3,
+                0x2c => visit_i32_load8_s I32Load8S 0,
+                0x2d => visit_i32_load8_u I32Load8U 0,
+                0x2e => visit_i32_load16_s I32Load16S 1,
+                0x2f => visit_i32_load16_u I32Load16U 1,
+                0x30 => visit_i64_load8_s I64Load8S 0,
+                0x31 => visit_i64_load8_u I64Load8U 0,
+                0x32 => visit_i64_load16_s I64Load16S 1,
+                0x33 => visit_i64_load16_u I64Load16U 1,
+                0x34 => visit_i64_load32_s I64Load32S 2,
+                0x35 => visit_i64_load32_u I64Load32U 2,
+                0x36 => visit_i32_store I32Store 2,
+                0x37 => visit_i64_store I64Store 3,
+                0x38 => visit_f32_store F32Store 2,
+                0x39 => visit_f64_store F64Store 3,
+                0x3a => visit_i32_store8 I32Store8 0,
+                0x3b => visit_i32_store16 I32Store16 1,
+                0x3c => visit_i64_store8 I64Store8 0,
+                0x3d => visit_i64_store16 I64Store16 1,
+                0x3e => visit_i64_store32 I64Store32 2,
             }
             plain: {
                 0x0b => visit_end,

@@ -67,52 +67,6 @@ impl Default for VariableOperatorCost {
     }
 }
 
-macro_rules! default_cost {
-    // What stands for no work is free.
-    (Nop) => {
-        0
-    };
-    (Drop) => {
-        0
-    };
-    (Block) => {
-        0
-    };
-    (Loop) => {
-        0
-    };
-    (TryTable) => {
-        0
-    };
-    (Try) => {
-        0
-    };
-    (Catch) => {
-        0
-    };
-    (CatchAll) => {
-        0
-    };
-    (Delegate) => {
-        0
-    };
-    (Unreachable) => {
-        0
-    };
-    (Return) => {
-        0
-    };
-    (Else) => {
-        0
-    };
-    (End) => {
-        0
-    };
-    ($op:ident) => {
-        1
-    };
-}
-
 macro_rules! operator_costs {
     ($(@$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
         /// What each instruction costs, whatever its operands.
@@ -127,7 +81,22 @@ macro_rules! operator_costs {
         impl OperatorCost {
             /// 1 for every instruction but those that stand for no work.
             pub const fn new() -> OperatorCost {
-                OperatorCost { $($op: default_cost!($op),)* variable: VariableOperatorCost::new() }
+                let mut cost = OperatorCost { $($op: 1,)* variable: VariableOperatorCost::new() };
+                // What stands for no work is free.
+                cost.Nop = 0;
+                cost.Drop = 0;
+                cost.Block = 0;
+                cost.Loop = 0;
+                cost.TryTable = 0;
+                cost.Try = 0;
+                cost.Catch = 0;
+                cost.CatchAll = 0;
+                cost.Delegate = 0;
+                cost.Unreachable = 0;
+                cost.Return = 0;
+                cost.Else = 0;
+                cost.End = 0;
+                cost
             }
 
             /// What `op` costs.

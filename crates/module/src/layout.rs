@@ -610,7 +610,8 @@ impl VmLayout {
         self.tags + tag.0 * TAG
     }
 
-    /// How generated code of `module` reaches `field`.
+    /// How generated code of `module` reaches `field`. Inlined: which field it is, is known where this is called.
+    #[inline]
     pub fn path(&self, module: &Module, field: Field) -> Path {
         let storage = |index: usize, imported: usize, own: u32, import: u32, part: usize| {
             if index < imported {

@@ -7,8 +7,8 @@ use wardian_module::layout::Owner;
 
 pub(crate) const ENTRY_FRAME: usize = 0;
 pub(crate) const EXIT_FP: usize = 0;
-pub(crate) const EXIT_SP: usize = 0;
-pub(crate) const PREVIOUS_ENTRY_SP: usize = 0;
+pub(crate) const EXIT_SP: usize = 8;
+pub(crate) const PREVIOUS_ENTRY_SP: usize = 16;
 
 pub(crate) fn builtin_address() -> usize {
     crate::call::builtin_entry as *const () as usize
