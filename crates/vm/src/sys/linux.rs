@@ -180,14 +180,18 @@ pub(crate) fn prefer_large_pages(bytes: &mut [u8]) {
 /// Free bytes at the end of a heap from which on they go back to the system.
 #[cfg(target_env = "gnu")]
 const KEPT_FREE: libc::c_int = 128 << 10;
+/// Bytes from which a block is mapped by itself, and goes back whole.
+#[cfg(target_env = "gnu")]
+const MAPPED_ALONE: libc::c_int = 64 << 10;
 
-/// Fixes the threshold, which otherwise grows with the largest block that was freed.
+/// Fixes both thresholds, which otherwise grow with the largest block that was freed.
 pub(crate) fn return_freed_memory() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: [foreign function] any threshold is allowed. The library keeps it in one word, which it reads
-    // by itself whenever it frees: other threads see the old or the new.
+    // SAFETY: [foreign function] the library allows these thresholds. It keeps each in one word, which it reads
+    // by itself whenever it allocates or frees: other threads see the old or the new.
     unsafe {
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_FREE);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_ALONE);
     }
 }
 
