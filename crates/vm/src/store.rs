@@ -867,6 +867,10 @@ impl Store {
         let is_func = ty.heap.top() == HeapTop::Func;
         match value {
             Value::Func(None) if ty.nullable && is_func => Ok(Element::Func(std::ptr::null())),
+            // Every function is a `func`, so that its own type need not be looked for.
+            Value::Func(Some(id)) if ty.heap == HeapType::Func => {
+                self.func_ref(id).map(Element::Func)
+            }
             Value::Func(Some(id)) => {
                 let own = HeapType::ConcreteFunc(self.func_type(id).ok_or(Mismatch)?.id());
                 if own.matches(ty.heap) {
