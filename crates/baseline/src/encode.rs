@@ -346,8 +346,7 @@ pub(crate) fn store_form(repr: Repr) -> Form {
 #[inline(always)]
 pub(crate) fn move_form(repr: Repr) -> Form {
     match repr {
-        Repr::I32 | Repr::Ref => Form::op(0x8b),
-        Repr::I64 | Repr::Pointer => Form::op(0x8b).wide(),
+        Repr::I32 | Repr::Ref | Repr::I64 | Repr::Pointer => load_form(repr),
         // movaps
         Repr::F32 | Repr::F64 | Repr::V128 => Form::op_0f(0x28),
     }

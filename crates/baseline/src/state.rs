@@ -492,7 +492,7 @@ impl State {
     /// The register no longer says what a local holds.
     #[inline]
     pub(crate) fn uncache(&mut self, reg: Reg) {
-        self.cached &= !(1 << reg);
+        self.forget(1 << reg);
     }
 
     /// Forgets what registers cache, of `mask`.

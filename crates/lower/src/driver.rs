@@ -703,9 +703,7 @@ impl<E: Emit> Lowering<'_, E> {
                     return Ok(());
                 }
                 let message = format!("instruction {op:?} is not supported by this version");
-                return Err(
-                    DecodeError { message, offset, func: None, name: None, missing: None }.into()
-                );
+                return Err(DecodeError::new(message, offset).into());
             }
         }
         Ok(())

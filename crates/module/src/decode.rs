@@ -66,7 +66,8 @@ impl fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 impl DecodeError {
-    fn new(message: impl Into<String>, offset: usize) -> DecodeError {
+    /// An error at this offset, of no function and no proposal.
+    pub fn new(message: impl Into<String>, offset: usize) -> DecodeError {
         DecodeError { message: message.into(), offset, func: None, name: None, missing: None }
     }
 
@@ -87,13 +88,7 @@ impl From<wasmparser::Error> for DecodeError {
             Proposal::ALL.iter().copied().find(|p| p.features().intersects(features))
         });
         let offset = usize::try_from(error.offset()).unwrap_or(usize::MAX);
-        DecodeError {
-            message: error.message().to_string(),
-            offset,
-            func: None,
-            name: None,
-            missing,
-        }
+        DecodeError { missing, ..DecodeError::new(error.message(), offset) }
     }
 }
 

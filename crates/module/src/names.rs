@@ -15,26 +15,22 @@ pub(crate) fn module_name(section: &[u8]) -> Option<&str> {
 }
 
 pub(crate) fn func_names(section: &[u8]) -> HashMap<FuncIndex, &str> {
-    let mut names = HashMap::new();
-    for subsection in NameSectionReader::new(BinaryReader::new(section, 0)).map_while(Result::ok) {
-        if let Name::Function(map) = subsection {
-            names.extend(
-                map.into_iter().map_while(Result::ok).map(|n| (FuncIndex(n.index), n.name)),
-            );
-        }
-    }
-    names
+    named_funcs(section).collect()
 }
 
 /// The name of one function.
 pub(crate) fn func_name(section: &[u8], func: FuncIndex) -> Option<&str> {
-    let mut names = NameSectionReader::new(BinaryReader::new(section, 0)).map_while(Result::ok);
-    names.find_map(|subsection| match subsection {
-        Name::Function(map) => {
-            map.into_iter().map_while(Result::ok).find(|name| name.index == func.0).map(|n| n.name)
-        }
+    named_funcs(section).find(|(index, _)| *index == func).map(|(_, name)| name)
+}
+
+fn named_funcs(section: &[u8]) -> impl Iterator<Item = (FuncIndex, &str)> {
+    let subsections = NameSectionReader::new(BinaryReader::new(section, 0)).map_while(Result::ok);
+    let maps = subsections.filter_map(|subsection| match subsection {
+        Name::Function(map) => Some(map),
         _ => None,
-    })
+    });
+    let names = maps.flat_map(|map| map.into_iter().map_while(Result::ok));
+    names.map(|name| (FuncIndex(name.index), name.name))
 }
 
 #[cfg(test)]

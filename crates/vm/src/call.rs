@@ -371,13 +371,10 @@ fn activate<S: Host, X>(host: &mut S, enter: impl FnOnce() -> X) -> Result<X, Bo
     let context: &Context = unsafe { &*context_ptr };
     let marker = 0u8;
     let sp = &raw const marker as usize;
-    let mut outer = None;
-    if !begin(context, max_wasm_stack, sp) {
-        outer = begin_inside(context, max_wasm_stack, sp);
-        if outer.is_none() {
-            return Err(overflow());
-        }
-    }
+    let outer = match begin(context, max_wasm_stack, sp) {
+        true => None,
+        false => Some(begin_inside(context, max_wasm_stack, sp).ok_or_else(overflow)?),
+    };
     let pointer: NonNull<dyn Host> = NonNull::from(&mut *host);
     context.host.set(Some(pointer));
     let entered = enter();

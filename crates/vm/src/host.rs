@@ -273,8 +273,9 @@ impl Passed<'_> {
 #[repr(transparent)]
 pub struct RecordRef<S, F>(NonNull<HostRecord>, PhantomData<(fn(S), F)>);
 
-/// Calls host code that guest code called: no panic leaves, and after a failure the call is diverted. `APART`: calls that the host is
-/// told of go another way, so that others save no registers for it; a body that saves them anyhow stands once.
+/// Calls host code that guest code called: no panic leaves, and after a failure the call is diverted.
+/// `APART`: calls that the host is told of go another way, so that others save no registers for it; a body
+/// that saves them anyhow stands once.
 #[inline]
 fn run<const APART: bool, S: Host, F, R>(
     record: &RecordRef<S, F>,

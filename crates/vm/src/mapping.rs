@@ -278,19 +278,10 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
-            let Mapping { start, size, before, accessible, begun, .. } = *self;
-            let image = self.image.take();
+            let kept = Mapping { image: self.image.take(), home: None, ..*self };
             // Its parts go on; what is dropped here is empty.
             self.size = 0;
-            return home.give(Mapping {
-                start,
-                size,
-                before,
-                accessible,
-                begun,
-                image,
-                home: None,
-            });
+            return home.give(kept);
         }
         if self.size > 0 {
             // SAFETY: [mapping] the range is ours from what lies before on, and unmapped once.

@@ -41,7 +41,7 @@ const SPENT: usize = offset_of!(Context, shared) + offset_of!(StoreContext, spen
 /// Offset from `entry_sp` of the previous activation's `entry_sp`.
 pub(crate) const PREVIOUS_ENTRY_SP: usize = 16;
 
-/// Text that begins entry shims, up to the pushed context register, with a frame that has room for the rest.
+/// Text that begins entry shims: a frame, in which it puts the registers that calls preserve.
 macro_rules! enter_frame {
     () => {
         "push rbp
@@ -54,7 +54,7 @@ macro_rules! enter_frame {
     };
 }
 
-/// Text that makes the pushed frame the innermost, with the owner in `rsi` or `rdi` and its context in `rbx`.
+/// Text that makes this the innermost entry frame of the context in `rbx`, with room for an exit.
 macro_rules! push_entry {
     () => {
         "push rbx
@@ -64,8 +64,8 @@ macro_rules! push_entry {
     };
 }
 
-/// Text that ends entry shims after a call that returned, as `landing`: the function has left `rbx` and all registers that
-/// it preserves as they were, but for `r15`.
+/// Text that ends entry shims after a call that returned, as `landing` does: the function has left all registers
+/// that it preserves as they were, `rbx` among them, but for `r15`.
 macro_rules! leave_frame {
     () => {
         "mov [rbx + {spent}], r15
@@ -455,7 +455,7 @@ unsafe extern "sysv64" fn epoch() {
         "movdqu [rsp + 312], xmm15",
         "call {current}",
         "mov rbx, rax",
-        // As `exit`, from below the frame.
+        // As `exit!`, from inside of this frame.
         "mov r10, [rbx + {entry_sp}]",
         "mov rax, [rbp]",
         "mov [r10 + {exit_fp}], rax",
