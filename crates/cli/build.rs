@@ -22,12 +22,14 @@ fn main() {
     if !is_plain_linux() {
         return;
     }
-    let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
-    println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/{ORDER}");
+    // There, and not where the package is, cargo finds it again when a target folder is moved.
+    let out = env::var("OUT_DIR").expect("cargo sets it");
+    if std::fs::copy(ORDER, Path::new(&out).join(ORDER)).is_ok() {
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{out}/{ORDER}");
+    }
     if has_packed_relocations() {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
-    let out = env::var("OUT_DIR").expect("cargo sets it");
     if has_static_libraries() && put_static_libraries(Path::new(&out)).is_ok() {
         println!("cargo::rustc-link-search=native={out}");
         println!("cargo::rustc-link-arg-bins=-static-pie");

@@ -14,6 +14,12 @@
 //! names. Then they are not validated again: nobody without the key can say so of other bytes. Safety
 //! does not hang on it, since every tier validates what it compiles; that a module is refused before it
 //! runs does.
+//!
+//! NOTE [additions]
+//! Functions that a later run adds are few beside those that are there. They go to a second file, the
+//! addition, until that would have more than a quarter of the entry's bytes: then both become one entry.
+//! So a run writes little more than what is new, and what is written again grows with the code only. An
+//! addition is an entry like any other and needs none beside it.
 
 #[cfg_attr(unix, path = "cache/folder_unix.rs")]
 #[cfg_attr(not(unix), path = "cache/folder_none.rs")]
@@ -27,10 +33,11 @@ use crate::background::Background;
 use crate::log;
 use crate::stats::Counters;
 use folder::Folder;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use wardian_module::DefinedFuncIndex;
@@ -50,6 +57,10 @@ const WRITTEN_EARLY: usize = 256 << 10;
 /// Bytes of bodies, or of the first tier's code, from which on it pays to have them validated, or
 /// compiled, already: with less, and no optimized code, nothing is written.
 const WORTH_KEEPING: usize = 64 << 10;
+/// What part of an entry its addition may be, and bytes of an entry from which on it may have one: NOTE
+/// [additions].
+const ADDED_PART: u64 = 4;
+const HAS_ADDITION: u64 = 64 << 10;
 
 /// A folder of compiled code with a limit of bytes.
 #[derive(Debug)]
@@ -74,8 +85,6 @@ struct Item {
     name: String,
     bytes: u64,
     used: SystemTime,
-    /// Not, or not yet, an entry.
-    temporary: bool,
 }
 
 impl Cache {
@@ -114,7 +123,7 @@ impl Cache {
         let mut usage = CacheUsage::default();
         if let Some(folder) = Folder::open(&self.path)? {
             for item in folder.list(usize::MAX)?.0 {
-                usage.entries += u64::from(!item.temporary);
+                usage.entries += u64::from(item.name.ends_with(EXTENSION));
                 usage.bytes += item.bytes;
             }
         }
@@ -136,15 +145,21 @@ impl Cache {
         Ok(usage)
     }
 
-    /// Writes an entry and makes room.
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+    /// Writes an entry, unless it is larger than the cache, and makes room; whether it was written.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<bool, FileError> {
         let folder = Folder::make(&self.path)?;
         if bytes.len() as u64 > self.limit {
             tracing::debug!(target: log::CACHE, bytes = bytes.len(), "larger than the cache");
-            return Ok(());
+            return Ok(false);
         }
         folder.write(name, bytes)?;
-        self.clean(&folder)
+        self.clean(&folder)?;
+        Ok(true)
+    }
+
+    /// Removes a file of ours, if there is one.
+    fn remove(&self, name: &str) -> Result<(), FileError> {
+        Folder::open(&self.path)?.map_or(Ok(()), |folder| folder.remove(name))
     }
 
     /// Removes what was not used for longest, if there is too much.
@@ -159,9 +174,10 @@ impl Cache {
         for item in items {
             let too_much = full && bytes > self.limit / 100 * KEPT_PERCENT;
             let too_many = !all && count > SCANNED / 2;
-            let abandoned = item.temporary && age(&item) > ABANDONED;
+            let temporary = is_temporary(&item.name);
+            let abandoned = temporary && age(&item) > ABANDONED;
             // Somebody is writing the other temporary files.
-            if abandoned || !item.temporary && (too_much || too_many) {
+            if abandoned || !temporary && (too_much || too_many) {
                 folder.remove(&item.name)?;
                 bytes -= item.bytes;
                 count -= 1;
@@ -175,9 +191,11 @@ impl Cache {
 /// Hexadecimal digits of an entry's name.
 const DIGITS: usize = 32;
 const EXTENSION: &str = ".wcode";
+/// Of an entry's addition.
+const ADDED: &str = ".wadded";
 const TEMPORARY: &str = ".new-";
 
-/// The name of a file that becomes the entry `name`.
+/// The name of a file that becomes the entry or addition `name`.
 fn temporary(name: &str, random: u64) -> String {
     format!("{name}{TEMPORARY}{random:016x}")
 }
@@ -191,7 +209,9 @@ fn is_ours(name: &str) -> bool {
     let hex =
         |text: &str, digits| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
     let Some((digest, rest)) = name.split_at_checked(DIGITS) else { return false };
-    let Some(rest) = rest.strip_prefix(EXTENSION) else { return false };
+    let Some(rest) = rest.strip_prefix(EXTENSION).or_else(|| rest.strip_prefix(ADDED)) else {
+        return false;
+    };
     hex(digest, DIGITS)
         && (rest.is_empty() || rest.strip_prefix(TEMPORARY).is_some_and(|random| hex(random, 16)))
 }
@@ -284,8 +304,15 @@ impl ModuleCache {
         hasher.update(digest.as_bytes());
         hasher.update(&[kind as u8]);
         hasher.update(self.0.compatibility.as_bytes());
-        let name = format!("{}{EXTENSION}", &hasher.finalize().to_hex()[..DIGITS]);
-        Place { inner: self.0.clone(), digest, name, process: wardian_vm::process() }
+        let digits = &hasher.finalize().to_hex()[..DIGITS];
+        Place {
+            inner: self.0.clone(),
+            digest,
+            name: format!("{digits}{EXTENSION}"),
+            added: format!("{digits}{ADDED}"),
+            entry_bytes: AtomicU64::new(0),
+            process: wardian_vm::process(),
+        }
     }
 }
 
@@ -293,14 +320,18 @@ impl ModuleCache {
 pub struct Place {
     inner: Arc<Inner>,
     digest: blake3::Hash,
+    /// Names of its entry and of the addition to that.
     name: String,
+    added: String,
+    /// Bytes of the entry, as far as it was found to be good.
+    entry_bytes: AtomicU64,
     process: u32,
 }
 
 impl Place {
     /// The image that was kept, if it is to be trusted.
     pub fn load_image(&self, counters: &Counters) -> Option<CodeImage> {
-        let found = self.load().and_then(|entry| match entry.content {
+        let found = self.load(&self.name).and_then(|entry| match entry.content {
             Content::Image(image) => Some(*image),
             Content::Functions(_) => None,
         });
@@ -310,11 +341,17 @@ impl Place {
 
     /// The functions that were kept, if they are to be trusted.
     pub fn load_functions(&self, counters: &Counters) -> Option<KeptFunctions> {
-        let found = self.read(|bytes, key, compatibility| {
+        let entry = self.read(&self.name, |bytes, key, compatibility| {
             EntryFunctions::new(bytes, key, compatibility, &self.digest)
         });
-        self.count(counters, found.is_some());
-        found.map(|(validated, functions)| KeptFunctions { validated, functions })
+        let entry_bytes = entry.as_ref().map_or(0, |(_, functions)| functions.entry_bytes());
+        self.entry_bytes.store(entry_bytes, Relaxed);
+        let mut added = Batch::default();
+        let is_added = added.merge(self.load(&self.added));
+        self.count(counters, entry.is_some() || is_added);
+        let validated = added.validated || entry.as_ref().is_some_and(|(validated, _)| *validated);
+        let entry = entry.map(|(_, functions)| functions);
+        (entry.is_some() || is_added).then_some(KeptFunctions { validated, entry, added })
     }
 
     fn count(&self, counters: &Counters, hit: bool) {
@@ -336,19 +373,20 @@ impl Place {
         self.inner.cache.counters.loaded(functions, code_bytes, since);
     }
 
-    fn load(&self) -> Option<Entry> {
-        self.read(|bytes, key, compatibility| {
+    fn load(&self, name: &str) -> Option<Entry> {
+        self.read(name, |bytes, key, compatibility| {
             Entry::decode(&bytes, key, compatibility, &self.digest)
         })
     }
 
-    /// What `decode` makes of the entry's bytes; `None` if there are none, or they are in doubt.
+    /// What `decode` makes of the bytes of an entry or addition; `None` if there are none, or they are in
+    /// doubt.
     fn read<R>(
         &self,
+        name: &str,
         decode: impl FnOnce(Vec<u8>, &ArtifactKey, &Compatibility) -> Result<R, ArtifactError>,
     ) -> Option<R> {
         let Inner { cache, compatibility, key, .. } = &*self.inner;
-        let name = &self.name;
         let read = Folder::open(&cache.path)
             .and_then(|folder| folder.map_or(Ok(None), |folder| folder.read(name, cache.limit)));
         let bytes = match read {
@@ -380,34 +418,33 @@ impl Place {
 
     /// Keeps an image, soon.
     pub fn save_image(self, image: CodeImage) {
-        self.in_background(move |place| {
-            place.write(&Entry { validated: true, content: Content::Image(Box::new(image)) });
+        Arc::new(self).in_background(move |place| {
+            let content = Content::Image(Box::new(image));
+            place.write(&place.name, &Entry { validated: true, content });
         });
     }
 
-    /// Adds functions to those that are kept, soon.
-    fn save_functions(self, validated: bool, functions: HashMap<DefinedFuncIndex, CachedFunction>) {
+    /// Adds functions to those that are kept, soon. See NOTE [additions].
+    fn save_functions(self: Arc<Place>, mut batch: Batch) {
         self.in_background(move |place| {
-            let mut merged = functions;
-            let mut validated = validated;
-            // Another run may have added to it since.
-            if let Some(Entry { validated: known, content: Content::Functions(kept) }) =
-                place.load()
-            {
-                validated |= known;
-                for kept in kept {
-                    match merged.get(&kept.func) {
-                        Some(new) if new.tier >= kept.tier => {}
-                        _ => _ = merged.insert(kept.func, kept),
-                    }
+            // Another run may have added since.
+            batch.merge(place.load(&place.added));
+            let entry_bytes = place.entry_bytes.load(Relaxed);
+            if entry_bytes >= HAS_ADDITION && batch.bytes() < entry_bytes / ADDED_PART {
+                place.write(&place.added, &batch.into_entry());
+                return;
+            }
+            batch.merge(place.load(&place.name));
+            if let Some(bytes) = place.write(&place.name, &batch.into_entry()) {
+                place.entry_bytes.store(bytes, Relaxed);
+                if let Err(error) = place.inner.cache.remove(&place.added) {
+                    tracing::warn!(target: log::CACHE, %error, "an addition is left behind");
                 }
             }
-            let content = Content::Functions(callees_first(merged));
-            place.write(&Entry { validated, content });
         });
     }
 
-    fn in_background(self, act: impl FnOnce(&Place) + Send + 'static) {
+    fn in_background(self: Arc<Place>, act: impl FnOnce(&Place) + Send + 'static) {
         let writer = self.inner.writer.clone();
         // The engine may be gone, and its thread with it.
         if let Err(task) = writer.push(Box::new(move || act(&self))) {
@@ -415,23 +452,62 @@ impl Place {
         }
     }
 
-    fn write(&self, entry: &Entry) {
+    /// Writes an entry or addition; how many bytes, if they lie there now.
+    fn write(&self, name: &str, entry: &Entry) -> Option<u64> {
         let Inner { cache, compatibility, key, .. } = &*self.inner;
         let key = match key.get() {
             Ok(key) => key,
-            Err(error) => return tracing::warn!(target: log::CACHE, %error, "code is not kept"),
-        };
-        let bytes = entry.encode(key, compatibility, &self.digest);
-        match cache.write(&self.name, &bytes) {
-            Ok(()) => {
-                tracing::debug!(target: log::CACHE, name = self.name, bytes = bytes.len(), "code is kept")
+            Err(error) => {
+                tracing::warn!(target: log::CACHE, %error, "code is not kept");
+                return None;
             }
-            Err(error) => tracing::warn!(target: log::CACHE, %error, "code is not kept"),
+        };
+        let encoded = entry.encode(key, compatibility, &self.digest);
+        let bytes = encoded.len() as u64;
+        match cache.write(name, &encoded) {
+            Ok(written) => {
+                tracing::debug!(target: log::CACHE, name, bytes, written, "code is kept");
+                written.then_some(bytes)
+            }
+            Err(error) => {
+                tracing::warn!(target: log::CACHE, %error, "code is not kept");
+                None
+            }
         }
     }
+}
 
-    fn again(&self) -> Place {
-        Place { inner: self.inner.clone(), name: self.name.clone(), ..*self }
+/// Functions on their way to or from a cache.
+#[derive(Default)]
+struct Batch {
+    validated: bool,
+    functions: HashMap<DefinedFuncIndex, CachedFunction>,
+}
+
+impl Batch {
+    /// Adds what lies there, as far as it is not better here; whether anything does.
+    fn merge(&mut self, kept: Option<Entry>) -> bool {
+        let Some(Entry { validated, content: Content::Functions(functions) }) = kept else {
+            return false;
+        };
+        self.validated |= validated;
+        for kept in functions {
+            match self.functions.get(&kept.func) {
+                Some(new) if new.tier >= kept.tier => {}
+                _ => _ = self.functions.insert(kept.func, kept),
+            }
+        }
+        true
+    }
+
+    /// What the functions take.
+    fn bytes(&self) -> u64 {
+        self.functions.values().map(|function| function.size() as u64).sum()
+    }
+
+    fn into_entry(self) -> Entry {
+        let content = Content::Functions(callees_first(self.functions));
+        Entry { validated: self.validated, content }
     }
 }
 
@@ -460,16 +536,31 @@ fn callees_first(mut left: HashMap<DefinedFuncIndex, CachedFunction>) -> Vec<Cac
     ordered
 }
 
-/// Functions that an earlier run left.
+/// Functions that earlier runs left.
 pub struct KeptFunctions {
     /// Whether all bodies of the module are known to be valid: NOTE [validated entries].
     pub validated: bool,
-    pub(crate) functions: EntryFunctions,
+    entry: Option<EntryFunctions>,
+    added: Batch,
+}
+
+impl KeptFunctions {
+    /// All of them, decoded one after the other, those of the addition last: they may call others by
+    /// distance, which are in the entry then.
+    pub(crate) fn functions(self) -> impl Iterator<Item = Result<CachedFunction, ArtifactError>> {
+        let KeptFunctions { entry, added, .. } = self;
+        let better: HashSet<_> = added.functions.keys().copied().collect();
+        let is_best = move |function: &Result<CachedFunction, _>| {
+            !function.as_ref().is_ok_and(|function| better.contains(&function.func))
+        };
+        let added = callees_first(added.functions).into_iter().map(Ok);
+        entry.into_iter().flatten().filter(is_best).chain(added)
+    }
 }
 
 /// Collects what a run made of a module, for the next run.
 pub(crate) struct Collector {
-    place: Place,
+    place: Arc<Place>,
     validated: bool,
     state: Mutex<Collected>,
 }
@@ -490,7 +581,7 @@ impl Collector {
     pub(crate) fn new(place: Place, validated: bool, code_bytes: usize, known: bool) -> Collector {
         let known = !validated || known || code_bytes < WORTH_KEEPING;
         Collector {
-            place,
+            place: Arc::new(place),
             validated,
             state: Mutex::new(Collected { known, ..Collected::default() }),
         }
@@ -515,11 +606,7 @@ impl Collector {
         state.functions.insert(func, function);
         // Each time as much again, so that what is written grows with the code only.
         if state.optimized >= WRITTEN_EARLY.max(state.written) {
-            state.written += std::mem::take(&mut state.optimized);
-            state.baseline = 0;
-            let functions = std::mem::take(&mut state.functions);
-            drop(state);
-            self.place.again().save_functions(self.validated, functions);
+            self.hand_on(state);
         }
     }
 
@@ -529,14 +616,18 @@ impl Collector {
         if self.place.process != wardian_vm::process() {
             return;
         }
-        let mut state = self.state();
+        let state = self.state();
         if state.optimized > 0 || state.baseline >= WORTH_KEEPING || !state.known {
-            state.written += std::mem::take(&mut state.optimized);
-            (state.baseline, state.known) = (0, true);
-            let functions = std::mem::take(&mut state.functions);
-            drop(state);
-            self.place.again().save_functions(self.validated, functions);
+            self.hand_on(state);
         }
+    }
+
+    fn hand_on(&self, mut state: MutexGuard<'_, Collected>) {
+        state.written += std::mem::take(&mut state.optimized);
+        (state.baseline, state.known) = (0, true);
+        let functions = std::mem::take(&mut state.functions);
+        drop(state);
+        self.place.clone().save_functions(Batch { validated: self.validated, functions });
     }
 }
 

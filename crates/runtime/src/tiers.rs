@@ -351,12 +351,12 @@ impl Shared {
     /// at `count`. Functions that the kernel refuses are compiled on their first call.
     fn publish_kept(&self, tiered: &Tiered, kept: KeptFunctions, count: i32, since: Instant) {
         let (mut functions, mut bytes) = (0, 0);
-        for function in kept.functions {
+        for function in kept.functions() {
             let function = match function {
                 Ok(function) => function,
                 Err(error) => {
                     tracing::warn!(target: log::CACHE, %error, "the rest of cached code is refused");
-                    break;
+                    continue;
                 }
             };
             let known = function.func.index() < self.module.bodies.len();

@@ -209,6 +209,11 @@ impl EntryFunctions {
         let range = end - rest.0.len()..end;
         Ok((validated, EntryFunctions { bytes, range, left }))
     }
+
+    /// Of the whole entry.
+    pub(crate) fn entry_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
 }
 
 impl Iterator for EntryFunctions {
@@ -218,6 +223,10 @@ impl Iterator for EntryFunctions {
         self.left = self.left.checked_sub(1)?;
         let mut reader = Reader(&self.bytes[self.range.clone()]);
         let function = decode_function(&mut reader);
+        if function.is_err() {
+            // Where the next one begins is not known.
+            self.left = 0;
+        }
         self.range.start = self.range.end - reader.0.len();
         Some(function)
     }

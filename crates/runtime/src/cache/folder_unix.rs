@@ -11,7 +11,7 @@
 //! entry's name there is never a partly written one, whoever writes at once, and who has it open keeps
 //! what was there. Nothing is flushed: what a crash of the system leaves half written, its MAC refuses.
 
-use super::{Item, is_temporary, temporary};
+use super::{Item, temporary};
 use crate::artifact::FileError;
 use crate::artifact::file_error::{failed, read_all, refused};
 use crate::artifact::files::{
@@ -133,7 +133,6 @@ impl Folder {
                     name: name.into(),
                     bytes: status.st_size.max(0) as u64,
                     used: SystemTime::UNIX_EPOCH + modified,
-                    temporary: is_temporary(name),
                 });
             }
         }
