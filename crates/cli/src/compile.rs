@@ -3,6 +3,7 @@
 use crate::args::CompileArgs;
 use crate::options::Choices;
 use crate::progress::Bar;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use wardian::error::Context as _;
@@ -30,6 +31,15 @@ pub fn compile(args: &CompileArgs, choices: Choices) -> Result<ExitCode> {
     // The line is clean again before anything else is written.
     drop(bar);
     let artifact = artifact?;
+    let large = engine.stats().baseline_functions;
+    if large > 0 {
+        // If standard error is closed, nobody wants to know.
+        let _ = writeln!(
+            std::io::stderr(),
+            "`{name}`: {large} functions are too large for the optimizing compiler and get code of the \
+             single-pass one"
+        );
+    }
     let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("cwasm"));
     replace(&output, &artifact)
         .with_context(|| format!("failed to write `{}`", output.display()))?;

@@ -17,9 +17,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use wasmparser::{
-    CompositeInnerType, DataKind, ElementItems, ElementKind, Encoding, ExternalKind,
-    FuncToValidate, Operator, Parser, Payload, TypeRef, UnpackedIndex, ValidPayload, Validator,
-    ValidatorResources,
+    CompositeInnerType, DataKind, DataSectionReader, ElementItems, ElementKind, Encoding,
+    ExternalKind, FuncToValidate, Operator, Parser, Payload, TypeRef, UnpackedIndex, ValidPayload,
+    Validator, ValidatorResources,
 };
 
 /// Largest module. Offsets in it leave a bit free (`image::Location`).
@@ -137,10 +137,81 @@ pub fn decode_with(
     bodies: impl FnOnce(&Module, Vec<Body>),
 ) -> Result<Module, DecodeError> {
     let wasm = bounded(wasm.into())?;
-    decode_sections(&wasm, proposals, bodies).map_err(|mut error| {
-        error.missing = error.missing.or_else(|| missing(&wasm, proposals, error.offset));
-        error
-    })
+    decode_sections(&wasm, proposals, bodies, false)
+        .map(|(module, _)| module)
+        .map_err(|error| with_missing(error, &wasm, proposals))
+}
+
+/// As [`decode`], but what comes behind the bodies is not validated yet: a module can have tens of thousands of
+/// data segments, and may be known to be valid by something that is looked for meanwhile.
+pub fn decode_before_rest(
+    wasm: &Arc<Vec<u8>>,
+    proposals: Proposals,
+) -> Result<(Module, Vec<Body>, Rest<'_>), DecodeError> {
+    bounded(wasm.clone())?;
+    let mut bodies = Vec::new();
+    decode_sections(wasm, proposals, |_, found| bodies = found, true)
+        .map(|(module, rest)| (module, bodies, rest))
+        .map_err(|error| with_missing(error, wasm, proposals))
+}
+
+/// What of a module is to be validated still: [`decode_before_rest`].
+pub struct Rest<'a> {
+    wasm: &'a [u8],
+    proposals: Proposals,
+    validator: Validator,
+    data: Option<DataSectionReader<'a>>,
+    end: Option<u64>,
+}
+
+impl<'a> Rest<'a> {
+    /// Validates it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`decode`].
+    pub fn validate(mut self) -> Result<(), DecodeError> {
+        self.validate_kept().map_err(|error| with_missing(error, self.wasm, self.proposals))
+    }
+
+    fn validate_kept(&mut self) -> Result<(), DecodeError> {
+        if let Some(data) = self.data.take() {
+            self.validator.data_section(&data)?;
+        }
+        if let Some(end) = self.end.take() {
+            self.validator.end(end)?;
+        }
+        Ok(())
+    }
+
+    /// Validates a part of the module, or keeps it. A second data section is an error, as is anything but
+    /// custom sections behind the first, which the validator sees if it has that.
+    fn take(
+        &mut self,
+        payload: &Payload<'a>,
+        keeps: bool,
+    ) -> Result<ValidPayload<'a>, DecodeError> {
+        match payload {
+            Payload::DataSection(data) if keeps && self.data.is_none() => {
+                self.data = Some(data.clone());
+                return Ok(ValidPayload::Ok);
+            }
+            Payload::End(end) if self.data.is_some() => {
+                self.end = Some(*end);
+                return Ok(ValidPayload::Ok);
+            }
+            Payload::CustomSection(_) => {}
+            _ => self.validate_kept()?,
+        }
+        Ok(self.validator.payload(payload)?)
+    }
+}
+
+/// An error with the proposal that might be missing.
+#[cold]
+fn with_missing(mut error: DecodeError, wasm: &[u8], proposals: Proposals) -> DecodeError {
+    error.missing = error.missing.or_else(|| missing(wasm, proposals, error.offset));
+    error
 }
 
 /// Decodes what [`decode`] accepted before, under the same proposals: an authentic artifact says so of the
@@ -172,13 +243,16 @@ fn bounded(wasm: Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, DecodeError> {
     Ok(wasm)
 }
 
-fn decode_sections(
-    wasm: &Arc<Vec<u8>>,
+/// What is left to validate is nothing, unless the rest is to be kept.
+fn decode_sections<'a>(
+    wasm: &'a Arc<Vec<u8>>,
     proposals: Proposals,
     bodies: impl FnOnce(&Module, Vec<Body>),
-) -> Result<Module, DecodeError> {
+    keeps_rest: bool,
+) -> Result<(Module, Rest<'a>), DecodeError> {
     let mut decoder = Decoder::new(wasm.clone(), proposals);
-    let mut validator = Validator::new_with_features(proposals.features());
+    let validator = Validator::new_with_features(proposals.features());
+    let mut rest = Rest { wasm, proposals, validator, data: None, end: None };
     let mut parser = Parser::new(0);
     parser.set_features(proposals.features());
     let mut bodies = Some(bodies);
@@ -190,7 +264,7 @@ fn decode_sections(
                 0,
             ));
         }
-        if let ValidPayload::Func(validator, body) = validator.payload(&payload)? {
+        if let ValidPayload::Func(validator, body) = rest.take(&payload, keeps_rest)? {
             decoder.body(validator, body.range());
         } else if decoder.has_all_bodies()
             && let Some(bodies) = bodies.take()
@@ -199,14 +273,18 @@ fn decode_sections(
             decoder.module.branch_hints = crate::hints::branch_hints(&decoder.module);
             bodies(&decoder.module, std::mem::take(&mut decoder.bodies));
         }
-        decoder.payload(payload)?;
+        if let Err(error) = decoder.payload(payload) {
+            // The validator says better what is wrong.
+            rest.validate_kept()?;
+            return Err(error);
+        }
     }
     let found = std::mem::take(&mut decoder.bodies);
     let module = decoder.finish();
     if let Some(bodies) = bodies {
         bodies(&module, found);
     }
-    Ok(module)
+    Ok((module, rest))
 }
 
 /// The proposal that is off and with which alone validation gets past `offset`. The validator knows
@@ -286,7 +364,7 @@ impl Decoder {
         !self.bodies.is_empty() && self.bodies.len() == declared
     }
 
-    /// Records a payload that the validator has accepted.
+    /// Records a payload that the validator has accepted, or will be asked about.
     fn payload(&mut self, payload: Payload<'_>) -> Result<(), DecodeError> {
         match payload {
             Payload::TypeSection(section) => {
@@ -878,17 +956,59 @@ mod tests {
         assert_eq!(bodies.len(), found.bodies.len());
     }
 
+    /// Bytes that are nearly `sample`.
+    fn damaged() -> impl Iterator<Item = Vec<u8>> {
+        let wasm = sample();
+        let flipped = |wasm: &[u8], at: usize, flip: u8| {
+            let mut wasm = wasm.to_vec();
+            wasm[at] ^= flip;
+            wasm
+        };
+        (8..wasm.len()).flat_map(move |at| {
+            let flips = [1, 0x7f, 0x80, 0xff].map(|flip| flipped(&wasm, at, flip));
+            flips.into_iter().chain([wasm[..at].to_vec()])
+        })
+    }
+
     /// What a wrong hand vouches for is no reason to panic.
     #[test]
     fn bytes_that_were_not_validated_end_in_a_module_or_an_error() {
-        let mut wasm = sample();
-        for at in 8..wasm.len() {
-            let _ = decode_validated(wasm[..at].to_vec(), Proposals::all_built());
-            for flip in [1, 0x7f, 0x80, 0xff] {
-                wasm[at] ^= flip;
-                let _ = decode_validated(wasm.clone(), Proposals::all_built());
-                wasm[at] ^= flip;
-            }
+        for wasm in damaged() {
+            let _ = decode_validated(wasm, Proposals::all_built());
         }
+    }
+
+    /// Whatever is wrong, wherever, it is found, and the same is said of it.
+    #[test]
+    fn a_rest_that_is_validated_later_is_validated_alike() {
+        let in_two = |wasm: Vec<u8>| {
+            let wasm = Arc::new(wasm);
+            let (module, _, rest) = decode_before_rest(&wasm, Proposals::all_built())?;
+            rest.validate()?;
+            Ok::<_, DecodeError>(module.data)
+        };
+        let (mut valid, mut late) = (0, 0);
+        let section = |id: u8, content: &[u8]| [&[id, content.len() as u8], content].concat();
+        let appended = [section(11, &[0]), section(3, &[0]), section(0, b"\x01x"), vec![13, 1, 0]];
+        let more = appended.map(|section| [sample(), section].concat());
+        let text = |data: &str| wat::parse_str(format!("(module (memory 1) {data})")).unwrap();
+        let wrong = [
+            "(data (i64.const 0) \"x\")",
+            "(data (memory 1) (i32.const 0) \"x\")",
+            "(data (offset (i32.const 0) (i32.const 0)) \"x\")",
+            "(data \"x\") (data (offset (global.get 5)) \"x\")",
+        ];
+        let count = |count: u8| [&b"\0asm\x01\0\0\0\x0c\x01"[..], &[count, 11, 1, 0]].concat();
+        let more = more.into_iter().chain(wrong.map(text)).chain([0, 1].map(count));
+        for wasm in damaged().chain([sample()]).chain(more) {
+            let whole = decode(wasm.clone(), Proposals::all_built()).map(|(module, _)| module.data);
+            let first = Arc::new(wasm.clone());
+            late += usize::from(
+                whole.is_err() && decode_before_rest(&first, Proposals::all_built()).is_ok(),
+            );
+            valid += usize::from(whole.is_ok());
+            assert_eq!(in_two(wasm), whole);
+        }
+        assert!(valid > 100 && late >= 4, "{valid} {late}");
     }
 }

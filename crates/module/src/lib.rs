@@ -25,7 +25,9 @@ pub mod types;
 pub use builtin::{Builtin, Operation, Rounding};
 pub use composite::*;
 pub use cost::{OperatorCost, VariableOperatorCost};
-pub use decode::{Body, DecodeError, decode, decode_validated, decode_with};
+pub use decode::{
+    Body, DecodeError, Rest, decode, decode_before_rest, decode_validated, decode_with,
+};
 pub use index::*;
 pub use module::*;
 pub use registry::{RegisteredType, TypeId, is_subtype};

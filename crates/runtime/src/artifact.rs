@@ -46,7 +46,7 @@ pub(crate) mod file_error;
 mod key;
 
 pub use compatibility::Compatibility;
-pub(crate) use entry::{CachedFunction, Content, Entry, EntryFunctions};
+pub(crate) use entry::{CachedFunction, Content, Entry, EntryFunctions, Seal};
 pub use file_error::FileError;
 pub use files::{read_file, read_open_file};
 pub(crate) use key::user_folder;

@@ -27,7 +27,7 @@ mod folder;
 
 use crate::artifact::{
     ArtifactError, ArtifactKey, CachedFunction, Compatibility, Content, Entry, EntryFunctions,
-    FileError, KeyError, user_folder,
+    FileError, KeyError, Seal, user_folder,
 };
 use crate::background::Background;
 use crate::log;
@@ -308,6 +308,7 @@ impl ModuleCache {
         Place {
             inner: self.0.clone(),
             digest,
+            parallel,
             name: format!("{digits}{EXTENSION}"),
             added: format!("{digits}{ADDED}"),
             entry_bytes: AtomicU64::new(0),
@@ -320,6 +321,8 @@ impl ModuleCache {
 pub struct Place {
     inner: Arc<Inner>,
     digest: blake3::Hash,
+    /// Whether several threads may make digests.
+    parallel: bool,
     /// Names of its entry and of the addition to that.
     name: String,
     added: String,
@@ -341,9 +344,7 @@ impl Place {
 
     /// The functions that were kept, if they are to be trusted.
     pub fn load_functions(&self, counters: &Counters) -> Option<KeptFunctions> {
-        let entry = self.read(&self.name, |bytes, key, compatibility| {
-            EntryFunctions::new(bytes, key, compatibility, &self.digest)
-        });
+        let entry = self.read(&self.name, EntryFunctions::new);
         let entry_bytes = entry.as_ref().map_or(0, |(_, functions)| functions.entry_bytes());
         self.entry_bytes.store(entry_bytes, Relaxed);
         let mut added = Batch::default();
@@ -373,10 +374,13 @@ impl Place {
         self.inner.cache.counters.loaded(functions, code_bytes, since);
     }
 
+    fn seal(&self) -> Result<Seal<'_>, KeyError> {
+        let Inner { compatibility, key, .. } = &*self.inner;
+        Ok(Seal { key: key.get()?, compatibility, digest: &self.digest, parallel: self.parallel })
+    }
+
     fn load(&self, name: &str) -> Option<Entry> {
-        self.read(name, |bytes, key, compatibility| {
-            Entry::decode(&bytes, key, compatibility, &self.digest)
-        })
+        self.read(name, |bytes, seal| Entry::decode(&bytes, seal))
     }
 
     /// What `decode` makes of the bytes of an entry or addition; `None` if there are none, or they are in
@@ -384,9 +388,9 @@ impl Place {
     fn read<R>(
         &self,
         name: &str,
-        decode: impl FnOnce(Vec<u8>, &ArtifactKey, &Compatibility) -> Result<R, ArtifactError>,
+        decode: impl FnOnce(Vec<u8>, Seal<'_>) -> Result<R, ArtifactError>,
     ) -> Option<R> {
-        let Inner { cache, compatibility, key, .. } = &*self.inner;
+        let cache = &self.inner.cache;
         let read = Folder::open(&cache.path)
             .and_then(|folder| folder.map_or(Ok(None), |folder| folder.read(name, cache.limit)));
         let bytes = match read {
@@ -400,14 +404,14 @@ impl Place {
                 return None;
             }
         };
-        let key = match key.get() {
-            Ok(key) => key,
+        let seal = match self.seal() {
+            Ok(seal) => seal,
             Err(error) => {
                 tracing::warn!(target: log::CACHE, %error, "the code cache is not used");
                 return None;
             }
         };
-        match decode(bytes, key, compatibility) {
+        match decode(bytes, seal) {
             Ok(entry) => Some(entry),
             Err(error) => {
                 tracing::warn!(target: log::CACHE, name, %error, "a cache entry is refused");
@@ -454,17 +458,16 @@ impl Place {
 
     /// Writes an entry or addition; how many bytes, if they lie there now.
     fn write(&self, name: &str, entry: &Entry) -> Option<u64> {
-        let Inner { cache, compatibility, key, .. } = &*self.inner;
-        let key = match key.get() {
-            Ok(key) => key,
+        let seal = match self.seal() {
+            Ok(seal) => seal,
             Err(error) => {
                 tracing::warn!(target: log::CACHE, %error, "code is not kept");
                 return None;
             }
         };
-        let encoded = entry.encode(key, compatibility, &self.digest);
+        let encoded = entry.encode(seal);
         let bytes = encoded.len() as u64;
-        match cache.write(name, &encoded) {
+        match self.inner.cache.write(name, &encoded) {
             Ok(written) => {
                 tracing::debug!(target: log::CACHE, name, bytes, written, "code is kept");
                 written.then_some(bytes)

@@ -13,7 +13,7 @@ use wardian_module::image::{CodeImage, FunctionCode, link};
 use wardian_module::layout::{Linkage, ModuleTable, VmLayout};
 use wardian_module::{
     Body, DecodeError, DefinedFuncIndex, FuncIndex, Module, Proposals, Settings, decode,
-    decode_with,
+    decode_before_rest, decode_with,
 };
 use wasmparser::{
     BinaryReader, FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources,
@@ -182,6 +182,29 @@ impl Compiler {
         })
     }
 
+    /// Compiles a function ahead of time, for calls by distance: with the optimizing tier, or, past its cap, with
+    /// the single-pass tier.
+    fn ahead(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        scratch: &mut Scratch,
+    ) -> Result<(FunctionCode, Made, Shape), CompileError> {
+        let again = body.clone();
+        match self.optimizing.compile(module, layout, body, Linkage::Direct, scratch) {
+            Err(error @ CompileError::TooLarge { .. }) => {
+                tracing::warn!(target: log::COMPILE, %error, "it gets code of the single-pass tier");
+                self.first_scratches.with(|scratch| {
+                    let linkage = Linkage::Direct;
+                    let code = self.baseline.compile(module, layout, again, linkage, scratch)?;
+                    Ok((code, Made::Baseline, scratch.shape()))
+                })
+            }
+            made => Ok((made?, Made::Optimized, scratch.shape())),
+        }
+    }
+
     /// Compiles what a loop is left for in mid-loop; also how many values of live state that reads.
     pub(crate) fn replacement(
         &self,
@@ -213,7 +236,7 @@ fn features(optimizing: &optimizing::Compiler) -> baseline::Features {
     }
 }
 
-/// Compiles all functions of `module` with the optimizing tier. `progress` is told after each function,
+/// Compiles all functions of `module` ahead of time. `progress` is told after each function,
 /// from the thread that compiled it.
 pub fn compile(
     compiler: &Compiler,
@@ -229,10 +252,9 @@ pub fn compile(
     let one = |scratch: &mut Scratch, body: Body| -> Result<FunctionCode, CompileError> {
         let (start, bytes) = (Instant::now(), body.range.len());
         let func = module.func_index(body.index);
-        let code = compiler.optimizing.compile(module, &layout, body, Linkage::Direct, scratch)?;
-        let shape = scratch.shape();
+        let (code, made, shape) = compiler.ahead(module, &layout, body, scratch)?;
         let code_bytes = code.bytes.len();
-        let compiled = Compiled { made: Made::Optimized, func, bytes, code_bytes, shape };
+        let compiled = Compiled { made, func, bytes, code_bytes, shape };
         counters.compiled(&compiled, start);
         if let Some(progress) = progress {
             let functions = done_functions.fetch_add(1, Relaxed) + 1;
@@ -292,34 +314,47 @@ pub fn decode_valid(
     Ok((module, code.bodies))
 }
 
+/// What of a module need not be validated.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// The module is valid, but perhaps for its bodies.
+    pub module: bool,
+    /// Its bodies are, or are validated when they are compiled.
+    pub bodies: bool,
+}
+
 /// Decodes a module, and has `look_up` find out, on another thread when that pays, what there is for its
-/// bytes and whether its bodies are known to be valid by that, or need not be validated now. The others
-/// are validated.
+/// bytes and what is known by that. The rest is validated.
 pub fn decode_beside<R: Send>(
     compiler: &Compiler,
     wasm: Vec<u8>,
     proposals: Proposals,
     counters: &Counters,
-    look_up: impl FnOnce(&[u8]) -> (R, bool) + Send,
+    look_up: impl FnOnce(&[u8]) -> (R, Known) + Send,
 ) -> Result<(Module, Vec<Body>, R), DecodeError> {
     let wasm = Arc::new(wasm);
     if !compiler.is_parallel() || wasm.len() < PARALLEL_LOOK_UP_BYTES {
         let (found, known) = look_up(&wasm);
-        let (module, bodies) = match known {
+        let (module, bodies) = match known.bodies {
             true => decode(wasm, proposals)?,
             false => decode_valid(compiler, wasm, proposals, counters)?,
         };
         return Ok((module, bodies, found));
     }
-    let bytes = wasm.clone();
-    let here = || decode(wasm, proposals);
-    let (decoded, (found, known)) = parallel::beside(here, move || look_up(&bytes));
-    let (module, bodies) = decoded?;
-    if known {
+    // Both on threads of the pool: the first to be done helps the other with its hashes.
+    let here = || decode_before_rest(&wasm, proposals);
+    let (decoded, (found, known)) = parallel::join(here, || look_up(&wasm));
+    let (module, bodies, rest) = decoded?;
+    if known.bodies {
+        if !known.module {
+            rest.validate()?;
+        }
         return Ok((module, bodies, found));
     }
     let code = Unvalidated::new(&module, bodies);
-    code.validate(counters, |bodies| code.validate_shared(bodies))?;
+    let all = || code.validate(counters, |bodies| code.validate_shared(bodies));
+    let (rest, all) = parallel::join(|| rest.validate(), all);
+    rest.and(all)?;
     Ok((module, code.bodies, found))
 }
 

@@ -39,7 +39,9 @@ pub use background::Task;
 pub use budget::{Budget, BudgetShare};
 pub use builtins::builtin;
 pub use cache::{Cache, CacheUsage, DEFAULT_LIMIT, KeptFunctions, LazyKey, ModuleCache, Place};
-pub use compile::{CompileError, CompileProgress, Compiler, compile, decode_beside, decode_valid};
+pub use compile::{
+    CompileError, CompileProgress, Compiler, Known, compile, decode_beside, decode_valid,
+};
 pub use compilers::HAS_COMPILER;
 pub use explore::{Explored, Explorer, RecordedLine};
 pub use file::read_file;

@@ -9,20 +9,6 @@ pub(crate) use rayon::{join, scope};
 /// Whether there is more than one thread to be had.
 pub(crate) const ENABLED: bool = true;
 
-/// What both give, the first from this thread.
-pub(crate) fn beside<A, B: Send>(
-    here: impl FnOnce() -> A,
-    elsewhere: impl FnOnce() -> B + Send,
-) -> (A, B) {
-    let mut found = None;
-    let slot = &mut found;
-    let a = rayon::in_place_scope(|scope| {
-        scope.spawn(move |_| *slot = Some(elsewhere()));
-        here()
-    });
-    (a, found.expect("the scope waited for it"))
-}
-
 /// What `act` makes of each item, in order, or one of its errors. Each thread has a state of its own, and takes
 /// the next item when it has done one: where the first items are the largest, all end at nearly the same time.
 /// (Halves of halves, as an iterator of `rayon` hands them out, leave most of the work to one thread.) While the

@@ -18,15 +18,8 @@ pub(crate) fn scope<R>(act: impl FnOnce(&Scope) -> R) -> R {
 }
 
 /// What both give.
-#[cfg_attr(not(unix), expect(dead_code, reason = "files are read by one thread there"))]
 pub(crate) fn join<A, B>(a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
     (a(), b())
-}
-
-/// What both give.
-pub(crate) fn beside<A, B>(here: impl FnOnce() -> A, elsewhere: impl FnOnce() -> B) -> (A, B) {
-    let found = elsewhere();
-    (here(), found)
 }
 
 /// What `act` makes of each item, in order, or its first error.

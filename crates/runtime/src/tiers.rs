@@ -19,10 +19,12 @@
 //! time). So the outermost loop around is compiled first, and the next inner one only if no frame came
 //! by there for a while.
 
+use crate::artifact::{ArtifactError, CachedFunction};
 use crate::background::{Background, STACK, Task};
 use crate::cache::{Collector, KeptFunctions, Place};
 use crate::compile::{Bodies, CompileError, Compiler};
 use crate::log;
+use crate::parallel;
 use crate::stats::{Compiled, Counters, Made};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -87,6 +89,8 @@ const LARGE: usize = 16 << 10;
 const DELAY_PER_BYTE: Duration = Duration::from_nanos(700);
 /// Bytes of stack that compiling may use on the guest's thread; with less left it goes to another.
 const COMPILER_STACK: usize = if cfg!(debug_assertions) { 2 << 20 } else { 1 << 20 };
+/// Functions of the cache that are published while as many are decoded.
+const PUBLISHED_RUN: usize = 64;
 /// Threads that may compile different functions of a module at once.
 const LOCKS: usize = 16;
 
@@ -347,38 +351,61 @@ impl Shared {
         }
     }
 
-    /// Publishes what an earlier run left, before anything runs; what is not optimized yet begins to count
+    /// Publishes what earlier runs left, before anything runs; what is not optimized yet begins to count
     /// at `count`. Functions that the kernel refuses are compiled on their first call.
     fn publish_kept(&self, tiered: &Tiered, kept: KeptFunctions, count: i32, since: Instant) {
         let (mut functions, mut bytes) = (0, 0);
-        for function in kept.functions() {
-            let function = match function {
-                Ok(function) => function,
-                Err(error) => {
-                    tracing::warn!(target: log::CACHE, %error, "the rest of cached code is refused");
-                    continue;
-                }
-            };
-            let known = function.func.index() < self.module.bodies.len();
-            let published = known.then(|| {
-                tiered.set_counter(function.func, count);
-                tiered.publish(function.func, function.tier, &function.code)
-            });
-            match published {
-                Some(Ok(true)) => {
-                    functions += 1;
-                    bytes += function.code.bytes.len();
-                }
-                Some(Ok(false)) => {}
-                refused => {
-                    let func = function.func.0;
-                    tracing::warn!(target: log::CACHE, func, ?refused, "cached code is refused");
+        let mut publish = |kept: Vec<Result<CachedFunction, ArtifactError>>| {
+            for function in kept {
+                let published = function.map(|function| self.publish_one(tiered, &function, count));
+                match published {
+                    Ok(code_bytes) => {
+                        functions += usize::from(code_bytes.is_some());
+                        bytes += code_bytes.unwrap_or_default();
+                    }
+                    Err(error) => {
+                        tracing::warn!(target: log::CACHE, %error, "the rest of cached code is refused");
+                    }
                 }
             }
+        };
+        let mut left = kept.functions();
+        let mut next = || left.by_ref().take(PUBLISHED_RUN).collect::<Vec<_>>();
+        let mut run = next();
+        if self.compiler.is_parallel() && run.len() == PUBLISHED_RUN {
+            // One thread decodes what the other will publish.
+            parallel::scope(|_| {
+                while !run.is_empty() {
+                    let publish_run = || publish(std::mem::take(&mut run));
+                    ((), run) = parallel::join(publish_run, &mut next);
+                }
+            });
+        }
+        while !run.is_empty() {
+            publish(run);
+            run = next();
         }
         if let Some(collector) = &self.collector {
             collector.place().loaded(&self.counters, functions, bytes, since);
         }
+    }
+
+    /// Publishes a function that an earlier run left; bytes of its code, if that was done.
+    fn publish_one(&self, tiered: &Tiered, kept: &CachedFunction, count: i32) -> Option<usize> {
+        let known = kept.func.index() < self.module.bodies.len();
+        let published = known.then(|| {
+            tiered.set_counter(kept.func, count);
+            tiered.publish(kept.func, kept.tier, &kept.code)
+        });
+        match published {
+            Some(Ok(true)) => return Some(kept.code.bytes.len()),
+            Some(Ok(false)) => {}
+            refused => {
+                let func = kept.func.0;
+                tracing::warn!(target: log::CACHE, func, ?refused, "cached code is refused");
+            }
+        }
+        None
     }
 
     /// Does what was requested of a function when it had code of the tier `before`.

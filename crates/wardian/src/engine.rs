@@ -233,8 +233,9 @@ impl Engine {
                     let place = cache.functions(wasm, parallel);
                     let found = place.load_functions(counters);
                     // NOTE [validated entries]
-                    let known = found.as_ref().is_some_and(|found| found.validated);
-                    (((place, found), known || !lazy), known || lazy)
+                    let valid = found.as_ref().is_some_and(|found| found.validated);
+                    let known = rt::Known { module: valid, bodies: valid || lazy };
+                    (((place, found), valid || !lazy), known)
                 };
                 let proposals = self.settings().proposals;
                 let (module, bodies, ((place, found), valid)) =

@@ -104,6 +104,45 @@ fn a_function_past_the_cap_stays_in_the_first_tier() {
     }
 }
 
+/// A module that exports `f`, which does nothing `nops` times and returns what `g` makes of its parameter;
+/// and `g`, which is not long and divides 100 by it.
+fn long_caller(nops: usize) -> Vec<u8> {
+    let one = long_module(nops);
+    let leb = |n: usize| [n | 0x80, n >> 7 | 0x80, n >> 14 | 0x80, n >> 21 & 0x7f].map(|b| b as u8);
+    let g = [0, 0x41, 0xe4, 0, 0x20, 0, 0x6e, 0x0b];
+    let code =
+        [&leb(1 + nops + 5)[..], &one[one.len() - nops - 4..one.len() - 1], &[0x10, 1, 0x0b]];
+    let code = [&[2], &code.concat()[..], &[g.len() as u8], &g].concat();
+    let head =
+        b"\0asm\x01\0\0\0\x01\x06\x01\x60\x01\x7f\x01\x7f\x03\x03\x02\0\0\x07\x05\x01\x01f\0\0\x0a";
+    [&head[..], &leb(code.len()), &code].concat()
+}
+
+#[test]
+fn ahead_of_time_a_function_past_the_cap_gets_code_of_the_first_tier() {
+    let mut config = Config::new();
+    config.strategy(Strategy::Optimizing).artifact_key([7; 32]);
+    for (nops, baseline) in [(100, 0), (4 << 20, 1)] {
+        let engine = Engine::new(&config).unwrap();
+        let compiled = Module::new(&engine, long_caller(nops)).unwrap();
+        let stats = compiled.stats();
+        assert_eq!((stats.baseline_functions, stats.optimized_functions), (baseline, 2 - baseline));
+        let artifact = compiled.serialize().unwrap();
+        let loaded = Module::deserialize(&Engine::new(&config).unwrap(), artifact).unwrap();
+        for module in [compiled, loaded] {
+            let mut store = Store::new(module.engine(), ());
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            let func = instance.get_typed_func::<i32, i32>(&mut store, "f").unwrap();
+            assert_eq!(func.call(&mut store, 5).unwrap(), 20);
+            let error = func.call(&mut store, 0).unwrap_err();
+            assert_eq!(error.downcast_ref(), Some(&Trap::IntegerDivisionByZero));
+            let frames = error.downcast_ref::<WasmBacktrace>().unwrap().frames();
+            let places: Vec<_> = frames.iter().map(|f| (f.func_index(), f.func_offset())).collect();
+            assert_eq!(places, [(1, Some(6)), (0, Some(1 + nops + 2))]);
+        }
+    }
+}
+
 /// As many values in registers as there are, so that the context, and an operand that is still a local,
 /// have one that a call does not keep.
 #[test]

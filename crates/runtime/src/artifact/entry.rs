@@ -75,14 +75,23 @@ pub(crate) struct CachedFunction {
     pub(crate) code: FunctionCode,
 }
 
+/// What makes an entry one of an engine and a module.
+#[derive(Clone, Copy)]
+pub(crate) struct Seal<'a> {
+    /// What it is signed with.
+    pub(crate) key: &'a ArtifactKey,
+    /// Of the engine.
+    pub(crate) compatibility: &'a Compatibility,
+    /// Of the module's bytes.
+    pub(crate) digest: &'a blake3::Hash,
+    /// Whether several threads may make the MAC.
+    pub(crate) parallel: bool,
+}
+
 impl Entry {
-    /// The entry as bytes, signed with `key`.
-    pub(crate) fn encode(
-        &self,
-        key: &ArtifactKey,
-        compatibility: &Compatibility,
-        digest: &blake3::Hash,
-    ) -> Vec<u8> {
+    /// The entry as bytes.
+    pub(crate) fn encode(&self, seal: Seal<'_>) -> Vec<u8> {
+        let Seal { key, compatibility, digest, parallel } = seal;
         let mut out = Vec::with_capacity(self.size(compatibility));
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
@@ -104,7 +113,7 @@ impl Entry {
         }
         let total = (out.len() + MAC_BYTES) as u64;
         out[PREFIX_BYTES - 8..PREFIX_BYTES].copy_from_slice(&total.to_le_bytes());
-        let mac = key.entry_mac(&out);
+        let mac = key.entry_mac(&out, parallel);
         out.extend_from_slice(mac.as_bytes());
         debug_assert_eq!(out.len(), self.size(compatibility));
         out
@@ -130,15 +139,9 @@ impl Entry {
         HEAD_BYTES + compatibility.as_bytes().len() + content + MAC_BYTES
     }
 
-    /// The entry in `bytes`, if a holder of `key` made it for this module, by an engine of this
-    /// compatibility key.
-    pub(crate) fn decode(
-        bytes: &[u8],
-        key: &ArtifactKey,
-        compatibility: &Compatibility,
-        digest: &blake3::Hash,
-    ) -> Result<Entry, ArtifactError> {
-        let Head { validated, kind, mut rest } = Head::read(bytes, key, compatibility, digest)?;
+    /// The entry in `bytes`, if its seal is this one.
+    pub(crate) fn decode(bytes: &[u8], seal: Seal<'_>) -> Result<Entry, ArtifactError> {
+        let Head { validated, kind, mut rest } = Head::read(bytes, seal)?;
         let content = match kind {
             FUNCTIONS => Content::Functions(decode_functions(&mut rest)?),
             IMAGE => Content::Image(Box::new(decode_image(&mut rest)?)),
@@ -159,24 +162,19 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn read(
-        bytes: &'a [u8],
-        key: &ArtifactKey,
-        compatibility: &Compatibility,
-        digest: &blake3::Hash,
-    ) -> Result<Head<'a>, ArtifactError> {
-        let content = authenticate(bytes, key)?;
+    fn read(bytes: &'a [u8], seal: Seal<'_>) -> Result<Head<'a>, ArtifactError> {
+        let content = authenticate(bytes, seal)?;
         let mut rest = Reader(&content[PREFIX_BYTES..]);
         let (Some(found), Some(&[validated @ ..=1, kind])) =
             (rest.take(1, DIGEST_BYTES), rest.take(1, 2))
         else {
             return Err(malformed("its head is cut off, or not one".into()));
         };
-        if found != digest.as_bytes() {
+        if found != seal.digest.as_bytes() {
             return Err(ArtifactError::Compatibility("made of another module".into()));
         }
         let length = rest.u64();
-        compatibility.check(section("key", length, 1, &mut rest)?)?;
+        seal.compatibility.check(section("key", length, 1, &mut rest)?)?;
         Ok(Head { validated: validated == 1, kind, rest })
     }
 }
@@ -196,11 +194,9 @@ impl EntryFunctions {
     /// [`Entry::decode`].
     pub(crate) fn new(
         bytes: Vec<u8>,
-        key: &ArtifactKey,
-        compatibility: &Compatibility,
-        digest: &blake3::Hash,
+        seal: Seal<'_>,
     ) -> Result<(bool, EntryFunctions), ArtifactError> {
-        let Head { validated, kind, mut rest } = Head::read(&bytes, key, compatibility, digest)?;
+        let Head { validated, kind, mut rest } = Head::read(&bytes, seal)?;
         if kind != FUNCTIONS {
             return Err(malformed(format!("expected content of kind 0, found {kind}")));
         }
@@ -249,7 +245,7 @@ impl CachedFunction {
 }
 
 /// Everything but the MAC, if that is right.
-fn authenticate<'a>(bytes: &'a [u8], key: &ArtifactKey) -> Result<&'a [u8], ArtifactError> {
+fn authenticate<'a>(bytes: &'a [u8], seal: Seal<'_>) -> Result<&'a [u8], ArtifactError> {
     let mut reader = Reader(bytes);
     if reader.take(1, MAGIC.len()) != Some(&MAGIC) {
         return Err(ArtifactError::NotAnArtifact);
@@ -265,7 +261,7 @@ fn authenticate<'a>(bytes: &'a [u8], key: &ArtifactKey) -> Result<&'a [u8], Arti
         Some((content, mac))
             if content.len() >= HEAD_BYTES
                 // The comparison takes the same time wherever the two differ.
-                && key.entry_mac(content) == blake3::Hash::from_bytes(*mac) =>
+                && seal.key.entry_mac(content, seal.parallel) == blake3::Hash::from_bytes(*mac) =>
         {
             Ok(content)
         }
@@ -403,6 +399,14 @@ mod tests {
         Compatibility::new(&Settings::default(), "x86_64 avx2")
     }
 
+    fn seal<'a>(
+        key: &'a ArtifactKey,
+        compatibility: &'a Compatibility,
+        digest: &'a blake3::Hash,
+    ) -> Seal<'a> {
+        Seal { key, compatibility, digest, parallel: false }
+    }
+
     fn digest() -> blake3::Hash {
         blake3::hash(b"module")
     }
@@ -448,15 +452,15 @@ mod tests {
     }
 
     fn decode(bytes: &[u8]) -> Result<Entry, ArtifactError> {
-        Entry::decode(bytes, &key(), &compatibility(), &digest())
+        Entry::decode(bytes, seal(&key(), &compatibility(), &digest()))
     }
 
     #[test]
     fn there_and_back() {
         for entry in entries() {
-            let bytes = entry.encode(&key(), &compatibility(), &digest());
+            let bytes = entry.encode(seal(&key(), &compatibility(), &digest()));
             assert_eq!(decode(&bytes).unwrap(), entry);
-            let one_by_one = EntryFunctions::new(bytes, &key(), &compatibility(), &digest());
+            let one_by_one = EntryFunctions::new(bytes, seal(&key(), &compatibility(), &digest()));
             match entry.content {
                 Content::Functions(expected) => {
                     let (validated, found) = one_by_one.unwrap();
@@ -471,7 +475,7 @@ mod tests {
     #[test]
     fn damage_is_found_at_every_byte() {
         for entry in entries() {
-            let bytes = entry.encode(&key(), &compatibility(), &digest());
+            let bytes = entry.encode(seal(&key(), &compatibility(), &digest()));
             for length in positions(0..bytes.len()) {
                 assert!(decode(&bytes[..length]).is_err(), "{length} bytes");
             }
@@ -489,12 +493,12 @@ mod tests {
     #[test]
     fn signed_nonsense_is_malformed_or_harmless() {
         for entry in entries() {
-            let bytes = entry.encode(&key(), &compatibility(), &digest());
+            let bytes = entry.encode(seal(&key(), &compatibility(), &digest()));
             let content = &bytes[..bytes.len() - MAC_BYTES];
             let sign = |mut content: Vec<u8>| {
                 let total = (content.len() + MAC_BYTES) as u64;
                 content[PREFIX_BYTES - 8..PREFIX_BYTES].copy_from_slice(&total.to_le_bytes());
-                let mac = key().entry_mac(&content);
+                let mac = key().entry_mac(&content, false);
                 content.extend_from_slice(mac.as_bytes());
                 content
             };
@@ -513,24 +517,24 @@ mod tests {
 
     #[test]
     fn others_entries_are_refused() {
-        let bytes = entries()[0].encode(&key(), &compatibility(), &digest());
+        let bytes = entries()[0].encode(seal(&key(), &compatibility(), &digest()));
         let other_key = ArtifactKey::from_bytes([8; 32]);
         assert_eq!(
-            Entry::decode(&bytes, &other_key, &compatibility(), &digest()),
+            Entry::decode(&bytes, seal(&other_key, &compatibility(), &digest())),
             Err(ArtifactError::Mac)
         );
         let other_cpu = Compatibility::new(&Settings::default(), "x86_64");
         for (compatibility, digest) in
             [(&other_cpu, digest()), (&compatibility(), blake3::hash(b"other"))]
         {
-            let found = Entry::decode(&bytes, &key(), compatibility, &digest);
+            let found = Entry::decode(&bytes, seal(&key(), compatibility, &digest));
             assert!(matches!(found, Err(ArtifactError::Compatibility(_))), "{found:?}");
         }
     }
 
     #[test]
     fn an_entry_is_no_artifact() {
-        let bytes = entries()[1].encode(&key(), &compatibility(), &digest());
+        let bytes = entries()[1].encode(seal(&key(), &compatibility(), &digest()));
         let source = super::super::Source::Signed(&bytes, &key());
         let found = super::super::decode(source, &compatibility(), false);
         assert_eq!(found.unwrap_err(), ArtifactError::NotAnArtifact);

@@ -104,14 +104,18 @@ impl ArtifactKey {
     /// The MAC of the content of an artifact, made by several threads if it is large and they are to be had.
     /// Comparing two takes constant time.
     pub(super) fn mac(&self, content: &[u8], parallel: bool) -> blake3::Hash {
-        let mut hasher = blake3::Hasher::new_keyed(&blake3::derive_key(MAC_CONTEXT, &self.0));
-        super::hash(&mut hasher, content, parallel);
-        hasher.finalize()
+        self.mac_in(MAC_CONTEXT, content, parallel)
     }
 
-    /// The MAC of the content of a cache entry. Comparing two takes constant time.
-    pub(super) fn entry_mac(&self, content: &[u8]) -> blake3::Hash {
-        blake3::keyed_hash(&blake3::derive_key(ENTRY_MAC_CONTEXT, &self.0), content)
+    /// As [`mac`](ArtifactKey::mac), of the content of a cache entry.
+    pub(super) fn entry_mac(&self, content: &[u8], parallel: bool) -> blake3::Hash {
+        self.mac_in(ENTRY_MAC_CONTEXT, content, parallel)
+    }
+
+    fn mac_in(&self, context: &str, content: &[u8], parallel: bool) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&blake3::derive_key(context, &self.0));
+        super::hash(&mut hasher, content, parallel);
+        hasher.finalize()
     }
 }
 
