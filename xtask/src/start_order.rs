@@ -1,5 +1,7 @@
 //! Writes the list of functions that run in every start of the command, and of those that run when it compiles
-//! (`crates/cli/start.ld`): those that valgrind sees run for small programs, by the optimized build.
+//! (`crates/cli/start.ld`): those that valgrind sees run for small programs, by the optimized build. Modules that it
+//! is given are compiled too: a large program needs some hundred functions that small ones do not, and each of them, if
+//! it lies elsewhere, brings 64 KiB of code into memory.
 //!
 //! Names are kept without what changes from build to build (hashes of crates and instances), as patterns.
 //! A pattern may mean more functions than were seen; that does no harm.
@@ -51,8 +53,8 @@ const NUMERIC: [(&str, &str, usize, &str); 25] = [
     ("f64", "f32", 1, "f32.demote_f64"),
 ];
 
-/// See the head of this file.
-pub fn run(repo: &Repo, _: &[String]) -> Outcome {
+/// See the head of this file. `modules` are files.
+pub fn run(repo: &Repo, modules: &[String]) -> Outcome {
     if !repo.root.join(COMMAND).is_file() {
         return Err(format!("there is no {COMMAND}; `cargo build --release` makes it"));
     }
@@ -79,6 +81,13 @@ pub fn run(repo: &Repo, _: &[String]) -> Outcome {
         compiled.push(program.map_err(|error| failed("list the programs", error))?.path());
     }
     compiled.retain(|file| file.extension().is_some_and(|kind| kind == "wasm" || kind == "wat"));
+    for module in modules {
+        let file = std::path::absolute(module).map_err(|error| failed("find a module", error))?;
+        if !file.is_file() {
+            return Err(format!("there is no module {module}"));
+        }
+        compiled.push(file);
+    }
     let mut compile = BTreeSet::new();
     let output = folder.join("artifact").display().to_string();
     for file in compiled {
