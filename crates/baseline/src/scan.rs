@@ -20,6 +20,8 @@ pub(crate) struct Uses {
     counts: Vec<u64>,
     /// Whether there are handlers of exceptions.
     pub(crate) handlers: bool,
+    /// Whether loops were seen.
+    loops: bool,
     /// What one use counts here.
     weight: u32,
     /// For each open block, the weight outside.
@@ -188,7 +190,13 @@ impl Uses {
         self.counts.clear();
         self.counts.resize(LOCALS + params, 0);
         self.outer.clear();
-        (self.handlers, self.weight, self.complete) = (false, 1, false);
+        (self.handlers, self.loops) = (false, false);
+        (self.weight, self.complete) = (1, false);
+    }
+
+    /// Whether there may be loops.
+    pub(crate) fn has_loops(&self) -> bool {
+        !self.complete || self.loops
     }
 
     /// Whether an instruction may name a local.
@@ -225,7 +233,7 @@ impl Uses {
     /// the position of the first that is not.
     #[inline(never)]
     fn step_over_common(&mut self, bytes: &[u8], mut at: usize) -> usize {
-        let Uses { counts, weight, outer, .. } = self;
+        let Uses { counts, weight, outer, loops, .. } = self;
         let Some((low, high)) = counts.split_first_chunk_mut::<LOW>() else { return at };
         while let Some(window) = bytes.get(at..).and_then(<[u8]>::first_chunk::<WINDOW>) {
             let bits = u64::from_le_bytes(*window);
@@ -261,6 +269,7 @@ impl Uses {
                         return at;
                     }
                     open(weight, outer, step.class == Class::Loop);
+                    *loops |= step.class == Class::Loop;
                     2
                 }
                 Class::End => {
@@ -283,6 +292,7 @@ impl Uses {
 
     fn open(&mut self, is_loop: bool) {
         open(&mut self.weight, &mut self.outer, is_loop);
+        self.loops |= is_loop;
     }
 
     fn close(&mut self) {

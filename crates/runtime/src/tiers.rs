@@ -62,9 +62,9 @@ pub enum TierUp {
     Executor(Arc<dyn Fn(Task) + Send + Sync>),
     /// Nobody: all functions stay in the first tier.
     Never,
-    /// The thread that runs the guest, when the function's counter has counted so many entries and turns
-    /// of loops, at least 1; a turn of a loop with a loop inside counts as 32. For tests: every run does
-    /// the same.
+    /// The thread that runs the guest, when the function's counter has counted so many entries, or entries and turns
+    /// of loops in one call, at least 1. A turn of a loop with a loop inside counts as 32, an entry of a function
+    /// with loops as 8. For tests: every run does the same.
     Synchronous(u32),
 }
 

@@ -86,7 +86,8 @@ fn everything_that_matters_is_told() {
     tracing::subscriber::set_global_default(log.clone()).unwrap();
 
     let mut config = Config::new();
-    config.strategy(Strategy::Tiered).tier_up(TierUp::Synchronous(3));
+    // 8 for the entry, and three turns.
+    config.strategy(Strategy::Tiered).tier_up(TierUp::Synchronous(11));
     config.artifact_key([7; 32]);
     let engine = Engine::new(&config).unwrap();
     let module = Module::new(&engine, LOOP).unwrap();
