@@ -11,8 +11,7 @@
 //! NOTE [function first]
 //! What is compiled of a function is the function, also where a loop of it asks: most frames leave a loop
 //! soon, and the next call finds the optimized code. Only a frame that still asks when that code is there is
-//! replaced. (To compile both at once, the loop first, was 40 % of the compiler's work for sqlite, whose own
-//! thread takes 7 % of the time that the compiler's runs beside it.)
+//! replaced. (To compile both at once, the loop first, was 40 % of the compiler's work for sqlite.)
 //!
 //! A frame that is replaced stays replaced. At the head of an inner loop the code would be that of a
 //! function whose loops are one, with values of the outer in the way of the inner (nbody: 1.28 times the
