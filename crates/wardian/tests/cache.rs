@@ -227,7 +227,11 @@ fn little_that_is_added_lies_beside_the_entry() {
     std::fs::write(&entry, b"damaged").unwrap();
     assert_eq!(run_of_forty(&config, 30..32), (2, 0));
     assert_eq!(run_of_forty(&config, 0..1), (2, 1));
-    assert_eq!(fixture.files(), [entry.clone()], "one again: there was no entry to add to");
+    assert_eq!(
+        fixture.files(),
+        std::slice::from_ref(&entry),
+        "one again: there was no entry to add to"
+    );
     assert_eq!(run_of_forty(&config, 0..28), (3, 27));
 
     // What would be much beside the entry becomes part of it.
