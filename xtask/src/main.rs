@@ -93,7 +93,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "start-order",
-        arguments: "",
+        arguments: "[MODULE]...",
         help: "which functions run in every start, for the linker (needs valgrind and a release build)",
         run: start_order::run,
     },

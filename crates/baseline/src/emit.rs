@@ -841,26 +841,25 @@ impl<'a> Tier<'a> {
             let operands = &self.s.stack;
             let live = (operands.len() <= MAX_LIVE_OPERANDS)
                 .then(|| operands.iter().map(|entry| (entry.loc(), entry.repr())).collect());
-            self.count(ordinal, live)
+            let counter = self.turns.map_or_else(|| self.counter(), |disp| at(RBP, disp));
+            self.count(counter, 1, ordinal, live)
         })
     }
 
-    /// Counts down, 1 in a loop; where the code says so.
-    fn count(&mut self, ordinal: u32, live: Option<Vec<(Loc, Repr)>>) -> u32 {
-        let counter = match self.turns {
-            Some(disp) if ordinal > 0 => at(RBP, disp),
-            _ => self.counter(),
-        };
+    /// Counts down by `step`; where the code says so.
+    fn count(
+        &mut self,
+        counter: Mem,
+        step: i32,
+        ordinal: u32,
+        live: Option<Vec<(Loc, Repr)>>,
+    ) -> u32 {
         let back = self.s.asm.label();
         let label = self.cold(ColdKind::Count { ordinal, back, live });
-        let step = if ordinal == 0 && self.turns.is_some() { LOOPING } else { 1 };
         ins!(self.s.asm, subl_mi_sxb, counter, step as i8);
         let step_at = self.s.asm.here() - 1;
         self.s.asm.jcc(Cond::S, label);
         self.s.asm.bind(back);
-        if ordinal == 0 {
-            self.begin_turns();
-        }
         step_at
     }
 
@@ -1091,7 +1090,9 @@ impl<'a> Tier<'a> {
         self.add_locals(locals);
         self.prologue();
         if self.counts {
-            self.count(0, None);
+            let step = if self.turns.is_some() { LOOPING } else { 1 };
+            self.count(self.counter(), step, 0, None);
+            self.begin_turns();
         }
         self.zero_locals(FIRST + self.own.params.len() as u32);
         let homes = self.s.locals.iter().zip(0..).filter_map(|(local, index)| {

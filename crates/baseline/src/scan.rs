@@ -268,8 +268,7 @@ impl Uses {
                     if !matches!(second, 0x40 | 0x7c..=0x7f) {
                         return at;
                     }
-                    open(weight, outer, step.class == Class::Loop);
-                    *loops |= step.class == Class::Loop;
+                    open(weight, outer, loops, step.class == Class::Loop);
                     2
                 }
                 Class::End => {
@@ -291,8 +290,7 @@ impl Uses {
     }
 
     fn open(&mut self, is_loop: bool) {
-        open(&mut self.weight, &mut self.outer, is_loop);
-        self.loops |= is_loop;
+        open(&mut self.weight, &mut self.outer, &mut self.loops, is_loop);
     }
 
     fn close(&mut self) {
@@ -308,9 +306,10 @@ fn add(counts: &mut [u64], number: usize, weight: u32) {
 }
 
 #[inline]
-fn open(weight: &mut u32, outer: &mut Vec<u32>, is_loop: bool) {
+fn open(weight: &mut u32, outer: &mut Vec<u32>, loops: &mut bool, is_loop: bool) {
     outer.push(*weight);
     if is_loop {
+        *loops = true;
         *weight = (*weight * LOOP_WEIGHT).min(MAX_WEIGHT);
     }
 }

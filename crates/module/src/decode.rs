@@ -136,7 +136,8 @@ pub fn decode_with(
     proposals: Proposals,
     bodies: impl FnOnce(&Module, Vec<Body>),
 ) -> Result<Module, DecodeError> {
-    let wasm = bounded(wasm.into())?;
+    let wasm = wasm.into();
+    check_size(&wasm)?;
     decode_sections(&wasm, proposals, bodies, false)
         .map(|(module, _)| module)
         .map_err(|error| with_missing(error, &wasm, proposals))
@@ -148,7 +149,7 @@ pub fn decode_before_rest(
     wasm: &Arc<Vec<u8>>,
     proposals: Proposals,
 ) -> Result<(Module, Vec<Body>, Rest<'_>), DecodeError> {
-    bounded(wasm.clone())?;
+    check_size(wasm)?;
     let mut bodies = Vec::new();
     decode_sections(wasm, proposals, |_, found| bodies = found, true)
         .map(|(module, rest)| (module, bodies, rest))
@@ -221,7 +222,8 @@ pub fn decode_validated(
     wasm: impl Into<Arc<Vec<u8>>>,
     proposals: Proposals,
 ) -> Result<Module, DecodeError> {
-    let wasm = bounded(wasm.into())?;
+    let wasm = wasm.into();
+    check_size(&wasm)?;
     let mut decoder = Decoder::new(wasm.clone(), proposals);
     let mut parser = Parser::new(0);
     parser.set_features(proposals.features());
@@ -235,12 +237,12 @@ pub fn decode_validated(
 }
 
 /// Refuses what offsets of 32 bits do not reach.
-fn bounded(wasm: Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, DecodeError> {
+fn check_size(wasm: &[u8]) -> Result<(), DecodeError> {
     if wasm.len() > MAX_MODULE_BYTES {
         let message = format!("the module has {} bytes, the limit is 1 GiB", wasm.len());
         return Err(DecodeError::new(message, MAX_MODULE_BYTES));
     }
-    Ok(wasm)
+    Ok(())
 }
 
 /// What is left to validate is nothing, unless the rest is to be kept.

@@ -176,15 +176,16 @@ pub const PAYLOAD_SLOT: u32 = 16;
 /// What a turn of a loop with a loop inside takes from its frame's counter; others take 1.
 /// At most 127, the largest number of a short instruction.
 pub const OUTER_LOOP: i32 = 32;
-/// What an entry of a function with loops takes from its counter, for the turns of the call too, which it is not
-/// told of unless they are many. At most 127.
+/// What an entry of a function with loops takes from its counter, which is not told of the turns of the call. At
+/// most 127.
 pub const LOOPING: i32 = 8;
 
 /// How code of a function reaches the other functions of its module.
 ///
 /// With [`Linkage::Slots`], the single-pass tier also counts, unless nothing will replace its code: it
-/// subtracts 1, or [`LOOPING`], from the function's counter ([`Field::Counter`]) on entry, and 1 at the head of every
-/// loop from a number in the frame that begins as that counter, and when the result is negative calls `Builtin::TierUp` with the function's index (constant 1) and the loop (constant 2: 0 on entry,
+/// subtracts 1, or [`LOOPING`], from the function's counter ([`Field::Counter`]) on entry, and 1 at the head
+/// of every loop from a number in the frame that begins as that counter, and when the result is negative
+/// calls `Builtin::TierUp` with the function's index (constant 1) and the loop (constant 2: 0 on entry,
 /// else the loop's ordinal in the body plus 1, counting every `loop` instruction). Not 0, the result is
 /// the address of a replacement for the loop: a function of the same signature that goes on at the
 /// head of the loop. The frame writes its state to `StoreContext::live_state`, restores the registers

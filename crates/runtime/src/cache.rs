@@ -334,7 +334,8 @@ pub struct Place {
 impl Place {
     /// The image that was kept, if it is to be trusted.
     pub fn load_image(&self, counters: &Counters) -> Option<CodeImage> {
-        let found = self.load(&self.name).and_then(|entry| match entry.content {
+        let folder = self.folder();
+        let found = self.load(folder.as_ref(), &self.name).and_then(|entry| match entry.content {
             Content::Image(image) => Some(*image),
             Content::Functions(_) => None,
         });
@@ -344,11 +345,12 @@ impl Place {
 
     /// The functions that were kept, if they are to be trusted.
     pub fn load_functions(&self, counters: &Counters) -> Option<KeptFunctions> {
-        let entry = self.read(&self.name, EntryFunctions::new);
+        let folder = self.folder();
+        let entry = self.read(folder.as_ref(), &self.name, EntryFunctions::new);
         let entry_bytes = entry.as_ref().map_or(0, |(_, functions)| functions.entry_bytes());
         self.entry_bytes.store(entry_bytes, Relaxed);
         let mut added = Batch::default();
-        let is_added = added.merge(self.load(&self.added));
+        let is_added = added.merge(self.load(folder.as_ref(), &self.added));
         self.count(counters, entry.is_some() || is_added);
         let validated = added.validated || entry.as_ref().is_some_and(|(validated, _)| *validated);
         let entry = entry.map(|(_, functions)| functions);
@@ -379,21 +381,34 @@ impl Place {
         Ok(Seal { key: key.get()?, compatibility, digest: &self.digest, parallel: self.parallel })
     }
 
-    fn load(&self, name: &str) -> Option<Entry> {
-        self.read(name, |bytes, seal| Entry::decode(&bytes, seal))
+    /// The folder, if there is one and it may be trusted.
+    fn folder(&self) -> Option<Folder> {
+        match Folder::open(&self.inner.cache.path) {
+            Ok(Some(folder)) => Some(folder),
+            Ok(None) => {
+                tracing::debug!(target: log::CACHE, name = self.name, "not in the cache");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(target: log::CACHE, %error, "the code cache is not used");
+                None
+            }
+        }
+    }
+
+    fn load(&self, folder: Option<&Folder>, name: &str) -> Option<Entry> {
+        self.read(folder, name, |bytes, seal| Entry::decode(&bytes, seal))
     }
 
     /// What `decode` makes of the bytes of an entry or addition; `None` if there are none, or they are in
     /// doubt.
     fn read<R>(
         &self,
+        folder: Option<&Folder>,
         name: &str,
         decode: impl FnOnce(Vec<u8>, Seal<'_>) -> Result<R, ArtifactError>,
     ) -> Option<R> {
-        let cache = &self.inner.cache;
-        let read = Folder::open(&cache.path)
-            .and_then(|folder| folder.map_or(Ok(None), |folder| folder.read(name, cache.limit)));
-        let bytes = match read {
+        let bytes = match folder?.read(name, self.inner.cache.limit) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => {
                 tracing::debug!(target: log::CACHE, name, "not in the cache");
@@ -432,13 +447,14 @@ impl Place {
     fn save_functions(self: Arc<Place>, mut batch: Batch) {
         self.in_background(move |place| {
             // Another run may have added since.
-            batch.merge(place.load(&place.added));
+            let folder = place.folder();
+            batch.merge(place.load(folder.as_ref(), &place.added));
             let entry_bytes = place.entry_bytes.load(Relaxed);
             if entry_bytes >= HAS_ADDITION && batch.bytes() < entry_bytes / ADDED_PART {
                 place.write(&place.added, &batch.into_entry());
                 return;
             }
-            batch.merge(place.load(&place.name));
+            batch.merge(place.load(folder.as_ref(), &place.name));
             if let Some(bytes) = place.write(&place.name, &batch.into_entry()) {
                 place.entry_bytes.store(bytes, Relaxed);
                 if let Err(error) = place.inner.cache.remove(&place.added) {

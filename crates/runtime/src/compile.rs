@@ -153,11 +153,7 @@ impl Compiler {
         body: impl Fn() -> Body,
         is_final: &dyn Fn(DefinedFuncIndex) -> bool,
     ) -> Result<(FunctionCode, Made, Shape), CompileError> {
-        let compiled = self.first_scratches.with(|scratch| {
-            let code = self.baseline.compile(module, layout, body(), Linkage::Slots, scratch)?;
-            Ok((code, Made::Baseline, scratch.shape()))
-        });
-        match compiled {
+        match self.single_pass(module, layout, body(), Linkage::Slots) {
             Err(error) if !matches!(error, CompileError::Invalid(_)) => {
                 tracing::debug!(target: log::COMPILE, %error, "refused by the single-pass tier");
                 let (code, shape) = self.optimized(module, layout, body(), is_final)?;
@@ -165,6 +161,19 @@ impl Compiler {
             }
             done => done,
         }
+    }
+
+    fn single_pass(
+        &self,
+        module: &Module,
+        layout: &VmLayout,
+        body: Body,
+        linkage: Linkage,
+    ) -> Result<(FunctionCode, Made, Shape), CompileError> {
+        self.first_scratches.with(|scratch| {
+            let code = self.baseline.compile(module, layout, body, linkage, scratch)?;
+            Ok((code, Made::Baseline, scratch.shape()))
+        })
     }
 
     /// Compiles a function with the optimizing tier, for calls through slots, or by distance of functions that
@@ -195,11 +204,7 @@ impl Compiler {
         match self.optimizing.compile(module, layout, body, Linkage::Direct, scratch) {
             Err(error @ CompileError::TooLarge { .. }) => {
                 tracing::warn!(target: log::COMPILE, %error, "it gets code of the single-pass tier");
-                self.first_scratches.with(|scratch| {
-                    let linkage = Linkage::Direct;
-                    let code = self.baseline.compile(module, layout, again, linkage, scratch)?;
-                    Ok((code, Made::Baseline, scratch.shape()))
-                })
+                self.single_pass(module, layout, again, Linkage::Direct)
             }
             made => Ok((made?, Made::Optimized, scratch.shape())),
         }

@@ -285,7 +285,7 @@ impl Requests {
     }
 
     /// Takes the request that is worth most of those that are due: where, and the function's tier when it was made.
-    fn take(&mut self) -> Option<(DefinedFuncIndex, Option<u32>, Option<Tier>)> {
+    fn take_best(&mut self) -> Option<(DefinedFuncIndex, Option<u32>, Option<Tier>)> {
         let now = Instant::now();
         let due = self.waiting.iter().filter(|(_, waiting)| waiting.due <= now);
         let (&(func, head), _) = due.max_by(|(_, a), (_, b)| a.worth().total_cmp(&b.worth()))?;
@@ -464,7 +464,7 @@ impl Shared {
 
     /// Does what is worth most of what was requested and is due.
     fn fulfil_one(&self, code: &Weak<Code>) {
-        let request = self.requests().take();
+        let request = self.requests().take_best();
         if let Some((func, head, before)) = request {
             self.fulfil(code, func, head, before);
         }

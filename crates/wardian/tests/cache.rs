@@ -217,7 +217,8 @@ fn little_that_is_added_lies_beside_the_entry() {
     assert!(std::fs::read(&entry).unwrap() == content);
     let addition = fixture.files().into_iter().find(|file| *file != entry).expect("it is there");
     let bytes = std::fs::metadata(&addition).unwrap().len() + content.len() as u64;
-    assert_eq!(fixture.cache().usage().unwrap(), usage(1, bytes));
+    let usage = fixture.cache().usage().unwrap();
+    assert_eq!((usage.entries, usage.bytes), (1, bytes));
 
     // Each of the two is a hit by itself; what is missing is added to what is there.
     let added = std::fs::read(&addition).unwrap();
@@ -243,12 +244,6 @@ fn little_that_is_added_lies_beside_the_entry() {
 
     assert_eq!(fixture.cache().clear().unwrap().entries, 1);
     assert!(fixture.files().is_empty());
-}
-
-fn usage(entries: u64, bytes: u64) -> CacheUsage {
-    let mut usage = CacheUsage::default();
-    (usage.entries, usage.bytes) = (entries, bytes);
-    usage
 }
 
 #[test]

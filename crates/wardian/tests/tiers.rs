@@ -71,20 +71,40 @@ fn a_loop_that_is_entered_once_is_replaced_in_its_middle() {
     assert_eq!(module.stats(), stats, "the optimized function does not count");
 }
 
-/// A module that exports `f`, which takes an `i32`, does nothing `nops` times and returns its parameter.
-fn long_module(nops: usize) -> Vec<u8> {
-    // Numbers of four bytes, whatever they are.
-    let leb = |n: usize| [n | 0x80, n >> 7 | 0x80, n >> 14 | 0x80, n >> 21 & 0x7f].map(|b| b as u8);
+/// A number of four bytes, whatever it is.
+fn leb(n: usize) -> [u8; 4] {
+    [n | 0x80, n >> 7 | 0x80, n >> 14 | 0x80, n >> 21 & 0x7f].map(|b| b as u8)
+}
+
+/// A body that does nothing `nops` times, and with its parameter what `rest` says.
+fn long_body(nops: usize, rest: &[u8]) -> Vec<u8> {
     let mut body = vec![0];
     body.resize(1 + nops, 0x01);
-    body.extend([0x20, 0, 0x0b]);
-    let mut wasm = b"\0asm\x01\0\0\0\x01\x06\x01\x60\x01\x7f\x01\x7f\x03\x02\x01\0".to_vec();
+    body.extend([0x20, 0]);
+    body.extend(rest);
+    body.push(0x0b);
+    body
+}
+
+/// A module of functions from an `i32` to an `i32`, which exports the first as `f`.
+fn module_of(bodies: &[Vec<u8>]) -> Vec<u8> {
+    let count = bodies.len() as u8;
+    let mut wasm = b"\0asm\x01\0\0\0\x01\x06\x01\x60\x01\x7f\x01\x7f".to_vec();
+    wasm.extend([3, 1 + count, count]);
+    wasm.extend(bodies.iter().map(|_| 0));
     wasm.extend(b"\x07\x05\x01\x01f\0\0\x0a");
-    wasm.extend(leb(1 + 4 + body.len()));
-    wasm.push(1);
-    wasm.extend(leb(body.len()));
-    wasm.extend(body);
+    wasm.extend(leb(1 + bodies.iter().map(|body| 4 + body.len()).sum::<usize>()));
+    wasm.push(count);
+    for body in bodies {
+        wasm.extend(leb(body.len()));
+        wasm.extend(body);
+    }
     wasm
+}
+
+/// A module that exports `f`, which takes an `i32`, does nothing `nops` times and returns its parameter.
+fn long_module(nops: usize) -> Vec<u8> {
+    module_of(&[long_body(nops, &[])])
 }
 
 #[test]
@@ -107,15 +127,8 @@ fn a_function_past_the_cap_stays_in_the_first_tier() {
 /// A module that exports `f`, which does nothing `nops` times and returns what `g` makes of its parameter;
 /// and `g`, which is not long and divides 100 by it.
 fn long_caller(nops: usize) -> Vec<u8> {
-    let one = long_module(nops);
-    let leb = |n: usize| [n | 0x80, n >> 7 | 0x80, n >> 14 | 0x80, n >> 21 & 0x7f].map(|b| b as u8);
-    let g = [0, 0x41, 0xe4, 0, 0x20, 0, 0x6e, 0x0b];
-    let code =
-        [&leb(1 + nops + 5)[..], &one[one.len() - nops - 4..one.len() - 1], &[0x10, 1, 0x0b]];
-    let code = [&[2], &code.concat()[..], &[g.len() as u8], &g].concat();
-    let head =
-        b"\0asm\x01\0\0\0\x01\x06\x01\x60\x01\x7f\x01\x7f\x03\x03\x02\0\0\x07\x05\x01\x01f\0\0\x0a";
-    [&head[..], &leb(code.len()), &code].concat()
+    let g = vec![0, 0x41, 0xe4, 0, 0x20, 0, 0x6e, 0x0b];
+    module_of(&[long_body(nops, &[0x10, 1]), g])
 }
 
 #[test]
