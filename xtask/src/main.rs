@@ -94,7 +94,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "start-order",
         arguments: "[MODULE]...",
-        help: "which functions run in every start, for the linker (needs valgrind and a release build)",
+        help: "functions that run in every start, for the linker (by valgrind, of a release build)",
         run: start_order::run,
     },
     Command {
