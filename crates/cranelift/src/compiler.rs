@@ -8,6 +8,7 @@
 use crate::abi::signature;
 use crate::bounds;
 use crate::check;
+use crate::constants;
 use crate::counts;
 use crate::dispatch;
 use crate::emit::{Features, Tier, name_space};
@@ -539,6 +540,7 @@ impl Compiler {
             wide::load_extended(&mut context.func);
         }
         self.tidy(context).map_err(|error| failure(func, error))?;
+        constants::make_near(&mut context.func);
         faults::keep_locations(&mut context.func);
         let excessive = pressure::is_excessive(&context.func);
         *choice = Some(Choice { deep, excessive });

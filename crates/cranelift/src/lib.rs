@@ -15,6 +15,7 @@ mod check;
 #[path = "check_none.rs"]
 mod check;
 mod compiler;
+mod constants;
 mod control;
 mod copies;
 mod counts;
