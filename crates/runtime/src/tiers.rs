@@ -262,6 +262,10 @@ impl Request {
         self.again
     }
 
+    fn has_failed(&self) -> bool {
+        matches!(self.stage, Stage::Failed)
+    }
+
     /// What doing it now is worth, for the time that it takes, if it waits and is due. See NOTE [hottest first].
     fn worth(&self, now: Instant) -> Option<f32> {
         match self.stage {
@@ -328,11 +332,6 @@ impl Requests {
         }
     }
 
-    fn has_failed(&self, func: DefinedFuncIndex, head: Option<u32>) -> bool {
-        let made = self.made.get(&(func, head));
-        made.is_some_and(|made| matches!(made.stage, Stage::Failed))
-    }
-
     /// As [`Nest::next`], of a nest that is known.
     fn loop_to_replace(
         &mut self,
@@ -340,13 +339,12 @@ impl Requests {
         func: DefinedFuncIndex,
         head: u32,
     ) -> (u32, bool) {
-        let mut nest = self.nests.get_mut(&(func, head)).and_then(Option::take);
-        let found = nest.as_mut().expect("it is known").next(
-            |head| self.has_failed(func, Some(head)),
+        let Requests { made, nests } = self;
+        let nest = nests.get_mut(&(func, head)).and_then(Option::as_mut).expect("it is known");
+        nest.next(
+            |head| made.get(&(func, Some(head))).is_some_and(Request::has_failed),
             |head| tiered.has_replacement(func, head),
-        );
-        self.nests.insert((func, head), nest);
-        found
+        )
     }
 }
 
@@ -687,7 +685,9 @@ impl Source for Functions {
 impl Functions {
     /// Whether a function was optimized, or cannot be.
     fn is_settled(&self, code: &Code, func: DefinedFuncIndex) -> bool {
-        is_optimized(code, func) || self.shared.requests().has_failed(func, None)
+        let has_failed =
+            || self.shared.requests().made.get(&(func, None)).is_some_and(Request::has_failed);
+        is_optimized(code, func) || has_failed()
     }
 
     /// As [`Nest::next`], for a frame that asks at the head of this loop; or, while the loops around are looked
@@ -761,6 +761,24 @@ impl Functions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_asks_often_counts_more_until_the_next_time() {
+        let mut request = Request::new(Stage::Taken);
+        request.asked += Duration::from_secs(3600);
+        assert_eq!(request.ask(), 2 * AGAIN.start());
+        request.asked -= OFTEN;
+        assert_eq!(request.ask(), 2 * AGAIN.start(), "that was not often");
+        for _ in 0..10 {
+            request.asked += Duration::from_secs(3600);
+            request.ask();
+        }
+        assert_eq!(request.again, *AGAIN.end());
+        let counted = request.counted;
+        request.ask();
+        assert_eq!(request.counted - counted, *AGAIN.end() as u64);
+        assert!(request.worth(Instant::now()).is_none(), "it waits no more");
+    }
 
     #[test]
     fn outer_loops_are_tried_first_and_given_up_in_time() {
