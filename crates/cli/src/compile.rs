@@ -33,12 +33,12 @@ pub fn compile(args: &CompileArgs, choices: Choices) -> Result<ExitCode> {
     let artifact = artifact?;
     let large = engine.stats().baseline_functions;
     if large > 0 {
+        let functions = match large {
+            1 => "1 function is too large for the optimizing compiler and gets".to_owned(),
+            _ => format!("{large} functions are too large for the optimizing compiler and get"),
+        };
         // If standard error is closed, nobody wants to know.
-        let _ = writeln!(
-            std::io::stderr(),
-            "`{name}`: {large} functions are too large for the optimizing compiler and get code of the \
-             single-pass one"
-        );
+        let _ = writeln!(std::io::stderr(), "`{name}`: {functions} code of the single-pass one");
     }
     let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("cwasm"));
     replace(&output, &artifact)
