@@ -592,6 +592,12 @@ impl<'a> Walker<'a> {
                 let value = self.operand(instruction, state, 0);
                 self.values.not(value)
             }
+            (Mnemonic::Andn, 3) => {
+                let (a, b) =
+                    (self.operand(instruction, state, 1), self.operand(instruction, state, 2));
+                let not = self.values.not(a);
+                self.values.and(not, b)
+            }
             (Mnemonic::Shlx, 3) if bits == 64 => {
                 let (value, count) =
                     (self.operand(instruction, state, 1), self.operand(instruction, state, 2));

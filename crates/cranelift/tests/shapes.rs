@@ -227,3 +227,19 @@ fn large_frames_are_checked_even_if_nothing_is_called() {
     assert!(image.traps.iter().any(|site| site.trap == overflow));
     let _ = Linkage::Direct;
 }
+
+/// Processors with BMI1 take the complement and the mask, which lies behind the code, in one instruction. The
+/// mask says that no check is needed, and the checker, if it is there, has to see that too.
+#[test]
+fn masks_behind_the_code_bound_an_index() {
+    let wat = r#"(module (memory 1) (func (param i32)
+      local.get 0 i32.const -1 i32.xor i32.const 0x7ff8 i32.and
+      i64.const 0 i64.store offset=8))"#;
+    for cpu in common::cpus() {
+        for (mode, settings) in common::modes() {
+            let compiler = Compiler::with_cpu(&settings, cpu).unwrap();
+            let made = common::compile_with(&compiler, wat);
+            made.unwrap_or_else(|error| panic!("{cpu}, {mode}: {error}"));
+        }
+    }
+}
