@@ -11,7 +11,9 @@
 //! Invariant: each use takes the value that it took before.
 
 use crate::EntityMap;
-use cranelift_codegen::ir::{Function, InstructionData, Opcode, Value};
+use crate::copies::replace_values;
+use cranelift_codegen::ir::{Block, Function, Inst, Opcode, Value};
+use smallvec::SmallVec;
 
 /// Makes constants near: see the head of this file. Of a function without aliases.
 pub(crate) fn make_near(func: &mut Function) {
@@ -24,44 +26,37 @@ pub(crate) fn make_near(func: &mut Function) {
         let mut next_inst = func.layout.first_inst(block);
         while let Some(inst) = next_inst {
             next_inst = func.layout.next_inst(inst);
-            let is_far = |func: &Function, value: Value| {
-                let maker = func.dfg.value_def(value).inst();
-                maker.filter(|maker| {
-                    is_constant(&func.dfg.insts[*maker])
-                        && func.layout.inst_block(*maker) != Some(block)
-                })
-            };
-            if !func.dfg.inst_values(inst).any(|value| is_far(func, value).is_some()) {
-                continue;
+            let values = func.dfg.inst_values(inst);
+            let far: SmallVec<[(Value, Inst); 4]> = values
+                .filter_map(|value| Some((value, maker_elsewhere(func, value, block)?)))
+                .collect();
+            for &(value, maker) in &far {
+                copies.entry(value).or_insert_with(|| {
+                    let copy = func.dfg.clone_inst(maker);
+                    func.layout.insert_inst(copy, inst);
+                    func.dfg.first_result(copy)
+                });
             }
-            let mut values: Vec<Value> = func.dfg.inst_values(inst).collect();
-            for value in &mut values {
-                if let Some(maker) = is_far(func, *value) {
-                    *value = *copies.entry(*value).or_insert_with(|| {
-                        let copy = func.dfg.clone_inst(maker);
-                        func.layout.insert_inst(copy, inst);
-                        func.dfg.first_result(copy)
-                    });
-                }
+            if !far.is_empty() {
+                replace_values(func, inst, &copies);
             }
-            func.dfg.overwrite_inst_values(inst, values.into_iter());
         }
     }
 }
 
-fn is_constant(made_by: &InstructionData) -> bool {
-    matches!(
-        made_by,
-        InstructionData::UnaryImm { opcode: Opcode::Iconst, .. }
-            | InstructionData::UnaryGlobalValue { opcode: Opcode::SymbolValue, .. }
-    )
+/// What makes a value, if that is a constant of another block than this.
+fn maker_elsewhere(func: &Function, value: Value, block: Block) -> Option<Inst> {
+    let maker = func.dfg.value_def(value).inst()?;
+    let is_constant =
+        matches!(func.dfg.insts[maker].opcode(), Opcode::Iconst | Opcode::SymbolValue);
+    (is_constant && func.layout.inst_block(maker) != Some(block)).then_some(maker)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use cranelift_codegen::cursor::{Cursor, FuncCursor};
-    use cranelift_codegen::ir::{AbiParam, InstBuilder, types};
+    use cranelift_codegen::ir::{AbiParam, InstBuilder, InstructionData, types};
 
     #[test]
     fn a_block_gets_one_copy_of_a_constant_of_another() {

@@ -89,10 +89,10 @@ impl fmt::Debug for TierUp {
 const HOT: i32 = 3_000;
 /// What a function counts until it asks again whether its replacement is there. See NOTE [asking again].
 const AGAIN: RangeInclusive<i32> = 1_000..=32_000;
-/// How much time is between two askings at least, if the function may count more for that.
-const OFTEN: Duration = Duration::from_millis(1);
 /// The same when the replacement is there, for a loop around: a turn of that loop asks at once.
 const NEAR: i32 = OUTER_LOOP - 1;
+/// How much time is between two askings at least, if the function may count more for that.
+const OFTEN: Duration = Duration::from_millis(1);
 /// How long a frame that asks may stay inside of a loop whose replacement is there.
 const PATIENCE: Duration = Duration::from_millis(5);
 /// Bytes of a body from which on it is not optimized as soon as it is hot.
@@ -224,7 +224,7 @@ struct Requests {
 struct Request {
     stage: Stage,
     /// Steps that were counted until it was made the last time.
-    counted: u64,
+    counted: i64,
     /// Steps until it will be made again, and when it was made: NOTE [asking again].
     again: i32,
     asked: Instant,
@@ -248,12 +248,12 @@ enum Stage {
 
 impl Request {
     fn new(stage: Stage) -> Request {
-        Request { stage, counted: HOT as u64, again: *AGAIN.start(), asked: Instant::now() }
+        Request { stage, counted: i64::from(HOT), again: *AGAIN.start(), asked: Instant::now() }
     }
 
     /// Notes that it is made again; what to count until the next time.
     fn ask(&mut self) -> i32 {
-        self.counted += u64::from(self.again.unsigned_abs());
+        self.counted += i64::from(self.again);
         let now = Instant::now();
         if now.duration_since(self.asked) < OFTEN {
             self.again = (self.again * 2).min(*AGAIN.end());
@@ -326,10 +326,10 @@ impl Requests {
         let now = Instant::now();
         let due = self.made.iter_mut().filter_map(|(at, made)| Some((made.worth(now)?, at, made)));
         let (_, &(func, head), made) = due.max_by(|(a, ..), (b, ..)| a.total_cmp(b))?;
-        match std::mem::replace(&mut made.stage, Stage::Taken) {
-            Stage::Waiting { before, .. } => Some((func, head, before)),
-            Stage::Taken | Stage::Failed => None,
-        }
+        let Stage::Waiting { before, .. } = std::mem::replace(&mut made.stage, Stage::Taken) else {
+            return None;
+        };
+        Some((func, head, before))
     }
 
     /// As [`Nest::next`], of a nest that is known.
@@ -364,14 +364,16 @@ impl Shared {
     /// otherwise.
     fn take(&self, func: DefinedFuncIndex, head: Option<u32>) -> bool {
         let mut requests = self.requests();
-        let entry = requests.made.entry((func, head));
-        let new = matches!(entry, Entry::Vacant(_));
-        entry.and_modify(|made| _ = made.ask()).or_insert_with(|| Request::new(Stage::Taken));
+        match requests.made.entry((func, head)) {
+            Entry::Occupied(mut made) => {
+                made.get_mut().ask();
+                return false;
+            }
+            Entry::Vacant(new) => new.insert(Request::new(Stage::Taken)),
+        };
         drop(requests);
-        if new {
-            self.log_request(func, head);
-        }
-        new
+        self.log_request(func, head);
+        true
     }
 
     fn log_request(&self, func: DefinedFuncIndex, head: Option<u32>) {
@@ -776,7 +778,7 @@ mod tests {
         assert_eq!(request.again, *AGAIN.end());
         let counted = request.counted;
         request.ask();
-        assert_eq!(request.counted - counted, *AGAIN.end() as u64);
+        assert_eq!(request.counted - counted, i64::from(*AGAIN.end()));
         assert!(request.worth(Instant::now()).is_none(), "it waits no more");
     }
 
